@@ -1,0 +1,129 @@
+"""The two wire formats: JSON in text frames, MessagePack in binary frames.
+
+Owns decoding and encoding, and the word for what could not be decoded. A message that does not fit is read a
+second time without types, for its ``ref`` and for which part was wrong: slower, but only ever for bad
+messages.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgpack
+import msgspec
+
+from server.errors import BadItem, BadMessage, BadReaction, Refusal
+from server.protocol import frames
+from server.protocol.messages import MAX_SAFE_INTEGER, ClientMessage, ServerMessage
+from server.rules.items import check_item
+
+MAX_MESSAGE = 8192
+
+_TYPES = ("auth", "watch", "unwatch", "react", "ping")
+
+
+class Unreadable(NamedTuple):
+    """A message that is not of the contract: why, and its ``ref`` where it had a usable one."""
+
+    refusal: Refusal
+    ref: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Wire:
+    """One wire format. ``index`` numbers the formats from 0, for caches of encoded updates."""
+
+    __slots__ = ("_decode", "_encode", "_loose", "binary", "index", "opcode", "subprotocol")
+
+    def __init__(
+        self,
+        index: int,
+        subprotocol: str,
+        *,
+        binary: bool,
+        decode: Callable[[bytes], ClientMessage],
+        encode: Callable[[object], bytes],
+        loose: Callable[[bytes], Any],
+    ) -> None:
+        self.index = index
+        self.subprotocol = subprotocol
+        self.binary = binary
+        self.opcode = frames.BINARY if binary else frames.TEXT
+        self._decode = decode
+        self._encode = encode
+        self._loose = loose
+
+    def decode(self, payload: bytes) -> ClientMessage | Unreadable:
+        """The message in ``payload``, or why it is none."""
+        try:
+            return self._decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._explain(payload)
+
+    def frame(self, message: ServerMessage) -> bytes:
+        """``message`` as a whole frame."""
+        return frames.frame(self.opcode, self._encode(message))
+
+    def _explain(self, payload: bytes) -> Unreadable:
+        try:
+            raw = self._loose(payload)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return Unreadable(BadMessage(f"not {'MessagePack' if self.binary else 'JSON'}"))
+        if not isinstance(raw, dict):
+            return Unreadable(BadMessage("a message is an object with a type"))
+        ref = raw.get("ref", msgspec.UNSET)
+        if ref is msgspec.UNSET or (type(ref) is int and 0 <= ref <= MAX_SAFE_INTEGER):
+            return Unreadable(_reason(raw), ref)
+        return Unreadable(BadMessage("ref is an integer from 0 to 2^53-1"))
+
+
+def _reason(raw: dict[Any, Any]) -> Refusal:
+    """Why a message that was read without types does not fit its type."""
+    kind = raw.get("type")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        return BadMessage(f"type is one of {', '.join(_TYPES)}")
+    ids: list[Any] = []
+    if kind == "react" and "item" in raw:
+        ids = [raw["item"]]
+    elif kind in ("watch", "unwatch") and isinstance(raw.get("items"), list):
+        ids = raw["items"]
+    try:
+        for item in ids:
+            check_item(item)
+    except BadItem as refusal:
+        return refusal
+    if kind == "react" and ids and not isinstance(raw.get("reaction", ""), str | None):
+        return BadReaction("a reaction is a string or null")
+    return BadMessage(f"the fields do not fit a message of type {kind}")
+
+
+def _loose_msgpack(payload: bytes) -> Any:
+    return msgpack.unpackb(
+        payload,
+        unicode_errors="surrogateescape",
+        strict_map_key=False,
+        max_str_len=MAX_MESSAGE,
+        max_bin_len=MAX_MESSAGE,
+        max_array_len=MAX_MESSAGE,
+        max_map_len=MAX_MESSAGE,
+        max_ext_len=MAX_MESSAGE,
+    )
+
+
+JSON = Wire(
+    0,
+    "tallycast.v1.json",
+    binary=False,
+    decode=msgspec.json.Decoder(ClientMessage).decode,
+    encode=msgspec.json.Encoder().encode,
+    loose=json.loads,
+)
+MSGPACK = Wire(
+    1,
+    "tallycast.v1.msgpack",
+    binary=True,
+    decode=msgspec.msgpack.Decoder(ClientMessage).decode,
+    encode=msgspec.msgpack.Encoder().encode,
+    loose=_loose_msgpack,
+)
+WIRES = (JSON, MSGPACK)
+BY_SUBPROTOCOL = {wire.subprotocol: wire for wire in WIRES}

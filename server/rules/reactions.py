@@ -1,0 +1,49 @@
+"""The reaction rule, as a readable reference.
+
+``react.lua`` does this inside the engine; the tests run both side by side. A wish is a state, never a flip:
+granting it twice is the same as granting it once, so a retry or a duplicate is harmless.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from server.errors import BadReaction
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item: who holds what, and the version of its last change (µs since 1970; 0: untouched)."""
+
+    held: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    version: int = 0
+
+    def counts(self, kinds: tuple[str, ...]) -> dict[str, int]:
+        """Counts are the membership, counted; every kind of the site is present."""
+        counter = Counter(self.held.values())
+        return {kind: counter[kind] for kind in kinds}
+
+
+def react(item: Item, visitor: str, wish: str | None, now: int) -> Item:
+    """The item after ``visitor`` wished to hold ``wish`` (``None``: nothing) at ``now`` (µs).
+
+    Setting what is already set changes nothing, the version included.
+    """
+    if item.held.get(visitor) == wish:
+        return item
+    held = {who: what for who, what in item.held.items() if who != visitor}
+    if wish is not None:
+        held[visitor] = wish
+    return Item(MappingProxyType(held), max(item.version + 1, now))
+
+
+def check_reaction(reaction: object, kinds: tuple[str, ...]) -> str | None:
+    """Return ``reaction`` when it is one of ``kinds`` or ``None``.
+
+    Raises:
+        BadReaction: it is neither.
+    """
+    if reaction is None or (isinstance(reaction, str) and reaction in kinds):
+        return reaction
+    raise BadReaction(f"a reaction is one of {', '.join(kinds)}, or null")
