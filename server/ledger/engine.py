@@ -1,0 +1,167 @@
+"""The link to the engine: connections, scripts, the engine's clock.
+
+Owns every call to ``redis.asyncio`` but the feed's own connection. Turns every failure of the link or the
+engine into ``Unavailable``. Must not know what the scripts do.
+
+Retries are off: redis-py repeats a command whose reply was lost, and a lost reply means that the outcome is
+unknown.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+from secrets import token_bytes
+from typing import Any
+
+import structlog
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from server.errors import EngineError, Unavailable
+from server.ledger import keys
+
+CONNECT_TIMEOUT = 1.0
+# A batch may take effect until its deadline; who waits for it waits a little longer, never less.
+DEADLINE = 2.0
+REPLY_TIMEOUT = DEADLINE + 0.25
+RETRY_AFTER = 2.0
+
+_log = structlog.get_logger("engine")
+
+
+class Script:
+    """A Lua script in a file of its own beside this module."""
+
+    def __init__(self, name: str) -> None:
+        self.text = Path(__file__).with_name(name).read_text()
+        # SHA-1 is how EVALSHA names a script; nothing rests on its strength.
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Engine:
+    """One process's link to the engine at ``url`` (``redis://``, ``rediss://`` or ``unix://``)."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = ConnectionPool.from_url(
+            url,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_timeout=REPLY_TIMEOUT,
+            max_connections=64,
+        )
+        self._client = Redis(connection_pool=self._pool)
+        self._clock: float | None = None
+        self._down = False
+
+    async def run(self, script: Script, names: Sequence[bytes], *arguments: bytes | str | int) -> bytes:
+        """Run a script; its reply. Loads it when the engine does not have it, which means that nothing ran.
+
+        Raises:
+            Unavailable: no reply in time, or an engine that cannot serve. It may have taken effect.
+        """
+        try:
+            try:
+                reply = await self._client.evalsha(script.sha, len(names), *names, *arguments)
+            except NoScriptError:
+                reply = await self._client.eval(script.text, len(names), *names, *arguments)
+        except (RedisError, OSError) as error:
+            raise self._failed(error) from error
+        self._recovered()
+        return bytes(reply)
+
+    async def command(self, *words: bytes | str | int) -> Any:
+        """Run one command.
+
+        Raises:
+            Unavailable: as for ``run``.
+        """
+        try:
+            reply = await self._client.execute_command(*words)
+        except (RedisError, OSError) as error:
+            raise self._failed(error) from error
+        self._recovered()
+        return reply
+
+    async def deadline(self) -> int:
+        """Engine time (µs) after which nobody waits for what is sent now.
+
+        The engine's clock is known from its last reply: it was read before that reply arrived, so the
+        estimate is never ahead of it, and the deadline never late.
+        """
+        if self._clock is None:
+            seconds, micros = await self.command("TIME")
+            self.tick(int(seconds) * 1_000_000 + int(micros))
+        assert self._clock is not None
+        return int(self._clock + (time.monotonic() + DEADLINE) * 1e6)
+
+    def tick(self, now: int) -> None:
+        """Learn the engine's time (µs) from a reply that has just arrived."""
+        self._clock = now - time.monotonic() * 1e6
+
+    async def secret(self) -> bytes:
+        """The secret that signs anonymous visitors' tokens: made once, shared by all workers and nodes."""
+        await self.command("SET", keys.SECRET, token_bytes(32), "NX")
+        return bytes(await self.command("GET", keys.SECRET))
+
+    async def check(self) -> str:
+        """The engine's name and version.
+
+        Raises:
+            EngineError: it cannot be reached, refuses us, or is too old.
+        """
+        try:
+            info = await self._client.info("server")
+        except (RedisError, OSError) as error:
+            raise EngineError(f"the engine does not answer: {error}") from None
+        name, version = "Valkey", info.get("valkey_version")
+        if version is None:
+            name, version = "Redis", str(info["redis_version"])
+        # Scripts here declare their flags, which Redis knows since 7.0; every Valkey does.
+        if int(str(info["redis_version"]).split(".")[0]) < 7:
+            raise EngineError(f"{name} {version} is too old: Redis 7.0, or Valkey 8, or newer is needed")
+        return f"{name} {version}"
+
+    def connection(self) -> AbstractConnection:
+        """A connection outside the pool, for the feed. Not yet connected."""
+        connection: AbstractConnection = self._pool.make_connection()
+        return connection
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self._client.aclose()
+        await self._pool.disconnect()
+
+    def _failed(self, error: Exception) -> Unavailable:
+        # Whatever answers next may have another clock.
+        self._clock = None
+        if not self._down:
+            self._down = True
+            _log.warning("engine unavailable", error=str(error) or type(error).__name__)
+        return Unavailable("the engine did not confirm in time", retry_after=RETRY_AFTER)
+
+    def _recovered(self) -> None:
+        if self._down:
+            self._down = False
+            _log.info("engine available again")
+
+
+async def wait_until_ready(engine: Engine, patience: float) -> str:
+    """``engine.check()``, tried again for ``patience`` seconds.
+
+    Raises:
+        EngineError: the last one, when time is up.
+    """
+    limit = time.monotonic() + patience
+    while True:
+        try:
+            return await engine.check()
+        except EngineError:
+            if time.monotonic() > limit:
+                raise
+            await asyncio.sleep(0.1)

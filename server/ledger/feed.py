@@ -1,0 +1,186 @@
+"""What the engine publishes: one pub/sub connection a process.
+
+Owns that connection and the set of channels it follows. Every confirmation of a subscription, the first and
+each after a lost link, is followed by a read of the stored state, because what was published meanwhile is
+gone. A heartbeat that the feed sends itself through the engine finds a link that is half open. Must not know
+who watches.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Iterable
+from secrets import token_hex
+from typing import Any, Protocol
+
+import msgpack
+import structlog
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from server.errors import Unavailable
+from server.ledger import keys
+from server.ledger.engine import Engine
+
+PULSE = 1.5
+# Silence on the link, the heartbeat included, for this long (s) means that it is dead.
+SILENCE = 4.0
+CHUNK = 500
+REREAD_PAUSE = 0.5
+MAX_BACKOFF = 2.0
+
+_log = structlog.get_logger("feed")
+
+
+class Listener(Protocol):
+    """Who is told. All methods are plain functions, called in the order things were published."""
+
+    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+        """An item has new counts."""
+
+    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+        """A visitor's reaction changed."""
+
+    async def reread(self, channels: list[bytes]) -> None:
+        """What was published on these item channels may have been missed: read the stored state.
+
+        Raises:
+            Unavailable: it could not be read; the feed asks again.
+        """
+
+
+class Feed:
+    """Follows channels of the engine and tells a listener what comes."""
+
+    def __init__(self, engine: Engine, listener: Listener) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._pulse = keys.PULSE_PREFIX + token_hex(8).encode()
+        self._wanted: set[bytes] = {self._pulse}
+        self._sent: set[bytes] = set()
+        self._missed: set[bytes] = set()
+        self._changed = asyncio.Event()
+        self._confirmed = asyncio.Event()
+        self._heard = -math.inf
+        self._lost = False
+
+    @property
+    def up(self) -> bool:
+        """Whether the link is known to work: something came through it lately."""
+        return time.monotonic() - self._heard < SILENCE
+
+    def follow(self, channel: bytes) -> None:
+        """Hear what is published on ``channel`` from now on."""
+        self._wanted.add(channel)
+        self._changed.set()
+
+    def leave(self, channel: bytes) -> None:
+        """Hear it no more."""
+        self._wanted.discard(channel)
+        self._missed.discard(channel)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        backoff = 0.05
+        while True:
+            began = time.monotonic()
+            try:
+                await self._link()
+            except* (RedisError, OSError, Unavailable) as group:
+                self._heard = -math.inf
+                if time.monotonic() - began > SILENCE:
+                    backoff = 0.05
+                self._report(group.exceptions[0])
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
+            backoff = min(2 * backoff, MAX_BACKOFF)
+
+    def _report(self, error: BaseException) -> None:
+        if not self._lost:
+            self._lost = True
+            _log.warning("feed link lost", error=str(error) or type(error).__name__)
+
+    async def _link(self) -> None:
+        connection = self._engine.connection()
+        self._sent.clear()
+        self._changed.set()
+        try:
+            await connection.connect()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(connection))
+                group.create_task(self._subscribe(connection))
+                group.create_task(self._beat())
+                group.create_task(self._reread())
+        finally:
+            await connection.disconnect(nowait=True)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            self._heard = time.monotonic()
+            kind, channel, payload = reply
+            if kind == b"message":
+                self._hear(channel, payload)
+            elif kind == b"subscribe" and channel in self._wanted and not _personal(channel):
+                self._missed.add(channel)
+                self._confirmed.set()
+
+    def _hear(self, channel: bytes, payload: bytes) -> None:
+        if channel == self._pulse:
+            return
+        try:
+            news: dict[str, Any] = msgpack.unpackb(payload)
+            if _personal(channel):
+                reaction = news["reaction"] or None
+                self._listener.personal(channel, news["item"], news["version"], reaction, news["origin"])
+            else:
+                self._listener.changed(channel, news["version"], news["counts"])
+        except (ValueError, KeyError, TypeError, UnicodeDecodeError):
+            # Anyone with access to the engine can publish on a channel; the feed outlives it.
+            _log.warning("not an update", channel=channel.decode(errors="replace"))
+
+    async def _subscribe(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            for word, channels in (
+                ("SUBSCRIBE", self._wanted - self._sent),
+                ("UNSUBSCRIBE", self._sent - self._wanted),
+            ):
+                for chunk in _chunks(channels):
+                    # Recorded before the wait, so that a channel left meanwhile is left again.
+                    self._sent ^= set(chunk)
+                    await connection.send_command(word, *chunk, check_health=False)
+
+    async def _beat(self) -> None:
+        self._heard = time.monotonic()
+        while True:
+            await self._engine.command("PUBLISH", self._pulse, b"")
+            await asyncio.sleep(PULSE)
+            if self.up and self._lost:
+                self._lost = False
+                _log.info("feed link works again")
+            if not self.up:
+                raise ConnectionError(f"nothing came through for {SILENCE} s")
+
+    async def _reread(self) -> None:
+        while True:
+            await self._confirmed.wait()
+            self._confirmed.clear()
+            missed, self._missed = self._missed, set()
+            try:
+                await self._listener.reread(list(missed))
+            except Unavailable:
+                self._missed |= missed & self._wanted
+                await asyncio.sleep(REREAD_PAUSE)
+                self._confirmed.set()
+
+
+def _personal(channel: bytes) -> bool:
+    return channel.startswith((keys.PERSON_PREFIX, keys.PULSE_PREFIX))
+
+
+def _chunks(channels: Iterable[bytes]) -> Iterable[list[bytes]]:
+    listed = list(channels)
+    return (listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK))

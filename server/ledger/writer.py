@@ -1,0 +1,110 @@
+"""Stores reactions: batches of wishes through one atomic script.
+
+Owns the making of a batch for ``react.lua`` and the reading of its answers. Must not know who wished, beyond
+a visitor id. Order: wishes take effect in the order they were submitted.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgpack
+
+from server.errors import Refusal, Unavailable
+from server.ledger import keys
+from server.ledger.batch import Batcher
+from server.ledger.engine import Engine, Script
+from server.rules.sites import Site
+
+MOST = 512
+ROOM = 16_384
+
+_REACT = Script("react.lua")
+
+
+class Receipt(NamedTuple):
+    """A confirmed wish: the item's version (µs since 1970) and counts, in the order of the site's kinds."""
+
+    version: int
+    counts: dict[str, int]
+
+
+@dataclass(slots=True, eq=False)
+class Wish:
+    """A visitor wishes to hold ``reaction`` (``None``: nothing) on an item.
+
+    ``origin`` names the connection that wished, so that it is not told of its own change; 0 for none.
+    ``done`` is called exactly once.
+    """
+
+    site: Site
+    item: str
+    visitor: str
+    reaction: str | None
+    origin: int
+    done: Callable[[Receipt | Refusal], None]
+    weight: int = 1
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Not confirmed in time."""
+        self.done(refusal)
+
+
+class Writer:
+    """The one way by which reactions get into the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._batcher: Batcher[Wish] = Batcher(self._send, most=MOST, room=ROOM)
+        self.submit = self._batcher.submit
+        self.close = self._batcher.close
+
+    async def _send(self, wishes: Sequence[Wish]) -> None:
+        batch = Batch(wishes)
+        deadline = await self._engine.deadline()
+        reply = msgpack.unpackb(await self._engine.run(_REACT, batch.names, deadline, batch.packed))
+        self._engine.tick(reply[0])
+        if len(reply) == 1:
+            raise Unavailable("the engine came to it too late", retry_after=1.0)
+        for wish, receipt in zip(wishes, receipts(wishes, reply[1]), strict=True):
+            wish.done(receipt)
+
+
+def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt]:
+    """The script's flat answers, one receipt a wish."""
+    at = 0
+    for wish in wishes:
+        end = at + 1 + len(wish.site.kinds)
+        yield Receipt(answers[at], dict(zip(wish.site.kinds, answers[at + 1 : end], strict=True)))
+        at = end
+
+
+class Batch:
+    """Wishes in the form of ``react.lua``: ``names`` are its KEYS, ``packed`` its second argument."""
+
+    __slots__ = ("names", "packed")
+
+    def __init__(self, wishes: Iterable[Wish]) -> None:
+        sites: dict[Site, int] = {}
+        items: dict[bytes, int] = {}
+        indexes: dict[bytes, int] = {}
+        listed: list[tuple[int, str]] = []
+        flat: list[Any] = []
+        indexed: list[Any] = []
+        for wish in wishes:
+            site = sites.setdefault(wish.site, len(sites) + 1)
+            channel = keys.item_channel(wish.site.name, wish.item)
+            item = items.setdefault(channel, len(items) + 1)
+            if item > len(listed):
+                listed.append((site, wish.item))
+            who = keys.member(wish.visitor)
+            flat += (item, who, wish.reaction or "", wish.origin)
+            if wish.reaction is not None:
+                index = keys.index_key(wish.site.name, who)
+                indexed += (indexes.setdefault(index, len(indexes) + 1), wish.item)
+        self.names = [name for channel in items for name in (channel + b":s", channel + b":m")]
+        self.names += indexes
+        # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
+        self.packed: bytes = msgpack.packb(
+            [[(site.name, *site.kinds) for site in sites], listed, flat, indexed], use_bin_type=False
+        )
