@@ -1,0 +1,144 @@
+"""One worker: the place where the parts meet.
+
+Owns the wiring and the order of start and stop. Parts below know one another only through plain callables.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+
+from server.errors import Unavailable
+from server.guard import Guard
+from server.hub import Hub, People
+from server.ledger.engine import Engine, wait_until_ready
+from server.ledger.feed import Feed
+from server.ledger.keys import item_channel
+from server.ledger.reader import Query, Reader, State
+from server.ledger.writer import Writer
+from server.rules.sites import DEFAULT_SITE, Site
+from server.settings import Settings
+from server.web.listener import Server, prepare
+from server.web.rooms import Rooms
+from server.web.rounds import Rounds
+
+# An engine that is starting, or loading its data, gets this long (s).
+ENGINE_PATIENCE = 10.0
+SWEEP_EVERY = 1.0
+
+_log = structlog.get_logger("app")
+
+
+class Relay:
+    """Tells the hub and the people what the feed hears."""
+
+    def __init__(self, read: Callable[[Query], None]) -> None:
+        self._read = read
+        self.hub: Hub
+        self.people: People
+
+    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+        """An item has new counts."""
+        self.hub.publish(channel, version, counts)
+
+    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+        """A visitor's reaction changed."""
+        self.people.tell(channel, item, version, reaction, origin)
+
+    async def reread(self, channels: list[bytes]) -> None:
+        """Read the stored state of these items, because updates may have been missed.
+
+        Raises:
+            Unavailable: at least one could not be read.
+        """
+        failures: list[Unavailable] = []
+        loop = asyncio.get_running_loop()
+        waiting = []
+        for topic in self.hub.known(channels):
+            future = loop.create_future()
+            waiting.append(future)
+
+            def done(
+                answer: list[State] | Exception,
+                channel: bytes = topic.channel,
+                floor: int = topic.version,
+                future: asyncio.Future[None] = future,
+            ) -> None:
+                if isinstance(answer, Unavailable):
+                    failures.append(answer)
+                elif isinstance(answer, list):
+                    self.hub.reconcile(channel, answer[0].version, answer[0].counts, floor)
+                if not future.done():
+                    future.set_result(None)
+
+            self._read(Query(topic.site, [topic.item], None, done))
+        await asyncio.gather(*waiting)
+        if failures:
+            raise failures[0]
+
+
+def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT. ``settings.redis_url`` names the engine.
+
+    Raises:
+        EngineError: the engine cannot be used.
+    """
+    uvloop.run(_serve(settings, listener, on_ready))
+
+
+async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    assert settings.redis_url is not None
+    engine = Engine(settings.redis_url)
+    try:
+        await wait_until_ready(engine, ENGINE_PATIENCE)
+        writer, reader = Writer(engine), Reader(engine)
+        relay = Relay(reader.submit)
+        feed = Feed(engine, relay)
+        relay.hub = Hub(item_channel, feed.follow, feed.leave)
+        relay.people = People(feed.follow, feed.leave)
+        rooms = Rooms(
+            guard=Guard({DEFAULT_SITE: Site()}, await engine.secret()),
+            hub=relay.hub,
+            people=relay.people,
+            rounds=Rounds(),
+            write=writer.submit,
+            read=reader.submit,
+            ready=lambda: feed.up,
+        )
+        prepare(listener)
+        background = [
+            _vital(feed.run(), "feed"),
+            _vital(rooms.rounds.run(), "rounds"),
+            _vital(_sweep(relay.hub), "sweep"),
+        ]
+        await Server(rooms, on_ready).serve(sockets=[listener])
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await writer.close()
+        await reader.close()
+    finally:
+        await engine.close()
+
+
+async def _sweep(hub: Hub) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY)
+        hub.sweep()
+
+
+def _vital(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """A task without which a worker is of no use: its supervisor starts another when it fails."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("worker cannot go on", part=name, exc_info=error)
+            os._exit(1)
+
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    task.add_done_callback(ended)
+    return task

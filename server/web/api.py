@@ -1,0 +1,188 @@
+"""The HTTP API of the contract.
+
+Owns requests and responses. ``Origins`` has already found the site and let the origin in. Must not know the
+engine.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server.errors import BadItem, BadMessage, MessageTooLarge, Unauthorized
+from server.guard import Guard
+from server.ledger.reader import State
+from server.protocol.codec import MAX_MESSAGE
+from server.rules.items import check_item
+from server.rules.reactions import check_reaction
+from server.rules.sites import Site
+from server.rules.tokens import Identity
+from server.web.openapi import document
+from server.web.query import Query
+from server.web.rooms import Rooms
+
+PUBLIC = {
+    "Cache-Control": "public, max-age=1, stale-while-revalidate=30",
+    # The same address answers otherwise, and privately, to a visitor with a token.
+    "Vary": "Authorization",
+}
+PRIVATE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """The body of a PUT: the reaction wished for, ``null`` for none."""
+
+    reaction: Any
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers or NO_STORE, "application/json")
+
+
+def _asked(request: Request) -> tuple[Query, Site]:
+    query, site = request.scope["tallycast"]
+    return query, site
+
+
+def _token(request: Request) -> str | None:
+    """The bearer token (RFC 6750), or ``None`` when there is no Authorization header.
+
+    Raises:
+        Unauthorized: there is one of another kind.
+    """
+    header = request.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("Authorization: Bearer <token> is needed")
+    return token.strip()
+
+
+class Api:
+    """The endpoints, with the rooms they work in."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    def routes(self) -> Sequence[Route]:
+        """Every path of the API."""
+        return (
+            Route("/v1/visitors", self.visitors, methods=["POST"]),
+            Route("/v1/items", self.items, methods=["GET"]),
+            Route("/v1/reaction", self.put, methods=["PUT"]),
+            Route("/v1/reaction", self.delete, methods=["DELETE"]),
+            Route("/livez", self.livez, methods=["GET"]),
+            Route("/readyz", self.readyz, methods=["GET"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+        )
+
+    @property
+    def _guard(self) -> Guard:
+        return self._rooms.guard
+
+    async def visitors(self, request: Request) -> Response:
+        """A new anonymous visitor, or the bearer's token renewed."""
+        _, site = _asked(request)
+        token = _token(request)
+        visitor, fresh, expires = (
+            self._guard.newcomer(site) if token is None else self._guard.renew(site, token)
+        )
+        return _json({"visitor": visitor, "token": fresh, "expires": expires}, 201)
+
+    async def items(self, request: Request) -> Response:
+        """Counts of up to 100 items; with a token, what the bearer holds too."""
+        query, site = _asked(request)
+        identity = self._identity(request, site)
+        if not query.items:
+            raise BadItem("at least one item is needed")
+        unique = self._guard.items(query.items)
+        visitor = identity.visitor if identity is not None else None
+        states = dict(zip(unique, await self._rooms.states(site, unique, visitor), strict=True))
+        if identity is not None:
+            listed = [
+                _shown(item, states[item]) | {"reaction": states[item].reaction} for item in query.items
+            ]
+            return _json({"items": listed}, headers=PRIVATE)
+        body = msgspec.json.encode({"items": [_shown(item, states[item]) for item in query.items]})
+        etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
+        headers = {"ETag": etag, **PUBLIC}
+        if _matches(request.headers.getlist("If-None-Match"), etag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, 200, headers, "application/json")
+
+    async def put(self, request: Request) -> Response:
+        """Set the bearer's reaction on an item."""
+        query, site = _asked(request)
+        identity = self._known(request, site)
+        item = check_item(query.item)
+        try:
+            wanted = msgspec.json.decode(await _body(request), type=Wanted)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise BadMessage('the body is {"reaction": …}', item=item) from None
+        return await self._react(site, item, identity, check_reaction(wanted.reaction, site.kinds))
+
+    async def delete(self, request: Request) -> Response:
+        """Clear the bearer's reaction on an item."""
+        query, site = _asked(request)
+        identity = self._known(request, site)
+        return await self._react(site, check_item(query.item), identity, None)
+
+    async def livez(self, _request: Request) -> Response:
+        """The process answers."""
+        return _json({"status": "ok"})
+
+    async def readyz(self, _request: Request) -> Response:
+        """Reactions can be taken and followed."""
+        if self._rooms.ready():
+            return _json({"status": "ok"})
+        return _json({"status": "unavailable"}, 503, {**NO_STORE, "Retry-After": "2"})
+
+    async def openapi(self, _request: Request) -> Response:
+        """This API as an OpenAPI document."""
+        return _json(document(), headers={"Cache-Control": "public, max-age=300"})
+
+    async def _react(self, site: Site, item: str, identity: Identity, reaction: str | None) -> Response:
+        receipt = await self._rooms.react(site, item, identity.visitor, reaction)
+        return _json(
+            {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}
+        )
+
+    def _identity(self, request: Request, site: Site) -> Identity | None:
+        token = _token(request)
+        return None if token is None else self._guard.identify(site, token)
+
+    def _known(self, request: Request, site: Site) -> Identity:
+        identity = self._identity(request, site)
+        if identity is None:
+            raise Unauthorized("Authorization: Bearer <token> is needed")
+        return identity
+
+
+def _shown(item: str, state: State) -> dict[str, Any]:
+    return {"item": item, "version": state.version, "counts": state.counts}
+
+
+def _matches(given: Sequence[str], etag: str) -> bool:
+    """If-None-Match with weak comparison (RFC 9110, section 13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for header in given for tag in header.split(",")}
+    return "*" in tags or etag in tags
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        MessageTooLarge: it is larger than a message may be; the rest is not read.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_MESSAGE:
+            raise MessageTooLarge(f"a body has at most {MAX_MESSAGE} bytes")
+    return bytes(body)

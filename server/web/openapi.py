@@ -1,0 +1,225 @@
+"""The HTTP API as an OpenAPI 3.1 document, written down by hand beside the endpoints it describes.
+
+A test compares it with the routes, and schemathesis with the answers.
+"""
+
+from functools import cache
+from typing import Any
+
+from server import __version__
+from server.guard import ITEMS_A_MESSAGE
+from server.protocol.messages import MAX_SAFE_INTEGER
+from server.rules.items import MAX_BYTES
+
+Schema = dict[str, Any]
+
+_COUNTS: Schema = {
+    "type": "object",
+    "description": "Every configured kind, always.",
+    "additionalProperties": {"type": "integer", "minimum": 0},
+    "examples": [{"like": 3, "dislike": 1}],
+}
+_VERSION: Schema = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": MAX_SAFE_INTEGER,
+    "description": "Commit time of the item's last change, µs since 1970; 0 for an item nobody has touched.",
+}
+_REACTION: Schema = {"type": ["string", "null"], "description": "A kind of the site, or null for none."}
+_ITEM: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_BYTES,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$",
+    "description": f"1 to {MAX_BYTES} bytes of UTF-8 without control characters.",
+    "examples": ["posts/42"],
+}
+_PARAMETERS: Schema = {
+    "Site": {
+        "name": "site",
+        "in": "query",
+        "description": "The publisher's site.",
+        "schema": {"type": "string", "default": "default"},
+        "example": "default",
+    },
+    "Item": {"name": "item", "in": "query", "required": True, "schema": _ITEM},
+    "Items": {
+        "name": "item",
+        "in": "query",
+        "required": True,
+        "description": "Repeat it for several items.",
+        "style": "form",
+        "explode": True,
+        "schema": {"type": "array", "minItems": 1, "maxItems": ITEMS_A_MESSAGE, "items": _ITEM},
+    },
+}
+_PROBLEMS = {
+    "400": "Not a valid request: `bad_message`, `bad_item`, `bad_reaction` or `too_many_items`.",
+    "401": "No token, or one that does not hold: `unauthorized`.",
+    "403": "The Origin is not one of the site's: `forbidden`.",
+    "404": "No such site: `unknown_site`.",
+    "413": "The body is too large: `bad_message`.",
+    "503": "Not confirmed in time: `unavailable`. It may have taken effect; it will not take effect later.",
+}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _problem(status: str) -> Schema:
+    answer: Schema = {
+        "description": _PROBLEMS[status],
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    if status == "503":
+        answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return answer
+
+
+def _operation(
+    name: str, summary: str, answers: Schema, problems: str, parameters: tuple[str, ...] = (), **more: Any
+) -> Schema:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "parameters": [{"$ref": f"#/components/parameters/{p}"} for p in ("Site", *parameters)],
+        "responses": answers | {status: _problem(status) for status in problems.split()},
+        **more,
+    }
+
+
+def _paths() -> Schema:
+    acked = {"200": {"description": "Confirmed.", "content": _json({"$ref": "#/components/schemas/Ack"})}}
+    bearer: list[Schema] = [{"token": []}]
+    either: list[Schema] = [{}, *bearer]
+    healthy: Schema = {"200": {"description": "Yes.", "content": _json(_object(status={"type": "string"}))}}
+    return {
+        "/v1/visitors": {
+            "post": _operation(
+                "createVisitor",
+                "A new anonymous visitor; with a token, valid or lately expired, the same one renewed.",
+                {
+                    "201": {
+                        "description": "The visitor.",
+                        "content": _json({"$ref": "#/components/schemas/Visitor"}),
+                    }
+                },
+                "401 403 404",
+                security=either,
+            )
+        },
+        "/v1/items": {
+            "get": _operation(
+                "readItems",
+                "Counts of items, in the order asked; with a token, the bearer's reactions too.",
+                {
+                    "200": {
+                        "description": "The items.",
+                        "headers": {"ETag": {"schema": {"type": "string"}}},
+                        "content": _json(
+                            _object(items={"type": "array", "items": {"$ref": "#/components/schemas/Item"}})
+                        ),
+                    },
+                    "304": {"description": "Nothing changed since the ETag in If-None-Match."},
+                },
+                "400 401 403 404 503",
+                ("Items",),
+                security=either,
+            )
+        },
+        "/v1/reaction": {
+            "put": _operation(
+                "setReaction",
+                "Set the bearer's reaction on an item. Repeating it is harmless.",
+                acked,
+                "400 401 403 404 413 503",
+                ("Item",),
+                security=bearer,
+                requestBody={"required": True, "content": _json(_object(reaction=_REACTION))},
+            ),
+            "delete": _operation(
+                "clearReaction",
+                "Clear the bearer's reaction on an item. Repeating it is harmless.",
+                acked,
+                "400 401 403 404 503",
+                ("Item",),
+                security=bearer,
+            ),
+        },
+        "/livez": {
+            "get": {
+                "operationId": "isAlive",
+                "summary": "Does the process answer?",
+                "responses": healthy,
+            }
+        },
+        "/readyz": {
+            "get": {
+                "operationId": "isReady",
+                "summary": "Can reactions be taken and followed?",
+                "responses": {
+                    **healthy,
+                    "503": {
+                        "description": "No.",
+                        "headers": {"Retry-After": {"schema": {"type": "integer"}}},
+                        "content": _json(_object(status={"type": "string"})),
+                    },
+                },
+            }
+        },
+    }
+
+
+@cache
+def document() -> Schema:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tallycast",
+            "version": __version__,
+            "summary": "Live reaction counts.",
+            "description": "Live updates travel over `GET /ws` (WebSocket), which OpenAPI cannot describe.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": _paths(),
+        "components": {
+            "parameters": _PARAMETERS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "schemas": {
+                "Visitor": _object(
+                    visitor={"type": "string", "description": "`a:…`"},
+                    token={"type": "string"},
+                    expires={"type": "integer", "description": "Seconds since 1970."},
+                ),
+                "Item": {
+                    "type": "object",
+                    "properties": {
+                        "item": _ITEM,
+                        "version": _VERSION,
+                        "counts": _COUNTS,
+                        "reaction": _REACTION,
+                    },
+                    "required": ["item", "version", "counts"],
+                },
+                "Ack": _object(item=_ITEM, reaction=_REACTION, version=_VERSION, counts=_COUNTS),
+                "Problem": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "code": {"type": "string"},
+                        "detail": {"type": "string"},
+                        "item": {"type": "string"},
+                    },
+                    "required": ["type", "title", "status", "code", "detail"],
+                },
+            },
+        },
+    }

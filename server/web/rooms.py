@@ -1,0 +1,70 @@
+"""What the web layer is given to work with.
+
+``app`` fills it with plain callables; sessions and endpoints see nothing else of the ledger, the hub or the
+guard.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from server.errors import Refusal
+from server.guard import Guard
+from server.hub import Hub, People
+from server.ledger.keys import member, person_channel
+from server.ledger.reader import Query, State
+from server.ledger.writer import Receipt, Wish
+from server.rules.sites import Site
+from server.web.rounds import Rounds
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """One worker's parts. ``ready`` tells whether reactions can be taken and followed right now."""
+
+    guard: Guard
+    hub: Hub
+    people: People
+    rounds: Rounds
+    write: Callable[[Wish], None]
+    read: Callable[[Query], None]
+    ready: Callable[[], bool]
+
+    def channel_of(self, site: Site, visitor: str) -> bytes:
+        """The channel on which a visitor's connections hear of each other."""
+        return person_channel(site.name, member(visitor))
+
+    async def react(self, site: Site, item: str, visitor: str, reaction: str | None) -> Receipt:
+        """Set a visitor's reaction and wait for the receipt.
+
+        Raises:
+            Unavailable: not confirmed in time.
+        """
+        return await _answer(lambda done: self.write(Wish(site, item, visitor, reaction, 0, done)))
+
+    async def states(self, site: Site, items: Sequence[str], visitor: str | None) -> list[State]:
+        """Read the stored state of items.
+
+        Raises:
+            Unavailable: not read in time.
+        """
+        return await _answer(lambda done: self.read(Query(site, items, visitor, done)))
+
+
+async def _answer(ask: Callable[[Callable[[T | Refusal], None]], None]) -> T:
+    """Wait for what a plain callback is given; a refusal is raised."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def done(answer: T | Refusal) -> None:
+        if future.done():
+            return  # who asked has gone
+        if isinstance(answer, Refusal):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    ask(done)
+    return await future

@@ -1,0 +1,416 @@
+"""A conversation on one WebSocket: what each message of the contract does, and the order of the answers.
+
+Owns the identity, the watched items and the order of one connection. Must not know frames, TCP or uvicorn: it
+is given whole messages and a line to write ready-made frames to.
+
+Order: messages take effect in the order sent. A reaction only has to wait for a read that is under way; a
+read (``watch``, ``auth``) waits until every reaction before it is confirmed, so that it shows them.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from secrets import randbits
+from typing import Protocol
+
+from msgspec import UNSET, UnsetType
+
+from server.errors import BadMessage, CloseCode, Forbidden, Refusal, Unauthorized
+from server.hub import UNKNOWN, Topic
+from server.ledger.reader import Query, State
+from server.ledger.writer import Receipt, Wish
+from server.protocol.codec import Unreadable, Wire
+from server.protocol.messages import (
+    Ack,
+    Auth,
+    Beat,
+    Bye,
+    ClientMessage,
+    Error,
+    Mine,
+    Ping,
+    Pong,
+    React,
+    Ready,
+    ServerMessage,
+    Unwatch,
+    Unwatched,
+    Watch,
+    Watching,
+)
+from server.rules.items import check_item
+from server.rules.reactions import check_reaction
+from server.rules.sites import Site
+from server.rules.tokens import Identity
+from server.web.rooms import Rooms
+
+# Reactions under way, and messages waiting for their turn, before the line stops reading.
+MAX_UNDER_WAY = 64
+MAX_WAITING = 16
+MAX_BAD_IN_A_ROW = 10
+TOKEN_GRACE = 25.0
+
+Ref = int | UnsetType
+
+
+class Line(Protocol):
+    """The connection below a session."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer takes no more bytes for now."""
+
+    def write(self, data: bytes) -> None:
+        """Send ready-made frames."""
+
+    def hold(self) -> None:
+        """Read no more for now."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
+
+
+class Session:
+    """One connection's state. Without a task: it acts when a message, an update or an answer comes."""
+
+    __slots__ = (
+        "_bad",
+        "_busy",
+        "_closed",
+        "_held_back",
+        "_identity",
+        "_line",
+        "_missed",
+        "_origin",
+        "_owed",
+        "_person",
+        "_proceeding",
+        "_rooms",
+        "_site",
+        "_topics",
+        "_under_way",
+        "_waiting",
+        "_wire",
+    )
+
+    def __init__(self, rooms: Rooms, line: Line, site: Site, wire: Wire) -> None:
+        self._rooms = rooms
+        self._line = line
+        self._site = site
+        self._wire = wire
+        self._identity: Identity | None = None
+        self._person: bytes | None = None
+        self._origin = 0
+        self._topics: dict[str, Topic] = {}
+        self._missed: dict[Topic, bool] = {}
+        self._owed: set[str] = set()
+        self._waiting: deque[ClientMessage | Unreadable] = deque()
+        self._busy = False
+        self._proceeding = False
+        self._held_back = False
+        self._under_way = 0
+        self._bad = 0
+        self._closed = False
+
+    # From the line
+
+    def open(self, item: str | None) -> None:
+        """The handshake is done; ``item`` is watched from the start."""
+        if item is not None:
+            self._busy = True
+            self._watch([item], {}, None)
+
+    def received(self, payload: bytes, binary: bool) -> None:
+        """A whole message."""
+        message: ClientMessage | Unreadable
+        if binary is not self._wire.binary:
+            message = Unreadable(BadMessage(f"{self._wire.subprotocol} has no such frames"))
+        else:
+            message = self._wire.decode(payload)
+        if self._waiting or self._must_wait(message):
+            self._waiting.append(message)
+            self._throttle()
+        else:
+            self._handle(message)
+
+    def drained(self) -> None:
+        """The peer takes bytes again: it gets the latest of what it missed."""
+        missed, self._missed = self._missed, {}
+        if missed:
+            index = self._wire.index
+            self._line.write(b"".join(topic.frame(index, reset) for topic, reset in missed.items()))
+
+    def visit(self) -> None:
+        """About a second has passed."""
+        if self._identity is not None and self._rooms.guard.expired(self._identity, TOKEN_GRACE):
+            self._forget()
+            self._refuse(Unauthorized("the token has expired"), UNSET)
+        if self._owed and not self._busy and not self._waiting and self._rooms.ready():
+            self._catch_up()
+
+    def beat(self) -> None:
+        """Nothing was sent for a while."""
+        self._send(Beat())
+
+    def bye(self, retry_after: float) -> None:
+        """The server is draining."""
+        self._send(Bye(retry_after))
+
+    def gone(self) -> None:
+        """The connection is over."""
+        self._closed = True
+        self._forget()
+        self._waiting.clear()
+        self._missed.clear()
+        self._owed.clear()
+        for topic in self._topics.values():
+            self._rooms.hub.release(topic, self)
+        self._topics.clear()
+
+    # From the hub
+
+    def deliver(self, topic: Topic, reset: bool) -> None:
+        """An item has new counts."""
+        if self._line.blocked:
+            self._missed[topic] = reset or self._missed.get(topic, False)
+        else:
+            self._line.write(topic.frame(self._wire.index, reset))
+
+    def hear(self, item: str, version: int, reaction: str | None, origin: int) -> None:
+        """The visitor's reaction changed; told when it was elsewhere and the item is watched here."""
+        if origin != self._origin and item in self._topics and not self._line.blocked:
+            self._send(Mine(item, version, reaction))
+
+    # Messages in order
+
+    def _must_wait(self, message: ClientMessage | Unreadable) -> bool:
+        if self._busy:
+            return True
+        if isinstance(message, React):
+            return self._under_way >= MAX_UNDER_WAY
+        return self._under_way > 0 and isinstance(message, Watch | Auth)
+
+    def _proceed(self) -> None:
+        """Something was answered: what waited for it may go on."""
+        if self._proceeding:
+            return  # an answer that came at once; the loop below goes on by itself
+        self._proceeding = True
+        while self._waiting and not self._closed and not self._must_wait(self._waiting[0]):
+            self._handle(self._waiting.popleft())
+        self._proceeding = False
+        self._throttle()
+
+    def _throttle(self) -> None:
+        full = len(self._waiting) >= MAX_WAITING
+        if full is not self._held_back and not self._closed:
+            self._held_back = full
+            if full:
+                self._line.hold()
+            else:
+                self._line.resume()
+
+    def _handle(self, message: ClientMessage | Unreadable) -> None:
+        if isinstance(message, Unreadable):
+            self._bad += isinstance(message.refusal, BadMessage)
+            self._refuse(message.refusal, message.ref)
+            if self._bad >= MAX_BAD_IN_A_ROW:
+                self._line.close(CloseCode.ABUSIVE)
+            return
+        self._bad = 0
+        try:
+            match message:
+                case React():
+                    self._react(message)
+                case Watch():
+                    self._on_watch(message)
+                case Unwatch():
+                    self._unwatch(message)
+                case Auth():
+                    self._auth(message)
+                case Ping():
+                    self._send(Pong(message.ref))
+        except Refusal as refusal:
+            self._refuse(refusal, message.ref)
+
+    # react
+
+    def _react(self, message: React) -> None:
+        item = check_item(message.item)
+        if self._identity is None:
+            raise Unauthorized("say who you are first: auth", item=item)
+        try:
+            check_reaction(message.reaction, self._site.kinds)
+        except Refusal as refusal:
+            refusal.item = item
+            raise
+        self._under_way += 1
+        visitor = self._identity.visitor
+        done = partial(self._reacted, message)
+        self._rooms.write(Wish(self._site, item, visitor, message.reaction, self._origin, done))
+
+    def _reacted(self, message: React, answer: Receipt | Refusal) -> None:
+        self._under_way -= 1
+        if self._closed:
+            return
+        if isinstance(answer, Refusal):
+            self._refuse(answer, message.ref, message.item)
+        else:
+            self._send(Ack(message.item, message.reaction, answer.version, answer.counts, message.ref))
+        self._proceed()
+
+    # watch
+
+    def _on_watch(self, message: Watch) -> None:
+        items = self._rooms.guard.items(message.items)
+        self._rooms.guard.room(len(self._topics.keys() | items))
+        self._busy = True
+        self._watch(items, message.since or {}, message.ref)
+
+    def _catch_up(self) -> None:
+        """Watch again what had to be refused while the engine was away."""
+        self._busy = True
+        self._watch(list(self._owed), {}, None)
+
+    def _watch(self, items: list[str], since: Mapping[str, int], ref: Ref | None) -> None:
+        """Watch items and show them. ``ref`` is ``None`` when no message asked for it."""
+        for item in items:
+            if item not in self._topics:
+                self._topics[item] = self._rooms.hub.hold(self._site, item)
+        topics = [self._topics[item] for item in items]
+        visitor = self._identity.visitor if self._identity is not None else None
+        # What is known here is good enough for a stranger, unless it is older than what the stranger shows.
+        wanted = [
+            topic
+            for topic in topics
+            if visitor is not None or topic.version == UNKNOWN or since.get(topic.item, 0) > topic.version
+        ]
+        done = partial(self._watched, topics, since, ref)
+        if wanted:
+            self._read(wanted, visitor, done)
+        else:
+            done({})
+
+    def _watched(
+        self,
+        topics: list[Topic],
+        since: Mapping[str, int],
+        ref: Ref | None,
+        answer: dict[str, State] | Refusal,
+    ) -> None:
+        items = [topic.item for topic in topics]
+        if isinstance(answer, Refusal):
+            # A refused watch stands: the snapshot follows when the engine is back.
+            newly = ref is not None or not self._owed.issuperset(items)
+            self._owed.update(items)
+            if newly:
+                self._refuse(answer, UNSET if ref is None else ref, items[0] if len(items) == 1 else None)
+        else:
+            self._owed.difference_update(items)
+            out = [self._snapshot(topic, since.get(topic.item)) for topic in topics]
+            out += self._held(answer)
+            if ref is not None:
+                out.append(self._wire.frame(Watching(ref)))
+            self._line.write(b"".join(out))
+        self._busy = False
+        self._proceed()
+
+    def _snapshot(self, topic: Topic, since: int | None) -> bytes:
+        """From here on updates are delivered; the frame is what the client lacks until then."""
+        topic.subscribers.add(self)
+        reset = self._missed.pop(topic, False) or (since is not None and since > topic.version)
+        if since == topic.version:
+            return b""
+        return topic.frame(self._wire.index, reset)
+
+    def _held(self, states: Mapping[str, State]) -> list[bytes]:
+        return [
+            self._wire.frame(Mine(item, state.version, state.reaction))
+            for item, state in states.items()
+            if state.reaction is not None
+        ]
+
+    def _unwatch(self, message: Unwatch) -> None:
+        for item in self._rooms.guard.items(message.items):
+            topic = self._topics.pop(item, None)
+            if topic is not None:
+                self._missed.pop(topic, None)
+                self._owed.discard(item)
+                self._rooms.hub.release(topic, self)
+        self._send(Unwatched(message.ref))
+
+    # auth
+
+    def _auth(self, message: Auth) -> None:
+        # Every auth replaces the identity before it, and a failed one leaves none.
+        self._forget()
+        identity = self._rooms.guard.identify(self._site, message.token)
+        if message.merge is not UNSET:
+            raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
+        self._identity = identity
+        self._origin = randbits(53)
+        self._person = self._rooms.channel_of(self._site, identity.visitor)
+        self._rooms.people.join(self._person, self)
+        done = partial(self._authed, identity, message.ref)
+        if self._topics:
+            self._busy = True
+            self._read(list(self._topics.values()), identity.visitor, done)
+        else:
+            done({})
+
+    def _authed(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
+        self._busy = False
+        if isinstance(answer, Refusal):
+            self._forget()
+            self._refuse(answer, ref)
+        else:
+            out = self._held(answer)
+            out.append(self._wire.frame(Ready(identity.visitor, ref)))
+            self._line.write(b"".join(out))
+        self._proceed()
+
+    def _forget(self) -> None:
+        """Be anonymous."""
+        if self._person is not None:
+            self._rooms.people.part(self._person, self)
+        self._identity = self._person = None
+        self._origin = 0
+
+    # Reading
+
+    def _read(
+        self, topics: list[Topic], visitor: str | None, done: Callable[[dict[str, State] | Refusal], None]
+    ) -> None:
+        """Read the stored state of topics, let the hub know, then go on with ``done``."""
+        floors = [topic.version for topic in topics]
+
+        def answered(answer: list[State] | Refusal) -> None:
+            if isinstance(answer, Refusal):
+                if not self._closed:
+                    done(answer)
+                return
+            for topic, floor, state in zip(topics, floors, answer, strict=True):
+                self._rooms.hub.reconcile(topic.channel, state.version, state.counts, floor)
+            if not self._closed:
+                done({topic.item: state for topic, state in zip(topics, answer, strict=True)})
+
+        self._rooms.read(Query(self._site, [topic.item for topic in topics], visitor, answered))
+
+    # Answers
+
+    def _send(self, message: ServerMessage) -> None:
+        self._line.write(self._wire.frame(message))
+
+    def _refuse(self, refusal: Refusal, ref: Ref, item: str | None = None) -> None:
+        item = refusal.item if refusal.item is not None else item
+        self._send(
+            Error(
+                refusal.code,
+                str(refusal),
+                ref,
+                UNSET if item is None else item,
+                UNSET if refusal.retry_after is None else refusal.retry_after,
+            )
+        )
