@@ -25,6 +25,8 @@ class Site:
 
     def allows(self, origin: str | None) -> bool:
         """Whether a request with this Origin header may come in; ``None`` means it had none."""
-        if origin is None or origin in self.origins:
+        if origin is None:
             return True
-        return ANY in self.origins and _ORIGIN.fullmatch(origin) is not None
+        if ANY in self.origins and _ORIGIN.fullmatch(origin):
+            return True
+        return origin != ANY and origin in self.origins

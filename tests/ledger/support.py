@@ -1,0 +1,65 @@
+"""What the ledger's tests share: wishes to wait for, and a look into the engine past the ledger."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio import Redis
+
+from server.errors import Refusal
+from server.ledger import keys
+from server.ledger.reader import Query, Reader, State
+from server.ledger.writer import Receipt, Wish, Writer
+from server.rules.sites import Site
+
+SITE = Site()
+
+
+def submitted(
+    writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0
+) -> "asyncio.Future[Receipt | Refusal]":
+    """Submit a wish; its answer."""
+    future: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
+    writer.submit(Wish(SITE, item, visitor, reaction, origin, future.set_result))
+    return future
+
+
+async def wish(writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0) -> Receipt:
+    """Submit a wish and wait; it must be granted."""
+    answer = await submitted(writer, visitor, item, reaction, origin)
+    assert isinstance(answer, Receipt), answer
+    return answer
+
+
+async def read(reader: Reader, items: list[str], visitor: str | None = None) -> list[State]:
+    """Read items and wait; it must work."""
+    future: asyncio.Future[list[State] | Refusal] = asyncio.get_running_loop().create_future()
+    reader.submit(Query(SITE, items, visitor, future.set_result))
+    answer = await future
+    assert isinstance(answer, list), answer
+    return answer
+
+
+async def membership(client: Any, item: str) -> dict[str, int]:
+    """Counts by counting who holds what."""
+    held = await client.hvals(keys.item_channel(SITE.name, item) + b":m")
+    return {kind: held.count(kind.encode()) for kind in SITE.kinds}
+
+
+async def eventually(condition: Callable[[], Awaitable[bool] | bool], within: float = 10.0) -> None:
+    """Wait until a condition holds; fail when it does not in time."""
+    limit = time.monotonic() + within
+    while True:
+        result = condition()
+        if isinstance(result, Awaitable):
+            result = await result
+        if result:
+            return
+        assert time.monotonic() < limit, "not within the deadline"
+        await asyncio.sleep(0.01)
+
+
+def raw(url: str) -> Any:
+    """A client of the engine that knows nothing of the ledger."""
+    return Redis.from_url(url)

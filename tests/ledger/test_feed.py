@@ -1,0 +1,161 @@
+"""The feed on a real engine: what it hears, and that it finds its way back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from server.errors import Unavailable
+from server.ledger import keys
+from server.ledger.engine import Engine
+from server.ledger.feed import Feed
+from server.ledger.writer import Writer
+from tests.ledger.support import eventually, wish
+
+X, Y = keys.item_channel("default", "x"), keys.item_channel("default", "y")
+
+
+class Ear:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.counts: list[tuple[bytes, dict[str, int]]] = []
+        self.persons: list[tuple[str, str | None, int]] = []
+        self.rereads: list[set[bytes]] = []
+        self.unable = 0
+
+    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+        assert version > 0
+        self.counts.append((channel, counts))
+
+    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+        self.persons.append((item, reaction, origin))
+
+    async def reread(self, channels: list[bytes]) -> None:
+        if self.unable:
+            self.unable -= 1
+            raise Unavailable("not now")
+        self.rereads.append(set(channels))
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+async def feed(link: Engine, ear: Ear) -> AsyncIterator[Feed]:
+    feed = Feed(link, ear)
+    task = asyncio.create_task(feed.run())
+    yield feed
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def subscribers(client: Any, channel: bytes) -> int:
+    return int(dict(await client.pubsub_numsub(channel))[channel])
+
+
+async def test_followed_channels_are_heard_and_others_are_not(feed: Feed, ear: Ear, writer: Writer) -> None:
+    feed.follow(X)
+    await eventually(lambda: ear.rereads == [{X}])
+    await wish(writer, "a:1", "y", "like")
+    await wish(writer, "a:1", "x", "like")
+    await eventually(lambda: len(ear.counts) == 1)
+    assert ear.counts == [(X, {"like": 1, "dislike": 0})]
+
+
+async def test_what_changes_nothing_is_not_published(feed: Feed, ear: Ear, writer: Writer) -> None:
+    feed.follow(X)
+    await eventually(lambda: ear.rereads == [{X}])
+    for _ in range(3):
+        await wish(writer, "a:1", "x", "like")
+    await wish(writer, "a:1", "x", None)
+    await eventually(lambda: len(ear.counts) == 2)
+
+
+async def test_a_visitor_hears_of_itself_with_the_origin(
+    feed: Feed, ear: Ear, writer: Writer, client: Any
+) -> None:
+    channel = keys.person_channel("default", keys.member("a:1"))
+    feed.follow(channel)
+
+    async def followed() -> bool:
+        return await subscribers(client, channel) == 1
+
+    await eventually(followed)
+    await wish(writer, "a:2", "x", "like", 3)
+    await wish(writer, "a:1", "x", "like", 7)
+    await wish(writer, "a:1", "x", None, 8)
+    await eventually(lambda: len(ear.persons) == 2)
+    assert ear.persons == [("x", "like", 7), ("x", None, 8)]
+    assert ear.rereads == []
+
+
+async def test_channels_left_are_left(feed: Feed, ear: Ear, client: Any) -> None:
+    feed.follow(X)
+    feed.follow(Y)
+    await eventually(lambda: set().union(*ear.rereads) == {X, Y})
+    feed.leave(X)
+
+    async def left() -> bool:
+        return await subscribers(client, X) == 0
+
+    await eventually(left)
+    assert await subscribers(client, Y) == 1
+
+
+async def test_a_lost_link_is_found_again_and_everything_is_read_again(
+    feed: Feed, ear: Ear, client: Any, writer: Writer
+) -> None:
+    feed.follow(X)
+    feed.follow(Y)
+    await eventually(lambda: set().union(*ear.rereads) == {X, Y})
+    for _ in range(3):
+        ear.rereads.clear()
+        await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await eventually(lambda: bool(ear.rereads) and set().union(*ear.rereads) == {X, Y})
+    await wish(writer, "a:1", "x", "like")
+    await eventually(lambda: len(ear.counts) == 1)
+    await eventually(lambda: feed.up)
+
+
+async def test_a_read_that_failed_is_tried_again(feed: Feed, ear: Ear) -> None:
+    ear.unable = 1
+    feed.follow(X)
+    await eventually(lambda: ear.rereads == [{X}])
+
+
+async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: Any, writer: Writer) -> None:
+    feed.follow(X)
+    await eventually(lambda: ear.rereads == [{X}])
+    for nonsense in (b"", b"\xc1", b"\x80", b"\x93\x01\x02\x03", b"text"):
+        await client.publish(X, nonsense)
+    await wish(writer, "a:1", "x", "like")
+    await eventually(lambda: len(ear.counts) == 1)
+
+
+async def test_thousands_of_channels(feed: Feed, ear: Ear, client: Any) -> None:
+    channels = {keys.item_channel("default", str(i)) for i in range(3000)}
+    for channel in channels:
+        feed.follow(channel)
+    await eventually(lambda: set().union(*ear.rereads) == channels)
+    for channel in channels:
+        feed.leave(channel)
+
+    async def gone() -> bool:
+        return len(await client.pubsub_channels("tc:{*")) == 0
+
+    await eventually(gone)
+
+
+async def test_a_feed_without_an_engine_is_not_up(ear: Ear) -> None:
+    link = Engine("unix:///nonexistent/engine.sock")
+    feed = Feed(link, ear)
+    task = asyncio.create_task(feed.run())
+    await asyncio.sleep(0)
+    assert not feed.up
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await link.close()

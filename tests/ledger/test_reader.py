@@ -1,0 +1,71 @@
+"""Reading on a real engine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from server.errors import Unavailable
+from server.ledger import reader as reader_module
+from server.ledger.engine import Engine
+from server.ledger.reader import Query, Reader, State, held_by
+from server.ledger.writer import Writer
+from server.rules.sites import Site
+from tests.ledger.support import SITE, read, wish
+
+NOTHING = {"like": 0, "dislike": 0}
+
+
+async def test_many_items_and_what_one_visitor_holds(writer: Writer, reader: Reader) -> None:
+    first = await wish(writer, "a:1", "x", "like")
+    second = await wish(writer, "a:2", "y", "dislike")
+    states = await read(reader, ["y", "untouched", "x", "y"], "a:1")
+    assert states == [
+        State(second.version, {"like": 0, "dislike": 1}, None),
+        State(0, NOTHING, None),
+        State(first.version, {"like": 1, "dislike": 0}, "like"),
+        State(second.version, {"like": 0, "dislike": 1}, None),
+    ]
+    assert [state.reaction for state in await read(reader, ["x"])] == [None]
+
+
+async def test_more_than_one_batch_holds(writer: Writer, reader: Reader) -> None:
+    await wish(writer, "a:1", "7", "like")
+    states = await read(reader, [str(i) for i in range(2500)], "a:1")
+    assert [i for i, state in enumerate(states) if state.reaction] == [7]
+
+
+async def test_a_full_queue_refuses_at_once(link: Engine) -> None:
+    reader = Reader(link)
+    answers: list[Any] = []
+    items = ["x"] * (reader_module.ROOM + 1)
+    reader.submit(Query(SITE, items, None, answers.append))
+    assert isinstance(answers[0], Unavailable)
+    await reader.close()
+
+
+async def test_an_engine_that_is_full_can_be_read(writer: Writer, reader: Reader, client: Any) -> None:
+    await wish(writer, "a:1", "x", "like")
+    await client.config_set("maxmemory", 1)
+    try:
+        assert (await read(reader, ["x"]))[0].counts == {"like": 1, "dislike": 0}
+    finally:
+        await client.config_set("maxmemory", 0)
+
+
+async def test_a_visitors_reactions_are_listed_the_latest_first(
+    writer: Writer, reader: Reader, link: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "PAGE", 4)
+    for i in range(10):
+        await wish(writer, "a:1", f"i{i}", "like")
+    await wish(writer, "a:1", "i3", None)
+    await wish(writer, "a:2", "other", "like")
+    await wish(writer, "a:1", "i0", "dislike")
+
+    async def states(_site: Site, items: Sequence[str], visitor: str) -> list[State]:
+        return await read(reader, list(items), visitor)
+
+    held = [(item, state.reaction) async for item, state in held_by(link, states, SITE, "a:1")]
+    assert held == [("i0", "dislike")] + [(f"i{i}", "like") for i in (9, 8, 7, 6, 5, 4, 2, 1)]
+    assert [item async for item, _ in held_by(link, states, SITE, "a:3")] == []

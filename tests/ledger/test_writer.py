@@ -1,0 +1,111 @@
+"""The writer on a real engine: grouping, order, refusal."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server.errors import Refusal, Unavailable
+from server.ledger import writer as writer_module
+from server.ledger.engine import Engine
+from server.ledger.writer import Receipt, Wish, Writer
+from tests.ledger.support import SITE, eventually, membership, submitted, wish
+
+
+async def test_a_wish_is_granted_and_stored(writer: Writer, client: Any) -> None:
+    receipt = await wish(writer, "a:1", "x", "like")
+    assert receipt.counts == {"like": 1, "dislike": 0}
+    assert receipt.version > 1_700_000_000_000_000
+    assert await membership(client, "x") == receipt.counts
+
+
+async def test_granting_it_twice_is_granting_it_once(writer: Writer) -> None:
+    first = await wish(writer, "a:1", "x", "like")
+    assert await wish(writer, "a:1", "x", "like") == first
+    moved = await wish(writer, "a:1", "x", "dislike")
+    assert moved.counts == {"like": 0, "dislike": 1}
+    assert moved.version > first.version
+    assert (await wish(writer, "a:1", "x", None)).counts == {"like": 0, "dislike": 0}
+
+
+async def test_what_comes_together_rides_together_and_in_order(writer: Writer, link: Engine) -> None:
+    calls = []
+    run = link.run
+
+    async def counted(*arguments: Any) -> bytes:
+        calls.append(arguments)
+        return await run(*arguments)
+
+    link.run = counted  # type: ignore[method-assign]
+    await wish(writer, "a:0", "x", "like")
+    calls.clear()
+    futures = [submitted(writer, f"a:{i}", f"x{i % 3}", ("like", "dislike", None)[i % 3]) for i in range(900)]
+    answers = await asyncio.gather(*futures)
+    assert all(isinstance(answer, Receipt) for answer in answers)
+    assert len(calls) == 2, "512 and the rest"
+    versions = [answer.version for answer in answers[::3] if isinstance(answer, Receipt)]
+    assert versions == sorted(versions)
+
+
+async def test_of_two_wishes_in_one_batch_the_later_one_stands(writer: Writer, client: Any) -> None:
+    futures = [submitted(writer, "a:1", "x", kind) for kind in ("like", None, "dislike", "like", "dislike")]
+    answers = await asyncio.gather(*futures)
+    counts = [answer.counts for answer in answers if isinstance(answer, Receipt)]
+    assert counts == [{"like": a, "dislike": b} for a, b in ((1, 0), (0, 0), (0, 1), (1, 0), (0, 1))]
+    assert await membership(client, "x") == {"like": 0, "dislike": 1}
+
+
+async def test_a_full_queue_refuses_at_once(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "ROOM", 3)
+    writer = Writer(link)
+    answers: list[Receipt | Refusal] = []
+    for i in range(4):
+        writer.submit(Wish(SITE, "x", f"a:{i}", "like", 0, answers.append))
+    assert len(answers) == 1
+    assert isinstance(answers[0], Unavailable)
+    await eventually(lambda: len(answers) == 4)
+    assert [isinstance(answer, Receipt) for answer in answers] == [False, True, True, True]
+    await writer.close()
+
+
+async def test_without_an_engine_everything_waiting_is_refused() -> None:
+    link = Engine("unix:///nonexistent/engine.sock")
+    writer = Writer(link)
+    answers = await asyncio.gather(*(submitted(writer, f"a:{i}", "x", "like") for i in range(1000)))
+    assert all(isinstance(answer, Unavailable) and answer.retry_after for answer in answers)
+    await writer.close()
+    await link.close()
+
+
+async def test_a_closed_writer_refuses(link: Engine) -> None:
+    writer = Writer(link)
+    await writer.close()
+    assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
+
+
+async def test_a_batch_that_the_engine_came_to_too_late_has_no_effect(
+    writer: Writer, link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def passed() -> int:
+        return 1
+
+    monkeypatch.setattr(link, "deadline", passed)
+    assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
+    assert await client.keys("*") == []
+
+
+async def test_an_engine_that_is_full_grants_nothing_and_loses_nothing(writer: Writer, client: Any) -> None:
+    before = await wish(writer, "a:1", "x", "like")
+    await client.config_set("maxmemory", 1)
+    try:
+        assert isinstance(await submitted(writer, "a:2", "x", "like"), Unavailable)
+        assert await membership(client, "x") == before.counts
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
+
+
+async def test_scripts_that_the_engine_forgot_are_loaded_again(writer: Writer, client: Any) -> None:
+    await wish(writer, "a:1", "x", "like")
+    await client.script_flush()
+    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}

@@ -1,0 +1,54 @@
+"""The reaction rule by its properties; ``tests/ledger/test_react.py`` holds the script to it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import BadReaction
+from server.rules.reactions import Item, check_reaction, react
+
+KINDS = ("like", "dislike")
+wishes = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from([*KINDS, None]), st.integers(0, 10**6)), max_size=30
+)
+
+
+@given(wishes)
+def test_counts_are_the_last_wish_of_each_person(history: list[tuple[str, str | None, int]]) -> None:
+    item = Item()
+    for visitor, wish, now in history:
+        item = react(item, visitor, wish, now)
+    last = {visitor: wish for visitor, wish, _ in history}
+    assert item.counts(KINDS) == {kind: list(last.values()).count(kind) for kind in KINDS}
+
+
+@given(wishes, st.sampled_from("abc"), st.sampled_from([*KINDS, None]))
+def test_repeating_a_wish_changes_nothing(
+    history: list[tuple[str, str | None, int]], visitor: str, wish: str | None
+) -> None:
+    item = Item()
+    for who, what, now in history:
+        item = react(item, who, what, now)
+    once = react(item, visitor, wish, 5)
+    assert react(once, visitor, wish, 10**9) is once
+
+
+@given(wishes)
+def test_versions_rise_with_every_change_even_when_the_clock_does_not(
+    history: list[tuple[str, str | None, int]],
+) -> None:
+    item = Item()
+    for visitor, wish, now in history:
+        before = item
+        item = react(item, visitor, wish, now)
+        if item is not before:
+            assert item.version > before.version
+            assert item.version >= now
+
+
+def test_reactions_of_the_site_only() -> None:
+    assert check_reaction("like", KINDS) == "like"
+    assert check_reaction(None, KINDS) is None
+    for other in ("love", "", "LIKE", 1, True, ["like"], {"like": 1}):
+        with pytest.raises(BadReaction):
+            check_reaction(other, KINDS)

@@ -1,0 +1,67 @@
+"""Tokens of anonymous visitors: what holds and what does not. The clock is an argument."""
+
+import jwt
+import pytest
+
+from server.errors import Unauthorized
+from server.rules import tokens
+
+SECRET = b"s" * 32
+NOW = 1_800_000_000
+VISITOR = tokens.anonymous_id(bytes(16))
+TOKEN, EXPIRES = tokens.sign(VISITOR, "blog", SECRET, NOW)
+
+
+def forged(**claims: object) -> str:
+    whole = {"sub": VISITOR, "aud": "blog", "iat": NOW, "exp": EXPIRES} | claims
+    return jwt.encode({k: v for k, v in whole.items() if v is not None}, SECRET, "HS256")
+
+
+def test_what_was_signed_holds() -> None:
+    assert tokens.verify(TOKEN, "blog", SECRET, NOW) == tokens.Identity(VISITOR, EXPIRES)
+    assert VISITOR.startswith("a:")
+
+
+def test_it_holds_until_its_end_and_a_little_longer() -> None:
+    assert tokens.verify(TOKEN, "blog", SECRET, EXPIRES + tokens.LEEWAY)
+    with pytest.raises(Unauthorized, match="expired"):
+        tokens.verify(TOKEN, "blog", SECRET, EXPIRES + tokens.LEEWAY + 1)
+
+
+def test_renewal_takes_an_expired_one_for_ninety_days() -> None:
+    late = EXPIRES + tokens.RENEWABLE
+    assert tokens.verify(TOKEN, "blog", SECRET, late, expired_for=tokens.RENEWABLE).visitor == VISITOR
+    with pytest.raises(Unauthorized):
+        tokens.verify(TOKEN, "blog", SECRET, late + tokens.LEEWAY + 1, expired_for=tokens.RENEWABLE)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "a.b.c",
+        "\ud800",
+        TOKEN[:-2],
+        TOKEN + "x" * tokens.MAX_BYTES,
+        jwt.encode({"sub": VISITOR, "aud": "blog", "iat": NOW, "exp": EXPIRES}, None, "none"),
+        jwt.encode({"sub": VISITOR, "aud": "blog", "iat": NOW, "exp": EXPIRES}, b"other" * 8, "HS256"),
+        jwt.encode({"sub": VISITOR, "aud": "blog", "iat": NOW, "exp": EXPIRES}, SECRET * 2, "HS512"),
+        forged(aud="other"),
+        forged(aud=None),
+        forged(exp=None),
+        forged(iat=None),
+        forged(sub=None),
+        forged(sub=""),
+        forged(sub="u:someone"),
+        forged(sub="a:" + "x" * 200),
+        forged(iat=NOW + tokens.LEEWAY + 1),
+        forged(exp=NOW - tokens.LEEWAY - 1),
+        forged(exp="soon"),
+        forged(exp=True),
+        forged(iat=[]),
+    ],
+)
+def test_nothing_else_holds(token: str) -> None:
+    with pytest.raises(Unauthorized):
+        tokens.verify(token, "blog", SECRET, NOW)

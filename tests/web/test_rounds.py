@@ -1,0 +1,40 @@
+"""The one timer: everybody is visited once a round, nobody after leaving."""
+
+from server.web.rounds import SLICES, Rounds
+
+
+class Visited:
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def visit(self, now: float) -> None:
+        self.at.append(now)
+
+
+class Faulty(Visited):
+    def visit(self, now: float) -> None:
+        raise ValueError("a defect")
+
+
+def test_everybody_is_visited_once_a_round() -> None:
+    time = iter(range(1000))
+    rounds = Rounds(lambda: float(next(time)))
+    visited = [Visited() for _ in range(25)]
+    slices = [rounds.join(one) for one in visited]
+    assert len(rounds) == 25
+    assert max(slices.count(i) for i in range(SLICES)) - min(slices.count(i) for i in range(SLICES)) <= 1
+    for _ in range(2 * SLICES):
+        rounds.turn()
+    assert all(len(one.at) == 2 and one.at[1] - one.at[0] == SLICES for one in visited)
+
+
+def test_who_left_is_not_visited_and_a_defect_stops_nobody() -> None:
+    rounds = Rounds()
+    stays, goes, faulty = Visited(), Visited(), Faulty()
+    rounds.join(faulty)
+    rounds.join(stays)
+    at = rounds.join(goes)
+    rounds.leave(at, goes)
+    for _ in range(SLICES):
+        rounds.turn()
+    assert (len(stays.at), goes.at, len(rounds)) == (1, [], 2)
