@@ -75,8 +75,7 @@ class Api:
         return (
             Route("/v1/visitors", self.visitors, methods=["POST"]),
             Route("/v1/items", self.items, methods=["GET"]),
-            Route("/v1/reaction", self.put, methods=["PUT"]),
-            Route("/v1/reaction", self.delete, methods=["DELETE"]),
+            Route("/v1/reaction", self.reaction, methods=["PUT", "DELETE"]),
             Route("/livez", self.livez, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
@@ -116,22 +115,19 @@ class Api:
             return Response(status_code=304, headers=headers)
         return Response(body, 200, headers, "application/json")
 
-    async def put(self, request: Request) -> Response:
-        """Set the bearer's reaction on an item."""
+    async def reaction(self, request: Request) -> Response:
+        """Set (PUT) or clear (DELETE) the bearer's reaction on an item."""
         query, site = _asked(request)
-        identity = self._known(request, site)
+        identity = self._identity(request, site)
+        if identity is None:
+            raise Unauthorized("Authorization: Bearer <token> is needed")
         item = check_item(query.item)
-        try:
-            wanted = msgspec.json.decode(await _body(request), type=Wanted)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadMessage('the body is {"reaction": …}', item=item) from None
-        return await self._react(site, item, identity, check_reaction(wanted.reaction, site.kinds))
-
-    async def delete(self, request: Request) -> Response:
-        """Clear the bearer's reaction on an item."""
-        query, site = _asked(request)
-        identity = self._known(request, site)
-        return await self._react(site, check_item(query.item), identity, None)
+        wanted = None if request.method == "DELETE" else await _wanted(request)
+        reaction = check_reaction(wanted, site.kinds)
+        receipt = await self._rooms.react(site, item, identity.visitor, reaction)
+        return _json(
+            {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}
+        )
 
     async def livez(self, _request: Request) -> Response:
         """The process answers."""
@@ -147,21 +143,9 @@ class Api:
         """This API as an OpenAPI document."""
         return _json(document(), headers={"Cache-Control": "public, max-age=300"})
 
-    async def _react(self, site: Site, item: str, identity: Identity, reaction: str | None) -> Response:
-        receipt = await self._rooms.react(site, item, identity.visitor, reaction)
-        return _json(
-            {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}
-        )
-
     def _identity(self, request: Request, site: Site) -> Identity | None:
         token = _token(request)
         return None if token is None else self._guard.identify(site, token)
-
-    def _known(self, request: Request, site: Site) -> Identity:
-        identity = self._identity(request, site)
-        if identity is None:
-            raise Unauthorized("Authorization: Bearer <token> is needed")
-        return identity
 
 
 def _shown(item: str, state: State) -> dict[str, Any]:
@@ -172,6 +156,18 @@ def _matches(given: Sequence[str], etag: str) -> bool:
     """If-None-Match with weak comparison (RFC 9110, section 13.1.2)."""
     tags = {tag.strip().removeprefix("W/") for header in given for tag in header.split(",")}
     return "*" in tags or etag in tags
+
+
+async def _wanted(request: Request) -> Any:
+    """The reaction that a PUT's body asks for, not yet checked.
+
+    Raises:
+        BadMessage: the body is something else.
+    """
+    try:
+        return msgspec.json.decode(await _body(request), type=Wanted).reaction
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage('the body is {"reaction": …}') from None
 
 
 async def _body(request: Request) -> bytes:

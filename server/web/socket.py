@@ -85,11 +85,17 @@ class Socket(asyncio.Protocol):
         """Bytes came: the request first, then frames."""
         core = self._core
         core.receive_data(data)
+        said = core.data_to_send()
         for event in core.events_received():
             if isinstance(event, Frame):
-                self._framed(event)
+                if event.opcode is Opcode.PING:
+                    # What the core has to say begins with the answers to pings, in their order.
+                    self._transport.write(said.pop(0))
+                else:
+                    self._framed(event)
             elif isinstance(event, Request):
                 self._requested(event)
+        self._say(said)
         self._flush()
 
     def eof_received(self) -> None:
@@ -129,7 +135,7 @@ class Socket(asyncio.Protocol):
     def visit(self, now: float) -> None:
         """About a second has passed."""
         session = self._session
-        if session is None or self._core.state is not State.OPEN:
+        if session is None:
             if now - self._since > CLOSE_WITHIN:
                 self._transport.abort()
         elif self.blocked:
@@ -145,7 +151,7 @@ class Socket(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send ready-made frames."""
-        if data and self._core.state is State.OPEN:
+        if data and self._session is not None:
             self._sent_at = self._rooms.rounds.now
             self._transport.write(data)
 
@@ -164,7 +170,7 @@ class Socket(asyncio.Protocol):
         if self._core.state is State.OPEN:
             self._core.send_close(code)
             self._flush()
-            self._end()
+        self._end()
 
     # Inside
 
@@ -199,7 +205,7 @@ class Socket(asyncio.Protocol):
 
     def _framed(self, frame: Frame) -> None:
         session = self._session
-        if session is None or self._core.state is not State.OPEN:
+        if session is None:
             return
         if frame.opcode is Opcode.CONT:
             self._fragments.append(bytes(frame.data))
@@ -222,8 +228,12 @@ class Socket(asyncio.Protocol):
         session.received(payload, binary)
 
     def _flush(self) -> None:
-        """Send what the core has to say: answers to pings and closes, errors."""
-        for data in self._core.data_to_send():
+        """Send what the core has to say now."""
+        self._say(self._core.data_to_send())
+
+    def _say(self, said: list[bytes]) -> None:
+        """Answers to pings and closes, errors; an empty one ends the connection."""
+        for data in said:
             if data:
                 self._transport.write(data)
             else:

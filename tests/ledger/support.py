@@ -1,8 +1,6 @@
 """What the ledger's tests share: wishes to wait for, and a look into the engine past the ledger."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -45,19 +43,6 @@ async def membership(client: Any, item: str) -> dict[str, int]:
     """Counts by counting who holds what."""
     held = await client.hvals(keys.item_channel(SITE.name, item) + b":m")
     return {kind: held.count(kind.encode()) for kind in SITE.kinds}
-
-
-async def eventually(condition: Callable[[], Awaitable[bool] | bool], within: float = 10.0) -> None:
-    """Wait until a condition holds; fail when it does not in time."""
-    limit = time.monotonic() + within
-    while True:
-        result = condition()
-        if isinstance(result, Awaitable):
-            result = await result
-        if result:
-            return
-        assert time.monotonic() < limit, "not within the deadline"
-        await asyncio.sleep(0.01)
 
 
 def raw(url: str) -> Any:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import Refusal, Unavailable
@@ -20,6 +20,7 @@ class Entry:
         self.answers.append(refusal)
 
 
+@settings(deadline=None)
 @given(
     weights=st.lists(st.integers(1, 8), max_size=40),
     most=st.integers(1, 10),

@@ -11,7 +11,8 @@ from server.ledger import keys
 from server.ledger.engine import Engine
 from server.ledger.feed import Feed
 from server.ledger.writer import Writer
-from tests.ledger.support import eventually, wish
+from tests.ledger.support import wish
+from tests.support.waiting import eventually
 
 X, Y = keys.item_channel("default", "x"), keys.item_channel("default", "y")
 

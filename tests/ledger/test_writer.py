@@ -9,7 +9,8 @@ from server.errors import Refusal, Unavailable
 from server.ledger import writer as writer_module
 from server.ledger.engine import Engine
 from server.ledger.writer import Receipt, Wish, Writer
-from tests.ledger.support import SITE, eventually, membership, submitted, wish
+from tests.ledger.support import SITE, membership, submitted, wish
+from tests.support.waiting import eventually
 
 
 async def test_a_wish_is_granted_and_stored(writer: Writer, client: Any) -> None:

