@@ -114,6 +114,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
             _vital(feed.run(), "feed"),
             _vital(rooms.rounds.run(), "rounds"),
             _vital(_sweep(relay.hub), "sweep"),
+            _vital(engine.keep_time(), "clock"),
         ]
         await Server(rooms, on_ready).serve(sockets=[listener])
         for task in background:

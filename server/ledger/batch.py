@@ -28,6 +28,7 @@ class Entry(Protocol):
 
 
 E = TypeVar("E", bound=Entry)
+Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[E]):
@@ -91,6 +92,14 @@ class Batcher(Generic[E]):
         return batch
 
 
+def answer(done: Callable[[Answer], None], value: Answer) -> None:
+    """Give an answer to who waits for it; a defect there must not cost the others theirs."""
+    try:
+        done(value)
+    except Exception:
+        _log.exception("an answer could not be taken")
+
+
 def _refuse(entries: Sequence[Entry], refusal: Refusal) -> None:
     for entry in entries:
-        entry.refuse(refusal)
+        answer(entry.refuse, refusal)

@@ -20,7 +20,9 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as LinkTimeout
 
 from server.errors import EngineError, Unavailable
 from server.ledger import keys
@@ -30,6 +32,8 @@ CONNECT_TIMEOUT = 1.0
 DEADLINE = 2.0
 REPLY_TIMEOUT = DEADLINE + 0.25
 RETRY_AFTER = 2.0
+COMPLAIN_EVERY = 10.0
+KEEP_TIME_EVERY = 5.0
 
 _log = structlog.get_logger("engine")
 
@@ -58,6 +62,7 @@ class Engine:
         self._client = Redis(connection_pool=self._pool)
         self._clock: float | None = None
         self._down = False
+        self._complained = -COMPLAIN_EVERY
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: bytes | str | int) -> bytes:
         """Run a script; its reply. Loads it when the engine does not have it, which means that nothing ran.
@@ -95,10 +100,18 @@ class Engine:
         estimate is never ahead of it, and the deadline never late.
         """
         if self._clock is None:
-            seconds, micros = await self.command("TIME")
-            self.tick(int(seconds) * 1_000_000 + int(micros))
+            await self._read_clock()
         assert self._clock is not None
         return int(self._clock + (time.monotonic() + DEADLINE) * 1e6)
+
+    async def keep_time(self) -> None:
+        """Look at the engine's clock now and then, for when nothing else does; until cancelled."""
+        while True:
+            await asyncio.sleep(KEEP_TIME_EVERY)
+            try:
+                await self._read_clock()
+            except Unavailable:
+                pass  # who needs it next asks again
 
     def tick(self, now: int) -> None:
         """Learn the engine's time (µs) from a reply that has just arrived."""
@@ -137,12 +150,22 @@ class Engine:
         await self._client.aclose()
         await self._pool.disconnect()
 
+    async def _read_clock(self) -> None:
+        seconds, micros = await self.command("TIME")
+        self.tick(int(seconds) * 1_000_000 + int(micros))
+
     def _failed(self, error: Exception) -> Unavailable:
-        # Whatever answers next may have another clock.
-        self._clock = None
-        if not self._down:
-            self._down = True
-            _log.warning("engine unavailable", error=str(error) or type(error).__name__)
+        reason = str(error) or type(error).__name__
+        if isinstance(error, LinkError | LinkTimeout | OSError):
+            # Whatever answers next may have another clock.
+            self._clock = None
+            if not self._down:
+                self._down = True
+                _log.warning("engine unavailable", error=reason)
+        elif time.monotonic() - self._complained >= COMPLAIN_EVERY:
+            # It answers, but refuses: out of memory, read-only, a script that is not ours.
+            self._complained = time.monotonic()
+            _log.error("engine refuses", error=reason)
         return Unavailable("the engine did not confirm in time", retry_after=RETRY_AFTER)
 
     def _recovered(self) -> None:

@@ -12,7 +12,7 @@ import msgpack
 
 from server.errors import Refusal
 from server.ledger import keys
-from server.ledger.batch import Batcher
+from server.ledger.batch import Batcher, answer
 from server.ledger.engine import Engine, Script
 from server.rules.sites import Site
 
@@ -80,12 +80,13 @@ class Reader:
         for query in queries:
             width = len(query.site.kinds) + 2
             end = at + width * len(query.items)
-            query.done([_state(query.site, answers[i : i + width]) for i in range(at, end, width)])
+            states = [_state(query.site, answers[i : i + width]) for i in range(at, end, width)]
+            answer(query.done, states)
             at = end
 
 
-def _state(site: Site, answer: Sequence[Any]) -> State:
-    return State(answer[0], dict(zip(site.kinds, answer[1:-1], strict=True)), answer[-1] or None)
+def _state(site: Site, flat: Sequence[Any]) -> State:
+    return State(flat[0], dict(zip(site.kinds, flat[1:-1], strict=True)), flat[-1] or None)
 
 
 async def held_by(

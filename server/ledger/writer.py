@@ -12,7 +12,7 @@ import msgpack
 
 from server.errors import Refusal, Unavailable
 from server.ledger import keys
-from server.ledger.batch import Batcher
+from server.ledger.batch import Batcher, answer
 from server.ledger.engine import Engine, Script
 from server.rules.sites import Site
 
@@ -61,13 +61,20 @@ class Writer:
 
     async def _send(self, wishes: Sequence[Wish]) -> None:
         batch = Batch(wishes)
-        deadline = await self._engine.deadline()
-        reply = msgpack.unpackb(await self._engine.run(_REACT, batch.names, deadline, batch.packed))
-        self._engine.tick(reply[0])
+        reply = await self._run(batch)
+        if len(reply) == 1:
+            # Nothing took effect. The engine's clock may have been set; it is known anew now.
+            reply = await self._run(batch)
         if len(reply) == 1:
             raise Unavailable("the engine came to it too late", retry_after=1.0)
         for wish, receipt in zip(wishes, receipts(wishes, reply[1]), strict=True):
-            wish.done(receipt)
+            answer(wish.done, receipt)
+
+    async def _run(self, batch: "Batch") -> Any:
+        deadline = await self._engine.deadline()
+        reply = msgpack.unpackb(await self._engine.run(_REACT, batch.names, deadline, batch.packed))
+        self._engine.tick(reply[0])
+        return reply
 
 
 def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt]:

@@ -1,6 +1,7 @@
 """Visitors that react as fast as they are answered, and know what must be true afterwards.
 
-Owns the bookkeeping: what was acknowledged, what was under way when something broke. Knows only the public contract.
+Owns the bookkeeping: what was acknowledged, what was under way when something broke. Knows only the public
+contract.
 """
 
 import asyncio

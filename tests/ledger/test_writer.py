@@ -95,6 +95,23 @@ async def test_a_batch_that_the_engine_came_to_too_late_has_no_effect(
     assert await client.keys("*") == []
 
 
+async def test_a_clock_that_was_set_costs_nobody_a_reaction(writer: Writer, link: Engine) -> None:
+    await wish(writer, "a:1", "x", "like")
+    link.tick(1)
+    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
+
+
+async def test_an_answer_that_cannot_be_taken_costs_the_others_nothing(writer: Writer) -> None:
+    def defect(answer: Receipt | Refusal) -> None:
+        raise ValueError("a defect")
+
+    before = submitted(writer, "a:1", "x", "like")
+    writer.submit(Wish(SITE, "x", "a:2", "like", 0, defect))
+    after = submitted(writer, "a:3", "x", "like")
+    answers = await asyncio.gather(before, after)
+    assert [answer.counts["like"] for answer in answers if isinstance(answer, Receipt)] == [1, 3]
+
+
 async def test_an_engine_that_is_full_grants_nothing_and_loses_nothing(writer: Writer, client: Any) -> None:
     before = await wish(writer, "a:1", "x", "like")
     await client.config_set("maxmemory", 1)
