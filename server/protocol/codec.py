@@ -63,9 +63,14 @@ class Wire:
         """``message`` as a whole frame."""
         return frames.frame(self.opcode, self._encode(message))
 
-    def _explain(self, payload: bytes) -> Unreadable:
+    def _explain(self, payload: bytes) -> ClientMessage | Unreadable:
         try:
             raw = self._loose(payload)
+            # What was wrong may lie in a field that is not known here, and then it does not matter.
+            message: ClientMessage = msgspec.convert(raw, ClientMessage)
+            return message
+        except msgspec.ValidationError:
+            pass
         except (ValueError, TypeError, OverflowError, RecursionError):
             return Unreadable(BadMessage(f"not {'MessagePack' if self.binary else 'JSON'}"))
         if not isinstance(raw, dict):
@@ -96,6 +101,15 @@ def _reason(raw: dict[Any, Any]) -> Refusal:
     return BadMessage(f"the fields do not fit a message of type {kind}")
 
 
+def _loose_json(payload: bytes) -> Any:
+    # From text, because the module guesses other encodings from bytes; and NaN is no JSON (RFC 8259).
+    return json.loads(payload.decode(), parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _loose_msgpack(payload: bytes) -> Any:
     return msgpack.unpackb(
         payload,
@@ -115,7 +129,7 @@ JSON = Wire(
     binary=False,
     decode=msgspec.json.Decoder(ClientMessage).decode,
     encode=msgspec.json.Encoder().encode,
-    loose=json.loads,
+    loose=_loose_json,
 )
 MSGPACK = Wire(
     1,

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from server.errors import Refusal
 from server.web import pages
 from server.web.api import Api
+from server.web.http import Http
 from server.web.origins import Origins
 from server.web.problems import on_defect, on_http_exception, on_refusal
 from server.web.rooms import Rooms
@@ -55,6 +56,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application(rooms),
+                http=Http,
                 ws=partial(Socket, rooms),  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,

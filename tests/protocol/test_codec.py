@@ -12,6 +12,7 @@ from msgspec import UNSET
 from server.errors import BadItem, BadMessage, BadReaction, Refusal
 from server.protocol import messages as m
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MSGPACK, WIRES, Unreadable, Wire
+from server.rules.items import check_item
 
 wires = pytest.mark.parametrize("wire", WIRES, ids=["json", "msgpack"])
 TOP = m.MAX_SAFE_INTEGER
@@ -124,13 +125,28 @@ def test_broken_messagepack_is_a_bad_message(payload: bytes) -> None:
     assert type(answer.refusal) is BadMessage
 
 
+def test_what_is_wrong_in_an_unknown_field_does_not_matter() -> None:
+    assert JSON.decode(b'{"type":"ping","x":"a\\ud800","ref":7}') == m.Ping(7)
+    assert MSGPACK.decode(b"\x82\xa4type\xa4ping\xa1x\xa1\xff") == m.Ping()
+    for payload in (
+        b'{"type":"ping","x":NaN}',
+        b'\xef\xbb\xbf{"type":"ping"}',
+        '{"type":"ping"}'.encode("utf-16"),
+    ):
+        answer = JSON.decode(payload)
+        assert isinstance(answer, Unreadable), "no JSON at all"
+        assert type(answer.refusal) is BadMessage
+
+
 def test_ids_that_are_not_unicode_are_bad_items() -> None:
     lone = JSON.decode(b'{"type":"react","item":"\\ud800","reaction":"like","ref":1}')
     raw = MSGPACK.decode(b"\x83\xa4type\xa5react\xa4item\xa1\xff\xa8reaction\xa4like")
     listed = JSON.decode(b'{"type":"watch","items":["a","\\udfff"]}')
-    for answer in (lone, raw, listed):
-        assert isinstance(answer, Unreadable)
-        assert isinstance(answer.refusal, BadItem)
+    for message in (lone, raw, listed):
+        assert isinstance(message, m.React | m.Watch)
+        ids = [message.item] if isinstance(message, m.React) else message.items
+        with pytest.raises(BadItem):
+            check_item(ids[-1])
 
 
 @wires
