@@ -1,0 +1,36 @@
+"""Where the browser is, and how it is started. Must not know what is done with it.
+
+Debian's Chromium drives well and needs no download: nothing here asks Playwright for a browser of its own.
+"""
+
+import shutil
+
+from playwright.async_api import Browser, Playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+# The sandbox cannot start for root in a container. The rest keeps it from talking to anybody but the test.
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # A page that a test makes up has no address. It counts as public, and may not reach loopback.
+    "--disable-features=LocalNetworkAccessChecks",
+]
+
+
+async def launch(playwright: Playwright) -> Browser:
+    """A headless browser.
+
+    Raises:
+        RuntimeError: there is none on this machine.
+    """
+    for name in NAMES:
+        if path := shutil.which(name):
+            return await playwright.chromium.launch(executable_path=path, args=ARGS)
+    names = ", ".join(NAMES)
+    raise RuntimeError(f"no browser: none of {names} is on PATH (Debian: apt-get install chromium)")

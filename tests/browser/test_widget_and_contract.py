@@ -1,0 +1,270 @@
+"""The widget's side of the contract, against a server that the test plays itself."""
+
+import json
+
+from playwright.async_api import JSHandle, expect
+
+from .script import ScriptedServer
+from .tabs import Widget
+
+
+async def voted(scripted: ScriptedServer) -> Widget:
+    """A widget whose person likes item `a`, as of version 10."""
+    widget = await scripted.open()
+    await widget.like.click()
+    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    await expect(widget.status).to_have_text("Your vote: Like.")
+    return widget
+
+
+async def everything_shown(scripted: ScriptedServer) -> JSHandle:
+    """Every pair of counts that the page shows from here on, be it for a moment."""
+    return await scripted.page.evaluate_handle(
+        """() => {
+          const seen = [];
+          document.addEventListener('tallycast:change', ({ detail: { counts } }) =>
+            seen.push(`${counts.like}:${counts.dislike}`));
+          return seen;
+        }"""
+    )
+
+
+async def reconnected(scripted: ScriptedServer) -> None:
+    """Break the connection, and wait for the next."""
+    await scripted.close(1012)
+    await scripted.connection()
+
+
+async def test_a_click_shows_at_once_and_is_undone_by_an_error(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.like.click()
+    await widget.shows(like=1, dislike=0)
+    await widget.holds("like")
+    react = await scripted.hear("react")
+    await expect(widget.status).to_be_empty()  # not confirmed, not announced
+
+    scripted.say("error", code="rate_limited", message="slow down", item="a", ref=react["ref"], retry_after=2)
+
+    await widget.shows(like=0, dislike=0)
+    await widget.holds(None)
+    await expect(widget.status).to_contain_text("try again")
+
+
+async def test_my_own_vote_is_never_counted_twice(scripted: ScriptedServer) -> None:
+    """The feed may be quicker than the ack, and nothing in it says whose vote it carries."""
+    widget = await scripted.open()
+    seen = await everything_shown(scripted)
+    await widget.like.click()
+    react = await scripted.hear("react")
+
+    scripted.counts("a", 10, like=1, dislike=0)
+    scripted.counts("a", 11, like=2, dislike=0)
+    scripted.ack(react, 10, like=1, dislike=0)
+
+    await widget.shows(like=2, dislike=0)
+    assert await seen.json_value() == ["1:0", "2:0"]
+
+
+async def test_a_slow_ack_does_not_stop_the_counts(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.dislike.click()
+    await scripted.hear("react")
+
+    scripted.counts("a", 10, like=7, dislike=0)
+
+    await widget.shows(like=7, dislike=1)
+
+
+async def test_the_highest_version_wins(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    seen = await everything_shown(scripted)
+    scripted.counts("a", 20, like=5, dislike=0)
+    scripted.counts("a", 19, like=4, dislike=0)
+    scripted.counts("a", 20, like=9, dislike=9)
+    scripted.counts("b", 99, like=8, dislike=8)  # nobody asked
+    scripted.say("weather", sunny=True)  # an addition of a later day
+    scripted.counts("a", 21, like=5, dislike=1)
+
+    await widget.shows(like=5, dislike=1)
+    assert await seen.json_value() == ["5:0", "5:1"]
+
+
+async def test_an_old_mine_is_ignored(scripted: ScriptedServer) -> None:
+    widget = await voted(scripted)
+    scripted.say("mine", item="a", version=9, reaction=None)
+    scripted.counts("a", 11, like=1, dislike=1)
+    await widget.shows(like=1, dislike=1)
+    await widget.holds("like")
+
+    scripted.say("mine", item="a", version=12, reaction="dislike")
+    await widget.holds("dislike")
+
+
+async def test_a_reset_is_accepted(scripted: ScriptedServer) -> None:
+    widget = await voted(scripted)
+    scripted.say("mine", item="a", version=5, reaction="dislike")  # too old, but for what comes next
+    scripted.counts("a", 5, like=0, dislike=1, reset=True)
+
+    await widget.shows(like=0, dislike=1)
+    await widget.holds("dislike")
+    scripted.counts("a", 6, like=3, dislike=1)
+    await widget.shows(like=3, dislike=1)
+
+
+async def test_a_reconnect_says_what_is_shown_and_who_i_am(scripted: ScriptedServer) -> None:
+    widget = await voted(scripted)
+    await reconnected(scripted)
+
+    assert (await scripted.hear("auth"))["token"] == "token-1"
+    watch = await scripted.hear("watch")
+    assert watch["items"] == ["a"]
+    assert watch["since"] == {"a": 10}
+
+    scripted.say("watching", ref=watch["ref"])  # and no `mine`: another device took the vote back
+    await widget.holds(None)
+    assert scripted.visitors == 1
+
+
+async def test_an_unconfirmed_vote_is_sent_again(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.like.click()
+    await scripted.hear("react")
+    await reconnected(scripted)
+
+    react = await scripted.hear("react")
+    assert react["reaction"] == "like"
+    scripted.ack(react, 10, like=1, dislike=0)
+
+    await expect(widget.status).to_have_text("Your vote: Like.")
+    await widget.shows(like=1, dislike=0)
+
+
+async def test_only_the_last_wish_is_sent_after_a_break(scripted: ScriptedServer) -> None:
+    widget = await voted(scripted)
+    await scripted.close()
+    await widget.like.click()
+    await widget.dislike.click()
+    await scripted.connection()
+
+    assert (await scripted.hear("react"))["reaction"] == "dislike"
+
+
+async def test_a_token_that_ends_is_renewed_and_the_vote_goes_through(scripted: ScriptedServer) -> None:
+    widget = await voted(scripted)
+    scripted.say("error", code="unauthorized", message="the token has expired")
+
+    assert (await scripted.hear("auth"))["token"] == "token-2"
+    assert scripted.bearers == [None, "Bearer token-1"]  # the same person, not a second one
+    await widget.dislike.click()
+    scripted.ack(await scripted.hear("react"), 12, like=0, dislike=1)
+    await widget.holds("dislike")
+
+
+async def test_a_token_near_its_end_is_renewed_at_once(scripted: ScriptedServer) -> None:
+    await voted(scripted)
+    await scripted.page.evaluate(
+        """() => {
+          const [key] = Object.keys(localStorage);
+          localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), renew: 1 }));
+        }"""
+    )
+    await scripted.page.reload()
+    await scripted.connection()
+
+    assert (await scripted.hear("auth"))["token"] == "token-1"  # good for now
+    assert (await scripted.hear("auth"))["token"] == "token-2"
+    stored = await scripted.page.evaluate("Object.values(localStorage)[0]")
+    assert json.loads(stored)["token"] == "token-2"
+
+
+async def test_a_vote_that_may_have_been_stored_is_looked_up(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.like.click()
+    react = await scripted.hear("react")
+    scripted.say("error", code="unavailable", message="not confirmed in time", item="a", ref=react["ref"])
+
+    watch = await scripted.hear("watch")
+    scripted.counts("a", 10, like=1, dislike=0)
+    scripted.say("mine", item="a", version=10, reaction="like")
+    scripted.say("watching", ref=watch["ref"])
+
+    await widget.holds("like")
+    await widget.shows(like=1, dislike=0)
+
+
+async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await scripted.page.clock.install()
+    await scripted.close(4503)
+    await expect(widget.element.locator(".stale")).to_be_attached()
+
+    await scripted.page.clock.run_for(60_000)
+
+    assert scripted.unanswered_connections == 0
+    await widget.like.click()
+    await expect(widget.status).to_have_text("Voting is not possible on this page.")
+    await widget.holds(None)
+
+
+async def test_bye_is_waited_out(scripted: ScriptedServer) -> None:
+    await scripted.page.clock.install()
+    widget = await scripted.open()
+    scripted.say("bye", retry_after=9)
+    await scripted.close(1012)
+    await expect(widget.element.locator(".stale")).to_be_attached()
+
+    await scripted.page.clock.run_for(8_900)
+    assert scripted.unanswered_connections == 0
+    await scripted.page.clock.run_for(200)
+    await scripted.connection()
+
+
+async def test_silence_is_taken_for_death(scripted: ScriptedServer) -> None:
+    await scripted.page.clock.install()
+    widget = await scripted.open()
+    await scripted.page.clock.run_for(30_000)
+    scripted.say("beat")
+    scripted.counts("a", 1, like=1, dislike=0)
+    await widget.shows(like=1, dislike=0)
+    await scripted.page.clock.run_for(30_000)
+    await expect(widget.element.locator(".stale")).to_have_count(0)
+
+    await scripted.page.clock.run_for(6_100)
+
+    await scripted.connection()
+
+
+async def test_one_bad_item_does_not_cost_the_others_theirs(scripted: ScriptedServer) -> None:
+    await scripted.open()
+    await scripted.page.evaluate(
+        """() => {
+          for (const item of ['b', 'c']) {
+            document.body.append(Object.assign(document.createElement('live-reactions'), { id: item }));
+            document.getElementById(item).setAttribute('item', item);
+          }
+        }"""
+    )
+    watch = await scripted.hear("watch")
+    assert watch["items"] == ["b", "c"]
+    scripted.say("error", code="bad_item", message="no", ref=watch["ref"])
+
+    for item in ("b", "c"):
+        assert (await scripted.hear("watch"))["items"] == [item]
+
+
+async def test_elements_that_leave_are_unwatched(scripted: ScriptedServer) -> None:
+    await scripted.open()
+    await scripted.page.evaluate("document.querySelector('live-reactions').setAttribute('item', 'z')")
+
+    assert (await scripted.hear("unwatch"))["items"] == ["a"]
+    assert (await scripted.hear("watch"))["items"] == ["z"]
+
+
+async def test_the_publishers_token_is_presented(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await scripted.page.evaluate("tallycast.auth(async () => 'from-the-publisher')")
+    assert (await scripted.hear("auth"))["token"] == "from-the-publisher"
+
+    await widget.like.click()
+    assert (await scripted.hear("react"))["reaction"] == "like"
+    assert scripted.visitors == 0
