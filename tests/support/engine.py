@@ -1,0 +1,52 @@
+"""An engine without a server: straight from the binary, on a socket of its own, nothing kept."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from server.ledger.embedded import find_binary
+from tests.support.waiting import wait_for
+
+
+@contextmanager
+def private_engine() -> Iterator[str]:
+    """The URL of an engine that runs as long as the context."""
+    # Not pytest's temporary folder: its paths are too long for a socket.
+    folder = Path(tempfile.mkdtemp(prefix="tallycast-test-"))
+    socket = folder / "engine.sock"
+    # fmt: off
+    command: list[str | Path] = [
+        find_binary(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder,
+        "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--logfile", folder / "log",
+    ]
+    # fmt: on
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        url = f"unix://{socket}"
+        wait_for(lambda: _answers(url), "the engine's answer")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def flush(url: str) -> None:
+    """Forget everything, scripts included."""
+    with Redis.from_url(url) as client:
+        client.flushall()
+        client.script_flush()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with Redis.from_url(url) as client:
+            return bool(client.ping())
+    except RedisError:
+        return False

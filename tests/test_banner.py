@@ -1,0 +1,43 @@
+"""What a person reads when the server is ready."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from server import __version__, banner
+
+
+def shown(*, terminal: bool, data: str | None = "./data", workers: int = 1, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    console = Console(file=file, force_terminal=terminal, width=100, highlight=False, color_system=None)
+    banner.show("http://127.0.0.1:8000/", "embedded Valkey 9", data, workers, console)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "plain"])
+def test_it_says_where_to_look_and_how_to_stop(terminal: bool) -> None:
+    told = shown(terminal=terminal, workers=4)
+    for words in (__version__, "http://127.0.0.1:8000/", "embedded Valkey 9", "./data", "4", "Ctrl+C"):
+        assert words in told
+
+
+def test_it_says_nothing_that_is_not_so() -> None:
+    told = shown(terminal=False, data=None)
+    assert "Data" not in told
+    assert "Workers" not in told
+
+
+def test_plain_is_plain() -> None:
+    assert "\x1b" not in shown(terminal=False)
+
+
+def test_a_narrow_character_set() -> None:
+    assert "http://127.0.0.1:8000/" in shown(terminal=True, encoding="ascii")
+
+
+def test_a_data_folder_that_cannot_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    shown(terminal=False, data="\udcff", encoding="utf-8")
+    assert "cannot print" in capsys.readouterr().err

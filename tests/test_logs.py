@@ -1,0 +1,84 @@
+"""Log lines: one JSON object each where nobody looks, plain for a person, secrets in neither."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from server import logs
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """What ``configure`` changes is the process's, so it is put back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    logging.getLogger("uvicorn.access").disabled = False
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_with_who_speaks() -> None:
+    stream = io.StringIO()
+    logs.configure({"worker": 2}, stream=stream)
+    structlog.get_logger("x").info("hello", item="ü")
+    logging.getLogger("library").warning("from %s", "below", extra={"peer": 1})
+    first, second = lines(stream)
+    assert first["event"] == "hello"
+    assert (first["item"], first["worker"], first["level"]) == ("ü", 2, "info")
+    assert str(first["timestamp"]).endswith("Z")
+    assert (second["event"], second["peer"], second["worker"]) == ("from below", 1, 2)
+
+
+@pytest.mark.parametrize("name", logs.CHATTY)
+def test_chatter_is_off_and_warnings_are_not(name: str) -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    logging.getLogger(f"{name}.part").info("connection open")
+    assert stream.getvalue() == ""
+    logging.getLogger(f"{name}.part").warning("trouble")
+    assert lines(stream)[0]["event"] == "trouble"
+
+
+def test_no_access_log() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    logging.getLogger("uvicorn.access").error("GET /?token=x")
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "terminal"])
+def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
+    logs.configure(stream=stream)
+    secret = "geheim"
+    try:
+        assert len(secret) / 0
+    except ZeroDivisionError:
+        structlog.get_logger("x").exception("broken")
+    told = stream.getvalue()
+    assert "broken" in told
+    assert "ZeroDivisionError" in told
+    assert told.count(secret) == 0
+
+
+def test_a_line_for_a_person() -> None:
+    stream = Terminal()
+    logs.configure(stream=stream)
+    structlog.get_logger("x").info("hello", item=1)
+    assert "hello" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")

@@ -1,0 +1,158 @@
+"""Where a setting comes from, and what an operator reads when it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from server.errors import SettingsError
+from server.settings import Settings, environment_names, load, pack, unpack, without_password
+
+pytestmark = pytest.mark.usefixtures("no_settings")
+
+
+def refusal(**flags: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(**flags)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    settings = load()
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+    assert settings.data == Path("data")
+    assert settings.redis_url is None
+
+
+def test_environment_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYCAST_HOST", "::")
+    monkeypatch.setenv("TALLYCAST_WORKERS", "3")
+    monkeypatch.setenv("TALLYCAST_DATA", "/srv/tally")
+    monkeypatch.setenv("REDIS_URL", "redis://db:6379/1")
+    monkeypatch.setenv("PORT", "81")
+    settings = load()
+    assert (settings.host, settings.port, settings.workers) == ("::", 81, 3)
+    assert settings.data == Path("/srv/tally")
+    assert settings.redis_url == "redis://db:6379/1"
+
+
+def test_flags_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYCAST_PORT", "81")
+    monkeypatch.setenv("TALLYCAST_DATA", "/srv/tally")
+    settings = load(port="82", data=None)
+    assert settings.port == 82
+    assert settings.data == Path("/srv/tally")
+
+
+def test_a_flag_saves_a_wrong_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYCAST_PORT", "abc")
+    assert load(port="82").port == 82
+
+
+def test_our_port_over_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "81")
+    monkeypatch.setenv("TALLYCAST_PORT", "82")
+    assert load().port == 82
+    monkeypatch.setenv("TALLYCAST_PORT", "")
+    assert load().port == 81
+
+
+def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        for variable in environment_names(name):
+            monkeypatch.setenv(variable, "")
+    assert load().model_dump() == Settings.model_construct().model_dump()
+
+
+def test_bare_names_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Some shells export HOST.
+    for variable in ("HOST", "host", "WORKERS", "DATA", "tallycast_host", "port"):
+        monkeypatch.setenv(variable, "7")
+    assert load() == Settings.model_construct()
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "65536", "80.5", "", "1e3", "٨x"])
+def test_a_wrong_port(value: str) -> None:
+    assert refusal(port=value) == f"--port: expected a whole number from 0 to 65535, not {value!r}"
+
+
+@pytest.mark.parametrize("value", ["0", "257", "two"])
+def test_a_wrong_number_of_workers(value: str) -> None:
+    assert refusal(workers=value) == f"--workers: expected a whole number from 1 to 256, not {value!r}"
+
+
+@pytest.mark.parametrize("value", ["", "http://here", "a b", "x/y", "x\n"])
+def test_a_wrong_host(value: str) -> None:
+    assert refusal(host=value) == f"--host: expected an IP address or a host name, not {value!r}"
+
+
+@pytest.mark.parametrize("value", ["", " ", "a\0b", "~nobody-of-that-name/x"])
+def test_a_wrong_folder(value: str) -> None:
+    assert refusal(data=value) == f"--data: expected a folder, not {value!r}"
+
+
+def test_the_variable_that_was_given_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "abc")
+    assert refusal().startswith("PORT: expected")
+    monkeypatch.setenv("TALLYCAST_PORT", "abc")
+    assert refusal().startswith("TALLYCAST_PORT: expected")
+    assert refusal(port="abc").startswith("--port: expected")
+
+
+def test_a_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load(data="~/tally").data == tmp_path / "tally"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h", "redis://:geheim@h:6379/0?cluster=true", "rediss://u:geheim@h", "unix:///run/a b.sock"],
+)
+def test_engine_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    settings = load()
+    assert settings.redis_url == url
+    assert "geheim" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "h:6379",
+        "geheim",
+        "http://u:geheim@h",
+        "REDIS://h",
+        "unix://",
+        "unix:/x",
+        "redis://h:0",
+        "redis://h:geheim",
+    ],
+)
+def test_a_wrong_engine_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    line = refusal()
+    assert line.startswith("REDIS_URL: expected a redis://, rediss:// or unix:// URL, not ")
+    assert "geheim" not in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:6379/0", "redis://h:6379/0"),
+        ("redis://:geheim@h:6379/0", "redis://:***@h:6379/0"),
+        ("rediss://user:geheim@h", "rediss://user:***@h"),
+        ("redis://user:ge:h@eim@h", "redis://user:***@h"),
+        ("unix:///run/x.sock?db=1&password=geheim", "unix:///run/x.sock?db=1&password=***"),
+        ("redis://[::1", "***"),
+    ],
+)
+def test_a_url_to_show(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_a_child_gets_exactly_what_its_parent_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(port="0", host="::1", data="a b/ü")
+    monkeypatch.setenv("TALLYCAST_PORT", "9")
+    monkeypatch.setenv("TALLYCAST_HOST", "elsewhere")
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+    assert unpack(pack(settings)) == settings

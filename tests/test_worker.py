@@ -1,0 +1,98 @@
+"""A worker process by itself: the test is its parent."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from server import link
+from server.settings import load, pack
+from tests.support.process import clean_environment
+
+
+@dataclass
+class Worker:
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+    port: int
+
+    def says(self) -> bytes:
+        """The next line of the worker; empty when it has gone."""
+        with self.line.makefile("rb") as lines:
+            return lines.readline()
+
+
+@contextmanager
+def worker(redis_url: str) -> Iterator[Worker]:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(30)
+    with ours, socket.create_server(("127.0.0.1", 0)) as listener:
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "server.worker", "7", str(listener.fileno())],
+                stdin=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                pass_fds=(listener.fileno(),),
+                env=clean_environment(
+                    {link.SETTINGS: pack(load().model_copy(update={"redis_url": redis_url}))}
+                ),
+            )
+        with process:
+            try:
+                yield Worker(process, ours, listener.getsockname()[1])
+            finally:
+                process.kill()
+
+
+def test_it_says_ready_and_serves_on_the_listener_it_was_given(engine: str) -> None:
+    with worker(engine) as one:
+        assert one.says() == b"ready\n"
+        with urllib.request.urlopen(f"http://127.0.0.1:{one.port}/livez", timeout=5) as answer:
+            assert answer.status == 200
+
+
+def test_it_stops_cleanly_when_told(engine: str) -> None:
+    with worker(engine) as one:
+        assert one.says() == b"ready\n"
+        one.process.terminate()
+        assert one.says() == b""
+        assert one.process.wait(10) in (0, -signal.SIGTERM)
+        assert one.process.stderr is not None
+        assert b"Traceback" not in one.process.stderr.read()
+
+
+def test_it_does_not_outlive_its_parent(engine: str) -> None:
+    with worker(engine) as one:
+        assert one.says() == b"ready\n"
+        one.line.close()
+        assert one.process.wait(10) == 1
+
+
+def test_not_even_while_it_starts(engine: str) -> None:
+    with worker(engine) as one:
+        one.line.close()
+        assert one.process.wait(10) == 1
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["serving", "starting"])
+def test_a_stray_interrupt_leaves_no_traceback(engine: str, ready: bool) -> None:
+    with worker(engine) as one:
+        if ready:
+            assert one.says() == b"ready\n"
+        os.kill(one.process.pid, signal.SIGINT)
+        assert one.process.wait(10) in (0, -signal.SIGINT)
+        assert one.process.stderr is not None
+        assert ready or b"Traceback" not in one.process.stderr.read()
+
+
+def test_it_says_why_it_cannot_serve() -> None:
+    with worker("unix:///nowhere/engine.sock") as one:
+        assert one.says().startswith(b"failed the engine does not answer")
+        assert one.process.wait(10) == 1
