@@ -39,6 +39,7 @@ OLDEST_ENGINE = (7, 0)
 FOLDER_WAIT = 3.0  # for a predecessor that is just leaving
 ORPHAN_WAIT = 20.0  # for an engine without a server to end
 SILENCE = 60.0  # a starting engine that says neither PONG nor LOADING for so long is broken
+ANSWER = 2.0
 STOP_WAIT = 10.0
 POLL = 0.02
 PROGRESS_EVERY = 2.0
@@ -166,12 +167,13 @@ class EmbeddedEngine:
                 if process.returncode is not None:
                     raise EngineError(self._did_not_start(self._reason(process.returncode)))
                 try:
-                    await client.ping()  # INFO alone is answered while loading, too.
-                    self._check_version(await client.info("server"))
+                    async with asyncio.timeout(ANSWER):
+                        await client.ping()  # INFO alone is answered while loading, too.
+                        self._check_version(await client.info("server"))
                     return
                 except BusyLoadingError:
                     heard = now
-                except RedisError:
+                except (RedisError, TimeoutError):
                     if now - heard > SILENCE:
                         raise EngineError(self._did_not_start("it does not answer")) from None
                 if heard == now and now - told > PROGRESS_EVERY:
@@ -283,24 +285,29 @@ def _url(socket: Path) -> str:
 
 
 def _client(socket: Path) -> Redis:
-    """A client for one short conversation, that reports every failure at once."""
+    """A client for one short conversation, that reports every failure at once.
+
+    The caller limits the time. With a limit of its own the client uses ``asyncio.wait_for``, which on Python
+    3.11 may swallow a cancellation: a start that was called off would go on.
+    """
     return Redis.from_url(
-        _url(socket), socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
+        _url(socket), socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
     )
 
 
 async def _ask_to_shut_down(socket: Path) -> None:
     try:
-        async with _client(socket) as client:
+        async with asyncio.timeout(ANSWER), _client(socket) as client:
             await client.shutdown()
-    except RedisError as error:
-        log.warning("it cannot be asked", reason=str(error))
+    except (RedisError, TimeoutError) as error:
+        log.warning("it cannot be asked", reason=str(error) or "no answer")
 
 
 async def _log_progress(client: Redis) -> None:
     try:
-        state = await client.info("persistence")
-    except RedisError:
+        async with asyncio.timeout(ANSWER):
+            state = await client.info("persistence")
+    except (RedisError, TimeoutError):
         return
     percent = round(float(state.get("loading_loaded_perc", 0)))
     log.info("the engine reads its data", percent=percent, seconds_left=state.get("loading_eta_seconds"))

@@ -32,6 +32,9 @@ class Visitor:
 
     async def react(self, ws_url: str, items: list[str], chance: random.Random) -> None:
         """React until the connection ends."""
+        # What an earlier connection left under way may or may not have taken effect.
+        self.refused.update(item for item, _ in self.under_way.values())
+        self.under_way.clear()
         try:
             async with connect(f"{ws_url}/ws") as socket:
                 await socket.send(json.dumps({"type": "auth", "token": self.token}))

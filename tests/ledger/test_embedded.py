@@ -50,6 +50,15 @@ async def back(engine: EmbeddedEngine, dead: int) -> None:
     await eventually(lambda: answers(engine))
 
 
+async def much_to_read(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    """Fill the data folder so that the engine's next start takes a while."""
+    await engine.start()
+    await engine.stop()
+    with next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof")).open("ab") as file:
+        for number in range(300_000):
+            file.write(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$6\r\n%06d\r\n" % number)
+
+
 @contextmanager
 def an_orphan(data: Path, *, private: bool = False) -> Iterator[int]:
     """An engine on a data folder whose server is gone, and that nobody told to end."""
@@ -278,16 +287,25 @@ async def test_half_a_command_at_the_end_is_cut_off(engine: EmbeddedEngine, tmp_
 async def test_it_is_ready_only_when_everything_is_read(
     engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await engine.start()
-    await engine.stop()
-    with next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof")).open("ab") as file:
-        for number in range(300_000):
-            file.write(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$6\r\n%06d\r\n" % number)
+    await much_to_read(engine, tmp_path)
     monkeypatch.setattr(embedded, "PROGRESS_EVERY", 0.0)
     with structlog.testing.capture_logs() as told:
         await engine.start()
     assert await ask(engine, "GET", "key") == "299999"
     assert "the engine reads its data" in [line["event"] for line in told]
+
+
+async def test_a_start_can_be_called_off(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    await much_to_read(engine, tmp_path)
+    for attempt in range(20):
+        starting = asyncio.create_task(engine.start())
+        # At a different moment each time: before it has a socket, while it reads, when it is about to answer.
+        await asyncio.wait({starting}, timeout=attempt * 0.01)
+        starting.cancel()
+        await asyncio.wait({starting}, timeout=5)
+        assert starting.done()
+        assert engine.pid is None or not starting.cancelled()
+        await engine.stop()
 
 
 async def test_a_broken_file_is_named(engine: EmbeddedEngine, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """An engine without a server: straight from the binary, on a socket of its own, nothing kept."""
 
+import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
+from server.ledger import launch
 from server.ledger.embedded import find_binary
 from tests.support.waiting import wait_for
 
@@ -20,9 +23,11 @@ def private_engine() -> Iterator[str]:
     # Not pytest's temporary folder: its paths are too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="tallycast-test-"))
     socket = folder / "engine.sock"
+    # Through the launcher, so that it does not outlive a test run that was killed.
     # fmt: off
     command: list[str | Path] = [
-        find_binary(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder,
+        sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), find_binary(),
+        "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder,
         "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--logfile", folder / "log",
     ]
     # fmt: on
