@@ -22,13 +22,16 @@ from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Writer
 from server.rules.sites import DEFAULT_SITE, Site
 from server.settings import Settings
+from server.web.inbound import Shared
 from server.web.listener import Server, prepare
+from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 
 # An engine that is starting, or loading its data, gets this long (s).
 ENGINE_PATIENCE = 10.0
 SWEEP_EVERY = 1.0
+STOP_WITHIN = 1.0
 
 _log = structlog.get_logger("app")
 
@@ -98,13 +101,16 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
         writer, reader = Writer(engine), Reader(engine)
         relay = Relay(reader.submit)
         feed = Feed(engine, relay)
-        relay.hub = Hub(item_channel, feed.follow, feed.leave)
+        loop = asyncio.get_running_loop()
+        relay.hub = Hub(item_channel, feed.follow, feed.leave, loop.call_later)
         relay.people = People(feed.follow, feed.leave)
         rooms = Rooms(
             guard=Guard({DEFAULT_SITE: Site()}, await engine.secret()),
             hub=relay.hub,
             people=relay.people,
             rounds=Rounds(),
+            outbox=Outbox(loop.call_soon),
+            parser=Shared(),
             write=writer.submit,
             read=reader.submit,
             ready=lambda: feed.up,
@@ -119,7 +125,8 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
         await Server(rooms, on_ready).serve(sockets=[listener])
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.
+        await asyncio.wait(background, timeout=STOP_WITHIN)
         await writer.close()
         await reader.close()
     finally:

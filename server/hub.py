@@ -1,15 +1,23 @@
 """Who watches what, and the fan-out of updates to them.
 
-Owns, for each watched item, the latest counts and the ready-made frames, and the subscribers. ``publish`` is
-a plain function: updates carry versions, lower or equal ones are dropped, and every subscriber gets the same
-bytes. Must not know where updates come from, who a subscriber is, or how it writes.
+Owns, for each watched item, the latest counts and the ready-made frames, the subscribers, and the sweeps that
+bring them the latest. ``publish`` is a plain function: updates carry versions, lower or equal ones are
+dropped, and every subscriber gets the same bytes. Must not know where updates come from, who a subscriber is,
+or how it writes.
+
+Conflation: a sweep goes over an item's subscribers in slices, so that the loop stays responsive, and brings
+each the counts that are the latest when its turn comes. What is published meanwhile overtakes inside the
+sweep; who had been reached before is brought it by the next one. An item rests after a sweep for as long as
+the sweep took, other items' slices included, so that all of them together take no more than about half of the
+loop. An item that has rested is swept at once.
 """
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+import structlog
 from msgspec import UNSET
 
 from server.protocol.codec import WIRES
@@ -19,22 +27,49 @@ from server.rules.sites import Site
 # An item nobody watches is followed for this long (s), so that a page's reload costs the engine nothing.
 LINGER = 10.0
 UNKNOWN = -1
+# One go at the sweeps takes about this long (s); the clock is looked at after so many subscribers.
+SLICE = 0.004
+STRIDE = 64
+# A shorter sweep is not rested from: it costs less than a timer does.
+RESTLESS = 0.0005
+
+_log = structlog.get_logger("hub")
 
 
 class Subscriber(Protocol):
     """A connection that watches items."""
 
-    def deliver(self, topic: "Topic", reset: bool) -> None:
-        """``topic`` has new counts: write ``topic.frame(…)``, or remember the topic until there is room."""
+    def deliver(self, topic: "Topic", reset: bool, alone: bool) -> bool:
+        """Write ``topic.frame(…)``; or give ``False``, remember the topic, and ``bring`` it when there is
+        room.
+
+        ``alone``: no other item is being swept, so there is nothing to wait for and write together with this.
+        """
 
 
 class Topic:
-    """One watched item: the latest counts and who gets them.
+    """One watched item: the latest counts, and who was brought which version of them.
 
     ``version`` is ``UNKNOWN`` until the store was read.
     """
 
-    __slots__ = ("_frames", "channel", "counts", "holders", "item", "left", "site", "subscribers", "version")
+    __slots__ = (
+        "_frames",
+        "_sweep",
+        "_swept",
+        "_swept_from",
+        "began",
+        "channel",
+        "counts",
+        "dirty",
+        "holders",
+        "item",
+        "left",
+        "ready_at",
+        "site",
+        "subscribers",
+        "version",
+    )
 
     def __init__(self, site: Site, item: str, channel: bytes) -> None:
         self.site = site
@@ -44,8 +79,17 @@ class Topic:
         self.counts: dict[str, int] = {}
         self.holders = 0
         self.left = 0.0
-        self.subscribers: set[Subscriber] = set()
+        # Who gets updates, and the version each was brought last.
+        self.subscribers: dict[Subscriber, int] = {}
+        # Waiting for a sweep, being swept, or resting: then ``publish`` has nothing to do but to set the
+        # counts.
+        self.dirty = False
+        self.began = 0.0
+        self.ready_at = 0.0
         self._frames: list[bytes | None] = [None] * len(WIRES)
+        self._sweep: list[Subscriber] = []
+        self._swept = 0
+        self._swept_from = UNKNOWN
 
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
@@ -56,30 +100,93 @@ class Topic:
             frame = self._frames[wire] = WIRES[wire].frame(self._message(reset=False))
         return frame
 
+    def attach(self, subscriber: Subscriber) -> int:
+        """The subscriber is shown the latest right now, and gets updates from here on.
+
+        Gives the version it was brought last, ``UNKNOWN`` when it was none.
+        """
+        before = self.subscribers.get(subscriber, UNKNOWN)
+        self.subscribers[subscriber] = self.version
+        return before
+
     def set(self, version: int, counts: Mapping[str, int]) -> None:
         """Take new counts."""
         self.version = version
         self.counts = {kind: counts.get(kind, 0) for kind in self.site.kinds}
         self._frames = [None] * len(WIRES)
 
+    def bring(self, subscriber: Subscriber, *, alone: bool) -> None:
+        """Bring one subscriber the latest, unless it has it or has left."""
+        version, last = self.version, self.subscribers.get(subscriber)
+        if last is None or last == version:
+            return
+        self.subscribers[subscriber] = version
+        # A version below the one it was brought last means that the store went back.
+        if not subscriber.deliver(self, last > version, alone) and subscriber in self.subscribers:
+            self.subscribers[subscriber] = last
+
+    def sweep(self, stride: int, *, alone: bool) -> bool:
+        """Bring the latest to the next so many subscribers; ``True`` when those were the last.
+
+        ``alone`` tells them that no other item is being swept.
+        """
+        if self._swept == 0:
+            # A copy, because subscribers come and go meanwhile. Who comes is shown the latest anyway.
+            self._sweep = list(self.subscribers)
+            self._swept_from = self.version
+        end = self._swept + stride
+        subscribers, version = self.subscribers, self.version
+        for subscriber in self._sweep[self._swept : end]:
+            # What ``bring`` does, written out: this is the innermost loop of the whole server.
+            last = subscribers.get(subscriber)
+            if last is None or last == version:
+                continue
+            subscribers[subscriber] = version
+            try:
+                delivered = subscriber.deliver(self, last > version, alone)
+            except Exception:
+                _log.exception("an update could not be delivered")
+                continue
+            if not delivered and subscriber in subscribers:
+                subscribers[subscriber] = last
+        self._swept = end
+        if end < len(self._sweep):
+            return False
+        self._swept = 0
+        self._sweep = []
+        return True
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether newer counts came during the last sweep, so that some were brought older ones."""
+        return self._swept_from != self.version
+
     def _message(self, reset: bool) -> Counts:
         return Counts(self.item, self.version, self.counts, True if reset else UNSET)
 
 
 class Hub:
-    """Maps channels to topics. ``follow`` and ``leave`` start and end the supply of updates on a channel."""
+    """Maps channels to topics, and sweeps them.
+
+    ``follow`` and ``leave`` start and end the supply of updates on a channel. ``later`` calls a function
+    after a delay (s), like ``loop.call_later``.
+    """
 
     def __init__(
         self,
         name: Callable[[str, str], bytes],
         follow: Callable[[bytes], None],
         leave: Callable[[bytes], None],
+        later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._follow = follow
         self._leave = leave
+        self._later = later
         self._clock = clock
+        self._queue: deque[Topic] = deque()
+        self._sweeping = False
         self._topics: dict[bytes, Topic] = {}
         self._idle: dict[bytes, Topic] = {}
 
@@ -101,7 +208,7 @@ class Hub:
 
     def release(self, topic: Topic, subscriber: Subscriber) -> None:
         """The subscriber holds the topic no more, and gets no more of it."""
-        topic.subscribers.discard(subscriber)
+        topic.subscribers.pop(subscriber, None)
         topic.holders -= 1
         if topic.holders == 0:
             topic.left = self._clock()
@@ -130,7 +237,7 @@ class Hub:
         """Fan out new counts. Lower or equal versions are dropped."""
         topic = self._topics.get(channel)
         if topic is not None and version > topic.version:
-            self._fan_out(topic, version, counts, reset=False)
+            self._fan_out(topic, version, counts)
 
     def reconcile(self, channel: bytes, version: int, counts: Mapping[str, int], floor: int) -> None:
         """Take counts read from the store.
@@ -143,15 +250,55 @@ class Hub:
         if topic is None:
             return
         if version < floor == topic.version:
-            self._fan_out(topic, version, counts, reset=True)
+            self._fan_out(topic, version, counts)
         else:
             self.publish(channel, version, counts)
 
-    def _fan_out(self, topic: Topic, version: int, counts: Mapping[str, int], reset: bool) -> None:
+    def _fan_out(self, topic: Topic, version: int, counts: Mapping[str, int]) -> None:
         topic.set(version, counts)
-        # A subscriber may end while it is written to: iterate over a copy.
-        for subscriber in tuple(topic.subscribers):
-            subscriber.deliver(topic, reset)
+        if not topic.dirty and topic.subscribers:
+            topic.dirty = True
+            self._plan(topic)
+
+    def _plan(self, topic: Topic) -> None:
+        """Sweep the topic as soon as it has rested."""
+        rest = topic.ready_at - self._clock()
+        if rest > 0:
+            self._later(rest, lambda: self._enqueue(topic))
+        else:
+            self._enqueue(topic)
+
+    def _enqueue(self, topic: Topic) -> None:
+        topic.began = self._clock()
+        self._queue.append(topic)
+        if not self._sweeping:
+            self._sweeping = True
+            # Not now, but in this turn of the loop: what else arrives in it is swept together with this.
+            self._later(0, self._run)
+
+    def _run(self) -> None:
+        """Sweep for one slice of time, every topic of the queue in turn."""
+        until = self._clock() + SLICE
+        alone = len(self._queue) == 1
+        while self._queue:
+            topic = self._queue.popleft()
+            if topic.sweep(STRIDE, alone=alone):
+                self._swept(topic)
+            else:
+                self._queue.append(topic)
+            if self._clock() >= until:
+                break
+        self._sweeping = bool(self._queue)
+        if self._sweeping:
+            self._later(0, self._run)
+
+    def _swept(self, topic: Topic) -> None:
+        now = self._clock()
+        took = now - topic.began
+        topic.ready_at = now + took if took > RESTLESS else now
+        topic.dirty = topic.overtaken
+        if topic.dirty:
+            self._plan(topic)
 
 
 class Person(Protocol):

@@ -3,9 +3,14 @@
 Owns the limits and errors below the application. Must not know any endpoint.
 """
 
+from typing import cast
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from server.web.problems import problem
+from server.web.socket import Socket
 
 
 class Http(HttpToolsProtocol):
@@ -22,6 +27,26 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
         self.scope["query_string"] = query
         self.url = url
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over.
+
+        Uvicorn writes the request out again as bytes for the WebSocket protocol to parse a second time; ours
+        is given it as it is.
+        """
+        self.connections.discard(self)
+        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
+        protocol = f"HTTP/{self.parser.get_http_version()}"
+        request = Request(self.url.decode("latin-1"), headers, self.scope["method"], protocol)
+        make = cast("type[Socket]", self.ws_protocol_class)
+        given = {"config": self.config, "server_state": self.server_state, "app_state": self.app_state}
+        socket = make(**given)  # type: ignore[arg-type]
+        transport = self.transport
+        # The parser holds this object and this object the parser: nobody else would tell them apart.
+        self.parser = None  # type: ignore[assignment]
+        transport.set_protocol(socket)
+        socket.connection_made(transport)
+        socket.upgraded(request)
 
     def send_400_response(self, msg: str) -> None:
         """Not HTTP: answered in the form of every other error."""

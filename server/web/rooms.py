@@ -16,6 +16,8 @@ from server.ledger.keys import member, person_channel
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.rules.sites import Site
+from server.web.inbound import Shared
+from server.web.outbox import Outbox
 from server.web.rounds import Rounds
 
 T = TypeVar("T")
@@ -23,12 +25,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """One worker's parts. ``ready`` tells whether reactions can be taken and followed right now."""
+    """One worker's parts.
+
+    ``parser`` is the one that all idle connections share. ``ready`` tells whether reactions can be taken and
+    followed right now.
+    """
 
     guard: Guard
     hub: Hub
     people: People
     rounds: Rounds
+    outbox: Outbox
+    parser: Shared
     write: Callable[[Wish], None]
     read: Callable[[Query], None]
     ready: Callable[[], bool]

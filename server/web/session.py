@@ -61,7 +61,10 @@ class Line(Protocol):
         """Whether the peer takes no more bytes for now."""
 
     def write(self, data: bytes) -> None:
-        """Send ready-made frames."""
+        """Send ready-made frames, together with what else is written in this turn."""
+
+    def write_now(self, data: bytes) -> None:
+        """Send a ready-made frame at once."""
 
     def hold(self) -> None:
         """Read no more for now."""
@@ -105,9 +108,10 @@ class Session:
         self._person: bytes | None = None
         self._origin = 0
         self._topics: dict[str, Topic] = {}
-        self._missed: dict[Topic, bool] = {}
-        self._owed: set[str] = set()
-        self._waiting: deque[ClientMessage | Unreadable] = deque()
+        # What most connections never need is made when it is needed.
+        self._missed: set[Topic] | None = None
+        self._owed: set[str] | None = None
+        self._waiting: deque[ClientMessage | Unreadable] | None = None
         self._busy = False
         self._proceeding = False
         self._held_back = False
@@ -131,6 +135,8 @@ class Session:
         else:
             message = self._wire.decode(payload)
         if self._waiting or self._must_wait(message):
+            if self._waiting is None:
+                self._waiting = deque()
             self._waiting.append(message)
             self._throttle()
         else:
@@ -138,10 +144,9 @@ class Session:
 
     def drained(self) -> None:
         """The peer takes bytes again: it gets the latest of what it missed."""
-        missed, self._missed = self._missed, {}
-        if missed:
-            index = self._wire.index
-            self._line.write(b"".join(topic.frame(index, reset) for topic, reset in missed.items()))
+        missed, self._missed = self._missed, None
+        for topic in missed or ():
+            topic.bring(self, alone=False)
 
     def visit(self) -> None:
         """About a second has passed."""
@@ -163,21 +168,27 @@ class Session:
         """The connection is over."""
         self._closed = True
         self._forget()
-        self._waiting.clear()
-        self._missed.clear()
-        self._owed.clear()
+        self._waiting = self._missed = self._owed = None
         for topic in self._topics.values():
             self._rooms.hub.release(topic, self)
         self._topics.clear()
 
     # From the hub
 
-    def deliver(self, topic: Topic, reset: bool) -> None:
+    def deliver(self, topic: Topic, reset: bool, alone: bool) -> bool:
         """An item has new counts."""
-        if self._line.blocked:
-            self._missed[topic] = reset or self._missed.get(topic, False)
+        line = self._line
+        if line.blocked:
+            if self._missed is None:
+                self._missed = set()
+            self._missed.add(topic)
+            return False
+        frame = topic.frame(self._wire.index, reset)
+        if alone:
+            line.write_now(frame)
         else:
-            self._line.write(topic.frame(self._wire.index, reset))
+            line.write(frame)
+        return True
 
     def hear(self, item: str, version: int, reaction: str | None, origin: int) -> None:
         """The visitor's reaction changed; told when it was elsewhere and the item is watched here."""
@@ -204,7 +215,7 @@ class Session:
         self._throttle()
 
     def _throttle(self) -> None:
-        full = len(self._waiting) >= MAX_WAITING
+        full = self._waiting is not None and len(self._waiting) >= MAX_WAITING
         if full is not self._held_back and not self._closed:
             self._held_back = full
             if full:
@@ -272,7 +283,7 @@ class Session:
     def _catch_up(self) -> None:
         """Watch again what had to be refused while the engine was away."""
         self._busy = True
-        self._watch(list(self._owed), {}, None)
+        self._watch(list(self._owed or ()), {}, None)
 
     def _watch(self, items: list[str], since: Mapping[str, int], ref: Ref | None) -> None:
         """Watch items and show them. ``ref`` is ``None`` when no message asked for it."""
@@ -303,12 +314,14 @@ class Session:
         items = [topic.item for topic in topics]
         if isinstance(answer, Refusal):
             # A refused watch stands: the snapshot follows when the engine is back.
-            newly = ref is not None or not self._owed.issuperset(items)
-            self._owed.update(items)
+            owed = self._owed or set()
+            newly = ref is not None or not owed.issuperset(items)
+            self._owed = owed.union(items)
             if newly:
                 self._refuse(answer, UNSET if ref is None else ref, items[0] if len(items) == 1 else None)
         else:
-            self._owed.difference_update(items)
+            if self._owed is not None:
+                self._owed = self._owed.difference(items) or None
             out = [self._snapshot(topic, since.get(topic.item)) for topic in topics]
             out += self._held(answer)
             if ref is not None:
@@ -319,11 +332,12 @@ class Session:
 
     def _snapshot(self, topic: Topic, since: int | None) -> bytes:
         """From here on updates are delivered; the frame is what the client lacks until then."""
-        topic.subscribers.add(self)
-        reset = self._missed.pop(topic, False) or (since is not None and since > topic.version)
+        shown = max(topic.attach(self), UNKNOWN if since is None else since)
+        if self._missed is not None:
+            self._missed.discard(topic)
         if since == topic.version:
             return b""
-        return topic.frame(self._wire.index, reset)
+        return topic.frame(self._wire.index, reset=shown > topic.version)
 
     def _held(self, states: Mapping[str, State]) -> list[bytes]:
         return [
@@ -336,8 +350,10 @@ class Session:
         for item in self._rooms.guard.items(message.items):
             topic = self._topics.pop(item, None)
             if topic is not None:
-                self._missed.pop(topic, None)
-                self._owed.discard(item)
+                if self._missed is not None:
+                    self._missed.discard(topic)
+                if self._owed is not None:
+                    self._owed.discard(item)
                 self._rooms.hub.release(topic, self)
         self._send(Unwatched(message.ref))
 

@@ -1,11 +1,17 @@
 """A WebSocket connection: TCP and frames on one side, a session's whole messages on the other.
 
-Owns the handshake, the frames (websockets' Sans-I/O core does RFC 6455), flow control and the close. Uvicorn
-hands the connection over at the upgrade (``uvicorn.Config(ws=…)``); no task, queue or timer belongs to a
-connection. Must not know what a message means.
+Owns the handshake, flow control, the writes and the close. Uvicorn hands the connection over at the upgrade
+(``uvicorn.Config(ws=…)``); no task, queue, timer or parser belongs to an idle connection. Must not know what
+a message means.
+
+Writes go straight to the socket while it takes them. What it does not take waits in the transport, whose
+high-water mark is zero: so "something waits" and "blocked" are the same, and a blocked peer is sent nothing
+but answers until it has read what there is. The descriptor is forgotten before any close, because the next
+connection may be given it.
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -14,9 +20,7 @@ from typing import Any, cast
 import structlog
 from uvicorn.server import ServerState
 from websockets.exceptions import NegotiationError
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -24,17 +28,16 @@ from server.errors import BadItem, CloseCode, Forbidden, UnknownSite
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.items import check_item
 from server.rules.sites import Site
+from server.web.inbound import Answer, Binary, Event, Inbound, Text, TooManyFragments
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
 
 PATH = "/ws"
-# Low, so that conflation acts before old counts fill a buffer.
-HIGH_WATER = 16 * 1024
 BEAT_AFTER = 25.0
 STALL_AFTER = 15.0
 CLOSE_WITHIN = 5.0
-MAX_FRAGMENTS = 128
+NO_DESCRIPTOR = -1
 
 _log = structlog.get_logger("web")
 
@@ -44,10 +47,10 @@ class Socket(asyncio.Protocol):
 
     __slots__ = (
         "_connections",
-        "_core",
-        "_fragments",
+        "_descriptor",
         "_held",
-        "_opcode",
+        "_inbound",
+        "_pending",
         "_rooms",
         "_sent_at",
         "_session",
@@ -60,11 +63,11 @@ class Socket(asyncio.Protocol):
     def __init__(self, rooms: Rooms, config: object, server_state: ServerState, app_state: object) -> None:
         self._rooms = rooms
         self._connections = cast("set[Any]", server_state.connections)
-        self._core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
         self._transport: asyncio.Transport
+        self._descriptor = NO_DESCRIPTOR
+        self._inbound = Inbound(rooms.parser)
         self._session: Session | None = None
-        self._fragments: list[bytes] = []
-        self._opcode = Opcode.TEXT
+        self._pending: list[bytes] | None = None
         self._slice = -1
         self._sent_at = rooms.rounds.now
         # Connecting, blocked or closing: since when, for the deadline that follows.
@@ -77,26 +80,42 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Uvicorn hands over the transport of the upgrade request."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._transport.set_write_buffer_limits(high=0)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self._connections.add(self)
         self._slice = self._rooms.rounds.join(self)
 
+    def upgraded(self, request: Request) -> None:
+        """The upgrade request has come."""
+        core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
+        if request.path.partition("?")[0] == PATH:
+            response = core.accept(request)
+        else:
+            response = core.reject(HTTPStatus.NOT_FOUND, "WebSockets are at /ws.\n")
+        core.send_response(response)
+        self._put(b"".join(core.data_to_send()))
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._end()
+            self._transport.close()
+            return
+        # An upgrade that is refused is accepted and closed, so that a page can read the code.
+        try:
+            site, item = self._admit(request)
+        except UnknownSite:
+            self.close(CloseCode.UNKNOWN_SITE)
+        except Forbidden:
+            self.close(CloseCode.BAD_ORIGIN)
+        except BadItem:
+            self.close(CloseCode.BAD_ITEM)
+        else:
+            wire: Wire = BY_SUBPROTOCOL.get(core.subprotocol or "", JSON)
+            self._session = Session(self._rooms, self, site, wire)
+            self._session.open(item)
+
     def data_received(self, data: bytes) -> None:
-        """Bytes came: the request first, then frames."""
-        core = self._core
-        core.receive_data(data)
-        said = core.data_to_send()
-        for event in core.events_received():
-            if isinstance(event, Frame):
-                if event.opcode is Opcode.PING:
-                    # What the core has to say begins with the answers to pings, in their order.
-                    self._transport.write(said.pop(0))
-                else:
-                    self._framed(event)
-            elif isinstance(event, Request):
-                self._requested(event)
-        self._say(said)
-        self._flush()
+        """Bytes of frames came."""
+        for event in self._inbound.receive(data):
+            self._handle(event)
 
     def eof_received(self) -> None:
         """The peer will send no more; TCP is closed, RFC 6455 has no half-open connections."""
@@ -105,9 +124,7 @@ class Socket(asyncio.Protocol):
         """The end, whoever wanted it."""
         self._connections.discard(self)
         self._rooms.rounds.leave(self._slice, self)
-        session, self._session = self._session, None
-        if session is not None:
-            session.gone()
+        self._end()
 
     def pause_writing(self) -> None:
         """The peer does not keep up: it gets the latest when it does, and is not read meanwhile."""
@@ -137,11 +154,11 @@ class Socket(asyncio.Protocol):
         session = self._session
         if session is None:
             if now - self._since > CLOSE_WITHIN:
-                self._transport.abort()
+                self._abort()
         elif self.blocked:
             if now - self._since > STALL_AFTER:
                 # Nothing more fits into the pipe, a close frame neither.
-                self._transport.abort()
+                self._abort()
         else:
             session.visit()
             if now - self._sent_at >= BEAT_AFTER:
@@ -150,10 +167,19 @@ class Socket(asyncio.Protocol):
     # The session's line
 
     def write(self, data: bytes) -> None:
-        """Send ready-made frames."""
-        if data and self._session is not None:
-            self._sent_at = self._rooms.rounds.now
-            self._transport.write(data)
+        """Send ready-made frames, together with what else is written in this turn of the loop."""
+        if self._pending is not None:
+            self._pending.append(data)
+        elif self._session is not None:
+            self._pending = [data]
+            self._rooms.outbox.add(self)
+
+    def write_now(self, data: bytes) -> None:
+        """Send a ready-made frame at once, but not before what was written already."""
+        if self._pending is not None:
+            self._pending.append(data)
+        elif self._session is not None:
+            self._put(data)
 
     def hold(self) -> None:
         """Read no more for now."""
@@ -167,35 +193,21 @@ class Socket(asyncio.Protocol):
 
     def close(self, code: CloseCode) -> None:
         """Start the closing handshake; the rounds end it when the peer does not."""
-        if self._core.state is State.OPEN:
-            self._core.send_close(code)
-            self._flush()
+        self.flush()
+        frame = self._inbound.close(code)
+        if frame:
+            self._put(frame)
         self._end()
 
-    # Inside
+    # The outbox
 
-    def _requested(self, request: Request) -> None:
-        if request.path.partition("?")[0] != PATH:
-            self._core.send_response(self._core.reject(HTTPStatus.NOT_FOUND, "WebSockets are at /ws.\n"))
-            return
-        response = self._core.accept(request)
-        self._core.send_response(response)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            return
-        # An upgrade that is refused is accepted and closed, so that a page can read the code.
-        try:
-            site, item = self._admit(request)
-        except UnknownSite:
-            self.close(CloseCode.UNKNOWN_SITE)
-        except Forbidden:
-            self.close(CloseCode.BAD_ORIGIN)
-        except BadItem:
-            self.close(CloseCode.BAD_ITEM)
-        else:
-            self._flush()
-            wire: Wire = BY_SUBPROTOCOL.get(self._core.subprotocol or "", JSON)
-            self._session = Session(self._rooms, self, site, wire)
-            self._session.open(item)
+    def flush(self) -> None:
+        """Send what was written in this turn."""
+        pending, self._pending = self._pending, None
+        if pending is not None and self._descriptor != NO_DESCRIPTOR:
+            self._put(pending[0] if len(pending) == 1 else b"".join(pending))
+
+    # Inside
 
     def _admit(self, request: Request) -> tuple[Site, str | None]:
         query = Query(request.path.partition("?")[2].encode("latin-1"))
@@ -203,50 +215,59 @@ class Socket(asyncio.Protocol):
         self._rooms.guard.origin(site, request.headers.get("Origin"))
         return site, check_item(query.item) if query.items else None
 
-    def _framed(self, frame: Frame) -> None:
+    def _handle(self, event: Event) -> None:
         session = self._session
-        if session is None:
-            return
-        if frame.opcode is Opcode.CONT:
-            self._fragments.append(bytes(frame.data))
-        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
-            self._opcode = frame.opcode
-            self._fragments = [bytes(frame.data)]
-        else:
-            return
-        if not frame.fin:
-            # The core bounds a message's size, but not how many fragments make it up.
-            if len(self._fragments) > MAX_FRAGMENTS:
+        match event:
+            case Text(payload) | Binary(payload) if session is not None:
+                binary = isinstance(event, Binary)
+                if binary or _is_utf8(payload):
+                    session.received(payload, binary)
+                else:
+                    self.close(CloseCode.INVALID_DATA)
+            case Answer(data, end):
+                if end:
+                    self.flush()
+                self._answer(data)
+                if end:
+                    self._end()
+                    self._transport.close()
+            case TooManyFragments():
                 self.close(CloseCode.ABUSIVE)
-            return
-        payload = b"".join(self._fragments)
-        self._fragments = []
-        binary = self._opcode is Opcode.BINARY
-        if not binary and not _is_utf8(payload):
-            self.close(CloseCode.INVALID_DATA)
-            return
-        session.received(payload, binary)
 
-    def _flush(self) -> None:
-        """Send what the core has to say now."""
-        self._say(self._core.data_to_send())
+    def _answer(self, data: bytes) -> None:
+        """Send what the protocol itself has to say, behind what was written before."""
+        if self._pending is not None:
+            self._pending.append(data)
+        elif self._descriptor != NO_DESCRIPTOR:
+            self._put(data)
 
-    def _say(self, said: list[bytes]) -> None:
-        """Answers to pings and closes, errors; an empty one ends the connection."""
-        for data in said:
-            if data:
-                self._transport.write(data)
-            else:
-                self._transport.close()
-                self._end()
+    def _put(self, data: bytes) -> None:
+        """Send bytes: straight to the socket as long as it takes them, the rest through the transport."""
+        self._sent_at = self._rooms.rounds.now
+        if not self.blocked:
+            try:
+                sent = os.write(self._descriptor, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # The peer is gone; the transport is about to find out.
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._transport.write(data)
+
+    def _abort(self) -> None:
+        self._end()
+        self._transport.abort()
 
     def _end(self) -> None:
-        """Nothing is taken or given any more; TCP has a deadline to close."""
+        """Nothing is taken or given any more, except the peer's half of the closing handshake."""
+        self._descriptor = NO_DESCRIPTOR
+        self._pending = None
         self._since = self._rooms.rounds.now
         session, self._session = self._session, None
         if session is not None:
             session.gone()
-        # The peer's half of the closing handshake is still to be read.
         self._held = self.blocked = False
         self._read_or_not()
 

@@ -18,6 +18,8 @@ from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import JSON
 from server.rules.sites import Site
+from server.web.inbound import Shared
+from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.session import MAX_UNDER_WAY, MAX_WAITING, TOKEN_GRACE, Session
@@ -42,6 +44,8 @@ class Line:
                 size, start = int.from_bytes(data[2:4]), 4
             self.frames.append(json.loads(data[start : start + size]))
             data = data[start + size :]
+
+    write_now = write
 
     def hold(self) -> None:
         self.held = True
@@ -88,9 +92,11 @@ class Talk:
         nothing: Callable[[bytes], None] = lambda channel: None  # noqa: E731
         self.rooms = Rooms(
             guard=self.guard,
-            hub=Hub(item_channel, nothing, nothing),
+            hub=Hub(item_channel, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
             rounds=Rounds(),
+            outbox=Outbox(lambda call: None),
+            parser=Shared(),
             write=self.store.wishes.append,
             read=self.store.queries.append,
             ready=lambda: self.ready,

@@ -1,32 +1,49 @@
 """The deadlines of a connection, with a transport and a clock that stand still until they are moved."""
 
 import asyncio
+import socket
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import item_channel
 from server.rules.sites import Site
+from server.web.inbound import Shared
+from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.socket import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
 
-REQUEST = (
-    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+REQUEST = Request(
+    "/ws",
+    Headers(
+        {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Version": "13",
+        }
+    ),
 )
 CLOSE = 0x88
 
 
 class Transport(asyncio.Transport):
-    """Remembers what was done to it."""
+    """Remembers what was done to it; the socket below it is a real one, with ``peer`` at its other end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.written = bytearray()
+        ours, self.peer = socket.socketpair()
+        for end in (ours, self.peer):
+            end.setblocking(False)
+        super().__init__({"socket": ours})
+        self.waiting = bytearray()
         self.aborted = self.closing = False
         self.reading = True
 
@@ -34,7 +51,27 @@ class Transport(asyncio.Transport):
         self.high = high
 
     def write(self, data: Any) -> None:
-        self.written += data
+        self.waiting += data
+
+    def received(self) -> bytes:
+        """What the peer has received since the last look."""
+        try:
+            return self.peer.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+
+    def fill(self) -> None:
+        """Write until the socket takes no more."""
+        try:
+            while True:
+                self.get_extra_info("socket").send(bytes(65536))
+        except BlockingIOError:
+            pass
+
+    def end(self) -> None:
+        """Close both ends."""
+        self.peer.close()
+        self.get_extra_info("socket").close()
 
     def is_closing(self) -> bool:
         return self.closing
@@ -66,9 +103,11 @@ class Bench:
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = Rooms(
             guard=Guard({"default": Site()}, b"s" * 32),
-            hub=Hub(item_channel, nothing, nothing),
+            hub=Hub(item_channel, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
             rounds=self.rounds,
+            outbox=Outbox(lambda call: call()),
+            parser=Shared(),
             write=nothing,
             read=nothing,
             ready=lambda: True,
@@ -77,9 +116,8 @@ class Bench:
         self.socket.connection_made(self.transport)
 
     def shake(self) -> None:
-        self.socket.data_received(REQUEST)
-        assert self.transport.written.startswith(b"HTTP/1.1 101")
-        self.transport.written.clear()
+        self.socket.upgraded(REQUEST)
+        assert self.transport.received().startswith(b"HTTP/1.1 101")
 
     def wait(self, seconds: float) -> None:
         """Let time pass; everybody is visited ten times a second, or rather once a second."""
@@ -90,19 +128,25 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
+def bare() -> Iterator[Bench]:
     bench = Bench()
-    bench.shake()
-    return bench
+    yield bench
+    bench.transport.end()
+
+
+@pytest.fixture
+def bench(bare: Bench) -> Bench:
+    bare.shake()
+    return bare
 
 
 def test_silence_is_broken_by_a_beat(bench: Bench) -> None:
     bench.wait(BEAT_AFTER - 1)
-    assert not bench.transport.written
+    assert not bench.transport.received()
     bench.wait(2.1)
-    assert bytes(bench.transport.written[2:]) == b'{"type":"beat"}'
+    assert bench.transport.received()[2:] == b'{"type":"beat"}'
     bench.wait(BEAT_AFTER + 1.1)
-    assert bench.transport.written.count(b"beat") == 2
+    assert bench.transport.received().count(b"beat") == 1
 
 
 def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
@@ -126,8 +170,9 @@ def test_who_takes_something_again_is_not_dropped(bench: Bench) -> None:
 
 def test_a_close_that_is_not_answered_ends_all_the_same(bench: Bench) -> None:
     bench.socket.shutdown()
-    assert b'"bye"' in bench.transport.written
-    assert CLOSE in bench.transport.written
+    said = bench.transport.received()
+    assert b'"bye"' in said
+    assert CLOSE in said
     bench.wait(CLOSE_WITHIN - 1)
     assert not bench.transport.aborted
     bench.wait(2.1)
@@ -141,10 +186,46 @@ def test_a_stalled_reader_cannot_hold_up_a_shutdown(bench: Bench) -> None:
     assert bench.transport.aborted
 
 
-def test_an_upgrade_that_never_comes_is_not_waited_for() -> None:
-    bench = Bench()
-    bench.wait(CLOSE_WITHIN + 1.1)
-    assert bench.transport.aborted
+def test_an_upgrade_that_never_comes_is_not_waited_for(bare: Bench) -> None:
+    bare.wait(CLOSE_WITHIN + 1.1)
+    assert bare.transport.aborted
+
+
+def test_what_the_socket_does_not_take_goes_through_the_transport(bench: Bench) -> None:
+    bench.transport.fill()
+    bench.socket.write_now(b"frame")
+    assert bench.transport.waiting == b"frame"
+    bench.socket.pause_writing()
+    bench.transport.received()
+    bench.socket.write(b" answer")
+    assert bench.transport.waiting == b"frame answer", "never past what waits already"
+
+
+def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: Bench) -> None:
+    turn: list[Any] = []
+    object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
+    bench.socket.write(b"first ")
+    bench.socket.write_now(b"second ")
+    bench.socket.write(b"third")
+    assert bench.transport.received() == b""
+    turn.pop()()
+    assert bench.transport.received() == b"first second third"
+    bench.socket.write_now(b"at once")
+    assert bench.transport.received() == b"at once"
+
+
+def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench: Bench) -> None:
+    """The next connection may have been given it."""
+    turn: list[Any] = []
+    object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
+    bench.socket.write(b"written, and then it ended")
+    bench.socket.connection_lost(None)
+    turn.pop()()
+    bench.socket.write(b"more")
+    bench.socket.write_now(b"more")
+    bench.socket.flush()
+    assert bench.transport.received() == b""
+    assert bench.transport.waiting == b""
 
 
 def test_after_the_end_nothing_is_left(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
-from server.web.socket import MAX_FRAGMENTS
+from server.web.inbound import MAX_FRAGMENTS
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 from tests.web.raw import raw

@@ -1,0 +1,200 @@
+"""From bytes to whole messages: websockets' Sans-I/O core (RFC 6455), shared by all that are idle.
+idle.
+
+Owns the parsers. A connection has one of its own only while a message of it is in fragments or it is closing;
+a frame of which a part is missing waits as bytes. Must not know what a message means, nor write to a
+connection.
+
+The shared parser is fed whole, final, unsurprising frames only, one at a time, so that it holds nothing of
+one connection when it is given bytes of another. Whatever else comes goes to a parser of the connection's
+own, which knows what is wrong with it. The few header bytes that are read here only say where a frame ends
+(section 5.2).
+"""
+
+from typing import NamedTuple
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from server.protocol.codec import MAX_MESSAGE
+
+# The core bounds a message's size, but not how many fragments make it up.
+MAX_FRAGMENTS = 128
+
+_FINAL_TEXT, _FINAL_BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
+_SHAREABLE = frozenset((_FINAL_TEXT, _FINAL_BINARY, _PING, _PONG))
+_MASKED = 0x80
+_OPCODES = frozenset(Opcode)
+
+
+class Text(NamedTuple):
+    """A whole text message; its bytes need not be UTF-8."""
+
+    payload: bytes
+
+
+class Binary(NamedTuple):
+    """A whole binary message."""
+
+    payload: bytes
+
+
+class Answer(NamedTuple):
+    """Frames that the protocol itself wants sent; ``end``: and then the connection ends."""
+
+    data: bytes
+    end: bool
+
+
+class TooManyFragments(NamedTuple):
+    """A message in more fragments than any client needs."""
+
+
+Event = Text | Binary | Answer | TooManyFragments
+
+
+class Own:
+    """A connection's own parser, and the message it is in the middle of."""
+
+    __slots__ = ("core", "fragments", "opcode")
+
+    def __init__(self, core: ServerProtocol) -> None:
+        self.core = core
+        self.fragments: list[bytes] = []
+        self.opcode = Opcode.TEXT
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left that a shared parser would not know."""
+        return self.core.state is State.OPEN and self.core.current_size is None
+
+
+def new_core() -> ServerProtocol:
+    """A parser for an open connection."""
+    return ServerProtocol(state=State.OPEN, max_size=MAX_MESSAGE)
+
+
+class Inbound:
+    """One connection's bytes. ``shared`` is the one parser for all of them."""
+
+    __slots__ = ("_own", "_rest", "_shared")
+
+    def __init__(self, shared: "Shared") -> None:
+        self._shared = shared
+        self._own: Own | None = None
+        self._rest = b""
+
+    def close(self, code: int) -> bytes:
+        """Start the closing handshake; the close frame to send, none when one was sent before."""
+        own = self._own = self._own or Own(new_core())
+        if own.core.state is not State.OPEN:
+            return b""
+        own.core.send_close(code)
+        return b"".join(own.core.data_to_send())
+
+    def receive(self, data: bytes) -> list[Event]:
+        """What these bytes complete, in order."""
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        events: list[Event] = []
+        at, size = 0, len(data)
+        while at < size:
+            end = _end_of_frame(data, at, MAX_MESSAGE - self._so_far)
+            if end is None:
+                self._rest = data[at:]
+                break
+            # The usual case: all that came is one frame.
+            self._frame(data if at == 0 and end == size else data[at:end], events)
+            at = end
+        return events
+
+    @property
+    def _so_far(self) -> int:
+        """The size of the message that is in fragments; 0 when none is."""
+        return (self._own.core.current_size or 0) if self._own is not None else 0
+
+    def _frame(self, data: bytes, events: list[Event]) -> None:
+        own = self._own
+        if own is None and data[0] in _SHAREABLE and self._shared.parse(data, events):
+            return
+        if own is None:
+            own = self._own = Own(new_core())
+        own.core.receive_data(data)
+        self._take(own, events)
+        if own.idle:
+            self._own = None
+
+    def _take(self, own: Own, events: list[Event]) -> None:
+        """The events of an own parser: fragments are put together, close and errors are answered."""
+        for event in own.core.events_received():
+            assert isinstance(event, Frame)
+            if event.opcode is Opcode.CONT:
+                own.fragments.append(bytes(event.data))
+            elif event.opcode is Opcode.TEXT or event.opcode is Opcode.BINARY:
+                own.opcode = event.opcode
+                own.fragments = [bytes(event.data)]
+            else:
+                continue
+            if event.fin:
+                events.append(_message(own.opcode, b"".join(own.fragments)))
+                own.fragments = []
+            elif len(own.fragments) > MAX_FRAGMENTS:
+                events.append(TooManyFragments())
+        said = own.core.data_to_send()
+        if said:
+            # An empty piece stands for the end of TCP.
+            events.append(Answer(b"".join(said), end=b"" in said))
+
+
+class Shared:
+    """The parser that all connections share, for whole final frames."""
+
+    def __init__(self) -> None:
+        self._core = new_core()
+
+    def parse(self, data: bytes, events: list[Event]) -> bool:
+        """Take one whole frame; ``False`` when something is wrong with it, and then nothing was taken."""
+        core = self._core
+        core.receive_data(data)
+        frames, said = core.events_received(), core.data_to_send()
+        if core.parser_exc is not None or len(frames) != 1:
+            self._core = new_core()
+            return False
+        (frame,) = frames
+        assert isinstance(frame, Frame)
+        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            events.append(_message(frame.opcode, bytes(frame.data)))
+        elif said:
+            events.append(Answer(b"".join(said), end=False))
+        return True
+
+
+def _message(opcode: Opcode, payload: bytes) -> Text | Binary:
+    return Text(payload) if opcode is Opcode.TEXT else Binary(payload)
+
+
+def _end_of_frame(data: bytes, at: int, limit: int) -> int | None:
+    """Where the frame that begins at ``at`` ends; ``None`` when a part of it is missing.
+
+    What cannot become a whole frame within the limits ends where the data ends: a parser will say why.
+    """
+    size = len(data)
+    if size - at < 2:
+        return None
+    second = data[at + 1]
+    if not second & _MASKED or data[at] & 0x0F not in _OPCODES:
+        return size
+    length, start = second & 0x7F, at + 6
+    if length == 126:
+        if size - at < 4:
+            return None
+        length, start = int.from_bytes(data[at + 2 : at + 4]), at + 8
+    elif length == 127:
+        if size - at < 10:
+            return None
+        length, start = int.from_bytes(data[at + 2 : at + 10]), at + 14
+    if length > limit:
+        return size
+    end = start + length
+    return end if end <= size else None

@@ -1,0 +1,162 @@
+"""The shared parser beside a parser for each connection: nobody gets a byte of another's."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+
+from server.web.inbound import (
+    MAX_FRAGMENTS,
+    Answer,
+    Binary,
+    Inbound,
+    Shared,
+    Text,
+    TooManyFragments,
+    new_core,
+)
+
+DATA = (Opcode.TEXT, Opcode.BINARY)
+
+
+def masked(opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, payload, fin).serialize(mask=True)
+
+
+def in_pieces(opcode: Opcode, pieces: list[bytes], between: bytes) -> bytes:
+    """A message in fragments, with a ping between each two."""
+    frames = [
+        masked(opcode if i == 0 else Opcode.CONT, piece, fin=i == len(pieces) - 1)
+        for i, piece in enumerate(pieces)
+    ]
+    return masked(Opcode.PING, between).join(frames)
+
+
+payloads = st.one_of(
+    st.binary(max_size=40), st.integers(120, 130).map(bytes), st.integers(8180, 8200).map(bytes)
+)
+valid = st.one_of(
+    st.builds(masked, st.sampled_from(DATA), payloads),
+    st.builds(masked, st.sampled_from([Opcode.PING, Opcode.PONG]), st.binary(max_size=125)),
+    st.builds(
+        in_pieces,
+        st.sampled_from(DATA),
+        st.lists(payloads, min_size=2, max_size=5),
+        st.binary(max_size=10),
+    ),
+)
+hostile = st.one_of(
+    st.binary(max_size=30),
+    st.builds(
+        masked,
+        st.just(Opcode.CLOSE),
+        st.sampled_from([b"", b"\x03\xe8", b"\x03", b"\x00\x00", b"\x03\xe8\xff"]),
+    ),
+    st.builds(masked, st.just(Opcode.CONT), payloads, fin=st.booleans()),
+    st.builds(masked, st.sampled_from(DATA), payloads, fin=st.just(False)),
+    st.builds(lambda payload: Frame(Opcode.TEXT, payload).serialize(mask=False), payloads),
+    st.builds(
+        lambda frame, first: bytes([first]) + frame[1:],
+        st.builds(masked, st.just(Opcode.TEXT), payloads),
+        st.integers(0, 255),
+    ),
+    st.builds(lambda size: b"\x81\xff" + size.to_bytes(8, "big") + b"mask", st.integers(0, 2**64 - 1)),
+)
+streams = st.lists(st.one_of(valid, valid, hostile), max_size=6).map(b"".join)
+
+
+class Heard:
+    """What came of a connection's bytes, however it was cut."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bool, bytes]] = []
+        self.answers = b""
+        self.over = False
+
+    def take(self, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, Text | Binary):
+                self.messages.append((isinstance(event, Binary), event.payload))
+            elif isinstance(event, Answer):
+                self.answers += event.data
+                self.over = self.over or event.end
+            else:
+                raise AssertionError(event)
+
+
+def alone(stream: bytes) -> Heard:
+    """What a parser of its own makes of a stream that comes in one piece."""
+    heard, core = Heard(), new_core()
+    core.receive_data(stream)
+    opcode, pieces = Opcode.TEXT, []
+    for frame in core.events_received():
+        assert isinstance(frame, Frame)
+        if frame.opcode in DATA:
+            opcode, pieces = frame.opcode, []
+        elif frame.opcode is not Opcode.CONT:
+            continue
+        pieces.append(bytes(frame.data))
+        if frame.fin:
+            heard.messages.append((opcode is Opcode.BINARY, b"".join(pieces)))
+    said = core.data_to_send()
+    heard.answers, heard.over = b"".join(said), b"" in said
+    return heard
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(streams, min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes], chance: Any) -> None:
+    shared = Shared()
+    connections = [Inbound(shared) for _ in sent]
+    heard = [Heard() for _ in sent]
+    left = list(sent)
+    while any(left):
+        who = chance.choice([i for i, data in enumerate(left) if data])
+        cut = chance.choice([1, 2, 3, chance.randint(1, 20), len(left[who])])
+        piece, left[who] = left[who][:cut], left[who][cut:]
+        heard[who].take(connections[who].receive(piece))
+    assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
+
+
+def test_an_idle_connection_has_no_parser_of_its_own() -> None:
+    connection = Inbound(Shared())
+    whole = masked(Opcode.TEXT, b"whole")
+    pieces = in_pieces(Opcode.TEXT, [b"in", b" pieces"], b"ping")
+    assert connection.receive(whole[:5]) == []
+    assert connection._own is None, "a part of a frame waits as bytes"
+    assert connection.receive(whole[5:] + pieces[:-1]) != []
+    assert connection._own is not None
+    assert connection.receive(pieces[-1:]) == [Text(b"in pieces")]
+    assert connection._own is None
+    assert connection._rest == b""
+
+
+def test_the_shared_parser_is_replaced_after_an_error() -> None:
+    shared = Shared()
+    bad, good = Inbound(shared), Inbound(shared)
+    broken = b"\xc1" + masked(Opcode.TEXT, b"reserved bit")[1:]
+    too_long = masked(Opcode.PING, b"")[:1] + b"\xfe\x00\x7e" + bytes(4 + 126)
+    for data in (broken, too_long):
+        answer = bad.receive(data)[-1]
+        assert isinstance(answer, Answer)
+        assert answer.end
+        assert good.receive(masked(Opcode.TEXT, b"fine")) == [Text(b"fine")]
+        bad = Inbound(shared)
+    assert shared._core.state is State.OPEN
+
+
+def test_a_message_in_endless_fragments_is_noticed() -> None:
+    connection = Inbound(Shared())
+    connection.receive(masked(Opcode.TEXT, b"", fin=False))
+    events = connection.receive(masked(Opcode.CONT, b"", fin=False) * MAX_FRAGMENTS)
+    assert events == [TooManyFragments()]
+
+
+def test_a_close_is_sent_once_and_the_answer_to_it_ends_it() -> None:
+    connection = Inbound(Shared())
+    assert connection.close(4500) == b"\x88\x02\x11\x94"
+    assert connection.close(1012) == b""
+    events = connection.receive(masked(Opcode.TEXT, b"late") + masked(Opcode.CLOSE, b"\x11\x94"))
+    assert events[-1] == Answer(b"", True)
