@@ -37,14 +37,20 @@ _log = structlog.get_logger("hub")
 
 
 class Subscriber(Protocol):
-    """A connection that watches items."""
+    """A connection that watches items; ``wire`` is the number of its wire format."""
 
-    def deliver(self, topic: "Topic", reset: bool, alone: bool) -> bool:
-        """Write ``topic.frame(…)``; or give ``False``, remember the topic, and ``bring`` it when there is
-        room.
+    @property
+    def wire(self) -> int:
+        """The index of its wire format."""
 
-        ``alone``: no other item is being swept, so there is nothing to wait for and write together with this.
+    def take(self, frame: bytes, alone: bool) -> bool:
+        """Write a frame; ``False`` when there is no room, and then ``miss`` follows.
+
+        ``alone``: no other item is being swept, so there is nothing to wait for and write together with it.
         """
+
+    def miss(self, topic: "Topic") -> None:
+        """Remember the topic, and have it ``bring`` the latest when there is room."""
 
 
 class Topic:
@@ -117,13 +123,7 @@ class Topic:
 
     def bring(self, subscriber: Subscriber, *, alone: bool) -> None:
         """Bring one subscriber the latest, unless it has it or has left."""
-        version, last = self.version, self.subscribers.get(subscriber)
-        if last is None or last == version:
-            return
-        self.subscribers[subscriber] = version
-        # A version below the one it was brought last means that the store went back.
-        if not subscriber.deliver(self, last > version, alone) and subscriber in self.subscribers:
-            self.subscribers[subscriber] = last
+        self._bring((subscriber,), alone)
 
     def sweep(self, stride: int, *, alone: bool) -> bool:
         """Bring the latest to the next so many subscribers; ``True`` when those were the last.
@@ -135,26 +135,32 @@ class Topic:
             self._sweep = list(self.subscribers)
             self._swept_from = self.version
         end = self._swept + stride
-        subscribers, version = self.subscribers, self.version
-        for subscriber in self._sweep[self._swept : end]:
-            # What ``bring`` does, written out: this is the innermost loop of the whole server.
-            last = subscribers.get(subscriber)
-            if last is None or last == version:
-                continue
-            subscribers[subscriber] = version
-            try:
-                delivered = subscriber.deliver(self, last > version, alone)
-            except Exception:
-                _log.exception("an update could not be delivered")
-                continue
-            if not delivered and subscriber in subscribers:
-                subscribers[subscriber] = last
+        self._bring(self._sweep[self._swept : end], alone)
         self._swept = end
         if end < len(self._sweep):
             return False
         self._swept = 0
         self._sweep = []
         return True
+
+    def _bring(self, to: Iterable[Subscriber], alone: bool) -> None:
+        """The innermost loop of the whole server: one call and one system call for each subscriber."""
+        subscribers, version, frames = self.subscribers, self.version, self._frames
+        for subscriber in to:
+            last = subscribers.get(subscriber)
+            if last is None or last == version:
+                continue
+            subscribers[subscriber] = version
+            try:
+                frame = frames[subscriber.wire]
+                if frame is None or last > version:
+                    # A version below the one it was brought last means that the store went back.
+                    frame = self.frame(subscriber.wire, last > version)
+                if not subscriber.take(frame, alone):
+                    subscribers[subscriber] = last
+                    subscriber.miss(self)
+            except Exception:
+                _log.exception("an update could not be delivered")
 
     @property
     def overtaken(self) -> bool:

@@ -1,6 +1,6 @@
 """Names in the engine: keys, channels, members.
 
-    tc:{site:item}:s     hash    version (":v", which no kind is named) and one count per kind
+    tc:{site:item}:s     string  what was published of the item last
     tc:{site:item}:m     hash    member -> reaction kind
     tc:{site:item}       channel MessagePack {"version": int, "counts": {kind: int}}
     tc:me:site:member    channel MessagePack {"item", "version", "reaction", "origin"}

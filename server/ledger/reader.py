@@ -63,36 +63,37 @@ class Reader:
         self.close = self._batcher.close
 
     async def _send(self, queries: Sequence[Query]) -> None:
-        sites: dict[Site, int] = {}
         names: list[bytes] = []
-        flat: list[Any] = []
+        members: list[bytes] = []
         for query in queries:
-            site = sites.setdefault(query.site, len(sites) + 1)
             who = keys.member(query.visitor) if query.visitor is not None else b""
             for item in query.items:
                 channel = keys.item_channel(query.site.name, item)
                 names += (channel + b":s", channel + b":m")
-                flat += (site, who)
-        packed = msgpack.packb([[(site.name, *site.kinds) for site in sites], flat], use_bin_type=False)
-        now, answers = msgpack.unpackb(await self._engine.run(_READ, names, packed))
+                members.append(who)
+        # Raw, because a state within is MessagePack itself, and Lua's knows no bin type to tell them apart.
+        now, answers = msgpack.unpackb(await self._engine.run(_READ, names, *members), raw=True)
         self._engine.tick(now)
         at = 0
         for query in queries:
-            width = len(query.site.kinds) + 2
-            end = at + width * len(query.items)
-            states = [_state(query.site, answers[i : i + width]) for i in range(at, end, width)]
-            answer(query.done, states)
+            end = at + 2 * len(query.items)
+            pairs = zip(answers[at:end:2], answers[at + 1 : end : 2], strict=True)
+            answer(query.done, [_state(query.site, stored, held) for stored, held in pairs])
             at = end
 
 
-def _state(site: Site, flat: Sequence[Any]) -> State:
-    return State(flat[0], dict(zip(site.kinds, flat[1:-1], strict=True)), flat[-1] or None)
+def _state(site: Site, stored: bytes, held: bytes) -> State:
+    if not stored:
+        return State(0, dict.fromkeys(site.kinds, 0), None)
+    state = msgpack.unpackb(stored)
+    counts = {kind: state["counts"].get(kind, 0) for kind in site.kinds}
+    return State(state["version"], counts, held.decode() or None)
 
 
 async def held_by(
     engine: Engine, read: Callable[[Site, Sequence[str], str], Any], site: Site, visitor: str
 ) -> AsyncIterator[tuple[str, State]]:
-    """Every item on which ``visitor`` holds a reaction, the latest first, with its state.
+    """Every item on which ``visitor`` holds a reaction, the latest found first, with its state.
 
     The visitor's index is a superset of that, so each item is asked.
 

@@ -97,7 +97,6 @@ class Batch:
         indexes: dict[bytes, int] = {}
         listed: list[tuple[int, str]] = []
         flat: list[Any] = []
-        indexed: list[Any] = []
         for wish in wishes:
             site = sites.setdefault(wish.site, len(sites) + 1)
             channel = keys.item_channel(wish.site.name, wish.item)
@@ -105,13 +104,11 @@ class Batch:
             if item > len(listed):
                 listed.append((site, wish.item))
             who = keys.member(wish.visitor)
-            flat += (item, who, wish.reaction or "", wish.origin)
-            if wish.reaction is not None:
-                index = keys.index_key(wish.site.name, who)
-                indexed += (indexes.setdefault(index, len(indexes) + 1), wish.item)
+            index = indexes.setdefault(keys.index_key(wish.site.name, who), len(indexes) + 1)
+            flat += (item, who, wish.reaction or "", index, wish.origin)
         self.names = [name for channel in items for name in (channel + b":s", channel + b":m")]
         self.names += indexes
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
         self.packed: bytes = msgpack.packb(
-            [[(site.name, *site.kinds) for site in sites], listed, flat, indexed], use_bin_type=False
+            [[(site.name, *site.kinds) for site in sites], listed, flat], use_bin_type=False
         )

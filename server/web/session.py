@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from server.errors import BadMessage, CloseCode, Forbidden, Refusal, Unauthorized
-from server.hub import UNKNOWN, Topic
+from server.hub import UNKNOWN, Subscriber, Topic
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import Unreadable, Wire
@@ -53,8 +53,8 @@ TOKEN_GRACE = 25.0
 Ref = int | UnsetType
 
 
-class Line(Protocol):
-    """The connection below a session."""
+class Line(Subscriber, Protocol):
+    """The connection below a session; it is what the hub brings updates to."""
 
     @property
     def blocked(self) -> bool:
@@ -62,9 +62,6 @@ class Line(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send ready-made frames, together with what else is written in this turn."""
-
-    def write_now(self, data: bytes) -> None:
-        """Send a ready-made frame at once."""
 
     def hold(self) -> None:
         """Read no more for now."""
@@ -86,7 +83,6 @@ class Session:
         "_held_back",
         "_identity",
         "_line",
-        "_missed",
         "_origin",
         "_owed",
         "_person",
@@ -109,7 +105,6 @@ class Session:
         self._origin = 0
         self._topics: dict[str, Topic] = {}
         # What most connections never need is made when it is needed.
-        self._missed: set[Topic] | None = None
         self._owed: set[str] | None = None
         self._waiting: deque[ClientMessage | Unreadable] | None = None
         self._busy = False
@@ -142,12 +137,6 @@ class Session:
         else:
             self._handle(message)
 
-    def drained(self) -> None:
-        """The peer takes bytes again: it gets the latest of what it missed."""
-        missed, self._missed = self._missed, None
-        for topic in missed or ():
-            topic.bring(self, alone=False)
-
     def visit(self) -> None:
         """About a second has passed."""
         if self._identity is not None and self._rooms.guard.expired(self._identity, TOKEN_GRACE):
@@ -168,27 +157,12 @@ class Session:
         """The connection is over."""
         self._closed = True
         self._forget()
-        self._waiting = self._missed = self._owed = None
+        self._waiting = self._owed = None
         for topic in self._topics.values():
-            self._rooms.hub.release(topic, self)
+            self._rooms.hub.release(topic, self._line)
         self._topics.clear()
 
-    # From the hub
-
-    def deliver(self, topic: Topic, reset: bool, alone: bool) -> bool:
-        """An item has new counts."""
-        line = self._line
-        if line.blocked:
-            if self._missed is None:
-                self._missed = set()
-            self._missed.add(topic)
-            return False
-        frame = topic.frame(self._wire.index, reset)
-        if alone:
-            line.write_now(frame)
-        else:
-            line.write(frame)
-        return True
+    # From the people
 
     def hear(self, item: str, version: int, reaction: str | None, origin: int) -> None:
         """The visitor's reaction changed; told when it was elsewhere and the item is watched here."""
@@ -332,9 +306,7 @@ class Session:
 
     def _snapshot(self, topic: Topic, since: int | None) -> bytes:
         """From here on updates are delivered; the frame is what the client lacks until then."""
-        shown = max(topic.attach(self), UNKNOWN if since is None else since)
-        if self._missed is not None:
-            self._missed.discard(topic)
+        shown = max(topic.attach(self._line), UNKNOWN if since is None else since)
         if since == topic.version:
             return b""
         return topic.frame(self._wire.index, reset=shown > topic.version)
@@ -350,11 +322,9 @@ class Session:
         for item in self._rooms.guard.items(message.items):
             topic = self._topics.pop(item, None)
             if topic is not None:
-                if self._missed is not None:
-                    self._missed.discard(topic)
                 if self._owed is not None:
                     self._owed.discard(item)
-                self._rooms.hub.release(topic, self)
+                self._rooms.hub.release(topic, self._line)
         self._send(Unwatched(message.ref))
 
     # auth

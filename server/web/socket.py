@@ -25,6 +25,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from server.errors import BadItem, CloseCode, Forbidden, UnknownSite
+from server.hub import Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.items import check_item
 from server.rules.sites import Site
@@ -50,14 +51,18 @@ class Socket(asyncio.Protocol):
         "_descriptor",
         "_held",
         "_inbound",
+        "_missed",
         "_pending",
         "_rooms",
         "_sent_at",
         "_session",
         "_since",
         "_slice",
+        "_spoke",
+        "_straight",
         "_transport",
         "blocked",
+        "wire",
     )
 
     def __init__(self, rooms: Rooms, config: object, server_state: ServerState, app_state: object) -> None:
@@ -65,15 +70,20 @@ class Socket(asyncio.Protocol):
         self._connections = cast("set[Any]", server_state.connections)
         self._transport: asyncio.Transport
         self._descriptor = NO_DESCRIPTOR
+        # The descriptor, as long as nothing waits that must be written before; else none.
+        self._straight = NO_DESCRIPTOR
+        self._missed: set[Topic] | None = None
         self._inbound = Inbound(rooms.parser)
         self._session: Session | None = None
         self._pending: list[bytes] | None = None
         self._slice = -1
+        self._spoke = True
         self._sent_at = rooms.rounds.now
         # Connecting, blocked or closing: since when, for the deadline that follows.
         self._since = rooms.rounds.now
         self._held = False
         self.blocked = False
+        self.wire = JSON.index
 
     # asyncio.Protocol
 
@@ -109,7 +119,9 @@ class Socket(asyncio.Protocol):
             self.close(CloseCode.BAD_ITEM)
         else:
             wire: Wire = BY_SUBPROTOCOL.get(core.subprotocol or "", JSON)
+            self.wire = wire.index
             self._session = Session(self._rooms, self, site, wire)
+            self._find_straight()
             self._session.open(item)
 
     def data_received(self, data: bytes) -> None:
@@ -129,15 +141,18 @@ class Socket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer does not keep up: it gets the latest when it does, and is not read meanwhile."""
         self.blocked = True
+        self._straight = NO_DESCRIPTOR
         self._since = self._rooms.rounds.now
         self._read_or_not()
 
     def resume_writing(self) -> None:
         """The peer keeps up again."""
         self.blocked = False
+        self._find_straight()
         self._read_or_not()
-        if self._session is not None:
-            self._session.drained()
+        missed, self._missed = self._missed, None
+        for topic in missed or ():
+            topic.bring(self, alone=False)
 
     # Uvicorn
 
@@ -152,6 +167,9 @@ class Socket(asyncio.Protocol):
     def visit(self, now: float) -> None:
         """About a second has passed."""
         session = self._session
+        if self._spoke:
+            self._spoke = False
+            self._sent_at = now
         if session is None:
             if now - self._since > CLOSE_WITHIN:
                 self._abort()
@@ -172,14 +190,8 @@ class Socket(asyncio.Protocol):
             self._pending.append(data)
         elif self._session is not None:
             self._pending = [data]
+            self._straight = NO_DESCRIPTOR
             self._rooms.outbox.add(self)
-
-    def write_now(self, data: bytes) -> None:
-        """Send a ready-made frame at once, but not before what was written already."""
-        if self._pending is not None:
-            self._pending.append(data)
-        elif self._session is not None:
-            self._put(data)
 
     def hold(self) -> None:
         """Read no more for now."""
@@ -199,11 +211,40 @@ class Socket(asyncio.Protocol):
             self._put(frame)
         self._end()
 
+    # The hub's subscriber
+
+    def take(self, frame: bytes, alone: bool) -> bool:
+        """Write an update, at once when it is alone and nothing waits before it."""
+        descriptor = self._straight
+        if descriptor == NO_DESCRIPTOR or not alone:
+            if self.blocked:
+                return False
+            self.write(frame)
+            return True
+        # As in ``_put``, without its questions: this is done for every update of every subscriber.
+        try:
+            sent = os.write(descriptor, frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return True  # The peer is gone; the transport is about to find out.
+        self._spoke = True
+        if sent != len(frame):
+            self._transport.write(frame[sent:])
+        return True
+
+    def miss(self, topic: Topic) -> None:
+        """Bring it when the peer keeps up again."""
+        if self._missed is None:
+            self._missed = set()
+        self._missed.add(topic)
+
     # The outbox
 
     def flush(self) -> None:
         """Send what was written in this turn."""
         pending, self._pending = self._pending, None
+        self._find_straight()
         if pending is not None and self._descriptor != NO_DESCRIPTOR:
             self._put(pending[0] if len(pending) == 1 else b"".join(pending))
 
@@ -243,7 +284,7 @@ class Socket(asyncio.Protocol):
 
     def _put(self, data: bytes) -> None:
         """Send bytes: straight to the socket as long as it takes them, the rest through the transport."""
-        self._sent_at = self._rooms.rounds.now
+        self._spoke = True
         if not self.blocked:
             try:
                 sent = os.write(self._descriptor, data)
@@ -256,14 +297,19 @@ class Socket(asyncio.Protocol):
             data = data[sent:]
         self._transport.write(data)
 
+    def _find_straight(self) -> None:
+        """Whether an update can be written at once from here on."""
+        waits = self.blocked or self._pending is not None or self._session is None
+        self._straight = NO_DESCRIPTOR if waits else self._descriptor
+
     def _abort(self) -> None:
         self._end()
         self._transport.abort()
 
     def _end(self) -> None:
         """Nothing is taken or given any more, except the peer's half of the closing handshake."""
-        self._descriptor = NO_DESCRIPTOR
-        self._pending = None
+        self._descriptor = self._straight = NO_DESCRIPTOR
+        self._pending = self._missed = None
         self._since = self._rooms.rounds.now
         session, self._session = self._session, None
         if session is not None:

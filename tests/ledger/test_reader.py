@@ -67,5 +67,5 @@ async def test_a_visitors_reactions_are_listed_the_latest_first(
         return await read(reader, list(items), visitor)
 
     held = [(item, state.reaction) async for item, state in held_by(link, states, SITE, "a:1")]
-    assert held == [("i0", "dislike")] + [(f"i{i}", "like") for i in (9, 8, 7, 6, 5, 4, 2, 1)]
+    assert held == [(f"i{i}", "like") for i in (9, 8, 7, 6, 5, 4, 2, 1)] + [("i0", "dislike")]
     assert [item async for item, _ in held_by(link, states, SITE, "a:3")] == []

@@ -1,0 +1,242 @@
+"""The bench counts right and shows what it counted: its arithmetic, its table, and one tiny real run.
+
+No figure is checked: machines are shared and noisy.
+"""
+
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from bench import runner
+from bench.contenders.base import Contender, Running
+from bench.contenders.ours import OURS, react
+from bench.contenders.peers import FLOOR, WEBSOCKETS
+from bench.errors import Unavailable, Wrong
+from bench.figures import FIGURES
+from bench.figures.base import (
+    Figure,
+    Metric,
+    Sample,
+    Scale,
+    broadcast,
+    check_broadcast,
+    exchange,
+    open_senders,
+    open_watchers,
+)
+from bench.load import SENDERS, WATCHERS, Load, why_slow
+from bench.report import chart, data, table
+from bench.results import Found, Results
+from bench.stats import Budget, Spread, Verdict, judge, number, ratios, spread
+from bench.usage import cpu, metered, resident
+
+# Pure
+
+
+def test_spread_is_the_median_with_least_and_most() -> None:
+    assert spread([3.0, 1.0, None, 9.0]) == Spread(3.0, 1.0, 9.0)
+    assert spread([4.0, 2.0]) == Spread(3.0, 2.0, 4.0)
+    assert spread([None]) is None
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    # The median of ratios, not the ratio of medians: both rows are slow in the same round.
+    assert ratios([1.0, 10.0, None, 1.0], [2.0, 20.0, 1.0, None]) == [0.5, 0.5, None, None]
+    assert ratios([1.0], [0.0]) == [None]
+
+
+@pytest.mark.parametrize(
+    ("budget", "verdict"),
+    [
+        (Budget(1.5, over="peer"), Verdict.HOLDS),
+        (Budget(1.4, over="peer"), Verdict.MISSED),
+        (Budget(3.0), Verdict.HOLDS),
+        (Budget(2.9), Verdict.MISSED),
+        (Budget(9.9, over="nobody"), Verdict.UNKNOWN),
+        (Budget(9.9, over="silent"), Verdict.UNKNOWN),
+        (Budget(2.0, of="peer"), Verdict.HOLDS),
+    ],
+)
+def test_the_median_decides_a_budget(budget: Budget, verdict: Verdict) -> None:
+    rows = {"ours": [1.0, 3.0, 90.0], "peer": [1.0, 2.0, 2.0], "silent": [None, None, None]}
+    assert judge(budget, rows)[0] is verdict
+
+
+def test_numbers_are_as_long_as_they_mean_something() -> None:
+    assert [number(value) for value in (0.0421, 9.99, 12.345, 1234.5)] == ["0.04", "9.99", "12.3", "1,234"]
+
+
+def test_every_contender_is_first_in_turn() -> None:
+    first = [runner.in_turn([OURS, FLOOR, WEBSOCKETS], turn)[0] for turn in range(4)]
+    assert first == [OURS, FLOOR, WEBSOCKETS, OURS]
+
+
+def test_budgets_name_rows_that_exist() -> None:
+    for figure in FIGURES:
+        for metric in figure.metrics:
+            assert metric.ratios is False or metric.of in metric.rows
+            for budget in metric.budgets:
+                assert {budget.of, budget.over or budget.of} <= metric.rows.keys()
+
+
+# Rounds and reports
+
+METRIC = Metric(
+    "cost",
+    "cost of {sockets:,} sockets",
+    "cost",
+    "µs",
+    {"ours": "Tallycast", "fast": "a fast one", "slow": "a slow one", "gone": "a <lost> one"},
+    (Budget(1.0, over="fast"), Budget(1.0, over="slow"), Budget(1.0, over="gone")),
+)
+COSTS = {"ours": 2.0, "fast": 1.0, "slow": 4.0}
+
+
+def measured(contender: Contender, _: Scale, __: Path) -> Sample:
+    if contender.key == "gone":
+        raise Unavailable("gone is not installed")
+    if contender.key == "wrong":
+        raise Wrong("3 updates instead of 4")
+    sample = Sample({"cost": {contender.key: COSTS[contender.key]}})
+    sample.note("cost", "{:.1f} of it for nothing", 0.5)
+    return sample
+
+
+@pytest.fixture
+def results() -> Results:
+    keys = [*METRIC.rows, "wrong"]
+    figure = Figure("made up", (METRIC,), [replace(FLOOR, key=key, label=key) for key in keys], measured)
+    said: list[str] = []
+    found = runner.take(figure, Scale(), 5, lambda _, label, __: said.append(label))
+    assert len(said) == 25
+    return Results(Scale(), 5, {"python": "3"}, ["a remark"], [found])
+
+
+def test_who_cannot_be_measured_is_not_dropped(results: Results) -> None:
+    found: Found = results.found[0]
+    assert found.absent == {"gone": "gone is not installed"}
+    assert found.wrong == {"wrong": ["3 updates instead of 4"] * 5}
+    assert found.rows(METRIC)["slow"] == [4.0] * 5
+    assert results.count() == {Verdict.HOLDS: 1, Verdict.MISSED: 1, Verdict.UNKNOWN: 1}
+
+
+def test_the_table_shows_budgets_beside_figures_and_which_hold(results: Results) -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    table.show(console, results, results.found[0])
+    console.print(table.summary(results))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "cost of 2,000 sockets" in text
+    for wanted in (
+        ["a fast one", "2.00× (2.00–2.00)", "≤ 1× ✘ MISSED"],
+        ["a slow one", "0.50× (0.50–0.50)", "≤ 1× ✔ holds"],
+        ["a <lost> one", "–", "≤ 1× ? unknown"],
+        ["a <lost> one: not available: gone is not installed"],
+        ["wrong: failed in 5 of 5 rounds: 3 updates instead of 4"],
+        ["0.5 of it for nothing"],
+        ["1 of 3 budgets hold, 1 missed, 1 not measured"],
+        ["a remark"],
+    ):
+        assert any(all(part in line for part in wanted) for line in lines), wanted
+
+
+def test_results_and_chart_are_well_formed(results: Results, tmp_path: Path) -> None:
+    data.write(results, tmp_path / "results.json")
+    document = json.loads((tmp_path / "results.json").read_text())
+    rows = document["figures"]["made up"]["metrics"]["cost"]["rows"]
+    assert rows["fast"]["ratio"] == {"median": 2.0, "least": 2.0, "most": 2.0}
+    assert rows["gone"]["rounds"] == [None] * 5
+    for name in ("chart.svg", "chart.html"):
+        chart.write(results, tmp_path / name)
+    ElementTree.parse(tmp_path / "chart.svg")
+    assert "gone is not installed" in (tmp_path / "chart.html").read_text()
+
+
+# Real
+
+
+def test_cpu_is_what_the_process_itself_sees() -> None:
+    with metered({"me": os.getpid()}) as used:
+        before = time.process_time()
+        while time.process_time() - before < 0.05:
+            pass
+    assert 0.05 <= used["me"] < 0.1
+    assert cpu(os.getpid()) == pytest.approx(time.process_time(), abs=0.05)
+    assert resident(os.getpid()) > 1_000_000
+
+
+# Where there is no C compiler, the one in Python is all there is.
+LOADS = [True] if why_slow() else [False, True]
+
+
+@contextmanager
+def running(contender: Contender, folder: Path, slow: bool) -> Iterator[tuple[Running, Load]]:
+    with contender.start(folder, 3) as started, Load(started.port, slow=slow) as load:
+        open_senders(load, contender, started, 3)
+        yield started, load
+
+
+@pytest.mark.parametrize("slow", LOADS)
+def test_the_load_counts_what_ours_delivers(slow: bool, tmp_path: Path) -> None:
+    dialect = OURS.dialect
+    with running(OURS, tmp_path, slow) as (started, load):
+        open_watchers(load, dialect, 6, 3)
+        broadcast(load, dialect, 4, 3)
+        check_broadcast(load, dialect, 4, 6)
+        assert load.tell("rest", seconds=0.01)["replies"] == 4 * 3
+        load.close(WATCHERS)
+        with metered(started.processes) as used:
+            assert exchange(load, dialect, 30, react("many"), 5)["replies"] == 30
+        assert used["server"] > 0
+        assert used["engine"] > 0
+        open_watchers(load, dialect, 4, 2, place="late")
+        words = {"message": react("late"), "reply": dialect.reply, "update": dialect.match}
+        answer = load.tell("rate", rate=100, seconds=0.2, items=2, latency=1, **words)
+        # Twenty reactions to two items with two watchers each, every one of them shown to both.
+        assert (answer["replies"], answer["samples"], answer["missing"]) == (20, 40, 0)
+        assert 0 < answer["p50"] <= answer["max"]
+
+
+@pytest.mark.parametrize("slow", LOADS)
+def test_the_load_notices_a_peer_that_cheats(slow: bool, tmp_path: Path) -> None:
+    dialect = WEBSOCKETS.dialect
+    with running(WEBSOCKETS, tmp_path, slow) as (_, load):
+        open_watchers(load, dialect, 6, 3)
+        broadcast(load, dialect, 5, 3)
+        check_broadcast(load, dialect, 5, 6)
+        with pytest.raises(Wrong, match="instead of 96"):
+            check_broadcast(load, replace(dialect, size=96), 5, 6)
+        # Every item three times, as if it were three items.
+        twice = replace(dialect, trigger=dialect.trigger.replace("$I", "000"))
+        load.close(WATCHERS)
+        open_watchers(load, dialect, 2)
+        broadcast(load, twice, 1, 3)
+        with pytest.raises(Wrong, match="6 updates instead of 2, 4 of them twice"):
+            check_broadcast(load, twice, 1, 2)
+        # To nobody.
+        answer = load.tell("broadcast", rounds=1, messages=1, message="x|y", match=dialect.match, timeout=0.2)
+        assert answer["rounds"] == 0
+        with pytest.raises(Wrong, match="only 0 of 2 connections"):
+            load.open(SENDERS, 2, path="/", ready="never", timeout=0.2)
+
+
+def test_a_peer_that_cannot_start_is_not_available(tmp_path: Path) -> None:
+    from bench.contenders import peers
+
+    broken = peers._python("no_such_module")
+    with pytest.raises(Unavailable, match="No module named"), broken(tmp_path, 0):
+        pass
+    missing = peers._python("picows_app", "no_such_package")
+    with pytest.raises(Unavailable, match="no_such_package is not installed"), missing(tmp_path, 0):
+        pass
