@@ -1,0 +1,45 @@
+"""What the documents say is what the code does."""
+
+from pathlib import Path
+
+import pytest
+
+from server.errors import CloseCode, Refusal
+from server.protocol import messages
+from server.settings import Settings, environment_names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_its_row_in_the_readme(name: str) -> None:
+    field = Settings.model_fields[name]
+    names = " or ".join(f"`{variable}`" for variable in environment_names(name))
+    row = next(line for line in README.splitlines() if line.startswith("|") and names in line)
+    assert str(field.description) in row
+    if field.default is not None:
+        assert f"| `--{name}` |" in row
+        assert f"| `{field.default}` |" in row
+
+
+def test_every_code_stands_in_the_protocol() -> None:
+    for refusal in Refusal.__subclasses__():
+        assert f"`{refusal.code}`" in PROTOCOL
+    own = {CloseCode.NORMAL, CloseCode.PROTOCOL_ERROR, CloseCode.INTERNAL_ERROR}
+    for code in set(CloseCode) - own:
+        assert str(int(code)) in PROTOCOL, code
+
+
+def test_every_message_stands_in_the_protocol() -> None:
+    for message in (*messages.ClientMessage.__args__, *messages.ServerMessage.__args__):
+        assert f'"type":"{message.__name__.lower()}"' in PROTOCOL
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for part in document.read_text().split("](")[1:]:
+            target = part.split(")")[0].split("#")[0]
+            if target and "://" not in target:
+                assert (document.parent / target).exists(), (document.name, target)
