@@ -28,7 +28,7 @@ from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 
-# An engine that is starting, or loading its data, gets this long (s).
+# An engine that does not answer, because it is about to start, gets this long (s).
 ENGINE_PATIENCE = 10.0
 SWEEP_EVERY = 1.0
 STOP_WITHIN = 1.0
@@ -97,7 +97,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
     assert settings.redis_url is not None
     engine = Engine(settings.redis_url)
     try:
-        await wait_until_ready(engine, ENGINE_PATIENCE)
+        secret = await wait_until_ready(engine, ENGINE_PATIENCE)
         writer, reader = Writer(engine), Reader(engine)
         relay = Relay(reader.submit)
         feed = Feed(engine, relay)
@@ -105,7 +105,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
         relay.hub = Hub(item_channel, feed.follow, feed.leave, loop.call_later)
         relay.people = People(feed.follow, feed.leave)
         rooms = Rooms(
-            guard=Guard({DEFAULT_SITE: Site()}, await engine.secret()),
+            guard=Guard({DEFAULT_SITE: Site()}, secret),
             hub=relay.hub,
             people=relay.people,
             rounds=Rounds(),
@@ -114,6 +114,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
             write=writer.submit,
             read=reader.submit,
             ready=lambda: feed.up,
+            soon=loop.call_soon,
         )
         prepare(listener)
         background = [

@@ -17,6 +17,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
 
+# What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
+ENGINE_OPTIONS = frozenset(
+    (
+        *("db", "username", "password", "client_name"),
+        *(
+            "ssl_cert_reqs",
+            "ssl_ca_certs",
+            "ssl_ca_path",
+            "ssl_certfile",
+            "ssl_keyfile",
+            "ssl_check_hostname",
+        ),
+    )
+)
 ENGINE_SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -108,6 +122,11 @@ class Settings(BaseSettings):
             raise ValueError("not an engine")
         if url.port == 0:  # A port that is none at all raises ValueError by itself.
             raise ValueError("not a port")
+        options = dict(parse_qsl(url.query, keep_blank_values=True))
+        if not options.keys() <= ENGINE_OPTIONS or not options.get("db", "0").isdecimal():
+            raise ValueError("not an option")
+        if scheme != "unix" and not re.fullmatch(r"/?\d*", url.path):
+            raise ValueError("not a database")
         return value
 
 

@@ -105,7 +105,7 @@ def test_a_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://h", "redis://:geheim@h:6379/0?cluster=true", "rediss://u:geheim@h", "unix:///run/a b.sock"],
+    ["redis://h", "redis://:geheim@h:6379/0?client_name=x", "rediss://u:geheim@h", "unix:///run/a b.sock"],
 )
 def test_engine_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
@@ -124,6 +124,12 @@ def test_engine_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
         "unix://",
         "unix:/x",
         "redis://h:0",
+        "redis://h/abc",
+        "redis://h/0/1",
+        "redis://h?db=x",
+        "redis://h?foo=1",
+        "redis://h?decode_responses=true",
+        "unix:///run/x.sock?db=",
         "redis://h:geheim",
     ],
 )

@@ -20,8 +20,8 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
-from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as LinkTimeout
 
 from server.errors import EngineError, Unavailable
@@ -33,7 +33,12 @@ DEADLINE = 2.0
 REPLY_TIMEOUT = DEADLINE + 0.25
 RETRY_AFTER = 2.0
 COMPLAIN_EVERY = 10.0
+# While it loads its data an engine answers some commands: it is only back when this (s) has passed.
+SETTLED = 1.0
 KEEP_TIME_EVERY = 5.0
+
+# uvloop says RuntimeError where a connection was closed under a write.
+FAILURES = (RedisError, OSError, RuntimeError)
 
 _log = structlog.get_logger("engine")
 
@@ -51,17 +56,14 @@ class Engine:
     """One process's link to the engine at ``url`` (``redis://``, ``rediss://`` or ``unix://``)."""
 
     def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_timeout=REPLY_TIMEOUT,
-            max_connections=64,
-        )
+        self._pool = _pool(url, REPLY_TIMEOUT)
+        # With a timeout redis-py sends through asyncio.wait_for, which may swallow a cancellation on Python
+        # 3.11. The feed has a heartbeat instead.
+        self._patient = _pool(url, None)
         self._client = Redis(connection_pool=self._pool)
         self._clock: float | None = None
         self._down = False
+        self._announced = False
         self._complained = -COMPLAIN_EVERY
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: bytes | str | int) -> bytes:
@@ -75,7 +77,7 @@ class Engine:
                 reply = await self._client.evalsha(script.sha, len(names), *names, *arguments)
             except NoScriptError:
                 reply = await self._client.eval(script.text, len(names), *names, *arguments)
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise self._failed(error) from error
         self._recovered()
         return bytes(reply)
@@ -88,7 +90,7 @@ class Engine:
         """
         try:
             reply = await self._client.execute_command(*words)
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise self._failed(error) from error
         self._recovered()
         return reply
@@ -119,19 +121,21 @@ class Engine:
 
     async def secret(self) -> bytes:
         """The secret that signs anonymous visitors' tokens: made once, shared by all workers and nodes."""
-        await self.command("SET", keys.SECRET, token_bytes(32), "NX")
-        return bytes(await self.command("GET", keys.SECRET))
+        await self._client.set(keys.SECRET, token_bytes(32), nx=True)
+        secret = await self._client.get(keys.SECRET)
+        assert isinstance(secret, bytes)
+        return secret
 
     async def check(self) -> str:
-        """The engine's name and version.
+        """The engine's name and version, once it has loaded its data.
 
         Raises:
-            EngineError: it cannot be reached, refuses us, or is too old.
+            EngineError: it is too old.
+            RedisError, OSError: it does not answer, or not yet.
         """
-        try:
-            info = await self._client.info("server")
-        except (RedisError, OSError) as error:
-            raise EngineError(f"the engine does not answer: {error}") from None
+        # INFO is answered while the data is being loaded; PING is not.
+        await self._client.ping()
+        info = await self._client.info("server")
         name, version = "Valkey", info.get("valkey_version")
         if version is None:
             name, version = "Redis", str(info["redis_version"])
@@ -142,13 +146,14 @@ class Engine:
 
     def connection(self) -> AbstractConnection:
         """A connection outside the pool, for the feed. Not yet connected."""
-        connection: AbstractConnection = self._pool.make_connection()
+        connection: AbstractConnection = self._patient.make_connection()
         return connection
 
     async def close(self) -> None:
         """Close every pooled connection."""
         await self._client.aclose()
         await self._pool.disconnect()
+        await self._patient.disconnect()
 
     async def _read_clock(self) -> None:
         seconds, micros = await self.command("TIME")
@@ -156,12 +161,14 @@ class Engine:
 
     def _failed(self, error: Exception) -> Unavailable:
         reason = str(error) or type(error).__name__
-        if isinstance(error, LinkError | LinkTimeout | OSError):
+        if isinstance(error, LinkError | LinkTimeout | OSError | RuntimeError):
             # Whatever answers next may have another clock.
             self._clock = None
-            if not self._down:
-                self._down = True
+            if not self._down and time.monotonic() - self._complained >= COMPLAIN_EVERY:
+                self._announced = True
+                self._complained = time.monotonic()
                 _log.warning("engine unavailable", error=reason)
+            self._down = True
         elif time.monotonic() - self._complained >= COMPLAIN_EVERY:
             # It answers, but refuses: out of memory, read-only, a script that is not ours.
             self._complained = time.monotonic()
@@ -169,22 +176,51 @@ class Engine:
         return Unavailable("the engine did not confirm in time", retry_after=RETRY_AFTER)
 
     def _recovered(self) -> None:
-        if self._down:
-            self._down = False
+        self._down = False
+        if self._announced and time.monotonic() - self._complained >= SETTLED:
+            self._announced = False
             _log.info("engine available again")
 
 
-async def wait_until_ready(engine: Engine, patience: float) -> str:
-    """``engine.check()``, tried again for ``patience`` seconds.
+async def wait_until_ready(engine: Engine, patience: float) -> bytes:
+    """Wait until the engine serves; the secret that it keeps for all workers.
+
+    ``patience`` (s) is for one that does not answer. One that loads its data gets as long as it needs, one
+    that refuses us none.
 
     Raises:
-        EngineError: the last one, when time is up.
+        EngineError: it does not serve.
     """
     limit = time.monotonic() + patience
+    told = False
     while True:
         try:
-            return await engine.check()
-        except EngineError:
-            if time.monotonic() > limit:
-                raise
-            await asyncio.sleep(0.1)
+            version = await engine.check()
+            secret = await engine.secret()
+        except BusyLoadingError:
+            reason, limit = "it is loading its data", time.monotonic() + patience
+        except (AuthenticationError, ResponseError) as error:
+            raise EngineError(f"the engine refuses: {error}") from None
+        except FAILURES as error:
+            reason = str(error) or type(error).__name__
+        else:
+            if told:
+                _log.info("the engine is ready", version=version)
+            return secret
+        if time.monotonic() > limit:
+            raise EngineError(f"the engine does not answer: {reason}")
+        if not told:
+            told = True
+            _log.warning("waiting for the engine", reason=reason)
+        await asyncio.sleep(0.1)
+
+
+def _pool(url: str, timeout: float | None) -> ConnectionPool:
+    return ConnectionPool.from_url(
+        url,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_timeout=timeout,
+        max_connections=64,
+    )

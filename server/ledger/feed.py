@@ -17,11 +17,10 @@ from typing import Any, Protocol
 import msgpack
 import structlog
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from server.errors import Unavailable
 from server.ledger import keys
-from server.ledger.engine import Engine
+from server.ledger.engine import FAILURES, Engine
 
 PULSE = 1.5
 # Silence on the link, the heartbeat included, for this long (s) means that it is dead.
@@ -88,7 +87,8 @@ class Feed:
             began = time.monotonic()
             try:
                 await self._link()
-            except* (RedisError, OSError, Unavailable) as group:
+            except* Exception as group:
+                # Whatever it was, the way on is a new link; only what nobody expected is told in full.
                 self._heard = -math.inf
                 if time.monotonic() - began > SILENCE:
                     backoff = 0.05
@@ -97,7 +97,9 @@ class Feed:
             backoff = min(2 * backoff, MAX_BACKOFF)
 
     def _report(self, error: BaseException) -> None:
-        if not self._lost:
+        if not isinstance(error, (*FAILURES, Unavailable)):
+            _log.error("feed failed", exc_info=error)
+        elif not self._lost:
             self._lost = True
             _log.warning("feed link lost", error=str(error) or type(error).__name__)
 
@@ -106,7 +108,8 @@ class Feed:
         self._sent.clear()
         self._changed.set()
         try:
-            await connection.connect()
+            async with asyncio.timeout(SILENCE):
+                await connection.connect()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(connection))
                 group.create_task(self._subscribe(connection))
@@ -116,7 +119,7 @@ class Feed:
             await connection.disconnect(nowait=True)
 
     async def _read(self, connection: AbstractConnection) -> None:
-        while True:
+        while _wanted():
             reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             self._heard = time.monotonic()
             kind, channel, payload = reply
@@ -141,7 +144,7 @@ class Feed:
             _log.warning("not an update", channel=channel.decode(errors="replace"))
 
     async def _subscribe(self, connection: AbstractConnection) -> None:
-        while True:
+        while _wanted():
             await self._changed.wait()
             self._changed.clear()
             for word, channels in (
@@ -155,7 +158,7 @@ class Feed:
 
     async def _beat(self) -> None:
         self._heard = time.monotonic()
-        while True:
+        while _wanted():
             await self._engine.command("PUBLISH", self._pulse, b"")
             await asyncio.sleep(PULSE)
             if self.up and self._lost:
@@ -165,7 +168,7 @@ class Feed:
                 raise ConnectionError(f"nothing came through for {SILENCE} s")
 
     async def _reread(self) -> None:
-        while True:
+        while _wanted():
             await self._confirmed.wait()
             self._confirmed.clear()
             missed, self._missed = self._missed, set()
@@ -175,6 +178,12 @@ class Feed:
                 self._missed |= missed & self._wanted
                 await asyncio.sleep(REREAD_PAUSE)
                 self._confirmed.set()
+
+
+def _wanted() -> bool:
+    """Whether nobody has cancelled this task; asked because a library below may swallow a cancellation."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
 
 
 def _personal(channel: bytes) -> bool:

@@ -5,6 +5,8 @@ times. Must not know the clock (``now`` is an argument, in seconds since 1970) n
 """
 
 import base64
+import math
+import re
 from dataclasses import dataclass
 
 import jwt
@@ -16,7 +18,8 @@ MAX_BYTES = 4096
 LIFETIME = 30 * 86400
 RENEWABLE = 90 * 86400
 LEEWAY = 30
-MAX_VISITOR_BYTES = 128 + len("u:")
+
+_ANONYMOUS = re.compile("a:[A-Za-z0-9_-]{22}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def verify(token: str, site: str, secret: bytes, now: float, *, expired_for: int
     except (jwt.PyJWTError, UnicodeError, ValueError):
         raise Unauthorized("the token is not one of this site's") from None
     visitor, issued, expires = claims["sub"], claims["iat"], claims["exp"]
-    if not isinstance(visitor, str) or not visitor.startswith("a:") or len(visitor) > MAX_VISITOR_BYTES:
+    if not isinstance(visitor, str) or not _ANONYMOUS.fullmatch(visitor):
         raise Unauthorized("the token names no visitor")
     if not _is_time(issued) or not _is_time(expires) or issued > now + LEEWAY:
         raise Unauthorized("the token is not valid yet")
@@ -76,4 +79,4 @@ def verify(token: str, site: str, secret: bytes, now: float, *, expired_for: int
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

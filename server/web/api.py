@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -176,9 +176,16 @@ async def _body(request: Request) -> bytes:
     Raises:
         MessageTooLarge: it is larger than a message may be; the rest is not read.
     """
+    too_large = MessageTooLarge(f"a body has at most {MAX_MESSAGE} bytes")
+    length = request.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > MAX_MESSAGE:
+        raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_MESSAGE:
-            raise MessageTooLarge(f"a body has at most {MAX_MESSAGE} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_MESSAGE:
+                raise too_large
+    except ClientDisconnect:
+        raise BadMessage("the body did not come") from None
     return bytes(body)

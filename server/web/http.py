@@ -3,6 +3,7 @@
 Owns the limits and errors below the application. Must not know any endpoint.
 """
 
+from http import HTTPStatus
 from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,9 +13,28 @@ from websockets.http11 import Request
 from server.web.problems import problem
 from server.web.socket import Socket
 
+# 100 ids of 256 bytes, percent-encoded, are 77 KiB.
+MAX_HEAD = 128 * 1024
+
 
 class Http(HttpToolsProtocol):
     """One HTTP connection."""
+
+    # How many bytes of a head have come, as long as it is not complete.
+    _head: int | None = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. A head that does not end is not waited for: it would be kept in memory."""
+        super().data_received(data)
+        if self._head is not None and not self.transport.is_closing():
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                self._refuse(431, f"a request head has at most {MAX_HEAD} bytes")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head = 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The request's head is here.
@@ -22,6 +42,7 @@ class Http(HttpToolsProtocol):
         httptools parses no URL beyond 64 KiB, but 100 ids of 256 bytes, percent-encoded, are 76 KiB of query.
         The query needs no parsing here, so it goes round httptools.
         """
+        self._head = None
         url = self.url
         self.url, _, query = url.partition(b"?")
         super().on_headers_complete()
@@ -49,9 +70,13 @@ class Http(HttpToolsProtocol):
         socket.upgraded(request)
 
     def send_400_response(self, msg: str) -> None:
-        """Not HTTP: answered in the form of every other error."""
-        answer = problem(400, "bad_message", msg, {"Connection": "close"})
-        head = [b"HTTP/1.1 400 Bad Request\r\n"]
+        """Not HTTP."""
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer below the application, in the form of every other error, and close."""
+        answer = problem(status, "bad_message", detail, {"Connection": "close"})
+        head = [b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())]
         head += [b"%s: %s\r\n" % header for header in answer.raw_headers]
         self.transport.write(b"".join([*head, b"\r\n", bytes(answer.body)]))
         self.transport.close()

@@ -21,6 +21,8 @@ from server.protocol.codec import MAX_MESSAGE
 
 # The core bounds a message's size, but not how many fragments make it up.
 MAX_FRAGMENTS = 128
+# One read can hold tens of thousands of empty frames: the loop is kept from others no longer than these take.
+MAX_FRAMES = 256
 
 _FINAL_TEXT, _FINAL_BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
 _SHAREABLE = frozenset((_FINAL_TEXT, _FINAL_BINARY, _PING, _PONG))
@@ -78,12 +80,14 @@ def new_core() -> ServerProtocol:
 class Inbound:
     """One connection's bytes. ``shared`` is the one parser for all of them."""
 
-    __slots__ = ("_own", "_rest", "_shared")
+    __slots__ = ("_own", "_rest", "_shared", "more")
 
     def __init__(self, shared: "Shared") -> None:
         self._shared = shared
         self._own: Own | None = None
         self._rest = b""
+        # Whether whole frames are left that ``receive`` has not looked at.
+        self.more = False
 
     def close(self, code: int) -> bytes:
         """Start the closing handshake; the close frame to send, none when one was sent before."""
@@ -94,12 +98,19 @@ class Inbound:
         return b"".join(own.core.data_to_send())
 
     def receive(self, data: bytes) -> list[Event]:
-        """What these bytes complete, in order."""
+        """What these bytes complete, in order: at most ``MAX_FRAMES`` frames of it.
+
+        When ``more`` is left, call it again, without bytes, after others have had their turn.
+        """
         if self._rest:
             data, self._rest = self._rest + data, b""
         events: list[Event] = []
-        at, size = 0, len(data)
+        at, size, frames = 0, len(data), 0
         while at < size:
+            if frames == MAX_FRAMES:
+                self._rest = data[at:]
+                break
+            frames += 1
             end = _end_of_frame(data, at, MAX_MESSAGE - self._so_far)
             if end is None:
                 self._rest = data[at:]
@@ -107,6 +118,7 @@ class Inbound:
             # The usual case: all that came is one frame.
             self._frame(data if at == 0 and end == size else data[at:end], events)
             at = end
+        self.more = frames == MAX_FRAMES and at < size
         return events
 
     @property

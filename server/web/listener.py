@@ -29,7 +29,7 @@ NOT_SENT_LOW_WATER = 16 * 1024
 
 def application(rooms: Rooms) -> Starlette:
     """The HTTP side: API and pages."""
-    return Starlette(
+    app = Starlette(
         routes=[*Api(rooms).routes(), *pages.routes()],
         middleware=[Middleware(Origins, guard=rooms.guard)],
         exception_handlers={
@@ -38,6 +38,9 @@ def application(rooms: Rooms) -> Starlette:
             Exception: on_defect,
         },
     )
+    # A redirect would lead to wherever the Host header says.
+    app.router.redirect_slashes = False
+    return app
 
 
 def prepare(listener: socket.socket) -> None:

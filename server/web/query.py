@@ -13,13 +13,16 @@ MAX_FIELDS = 1000
 
 
 class Query:
-    """The ``site`` and the ``item``s of a request."""
+    """The ``site`` and the ``items`` of a request; ids as given, not yet checked."""
 
-    __slots__ = ("_items", "_site")
+    __slots__ = ("_sites", "items")
 
     def __init__(self, raw: bytes) -> None:
-        self._site: str | None = DEFAULT_SITE
-        self._items: list[str] | None = []
+        """Decode a query string.
+
+        Raises:
+            BadItem: more fields than any request needs.
+        """
         # A value that is not UTF-8 decodes to lone surrogates: no site has such a name, no item such an id.
         try:
             pairs = parse_qsl(
@@ -29,12 +32,9 @@ class Query:
                 max_num_fields=MAX_FIELDS,
             )
         except ValueError:
-            self._items = None
-            return
-        self._items = [value for name, value in pairs if name == "item"]
-        sites = [value for name, value in pairs if name == "site"]
-        if sites:
-            self._site = sites[0] if len(sites) == 1 else None
+            raise BadItem("too many fields in the query") from None
+        self.items = [value for name, value in pairs if name == "item"]
+        self._sites = [value for name, value in pairs if name == "site"]
 
     @property
     def site(self) -> str:
@@ -43,20 +43,9 @@ class Query:
         Raises:
             UnknownSite: several are given.
         """
-        if self._site is None:
+        if len(self._sites) > 1:
             raise UnknownSite("one site a request")
-        return self._site
-
-    @property
-    def items(self) -> list[str]:
-        """The item ids as given, not yet checked.
-
-        Raises:
-            BadItem: more fields than any request needs.
-        """
-        if self._items is None:
-            raise BadItem("too many fields in the query")
-        return self._items
+        return self._sites[0] if self._sites else DEFAULT_SITE
 
     @property
     def item(self) -> str:

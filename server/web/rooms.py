@@ -28,7 +28,7 @@ class Rooms:
     """One worker's parts.
 
     ``parser`` is the one that all idle connections share. ``ready`` tells whether reactions can be taken and
-    followed right now.
+    followed right now. ``soon`` calls a function in the next turn of the loop.
     """
 
     guard: Guard
@@ -40,6 +40,7 @@ class Rooms:
     write: Callable[[Wish], None]
     read: Callable[[Query], None]
     ready: Callable[[], bool]
+    soon: Callable[[Callable[[], None]], object]
 
     def channel_of(self, site: Site, visitor: str) -> bytes:
         """The channel on which a visitor's connections hear of each other."""

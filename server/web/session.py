@@ -199,7 +199,7 @@ class Session:
 
     def _handle(self, message: ClientMessage | Unreadable) -> None:
         if isinstance(message, Unreadable):
-            self._bad += isinstance(message.refusal, BadMessage)
+            self._bad = self._bad + 1 if isinstance(message.refusal, BadMessage) else 0
             self._refuse(message.refusal, message.ref)
             if self._bad >= MAX_BAD_IN_A_ROW:
                 self._line.close(CloseCode.ABUSIVE)

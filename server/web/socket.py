@@ -61,6 +61,7 @@ class Socket(asyncio.Protocol):
         "_spoke",
         "_straight",
         "_transport",
+        "_working",
         "blocked",
         "wire",
     )
@@ -81,7 +82,7 @@ class Socket(asyncio.Protocol):
         self._sent_at = rooms.rounds.now
         # Connecting, blocked or closing: since when, for the deadline that follows.
         self._since = rooms.rounds.now
-        self._held = False
+        self._held = self._working = False
         self.blocked = False
         self.wire = JSON.index
 
@@ -126,8 +127,19 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of frames came."""
-        for event in self._inbound.receive(data):
+        inbound = self._inbound
+        for event in inbound.receive(data):
             self._handle(event)
+        if inbound.more is not self._working:
+            self._working = inbound.more
+            self._read_or_not()
+        if inbound.more:
+            self._rooms.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Others have had their turn: look at what is left of the last bytes."""
+        if not self._transport.is_closing():
+            self.data_received(b"")
 
     def eof_received(self) -> None:
         """The peer will send no more; TCP is closed, RFC 6455 has no half-open connections."""
@@ -320,7 +332,7 @@ class Socket(asyncio.Protocol):
     def _read_or_not(self) -> None:
         if self._transport.is_closing():
             return
-        reading = not (self._held or self.blocked)
+        reading = not (self._held or self.blocked or self._working)
         if reading is not self._transport.is_reading():
             if reading:
                 self._transport.resume_reading()

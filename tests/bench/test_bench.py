@@ -27,6 +27,7 @@ from bench.figures.base import (
     Metric,
     Sample,
     Scale,
+    Steps,
     broadcast,
     check_broadcast,
     exchange,
@@ -36,7 +37,7 @@ from bench.figures.base import (
 from bench.load import SENDERS, WATCHERS, Load, why_slow
 from bench.report import chart, data, table
 from bench.results import Found, Results
-from bench.stats import Budget, Spread, Verdict, judge, number, ratios, spread
+from bench.stats import Budget, Rounds, Spread, Verdict, judge, number, ratios, spread
 from bench.usage import cpu, metered, resident
 
 # Pure
@@ -67,12 +68,16 @@ def test_ratios_are_taken_round_by_round() -> None:
     ],
 )
 def test_the_median_decides_a_budget(budget: Budget, verdict: Verdict) -> None:
-    rows = {"ours": [1.0, 3.0, 90.0], "peer": [1.0, 2.0, 2.0], "silent": [None, None, None]}
+    rows: dict[str, Rounds] = {
+        "ours": [1.0, 3.0, 90.0],
+        "peer": [1.0, 2.0, 2.0],
+        "silent": [None, None, None],
+    }
     assert judge(budget, rows)[0] is verdict
 
 
 def test_numbers_are_as_long_as_they_mean_something() -> None:
-    assert [number(value) for value in (0.0421, 9.99, 12.345, 1234.5)] == ["0.04", "9.99", "12.3", "1,234"]
+    assert [number(value) for value in (0.0421, 9.99, 12.345, 1234.5)] == ["0.042", "9.99", "12.3", "1,234"]
 
 
 def test_every_contender_is_first_in_turn() -> None:
@@ -101,7 +106,8 @@ METRIC = Metric(
 COSTS = {"ours": 2.0, "fast": 1.0, "slow": 4.0}
 
 
-def measured(contender: Contender, _: Scale, __: Path) -> Sample:
+def measured(contender: Contender, _: Scale, __: Path) -> Steps:
+    yield
     if contender.key == "gone":
         raise Unavailable("gone is not installed")
     if contender.key == "wrong":
@@ -116,7 +122,7 @@ def results() -> Results:
     keys = [*METRIC.rows, "wrong"]
     figure = Figure("made up", (METRIC,), [replace(FLOOR, key=key, label=key) for key in keys], measured)
     said: list[str] = []
-    found = runner.take(figure, Scale(), 5, lambda _, label, __: said.append(label))
+    found = runner.take(figure, Scale(), 5, lambda label, _, last: said.append(label) if last else None)
     assert len(said) == 25
     return Results(Scale(), 5, {"python": "3"}, ["a remark"], [found])
 
@@ -139,9 +145,9 @@ def test_the_table_shows_budgets_beside_figures_and_which_hold(results: Results)
     assert max(map(len, lines)) <= 80
     assert "cost of 2,000 sockets" in text
     for wanted in (
-        ["a fast one", "2.00× (2.00–2.00)", "≤ 1× ✘ MISSED"],
-        ["a slow one", "0.50× (0.50–0.50)", "≤ 1× ✔ holds"],
-        ["a <lost> one", "–", "≤ 1× ? unknown"],
+        ["a fast one", "2.00× (2.00–2.00)", "≤ 1.0× ✘ MISSED"],
+        ["a slow one", "0.500× (0.500–0.500)", "≤ 1.0× ✔ holds"],
+        ["a <lost> one", "–", "≤ 1.0× ? unknown"],
         ["a <lost> one: not available: gone is not installed"],
         ["wrong: failed in 5 of 5 rounds: 3 updates instead of 4"],
         ["0.5 of it for nothing"],

@@ -1,6 +1,8 @@
 """The feed on a real engine: what it hears, and that it finds its way back."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -149,6 +151,45 @@ async def test_thousands_of_channels(feed: Feed, ear: Ear, client: Any) -> None:
         return len(await client.pubsub_channels("tc:{*")) == 0
 
     await eventually(gone)
+
+
+async def test_an_engine_that_stands_still_is_noticed_and_followed_again(
+    feed: Feed, ear: Ear, client: Any, writer: Writer
+) -> None:
+    """In the middle of subscribing to everything anew, when most is under way."""
+    channels = {keys.item_channel("default", str(i)) for i in range(20_000)} | {X}
+    for channel in channels:
+        feed.follow(channel)
+    await eventually(lambda: set().union(*ear.rereads) == channels)
+    engine = (await client.info())["process_id"]
+    ear.rereads.clear()
+    await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await eventually(lambda: bool(ear.rereads))
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        await eventually(lambda: not feed.up)
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    await eventually(lambda: feed.up and set().union(*ear.rereads) == channels, within=20.0)
+    await wish(writer, "a:1", "x", "like")
+    await eventually(lambda: len(ear.counts) == 1)
+
+
+async def test_what_nobody_expected_is_a_lost_link_too(
+    feed: Feed, ear: Ear, client: Any, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.follow(X)
+    await eventually(lambda: ear.rereads == [{X}])
+
+    async def defect(channels: list[bytes]) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ear, "reread", defect)
+    feed.follow(Y)
+    await eventually(lambda: bool(ear.rereads) and ear.rereads[-1] == {X, Y})
+    await wish(writer, "a:1", "x", "like")
+    await eventually(lambda: len(ear.counts) == 1)
 
 
 async def test_a_feed_without_an_engine_is_not_up(ear: Ear) -> None:

@@ -1,5 +1,7 @@
 """Tokens of anonymous visitors: what holds and what does not. The clock is an argument."""
 
+import math
+
 import jwt
 import pytest
 
@@ -59,6 +61,11 @@ def test_renewal_takes_an_expired_one_for_ninety_days() -> None:
         forged(exp=NOW - tokens.LEEWAY - 1),
         forged(exp="soon"),
         forged(exp=True),
+        forged(exp=math.nan),
+        forged(exp=math.inf),
+        forged(iat=-math.inf),
+        forged(sub="a:\ud800"),
+        forged(sub="a:short"),
         forged(iat=[]),
     ],
 )

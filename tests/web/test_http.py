@@ -6,7 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from server.web.http import MAX_HEAD
+from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
+
+NEWCOMER = b"POST /v1/visitors HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 async def exchange(url: str, data: bytes) -> tuple[bytes, bytes]:
@@ -33,6 +37,58 @@ async def test_what_is_no_http_is_a_problem(server: ServerProcess, data: bytes) 
     assert b"application/problem+json" in head.lower()
     assert b"no-store" in head.lower()
     assert json.loads(body)["code"] == "bad_message"
+
+
+async def test_a_head_that_does_not_end_is_not_kept(server: ServerProcess) -> None:
+    address = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        writer.write(b"GET / HTTP/1.1\r\n")
+        for _ in range(MAX_HEAD // 1000 + 2):
+            writer.write(b"a: " + b"b" * 995 + b"\r\n")
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"application/problem+json" in answer.lower()
+
+
+async def test_a_head_within_the_limit_is_taken_on_a_connection_that_goes_on(server: ServerProcess) -> None:
+    header = b"a: " + b"b" * 990 + b"\r\n"
+    request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + header * 60
+    last = request + b"Connection: close\r\n\r\n"
+    head, body = await exchange(server.url, (request + b"\r\n") * 3 + last)
+    assert (head + body).count(b"HTTP/1.1 200 ") == 4
+
+
+async def put(server: ServerProcess, extra: bytes, body: bytes) -> bytes:
+    token = json.loads((await exchange(server.url, NEWCOMER))[1])["token"].encode()
+    head = b"PUT /v1/reaction?item=a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    return (
+        await exchange(server.url, head + b"Authorization: Bearer " + token + extra + b"\r\n\r\n" + body)
+    )[0]
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_waited_for(server: ServerProcess) -> None:
+    head = await put(server, b"\r\nContent-Length: 100000000", b"")
+    assert head.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_body_that_breaks_off_is_no_defect(make_server: MakeServer) -> None:
+    server = make_server()
+    address = urlsplit(server.url)
+    token = json.loads((await exchange(server.url, NEWCOMER))[1])["token"].encode()
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = b"PUT /v1/reaction?item=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+    writer.write(head + b"Authorization: Bearer " + token + b"\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    await asyncio.to_thread(server.terminate)
+    assert "Traceback" not in server.output()
+    assert "failed" not in server.output()
 
 
 async def test_a_query_may_be_longer_than_httptools_takes(server: ServerProcess) -> None:

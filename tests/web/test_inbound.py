@@ -117,6 +117,8 @@ def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes]
         cut = chance.choice([1, 2, 3, chance.randint(1, 20), len(left[who])])
         piece, left[who] = left[who][:cut], left[who][cut:]
         heard[who].take(connections[who].receive(piece))
+        while connections[who].more:
+            heard[who].take(connections[who].receive(b""))
     assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
 
 

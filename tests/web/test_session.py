@@ -115,6 +115,7 @@ class Talk:
             write=self.store.wishes.append,
             read=self.store.queries.append,
             ready=lambda: self.ready,
+            soon=lambda call: None,
         )
         self.visitor, self.token, self.expires = self.guard.newcomer(SITE)
         self.session, self.line = self.another()

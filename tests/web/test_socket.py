@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import item_channel
 from server.rules.sites import Site
-from server.web.inbound import Shared
+from server.web.inbound import MAX_FRAMES, Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
@@ -97,6 +98,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.turns: list[Any] = []
         self.transport = Transport()
         self.state: Any = SimpleNamespace(connections=set())
         self.rounds = Rounds(lambda: self.now)
@@ -111,6 +113,7 @@ class Bench:
             write=nothing,
             read=nothing,
             ready=lambda: True,
+            soon=self.turns.append,
         )
         self.socket = Socket(self.rooms, config=None, server_state=self.state, app_state=None)
         self.socket.connection_made(self.transport)
@@ -236,6 +239,23 @@ def test_after_the_end_nothing_is_left(bench: Bench) -> None:
     bench.socket.connection_lost(None)
     assert len(bench.rounds) == 0
     assert bench.state.connections == set()
+
+
+def test_a_flood_is_taken_in_turns_and_not_read_on_meanwhile(bench: Bench) -> None:
+    ping = Frame(Opcode.PING, b"").serialize(mask=True)
+    frames = MAX_FRAMES * 3
+    bench.socket.data_received(ping * frames)
+    pongs = 0
+    for turn in range(1, 4):
+        pongs += len(bench.transport.received()) // 2
+        assert pongs == turn * MAX_FRAMES
+        assert bench.transport.reading is (turn == 3)
+        assert len(bench.turns) == (turn < 3)
+        for call in bench.turns[:]:
+            bench.turns.remove(call)
+            call()
+    bench.socket.data_received(ping)
+    assert len(bench.transport.received()) == 2
 
 
 def test_a_held_line_stays_held_when_the_peer_reads_again(bench: Bench) -> None:
