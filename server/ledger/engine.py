@@ -197,12 +197,14 @@ async def wait_until_ready(engine: Engine, patience: float) -> bytes:
         try:
             version = await engine.check()
             secret = await engine.secret()
-        except BusyLoadingError:
-            reason, limit = "it is loading its data", time.monotonic() + patience
-        except (AuthenticationError, ResponseError) as error:
-            raise EngineError(f"the engine refuses: {error}") from None
         except FAILURES as error:
-            reason = str(error) or type(error).__name__
+            # While it connects, redis-py wraps what went wrong.
+            origin = error.__cause__ or error
+            if isinstance(origin, AuthenticationError | ResponseError):
+                raise EngineError(f"the engine refuses: {origin}") from None
+            reason = str(origin) or type(origin).__name__
+            if isinstance(origin, BusyLoadingError):
+                reason, limit = "it is loading its data", time.monotonic() + patience
         else:
             if told:
                 _log.info("the engine is ready", version=version)

@@ -33,7 +33,7 @@ async def test_one_that_does_not_answer_is_waited_for_and_then_named() -> None:
 
 async def test_one_that_refuses_us_is_not_waited_for(engine: str, client: Any) -> None:
     await client.config_set("requirepass", "secret")
-    link = Engine(engine)
+    link = Engine(f"{engine}?password=wrong")
     try:
         with pytest.raises(EngineError, match="refuses"):
             await wait_until_ready(link, 3600.0)
