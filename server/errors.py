@@ -13,6 +13,7 @@ Owns the names and what each means to a client or an operator. Must not know who
     │   ├── UnknownSite       unknown_site     404
     │   ├── RateLimited       rate_limited     429
     │   └── Unavailable       unavailable      503
+    │       └── OutcomeUnknown  the request was sent, and its answer never came
     └── StartError            the server cannot start; one line for the operator
         ├── SettingsError
         └── EngineError
@@ -109,6 +110,10 @@ class Unavailable(Refusal):
 
     code = "unavailable"
     status = 503
+
+
+class OutcomeUnknown(Unavailable):
+    """It was sent and nothing came back: it may still take effect, until its deadline."""
 
 
 class StartError(TallycastError):

@@ -5,7 +5,7 @@
  *   <live-reactions item="posts/42"></live-reactions>
  *
  * Owns the custom element `<live-reactions>` and everything behind it. Must not know how a server stores or
- * counts (the contract with it is PROTOCOL.md), nor anything about the page around its elements: it writes
+ * counts (the contract with it is docs/protocol.md), nor anything about the page around its elements: it writes
  * inside its own shadow roots only, and its single global is `window.tallycast`.
  *
  * The parts, in reading order. Each uses only those above it:

@@ -49,7 +49,7 @@ class Batcher(Generic[E]):
     def submit(self, entry: E) -> None:
         """Queue an entry. Refuses it at once, with ``Unavailable``, when there is no room."""
         if self._closed or self._weight + entry.weight > self._room:
-            entry.refuse(Unavailable("too much is waiting to be stored", retry_after=1.0))
+            entry.refuse(Unavailable("too much is waiting", retry_after=1.0))
             return
         self._waiting.append(entry)
         self._weight += entry.weight

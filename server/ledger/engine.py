@@ -24,7 +24,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptErro
 from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import TimeoutError as LinkTimeout
 
-from server.errors import EngineError, Unavailable
+from server.errors import EngineError, OutcomeUnknown, Unavailable
 from server.ledger import keys
 
 CONNECT_TIMEOUT = 1.0
@@ -144,6 +144,14 @@ class Engine:
             raise EngineError(f"{name} {version} is too old: Redis 7.0, or Valkey 8, or newer is needed")
         return f"{name} {version}"
 
+    async def probe(self) -> None:
+        """Publish something that nobody hears.
+
+        Raises:
+            RedisError, OSError: it may not, or cannot.
+        """
+        await self._client.publish(keys.PULSE_PREFIX + b"start", b"")
+
     def connection(self) -> AbstractConnection:
         """A connection outside the pool, for the feed. Not yet connected."""
         connection: AbstractConnection = self._patient.make_connection()
@@ -169,11 +177,12 @@ class Engine:
                 self._complained = time.monotonic()
                 _log.warning("engine unavailable", error=reason)
             self._down = True
-        elif time.monotonic() - self._complained >= COMPLAIN_EVERY:
+            return OutcomeUnknown("the engine did not confirm in time", retry_after=RETRY_AFTER)
+        if time.monotonic() - self._complained >= COMPLAIN_EVERY:
             # It answers, but refuses: out of memory, read-only, a script that is not ours.
             self._complained = time.monotonic()
             _log.error("engine refuses", error=reason)
-        return Unavailable("the engine did not confirm in time", retry_after=RETRY_AFTER)
+        return Unavailable("the engine refuses", retry_after=RETRY_AFTER)
 
     def _recovered(self) -> None:
         self._down = False
@@ -196,6 +205,8 @@ async def wait_until_ready(engine: Engine, patience: float) -> bytes:
     while True:
         try:
             version = await engine.check()
+            # An access list may allow every command and no channel.
+            await engine.probe()
             secret = await engine.secret()
         except FAILURES as error:
             # While it connects, redis-py wraps what went wrong.

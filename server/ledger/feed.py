@@ -24,7 +24,7 @@ from server.ledger.engine import FAILURES, Engine
 
 PULSE = 1.5
 # Silence on the link, the heartbeat included, for this long (s) means that it is dead.
-SILENCE = 4.0
+SILENCE = 3.0
 CHUNK = 500
 REREAD_PAUSE = 0.5
 MAX_BACKOFF = 2.0

@@ -26,7 +26,12 @@ end
 local batch = cmsgpack.unpack(ARGV[2])
 local sites, items, wishes = batch[1], batch[2], batch[3]
 local stamp = string.format('%.0f', now)
-local states, touched = {}, {}
+
+-- What a script has written stays when a later command of it fails. So first everything is read and decided, which
+-- may fail; then it is written; and what may be forbidden to us, publishing, comes last and costs nobody anything.
+
+local states, holds = {}, {}
+local found, changes, publications = {}, {}, {}
 local answers, n = {}, 0
 
 for i = 1, #wishes, 5 do
@@ -36,30 +41,29 @@ for i = 1, #wishes, 5 do
   if not state then
     local stored = redis.call('GET', KEYS[2 * which - 1])
     state = stored and cmsgpack.unpack(stored) or {version = 0, counts = {}}
-    states[which] = state
+    states[which], holds[which] = state, {}
   end
 
   local counts = state.counts
-  local held = redis.call('HGET', KEYS[2 * which], member) or ''
+  local held = holds[which][member] or redis.call('HGET', KEYS[2 * which], member) or ''
   if held ~= wish then
     if held ~= '' then
       counts[held] = math.max((counts[held] or 0) - 1, 0)
     else
       -- What is held is in the index already: nothing is ever taken out of it.
-      redis.call('ZADD', KEYS[2 * #items + wishes[i + 3]], stamp, items[which][2])
+      found[#found + 1] = {KEYS[2 * #items + wishes[i + 3]], items[which][2]}
     end
     if wish ~= '' then
       counts[wish] = (counts[wish] or 0) + 1
-      redis.call('HSET', KEYS[2 * which], member, wish)
-    else
-      redis.call('HDEL', KEYS[2 * which], member)
     end
     state.version = math.max(state.version + 1, now)
-    touched[which] = true
-    redis.call('PUBLISH', 'tc:me:' .. site[1] .. ':' .. member, cmsgpack.pack({
+    changes[which] = changes[which] or {}
+    changes[which][member] = wish
+    publications[#publications + 1] = {'tc:me:' .. site[1] .. ':' .. member, cmsgpack.pack({
       item = items[which][2], version = state.version, reaction = wish, origin = wishes[i + 4],
-    }))
+    })}
   end
+  holds[which][member] = wish
 
   n = n + 1
   answers[n] = state.version
@@ -69,10 +73,26 @@ for i = 1, #wishes, 5 do
   end
 end
 
-for which in pairs(touched) do
+-- The indexes first: they hold more than what is held, never less.
+for _, entry in ipairs(found) do
+  redis.call('ZADD', entry[1], stamp, entry[2])
+end
+
+for which, members in pairs(changes) do
   local key, packed = KEYS[2 * which - 1], cmsgpack.pack(states[which])
+  for member, wish in pairs(members) do
+    if wish ~= '' then
+      redis.call('HSET', KEYS[2 * which], member, wish)
+    else
+      redis.call('HDEL', KEYS[2 * which], member)
+    end
+  end
   redis.call('SET', key, packed)
-  redis.call('PUBLISH', string.sub(key, 1, -3), packed)
+  publications[#publications + 1] = {string.sub(key, 1, -3), packed}
+end
+
+for _, publication in ipairs(publications) do
+  redis.pcall('PUBLISH', publication[1], publication[2])
 end
 
 return cmsgpack.pack({now, answers})

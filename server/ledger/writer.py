@@ -4,19 +4,23 @@ Owns the making of a batch for ``react.lua`` and the reading of its answers. Mus
 a visitor id. Order: wishes take effect in the order they were submitted.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgpack
 
-from server.errors import Refusal, Unavailable
+from server.errors import OutcomeUnknown, Refusal, Unavailable
 from server.ledger import keys
 from server.ledger.batch import Batcher, answer
-from server.ledger.engine import Engine, Script
+from server.ledger.engine import DEADLINE, Engine, Script
 from server.rules.sites import Site
 
 MOST = 512
+# Added (s) to a deadline where it is waited for, because two clocks never run alike.
+MARGIN = 0.1
 ROOM = 16_384
 
 _REACT = Script("react.lua")
@@ -71,8 +75,16 @@ class Writer:
             answer(wish.done, receipt)
 
     async def _run(self, batch: "Batch") -> Any:
+        # Without an engine this fails already, at once, and nothing was sent.
         deadline = await self._engine.deadline()
-        reply = msgpack.unpackb(await self._engine.run(_REACT, batch.names, deadline, batch.packed))
+        sent = time.monotonic()
+        try:
+            reply = msgpack.unpackb(await self._engine.run(_REACT, batch.names, deadline, batch.packed))
+        except OutcomeUnknown:
+            # It may lie in the buffer of an engine that stands still. "Unavailable" is not said, and nothing
+            # else is sent that it could overtake, before the engine would refuse it.
+            await asyncio.sleep(sent + DEADLINE + MARGIN - time.monotonic())
+            raise
         self._engine.tick(reply[0])
         return reply
 

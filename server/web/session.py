@@ -105,7 +105,7 @@ class Session:
         self._origin = 0
         self._topics: dict[str, Topic] = {}
         # What most connections never need is made when it is needed.
-        self._owed: set[str] | None = None
+        self._owed: dict[str, int | None] | None = None
         self._waiting: deque[ClientMessage | Unreadable] | None = None
         self._busy = False
         self._proceeding = False
@@ -183,9 +183,11 @@ class Session:
         if self._proceeding:
             return  # an answer that came at once; the loop below goes on by itself
         self._proceeding = True
-        while self._waiting and not self._closed and not self._must_wait(self._waiting[0]):
-            self._handle(self._waiting.popleft())
-        self._proceeding = False
+        try:
+            while self._waiting and not self._closed and not self._must_wait(self._waiting[0]):
+                self._handle(self._waiting.popleft())
+        finally:
+            self._proceeding = False
         self._throttle()
 
     def _throttle(self) -> None:
@@ -257,7 +259,8 @@ class Session:
     def _catch_up(self) -> None:
         """Watch again what had to be refused while the engine was away."""
         self._busy = True
-        self._watch(list(self._owed or ()), {}, None)
+        owed = self._owed or {}
+        self._watch(list(owed), {item: since for item, since in owed.items() if since is not None}, None)
 
     def _watch(self, items: list[str], since: Mapping[str, int], ref: Ref | None) -> None:
         """Watch items and show them. ``ref`` is ``None`` when no message asked for it."""
@@ -266,11 +269,13 @@ class Session:
                 self._topics[item] = self._rooms.hub.hold(self._site, item)
         topics = [self._topics[item] for item in items]
         visitor = self._identity.visitor if self._identity is not None else None
-        # What is known here is good enough for a stranger, unless it is older than what the stranger shows.
+        # What is known here is good enough for a stranger while updates come in: what it may lack is on its
+        # way. To compare with what the stranger shows, the store itself is needed.
+        trusted = self._rooms.ready()
         wanted = [
             topic
             for topic in topics
-            if visitor is not None or topic.version == UNKNOWN or since.get(topic.item, 0) > topic.version
+            if visitor is not None or topic.version == UNKNOWN or topic.item in since or not trusted
         ]
         done = partial(self._watched, topics, since, ref)
         if wanted:
@@ -288,14 +293,14 @@ class Session:
         items = [topic.item for topic in topics]
         if isinstance(answer, Refusal):
             # A refused watch stands: the snapshot follows when the engine is back.
-            owed = self._owed or set()
-            newly = ref is not None or not owed.issuperset(items)
-            self._owed = owed.union(items)
+            owed = self._owed or {}
+            newly = ref is not None or not owed.keys() >= set(items)
+            self._owed = owed | {item: since.get(item) for item in items}
             if newly:
                 self._refuse(answer, UNSET if ref is None else ref, items[0] if len(items) == 1 else None)
         else:
             if self._owed is not None:
-                self._owed = self._owed.difference(items) or None
+                self._owed = {item: shown for item, shown in self._owed.items() if item not in items} or None
             out = [self._snapshot(topic, since.get(topic.item)) for topic in topics]
             out += self._held(answer)
             if ref is not None:
@@ -323,7 +328,7 @@ class Session:
             topic = self._topics.pop(item, None)
             if topic is not None:
                 if self._owed is not None:
-                    self._owed.discard(item)
+                    self._owed.pop(item, None)
                 self._rooms.hub.release(topic, self._line)
         self._send(Unwatched(message.ref))
 

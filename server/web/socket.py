@@ -51,6 +51,7 @@ class Socket(asyncio.Protocol):
         "_descriptor",
         "_held",
         "_inbound",
+        "_left",
         "_missed",
         "_pending",
         "_rooms",
@@ -82,6 +83,8 @@ class Socket(asyncio.Protocol):
         self._sent_at = rooms.rounds.now
         # Connecting, blocked or closing: since when, for the deadline that follows.
         self._since = rooms.rounds.now
+        # How much waited at the last visit, while blocked.
+        self._left = 0
         self._held = self._working = False
         self.blocked = False
         self.wire = JSON.index
@@ -186,6 +189,10 @@ class Socket(asyncio.Protocol):
             if now - self._since > CLOSE_WITHIN:
                 self._abort()
         elif self.blocked:
+            left = self._transport.get_write_buffer_size()
+            if left < self._left:
+                self._since = now  # It reads, however slowly.
+            self._left = left
             if now - self._since > STALL_AFTER:
                 # Nothing more fits into the pipe, a close frame neither.
                 self._abort()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from server.errors import Refusal, Unavailable
 from server.ledger.batch import Batcher
+from tests.support.waiting import eventually
 
 
 class Entry:
@@ -80,7 +81,11 @@ async def test_the_first_leaves_at_once_and_the_rest_ride_the_next() -> None:
 
 
 async def test_an_engine_that_fails_refuses_what_waits_behind_it_too() -> None:
+    calls = 0
+
     async def send(entries: Sequence[Entry]) -> None:
+        nonlocal calls
+        calls += 1
         await asyncio.sleep(0)
         raise Unavailable("gone")
 
@@ -89,4 +94,19 @@ async def test_an_engine_that_fails_refuses_what_waits_behind_it_too() -> None:
     for entry in entries:
         batcher.submit(entry)
     await batcher.close()
+    assert calls == 1, "what waits behind a failure is not sent to fail again"
     assert all(len(entry.answers) == 1 and isinstance(entry.answers[0], Unavailable) for entry in entries)
+
+
+async def test_room_is_given_back() -> None:
+    async def send(entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            entry.answers.append("ok")
+
+    batcher: Batcher[Entry] = Batcher(send, most=2, room=3)
+    for _ in range(5):
+        entries = [Entry(i) for i in range(3)]
+        for entry in entries:
+            batcher.submit(entry)
+        await eventually(lambda entries=entries: all(entry.answers for entry in entries))
+        assert [entry.answers for entry in entries] == [["ok"]] * 3

@@ -44,6 +44,19 @@ async def test_one_that_refuses_us_is_not_waited_for(engine: str, client: Any) -
         await open_again.aclose()
 
 
+async def test_one_that_forbids_publishing_is_named(engine: str, client: Any) -> None:
+    await client.acl_setuser(
+        "mute", enabled=True, nopass=True, commands=["+@all"], keys=["*"], reset_channels=True
+    )
+    link = Engine(f"{engine}?username=mute&password=x")
+    try:
+        with pytest.raises(EngineError, match="refuses"):
+            await wait_until_ready(link, 3600.0)
+    finally:
+        await link.close()
+        await client.acl_deluser("mute")
+
+
 async def test_a_deadline_is_in_the_engines_time(link: Engine, client: Any) -> None:
     seconds, micros = await client.time()
     now = seconds * 1_000_000 + micros

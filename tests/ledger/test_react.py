@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from server.ledger import keys
 from server.ledger.engine import Script
@@ -160,6 +161,35 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
         )
         assert answers == [ahead + 1, 1, 0, ahead + 2, 2, 0]
+
+
+def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
+    """Lua does not roll back what a script wrote before it failed."""
+    with Redis.from_url(engine) as client:
+        good = [Wish(Site(), item, "a:1", "like", 0, print) for item in ("a", "c")]
+        client.set(keys.item_channel("default", "b") + b":m", "not a hash")
+        batch = Batch([good[0], Wish(Site(), "b", "a:1", "like", 0, print), good[1]])
+        with pytest.raises(ResponseError):
+            client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+        assert client.keys("*:s") == []
+        assert client.keys("*:m") == [keys.item_channel("default", "b") + b":m"]
+
+
+def test_who_may_not_publish_still_counts(engine: str) -> None:
+    with Redis.from_url(engine) as client:
+        client.acl_setuser(
+            "mute", enabled=True, nopass=True, commands=["+@all"], keys=["*"], reset_channels=True
+        )
+        try:
+            with Redis.from_url(engine, username="mute", password="x") as mute:
+                batch = Batch([Wish(Site(), "a", "a:1", "like", 0, print)])
+                _, answers = msgpack.unpackb(
+                    mute.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+                )
+            assert answers[1:] == [1, 0]
+            assert client.hlen(keys.item_channel("default", "a") + b":m") == 1
+        finally:
+            client.acl_deluser("mute")
 
 
 def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:

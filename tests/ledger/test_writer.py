@@ -1,6 +1,8 @@
 """The writer on a real engine: grouping, order, refusal."""
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -93,6 +95,27 @@ async def test_a_batch_that_the_engine_came_to_too_late_has_no_effect(
     monkeypatch.setattr(link, "deadline", passed)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
     assert await client.keys("*") == []
+
+
+async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, client: Any) -> None:
+    """A wish in the buffer of an engine that stands still, while our end of the link is gone."""
+    await wish(writer, "a:1", "x", "like")
+    engine = (await client.info())["process_id"]
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        abandoned = submitted(writer, "a:1", "x", "dislike")
+        await asyncio.sleep(0.05)
+        for connection in list(writer._engine._pool._in_use_connections):
+            connection._writer.transport.abort()
+        await asyncio.wait({abandoned}, timeout=0.5)
+        assert not abandoned.done()
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    answer = await abandoned
+    assert isinstance(answer, Unavailable)
+    before = await membership(client, "x")
+    await asyncio.sleep(0)
+    assert await membership(client, "x") == before
 
 
 async def test_a_clock_that_was_set_costs_nobody_a_reaction(writer: Writer, link: Engine) -> None:

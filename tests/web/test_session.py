@@ -292,6 +292,25 @@ def test_a_refused_watch_stands_until_the_engine_is_back(talk: Talk) -> None:
     assert talk.types() == ["counts"]
 
 
+def test_a_refused_watch_remembers_what_was_shown(talk: Talk) -> None:
+    """The store was restored while the engine was away: what the client shows is newer than it."""
+    talk.say("watch", items=["a"], since={"a": 500})
+    talk.store.fail()
+    talk.heard()
+    talk.session.visit()
+    talk.store.answer()
+    assert [(f["version"], f.get("reset")) for f in talk.heard()] == [(100, True)]
+
+
+def test_a_stranger_is_shown_the_store_when_updates_may_be_missing(talk: Talk) -> None:
+    talk.say("watch", items=["a"])
+    talk.store.answer()
+    talk.ready = False
+    session, _ = talk.another()
+    session.received(b'{"type":"watch","items":["a"]}', False)
+    assert len(talk.store.queries) == 1
+
+
 def test_the_item_of_the_address_that_could_not_be_read_is_said(talk: Talk) -> None:
     line = Line()
     session = Session(talk.rooms, line, SITE, JSON)
@@ -449,6 +468,7 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     talk.rooms.people.tell(talk.rooms.channel_of(SITE, talk.visitor), "a", 600, None, 0)
     assert talk.heard() == []
     assert talk.store.queries == []
+    assert talk.rooms.people._present == {}
 
 
 def test_an_answer_to_who_is_gone_is_still_taken_by_the_hub(talk: Talk) -> None:

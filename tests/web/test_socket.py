@@ -45,6 +45,7 @@ class Transport(asyncio.Transport):
             end.setblocking(False)
         super().__init__({"socket": ours})
         self.waiting = bytearray()
+        self.buffered = 0
         self.aborted = self.closing = False
         self.reading = True
 
@@ -53,6 +54,9 @@ class Transport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.waiting += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
 
     def received(self) -> bytes:
         """What the peer has received since the last look."""
@@ -169,6 +173,17 @@ def test_who_takes_something_again_is_not_dropped(bench: Bench) -> None:
         assert bench.transport.reading
     bench.wait(STALL_AFTER * 2)
     assert not bench.transport.aborted
+
+
+def test_who_reads_slowly_but_steadily_is_not_dropped(bench: Bench) -> None:
+    bench.transport.buffered = 60_000
+    bench.socket.pause_writing()
+    for _ in range(20):
+        bench.wait(3)
+        bench.transport.buffered -= 1000
+    assert not bench.transport.aborted
+    bench.wait(STALL_AFTER + 2.1)
+    assert bench.transport.aborted
 
 
 def test_a_close_that_is_not_answered_ends_all_the_same(bench: Bench) -> None:
