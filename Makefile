@@ -6,11 +6,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # What is installed is written down beside it, so that a second run starts at once.
 FOR_USE := $(VENV)/installed
 FOR_TESTS := $(VENV)/installed-for-tests
+FOR_BENCH := $(VENV)/installed-for-bench
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check chromium install constraints clean
+.PHONY: help serve test bench check chromium install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +21,9 @@ serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 
 test: check chromium ## Check everything, then run every test
 	@exec $(BIN)/python -m pytest --cov
+
+bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
+	@exec $(BIN)/python -m bench $(ARGS)
 
 check: $(FOR_TESTS) ## Lint, types, layers
 	@$(BIN)/ruff check --quiet .
@@ -34,7 +38,7 @@ install: $(FOR_USE) ## Install into .venv, without starting anything
 
 constraints: ## Pin the newest versions of everything in constraints.txt
 	@tools/venv.sh $(VENV)-constraints
-	@$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check --upgrade '.[test]'
+	@$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check --upgrade '.[test,bench]'
 	@{ echo '# What is installed, tests included: made by `make constraints`, not by hand.'; \
 	   $(VENV)-constraints/bin/python -m pip freeze --disable-pip-version-check --exclude tallycast; } > constraints.new
 	@mv constraints.new constraints.txt
@@ -57,3 +61,9 @@ $(FOR_TESTS): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing, with what the tests need …'
 	@$(INSTALL) --editable '.[test]'
 	@touch $@ $(FOR_USE)
+
+# A peer that cannot be installed here is missing from the figures, and named there; it stops nothing.
+$(FOR_BENCH): pyproject.toml constraints.txt | $(FOR_USE)
+	@echo 'Installing what it is measured beside …'
+	@if $(INSTALL) --editable '.[bench]'; then touch $@; else \
+	  for peer in picows python-socketio socketify; do $(INSTALL) $$peer || true; done; fi

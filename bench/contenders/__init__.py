@@ -1,0 +1,1 @@
+"""Who is measured: ours, the peers, and the floor."""

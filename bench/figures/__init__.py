@@ -1,0 +1,13 @@
+"""Every figure, in the order in which they are taken."""
+
+from bench.figures import accept, fanout, hot, latency, memory, reaction
+from bench.figures.base import Figure
+
+FIGURES: tuple[Figure, ...] = (
+    fanout.FIGURE,
+    reaction.FIGURE,
+    accept.FIGURE,
+    memory.FIGURE,
+    hot.FIGURE,
+    latency.FIGURE,
+)

@@ -1,0 +1,114 @@
+"""Drives the load program: one process for one server, told what to do line by line.
+
+Owns the process and the check of what it counted. Must not know contenders: what is sent and awaited is
+given. Falls back to a program in Python where there is no C compiler; that one is slower than some of the
+servers and says so.
+"""
+
+import json
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from bench.errors import Unavailable, Wrong
+from bench.programs import program
+
+WATCHERS, SENDERS = 0, 1
+# On top of the time that a command gives itself.
+GRACE = 30.0
+
+
+def why_slow() -> str | None:
+    """Why the load comes from Python, if it does."""
+    try:
+        program("load")
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+class Load:
+    """The load on one server. ``close`` ends it."""
+
+    def __init__(self, port: int, *, slow: bool | None = None) -> None:
+        slow = why_slow() is not None if slow is None else slow
+        command = [sys.executable, "-m", "bench.slow_load"] if slow else [str(program("load"))]
+        self._folder = tempfile.TemporaryDirectory(prefix="tallycast-load-")
+        self._process = subprocess.Popen(
+            [*command, "127.0.0.1", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the load program."""
+        return self._process.pid
+
+    def end(self) -> None:
+        """End the program, and with it all its connections."""
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def open(
+        self, group: int, count: int, *, hellos: Sequence[Sequence[str]] = (), **words: Any
+    ) -> dict[str, Any]:
+        """Open connections, in place of those that the group has. ``hellos``: a connection's first messages,
+        in turn.
+
+        Raises:
+            Wrong: not all of them got through.
+        """
+        if hellos:
+            path = Path(self._folder.name) / "hellos"
+            path.write_text("".join("\t".join(messages) + "\n" for messages in hellos))
+            words["hello"] = path
+        answer = self.tell("open", group=group, count=count, **words)
+        if answer["ready"] != count:
+            raise Wrong(f"only {answer['ready']:,} of {count:,} connections were opened")
+        return answer
+
+    def close(self, group: int) -> None:
+        """Close the connections of a group."""
+        self.tell("close", group=group)
+
+    def tell(self, command: str, **words: Any) -> dict[str, Any]:
+        """Run a command; its answer.
+
+        Raises:
+            Wrong: the server closed connections or refused messages meanwhile, or the program did not answer.
+        """
+        given = [f"{key}={value}" for key, value in words.items() if value is not None]
+        assert self._process.stdin is not None
+        self._process.stdin.write("\t".join([command, *given]).encode() + b"\n")
+        limit = float(words.get("timeout") or 30) * float(words.get("rounds") or 1) + float(
+            words.get("seconds") or 0
+        )
+        answer = self._answer(limit + GRACE)
+        if answer["errors"]:
+            raise Wrong(f"{answer['errors']:,} messages were refused")
+        if answer["lost"] and command != "open":
+            raise Wrong(f"{answer['lost']:,} connections were closed by the server")
+        return answer
+
+    def _answer(self, within: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = b""
+        while not line.endswith(b"\n"):
+            if not select.select([self._process.stdout], [], [], within)[0]:
+                raise Wrong(f"the load program said nothing for {within:.0f} s")
+            got = self._process.stdout.read(65536)
+            if not got:
+                raise Wrong("the load program died")
+            line += got
+        answer: dict[str, Any] = json.loads(line)
+        return answer

@@ -1,0 +1,54 @@
+"""The C programs of the bench, compiled when they are needed.
+
+Owns the compiler's call and the folder of what it makes. Must not know what a program does.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from bench.errors import Unavailable
+
+HERE = Path(__file__).parent
+BUILD = HERE / "build"
+
+_SOURCES = {
+    "load": ("load.c", "pool.c", "latency.c"),
+    "floor": ("contenders/floor.c",),
+}
+
+
+def compiler() -> list[str] | None:
+    """The system's C compiler, or ``CC`` if that is set."""
+    given = shlex.split(os.environ.get("CC", ""))
+    if given:
+        return given if shutil.which(given[0]) else None
+    return next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+
+
+def program(name: str) -> Path:
+    """The path of a program, compiled anew when a source is newer.
+
+    Raises:
+        Unavailable: there is no compiler, or it refuses.
+    """
+    made = BUILD / name
+    sources = [HERE / source for source in _SOURCES[name]]
+    newest = max(path.stat().st_mtime for path in (*sources, *HERE.glob("*.h")))
+    if made.exists() and made.stat().st_mtime > newest:
+        return made
+    command = compiler()
+    if command is None:
+        raise Unavailable("no C compiler (cc) on this machine")
+    BUILD.mkdir(exist_ok=True)
+    # Made aside and moved: another run may be using the old one.
+    fresh = BUILD / f"{name}.{os.getpid()}"
+    done = subprocess.run(
+        [*command, "-O2", "-o", fresh, *sources], capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode:
+        raise Unavailable(f"{command[0]} refuses {name}: {done.stderr.strip().splitlines()[-1:]}")
+    fresh.replace(made)
+    return made

@@ -1,0 +1,102 @@
+"""The chart: one group of bars for each metric, as SVG, alone or inside a page.
+
+Bars are medians, whiskers reach from the least to the greatest, a line marks an absolute budget. Colours
+follow the reader's light or dark setting. Must not know how anything was measured.
+"""
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from bench.figures.base import Metric
+from bench.results import Found, Results
+from bench.stats import Budget, Spread, Verdict, number, spread
+
+KINDS = (".svg", ".html")
+
+WIDTH, LABEL, BAR, GAP, TITLE, MARGIN = 900, 200, 18, 6, 34, 24
+ROOM = WIDTH - LABEL - 190  # for bars; the rest is for numbers and budgets
+
+_STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 } .dim { fill: #6e7781 }
+.bar { fill: #8c959f } .ours { fill: #0969da } .whisker { stroke: #24292f }
+.limit { stroke: #cf222e; stroke-dasharray: 4 3 }
+.holds { fill: #1a7f37 } .missed { fill: #cf222e } .back { fill: #fff }
+@media (prefers-color-scheme: dark) {
+text { fill: #e6edf3 } .dim { fill: #8d96a0 } .bar { fill: #6e7681 } .ours { fill: #4493f8 }
+.whisker { stroke: #e6edf3 } .holds { fill: #3fb950 } .missed { fill: #f85149 } .back { fill: #0d1117 } }
+"""
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
+<title>Tallycast: measured</title>
+<style>body {{ max-width: 900px; margin: 2rem auto; font-family: system-ui }} svg {{ width: 100% }}</style>
+<h1>Tallycast: measured</h1><p>{about}</p>{svg}</html>
+"""
+
+
+def write(results: Results, path: Path) -> None:
+    """Write the chart; the suffix says in which form."""
+    drawn = svg(results)
+    if path.suffix == ".html":
+        facts = ", ".join(
+            str(results.about[key]) for key in ("when", "processor", "python") if key in results.about
+        )
+        drawn = _PAGE.format(about=escape(f"{facts}; median of {results.rounds} rounds"), svg=drawn)
+    path.write_text(drawn)
+
+
+def svg(results: Results) -> str:
+    """The whole picture."""
+    top, parts = MARGIN, []
+    for found in results.found:
+        for metric in found.figure.metrics:
+            parts += list(_group(results, found, metric, top))
+            top += TITLE + len(metric.rows) * (BAR + GAP) + MARGIN
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" role="img" '
+        f'aria-label="Measurements of Tallycast and others"><style>{_STYLE}</style>'
+        f'<rect class="back" width="{WIDTH}" height="{top}"/>\n{body}\n</svg>\n'
+    )
+
+
+def _group(results: Results, found: Found, metric: Metric, top: int) -> Iterator[str]:
+    spreads = {row: spread(values) for row, values in found.rows(metric).items()}
+    most = max((measured.most for measured in spreads.values() if measured), default=0) or 1
+    scale = ROOM / most
+    yield _text(8, top + 14, f"{results.title(metric)} ({metric.unit})", "title")
+    verdicts = {budget.over or budget.of: (budget, verdict) for budget, verdict, _ in found.verdicts(metric)}
+    for place, (row, label) in enumerate(metric.rows.items()):
+        y = top + TITLE + place * (BAR + GAP)
+        yield _text(LABEL - 10, y + 13, label, anchor="end")
+        measured = spreads[row]
+        if measured is None:
+            yield _text(LABEL, y + 13, found.reasons(row) or "not measured", "dim")
+            continue
+        yield from _bar(measured, y, scale, row == metric.of)
+        if row in verdicts:
+            yield from _limit(*verdicts[row], y, scale)
+
+
+def _limit(budget: Budget, verdict: Verdict, y: int, scale: float) -> Iterator[str]:
+    mark = "✔" if verdict is Verdict.HOLDS else "✘"
+    words = f"{'÷ it ' if budget.over else ''}≤ {budget.limit:g} {mark}"
+    yield _text(WIDTH - 8, y + 13, words, verdict.value, anchor="end")
+    if budget.over is None and budget.limit * scale < ROOM:
+        x = LABEL + budget.limit * scale
+        yield f'<path class="limit" d="M{x:.1f} {y - 3}v{BAR + 6}"/>'
+
+
+def _bar(measured: Spread, y: int, scale: float, ours: bool) -> Iterator[str]:
+    width, middle = max(1.0, measured.median * scale), y + BAR / 2
+    least, most = LABEL + measured.least * scale, LABEL + measured.most * scale
+    kind = "ours" if ours else "bar"
+    yield f'<rect class="{kind}" x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>'
+    ends = f"M{least:.1f} {middle - 4}v8M{most:.1f} {middle - 4}v8"
+    yield f'<path class="whisker" d="M{least:.1f} {middle}H{most:.1f}{ends}"/>'
+    yield _text(max(most, LABEL + width) + 6, y + 13, number(measured.median), "dim")
+
+
+def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:.0f}" y="{y}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -1,0 +1,85 @@
+"""Takes the figures: rounds, and in each round every contender, a different one first each time.
+
+Owns the order, the alternation and the account of failures. Must not know what a figure measures, nor how
+progress is shown.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.contenders.base import Contender
+from bench.errors import Unavailable, Wrong
+from bench.figures.base import Figure, Scale, Steps
+from bench.programs import BUILD
+from bench.results import Found
+
+# Called when a contender has its turn, with its label and the round, and when that is over for good (True).
+Says = Callable[[str, int, bool], None]
+
+
+def take(figure: Figure, scale: Scale, rounds: int, says: Says) -> Found:
+    """All rounds of one figure."""
+    found = Found(figure, rounds)
+    started = time.monotonic()
+    for turn in range(rounds):
+        with _folder() as folder:
+            _round(found, scale, turn, folder, says)
+    found.seconds = time.monotonic() - started
+    return found
+
+
+def in_turn(contenders: Sequence[Contender], turn: int) -> list[Contender]:
+    """The contenders, beginning with another one each round."""
+    first = turn % len(contenders)
+    return [*contenders[first:], *contenders[:first]]
+
+
+def _round(found: Found, scale: Scale, turn: int, folder: Path, says: Says) -> None:
+    """Each contender takes a step when all the others have taken theirs."""
+    under_way: dict[Contender, Steps] = {}
+    for contender in in_turn(found.figure.contenders, turn):
+        own = folder / contender.key
+        own.mkdir()
+        under_way[contender] = found.figure.measure(contender, scale, own)
+    try:
+        while under_way:
+            for contender, steps in list(under_way.items()):
+                says(contender.label, turn, False)
+                if contender.key in found.absent or _step(found, contender, steps, turn):
+                    steps.close()
+                    del under_way[contender]
+                    says(contender.label, turn, True)
+    finally:
+        for steps in under_way.values():
+            steps.close()
+
+
+def _step(found: Found, contender: Contender, steps: Steps, turn: int) -> bool:
+    """Take one step; whether it was the last."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        found.add(contender.key, turn, end.value)
+    except Unavailable as error:
+        found.absent[contender.key] = str(error)
+    except (Wrong, AssertionError, OSError) as error:
+        reason = str(error) or repr(error)
+        found.wrong.setdefault(contender.key, []).append(reason.splitlines()[0])
+    else:
+        return False
+    return True
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # Beside the programs and not where temporary files go: that may be memory, where a sync costs nothing.
+    BUILD.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=BUILD))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""Medians, spreads, ratios and whether a budget holds. Pure: must not know where numbers come from."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from statistics import median
+
+# One value a round; None where a round has none.
+Rounds = Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some rounds, with the least and the greatest."""
+
+    median: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most ``limit``: of the row ``of`` itself, or of its ratio to the row ``over``."""
+
+    limit: float
+    of: str = "ours"
+    over: str | None = None
+
+
+class Verdict(Enum):
+    """What became of a budget. The median decides."""
+
+    HOLDS = "holds"
+    MISSED = "missed"
+    UNKNOWN = "not measured"
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """The spread of the rounds that have a value; None when none has."""
+    known = [value for value in values if value is not None]
+    return Spread(median(known), min(known), max(known)) if known else None
+
+
+def ratios(top: Rounds, bottom: Rounds) -> list[float | None]:
+    """Round by round: what was measured in the same round shares its noise."""
+    return [
+        above / below if above is not None and below else None
+        for above, below in zip(top, bottom, strict=True)
+    ]
+
+
+def number(value: float) -> str:
+    """A value with three digits that mean something."""
+    size = abs(value)
+    return f"{value:,.{3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0}f}"
+
+
+def judge(budget: Budget, rows: dict[str, Rounds]) -> tuple[Verdict, Spread | None]:
+    """Whether a budget holds, and what was measured for it."""
+    measured: Rounds = rows.get(budget.of, ())
+    if budget.over is not None:
+        below = rows.get(budget.over, ())
+        measured = ratios(measured, below) if len(measured) == len(below) else ()
+    found = spread(measured)
+    if found is None:
+        return Verdict.UNKNOWN, None
+    return (Verdict.HOLDS if found.median <= budget.limit else Verdict.MISSED), found
