@@ -505,6 +505,8 @@
     #ref = 0;
     /** @type {string | null} the token last presented on this connection */
     #presented = null;
+    /** Whether the server could not take it, for now. */
+    #mute = false;
     #syncing = false;
     #lingering = 0;
     #stumbles = 0;
@@ -604,6 +606,7 @@
     }
 
     #lost() {
+      this.#mute = false;
       this.#questions.clear();
       this.#presented = null;
       for (const room of this.#rooms.values()) {
@@ -717,6 +720,8 @@
           if (room?.tally.ack(message)) this.#confirmed(room, message.reaction);
           break;
         case 'ready':
+          this.#mute = false;
+        // falls through
         case 'watching':
           for (const silent of question?.silent ?? []) {
             silent.tally.holdsNothing();
@@ -747,8 +752,25 @@
     #failed({ code, message: text, retry_after, ref }, question) {
       const problem = new Problem(code, text, retry_after);
       if (code === 'unauthorized') this.#unknown(question ? question.token : this.#presented);
+      else if (question?.about === 'auth') this.#unheard(question.token, problem);
       if (question?.about === 'watch') this.#watchFailed(question.rooms, problem);
-      if (question?.about === 'react') this.#reactFailed(question.rooms[0], ref, problem);
+      if (question?.about === 'react') {
+        // Nobody is known to a server that could not look at who I am: that is no reason to be sent to sign in.
+        const honest = code === 'unauthorized' && this.#mute ? new Problem('unavailable', text) : problem;
+        this.#reactFailed(question.rooms[0], ref, honest);
+      }
+    }
+
+    /**
+     * The server could not take who I am: the token is good, and is shown again later.
+     * @param {string | null} token what I was to be known by
+     * @param {Problem} problem
+     */
+    #unheard(token, problem) {
+      if (token !== this.#presented) return;
+      this.#presented = null;
+      this.#mute = true;
+      setTimeout(() => this.#present(), (problem.retryAfter ?? 1) * SECOND);
     }
 
     /**

@@ -192,6 +192,25 @@ async def test_a_vote_that_may_have_been_stored_is_looked_up(scripted: ScriptedS
     await widget.shows(like=1, dislike=0)
 
 
+async def test_a_server_that_cannot_look_me_up_sends_nobody_to_sign_in(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.like.click()
+    auth, react = await scripted.hear("auth"), await scripted.hear("react")
+    scripted.say("error", code="unavailable", message="not now", ref=auth["ref"], retry_after=0.1)
+    scripted.say("error", code="unauthorized", message="who?", item="a", ref=react["ref"])
+
+    await widget.shows(like=0, dislike=0)
+    await widget.holds(None)
+    await expect(widget.element.get_by_text("sign in")).to_have_count(0)
+    again = await scripted.hear("auth")
+    assert again["token"] == auth["token"], "the token is good"
+    scripted.say("ready", visitor="a:x", ref=again["ref"])
+    await widget.like.click()
+    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    await widget.holds("like")
+    assert scripted.visitors == 1
+
+
 async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await scripted.page.clock.install()
