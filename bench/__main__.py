@@ -4,6 +4,7 @@ Owns flags, progress and exit statuses: 0 when everything of ours was measured, 
 when something of ours failed; 2 for a wrong flag.
 """
 
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,8 @@ def main(
         raise typer.BadParameter(f"a chart is one of {', '.join(chart.KINDS)}")
     if sys.platform != "linux":
         raise typer.BadParameter("the bench reads Linux's accounts of processes; it runs nowhere else")
+    # Like Ctrl+C: everything that was started ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = Results(QUICK if quick else Scale(), rounds or (QUICK_ROUNDS if quick else ROUNDS), about())
     _fit(results, quick)
     console = Console()

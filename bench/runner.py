@@ -67,11 +67,16 @@ def _step(found: Found, contender: Contender, steps: Steps, turn: int) -> bool:
     except Unavailable as error:
         found.absent[contender.key] = str(error)
     except (Wrong, AssertionError, OSError) as error:
-        reason = str(error) or repr(error)
-        found.wrong.setdefault(contender.key, []).append(reason.splitlines()[0])
+        found.wrong.setdefault(contender.key, []).append(_in_short(str(error) or repr(error)))
     else:
         return False
     return True
+
+
+def _in_short(reason: str) -> str:
+    """A reason in one line: what it is, and the last word of a log that it quotes."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The chart: one group of bars for each metric, as SVG, alone or inside a page.
 
-Bars are medians, whiskers reach from the least to the greatest, a line marks an absolute budget. Colours
-follow the reader's light or dark setting. Must not know how anything was measured.
+Bars are medians, whiskers reach from the least to the greatest, a line marks an absolute budget, and at the
+right is the ratio that has one. Colours follow the reader's light or dark setting. Must not know how anything
+was measured.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,10 @@ def write(results: Results, path: Path) -> None:
         facts = ", ".join(
             str(results.about[key]) for key in ("when", "processor", "python") if key in results.about
         )
-        drawn = _PAGE.format(about=escape(f"{facts}; median of {results.rounds} rounds"), svg=drawn)
+        drawn = _PAGE.format(
+            about=escape(f"{facts}; median of {results.rounds} rounds; at the right what has a budget"),
+            svg=drawn,
+        )
     path.write_text(drawn)
 
 
@@ -66,26 +70,27 @@ def _group(results: Results, found: Found, metric: Metric, top: int) -> Iterator
     most = max((measured.most for measured in spreads.values() if measured), default=0) or 1
     scale = ROOM / most
     yield _text(8, top + 14, f"{results.title(metric)} ({metric.unit})", "title")
-    verdicts = {budget.over or budget.of: (budget, verdict) for budget, verdict, _ in found.verdicts(metric)}
+    verdicts = {judged[0].over or judged[0].of: judged for judged in found.verdicts(metric)}
     for place, (row, label) in enumerate(metric.rows.items()):
         y = top + TITLE + place * (BAR + GAP)
         yield _text(LABEL - 10, y + 13, label, anchor="end")
         measured = spreads[row]
         if measured is None:
             yield _text(LABEL, y + 13, found.reasons(row) or "not measured", "dim")
-            continue
-        yield from _bar(measured, y, scale, row == metric.of)
+        else:
+            yield from _bar(measured, y, scale, row == metric.of)
         if row in verdicts:
             yield from _limit(*verdicts[row], y, scale)
 
 
-def _limit(budget: Budget, verdict: Verdict, y: int, scale: float) -> Iterator[str]:
+def _limit(budget: Budget, verdict: Verdict, measured: Spread | None, y: int, scale: float) -> Iterator[str]:
+    if measured is None:
+        return
     mark = "✔" if verdict is Verdict.HOLDS else "✘"
-    words = f"{'÷ it ' if budget.over else ''}≤ {budget.limit:g} {mark}"
-    yield _text(WIDTH - 8, y + 13, words, verdict.value, anchor="end")
+    of = f"÷ it: {number(measured.median)} " if budget.over else ""
+    yield _text(WIDTH - 8, y + 13, f"{of}≤ {budget.limit:g} {mark}", verdict.value, anchor="end")
     if budget.over is None and budget.limit * scale < ROOM:
-        x = LABEL + budget.limit * scale
-        yield f'<path class="limit" d="M{x:.1f} {y - 3}v{BAR + 6}"/>'
+        yield f'<path class="limit" d="M{LABEL + budget.limit * scale:.1f} {y - 2}v{BAR + 4}"/>'
 
 
 def _bar(measured: Spread, y: int, scale: float, ours: bool) -> Iterator[str]:
