@@ -1,9 +1,8 @@
 """From bytes to whole messages: websockets' Sans-I/O core (RFC 6455), shared by all that are idle.
-idle.
 
-Owns the parsers. A connection has one of its own only while a message of it is in fragments or it is closing;
-a frame of which a part is missing waits as bytes. Must not know what a message means, nor write to a
-connection.
+Owns the parsers. A short message in one frame, which is what nearly every client sends, needs none. A
+connection has one of its own only while a message of it is in fragments or it is closing; a frame of which a
+part is missing waits as bytes. Must not know what a message means, nor write to a connection.
 
 The shared parser is fed whole, final, unsurprising frames only, one at a time, so that it holds nothing of
 one connection when it is given bytes of another. Whatever else comes goes to a parser of the connection's
@@ -17,6 +16,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no compiled part for this platform
+    from websockets.utils import apply_mask
+
 from server.protocol.codec import MAX_MESSAGE
 
 # The core bounds a message's size, but not how many fragments make it up.
@@ -24,8 +28,13 @@ MAX_FRAGMENTS = 128
 # One read can hold tens of thousands of empty frames: the loop is kept from others no longer than these take.
 MAX_FRAMES = 256
 
-_FINAL_TEXT, _FINAL_BINARY, _PING, _PONG = 0x81, 0x82, 0x89, 0x8A
-_SHAREABLE = frozenset((_FINAL_TEXT, _FINAL_BINARY, _PING, _PONG))
+# The longest payload whose size is in the second byte, and what comes before it: two bytes and the mask.
+SHORT, SHORT_HEAD = 125, 6
+# The first byte of a whole message in one frame.
+TEXT, BINARY = 0x81, 0x82
+
+_DATA = frozenset((TEXT, BINARY))
+_SHAREABLE = _DATA | {0x89, 0x8A}  # and pings, and pongs
 _MASKED = 0x80
 _OPCODES = frozenset(Opcode)
 
@@ -96,6 +105,23 @@ class Inbound:
             return b""
         own.core.send_close(code)
         return b"".join(own.core.data_to_send())
+
+    def single(self, data: bytes) -> bytes | None:
+        """The payload of the message that these bytes are: one short final frame, and nothing before it.
+
+        The usual case by far, read without the core, which takes ten times as long. ``None`` is anything
+        else, and says nothing about it: ``receive`` it.
+        """
+        size = len(data) - SHORT_HEAD
+        if (
+            0 <= size <= SHORT
+            and data[1] == _MASKED | size
+            and data[0] in _DATA
+            and self._own is None
+            and not self._rest
+        ):
+            return apply_mask(data[SHORT_HEAD:], data[2:SHORT_HEAD])
+        return None
 
     def receive(self, data: bytes) -> list[Event]:
         """What these bytes complete, in order: at most ``MAX_FRAMES`` frames of it.

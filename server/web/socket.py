@@ -29,7 +29,7 @@ from server.hub import Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.items import check_item
 from server.rules.sites import Site
-from server.web.inbound import Answer, Binary, Event, Inbound, Text, TooManyFragments
+from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
@@ -131,6 +131,10 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of frames came."""
         inbound = self._inbound
+        payload = inbound.single(data)
+        if payload is not None:
+            self._message(payload, data[0] == BINARY)
+            return
         for event in inbound.receive(data):
             self._handle(event)
         if inbound.more is not self._working:
@@ -276,14 +280,9 @@ class Socket(asyncio.Protocol):
         return site, check_item(query.item) if query.items else None
 
     def _handle(self, event: Event) -> None:
-        session = self._session
         match event:
-            case Text(payload) | Binary(payload) if session is not None:
-                binary = isinstance(event, Binary)
-                if binary or _is_utf8(payload):
-                    session.received(payload, binary)
-                else:
-                    self.close(CloseCode.INVALID_DATA)
+            case Text(payload) | Binary(payload):
+                self._message(payload, isinstance(event, Binary))
             case Answer(data, end):
                 if end:
                     self.flush()
@@ -293,6 +292,15 @@ class Socket(asyncio.Protocol):
                     self._transport.close()
             case TooManyFragments():
                 self.close(CloseCode.ABUSIVE)
+
+    def _message(self, payload: bytes, binary: bool) -> None:
+        session = self._session
+        if session is None:
+            return
+        if binary or payload.isascii() or _is_utf8(payload):
+            session.received(payload, binary)
+        else:
+            self.close(CloseCode.INVALID_DATA)
 
     def _answer(self, data: bytes) -> None:
         """Send what the protocol itself has to say, behind what was written before."""

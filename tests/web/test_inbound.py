@@ -8,6 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from server.web.inbound import (
+    BINARY,
     MAX_FRAGMENTS,
     Answer,
     Binary,
@@ -75,6 +76,16 @@ class Heard:
         self.answers = b""
         self.over = False
 
+    def read(self, connection: Inbound, data: bytes) -> None:
+        """As a socket does with what it has read."""
+        payload = connection.single(data)
+        if payload is not None:
+            self.messages.append((data[0] == BINARY, payload))
+            return
+        self.take(connection.receive(data))
+        while connection.more:
+            self.take(connection.receive(b""))
+
     def take(self, events: list[Any]) -> None:
         for event in events:
             if isinstance(event, Text | Binary):
@@ -116,10 +127,34 @@ def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes]
         who = chance.choice([i for i, data in enumerate(left) if data])
         cut = chance.choice([1, 2, 3, chance.randint(1, 20), len(left[who])])
         piece, left[who] = left[who][:cut], left[who][cut:]
-        heard[who].take(connections[who].receive(piece))
-        while connections[who].more:
-            heard[who].take(connections[who].receive(b""))
+        heard[who].read(connections[who], piece)
     assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
+
+
+def test_a_short_message_alone_needs_no_parser() -> None:
+    connection = Inbound(Shared())
+    for size in (0, 1, 4, 125):
+        assert connection.single(masked(Opcode.BINARY, bytes(range(size)))) == bytes(range(size))
+    frame = masked(Opcode.TEXT, b"message")
+    others = [
+        b"",
+        frame[:1],
+        frame[:5],
+        frame[:-1],
+        frame + frame,
+        b"\x01" + frame[1:],
+        b"\xc1" + frame[1:],
+        masked(Opcode.PING, b"message"),
+        masked(Opcode.CLOSE, b"\x03\xe8"),
+        masked(Opcode.TEXT, bytes(126)),
+        Frame(Opcode.TEXT, b"message").serialize(mask=False),
+    ]
+    assert [connection.single(data) for data in others] == [None] * len(others)
+    connection.receive(frame[:3])
+    assert connection.single(frame) is None, "these bytes belong to the frame that is under way"
+    closing = Inbound(Shared())
+    closing.close(1000)
+    assert closing.single(frame) is None
 
 
 def test_an_idle_connection_has_no_parser_of_its_own() -> None:
