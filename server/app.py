@@ -17,7 +17,7 @@ from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
-from server.ledger.keys import item_channel
+from server.ledger.keys import item_key
 from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Writer
 from server.rules.sites import DEFAULT_SITE, Site
@@ -102,7 +102,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
         relay = Relay(reader.submit)
         feed = Feed(engine, relay)
         loop = asyncio.get_running_loop()
-        relay.hub = Hub(item_channel, feed.follow, feed.leave, loop.call_later)
+        relay.hub = Hub(item_key, feed.follow, feed.leave, loop.call_later)
         relay.people = People(feed.follow, feed.leave)
         rooms = Rooms(
             guard=Guard({DEFAULT_SITE: Site()}, secret),

@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from secrets import token_hex
 from typing import Any, Protocol
 
@@ -119,7 +119,8 @@ class Feed:
             await connection.disconnect(nowait=True)
 
     async def _read(self, connection: AbstractConnection) -> None:
-        while _wanted():
+        wanted = _wanted()
+        while wanted():
             reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             self._heard = time.monotonic()
             kind, channel, payload = reply
@@ -133,18 +134,20 @@ class Feed:
         if channel == self._pulse:
             return
         try:
-            news: dict[str, Any] = msgpack.unpackb(payload)
+            news: Any = msgpack.unpackb(payload)
             if _personal(channel):
-                reaction = news["reaction"] or None
-                self._listener.personal(channel, news["item"], news["version"], reaction, news["origin"])
+                item, version, reaction, origin = news
+                self._listener.personal(channel, item, version, reaction or None, origin)
             else:
-                self._listener.changed(channel, news["version"], news["counts"])
+                version, counts = news
+                self._listener.changed(channel, version, counts)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Anyone with access to the engine can publish on a channel; the feed outlives it.
             _log.warning("not an update", channel=channel.decode(errors="replace"))
 
     async def _subscribe(self, connection: AbstractConnection) -> None:
-        while _wanted():
+        wanted = _wanted()
+        while wanted():
             await self._changed.wait()
             self._changed.clear()
             for word, channels in (
@@ -158,7 +161,8 @@ class Feed:
 
     async def _beat(self) -> None:
         self._heard = time.monotonic()
-        while _wanted():
+        wanted = _wanted()
+        while wanted():
             await self._engine.command("PUBLISH", self._pulse, b"")
             await asyncio.sleep(PULSE)
             if self.up and self._lost:
@@ -168,7 +172,8 @@ class Feed:
                 raise ConnectionError(f"nothing came through for {SILENCE} s")
 
     async def _reread(self) -> None:
-        while _wanted():
+        wanted = _wanted()
+        while wanted():
             await self._confirmed.wait()
             self._confirmed.clear()
             missed, self._missed = self._missed, set()
@@ -180,10 +185,11 @@ class Feed:
                 self._confirmed.set()
 
 
-def _wanted() -> bool:
-    """Whether nobody has cancelled this task; asked because a library below may swallow a cancellation."""
+def _wanted() -> Callable[[], bool]:
+    """Tells whether nobody has cancelled this task, because a library below may swallow a cancellation."""
     task = asyncio.current_task()
-    return task is not None and not task.cancelling()
+    assert task is not None
+    return lambda: not task.cancelling()
 
 
 def _personal(channel: bytes) -> bool:

@@ -1,16 +1,14 @@
 """Names in the engine: keys, channels, members.
 
-    tc:{site:item}:s     string  what was published of the item last
-    tc:{site:item}:m     hash    member -> reaction kind
-    tc:{site:item}       channel MessagePack {"version": int, "counts": {kind: int}}
-    tc:me:site:member    channel MessagePack {"item", "version", "reaction", "origin"}
+    tc:{site:item}       hash    member -> reaction kind, and "" -> what was published of the item last
+                         channel MessagePack [version, {kind: count}]
+    tc:me:site:member    channel MessagePack [item, version, kind or "", origin]
     tc:{me:site:member}  zset    item -> when it was last reacted to (µs); a superset of what is held
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:pulse:…           channel a worker's heartbeat to itself
 
-State, members and channel of an item share a hash tag, so one script may touch all three on a cluster. A
-visitor's index lies in a slot of its own. Site names have no colon, so names are unambiguous whatever an item
-id holds.
+An item's channel has the name of its key, and so its slot on a cluster. A visitor's index lies in a slot of
+its own. Site names have no colon, so names are unambiguous whatever an item id holds.
 """
 
 from hashlib import blake2b
@@ -20,8 +18,8 @@ PERSON_PREFIX = b"tc:me:"
 PULSE_PREFIX = b"tc:pulse:"
 
 
-def item_channel(site: str, item: str) -> bytes:
-    """The channel of an item; ``:s`` and ``:m`` after it name its state and its members."""
+def item_key(site: str, item: str) -> bytes:
+    """The key of an item, and the channel on which its counts are published."""
     return f"tc:{{{site}:{item}}}".encode()
 
 

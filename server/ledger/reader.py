@@ -68,8 +68,7 @@ class Reader:
         for query in queries:
             who = keys.member(query.visitor) if query.visitor is not None else b""
             for item in query.items:
-                channel = keys.item_channel(query.site.name, item)
-                names += (channel + b":s", channel + b":m")
+                names.append(keys.item_key(query.site.name, item))
                 members.append(who)
         # Raw, because a state within is MessagePack itself, and Lua's knows no bin type to tell them apart.
         now, answers = msgpack.unpackb(await self._engine.run(_READ, names, *members), raw=True)
@@ -85,9 +84,8 @@ class Reader:
 def _state(site: Site, stored: bytes, held: bytes) -> State:
     if not stored:
         return State(0, dict.fromkeys(site.kinds, 0), None)
-    state = msgpack.unpackb(stored)
-    counts = {kind: state["counts"].get(kind, 0) for kind in site.kinds}
-    return State(state["version"], counts, held.decode() or None)
+    version, counts = msgpack.unpackb(stored)
+    return State(version, {kind: counts.get(kind, 0) for kind in site.kinds}, held.decode() or None)
 
 
 async def held_by(

@@ -7,10 +7,10 @@ a visitor id. Order: wishes take effect in the order they were submitted.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
+from msgspec import Struct
 
 from server.errors import OutcomeUnknown, Refusal, Unavailable
 from server.ledger import keys
@@ -26,24 +26,23 @@ ROOM = 16_384
 _REACT = Script("react.lua")
 
 
-class Receipt(NamedTuple):
+class Receipt(Struct, frozen=True):
     """A confirmed wish: the item's version (µs since 1970) and counts, in the order of the site's kinds."""
 
     version: int
     counts: dict[str, int]
 
 
-@dataclass(slots=True, eq=False)
-class Wish:
+class Wish(Struct, eq=False):
     """A visitor wishes to hold ``reaction`` (``None``: nothing) on an item.
 
-    ``origin`` names the connection that wished, so that it is not told of its own change; 0 for none.
-    ``done`` is called exactly once.
+    ``member`` stands for the visitor, as in ``keys``. ``origin`` names the connection that wished, so that it
+    is not told of its own change; 0 for none. ``done`` is called exactly once.
     """
 
     site: Site
     item: str
-    visitor: str
+    member: bytes
     reaction: str | None
     origin: int
     done: Callable[[Receipt | Refusal], None]
@@ -93,8 +92,9 @@ def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt
     """The script's flat answers, one receipt a wish."""
     at = 0
     for wish in wishes:
-        end = at + 1 + len(wish.site.kinds)
-        yield Receipt(answers[at], dict(zip(wish.site.kinds, answers[at + 1 : end], strict=True)))
+        kinds = wish.site.kinds
+        end = at + 1 + len(kinds)
+        yield Receipt(answers[at], dict(zip(kinds, answers[at + 1 : end], strict=False)))
         at = end
 
 
@@ -109,17 +109,15 @@ class Batch:
         indexes: dict[bytes, int] = {}
         listed: list[tuple[int, str]] = []
         flat: list[Any] = []
+        item_key, index_key = keys.item_key, keys.index_key
         for wish in wishes:
-            site = sites.setdefault(wish.site, len(sites) + 1)
-            channel = keys.item_channel(wish.site.name, wish.item)
-            item = items.setdefault(channel, len(items) + 1)
+            name = wish.site.name
+            item = items.setdefault(item_key(name, wish.item), len(items) + 1)
             if item > len(listed):
-                listed.append((site, wish.item))
-            who = keys.member(wish.visitor)
-            index = indexes.setdefault(keys.index_key(wish.site.name, who), len(indexes) + 1)
-            flat += (item, who, wish.reaction or "", index, wish.origin)
-        self.names = [name for channel in items for name in (channel + b":s", channel + b":m")]
-        self.names += indexes
+                listed.append((sites.setdefault(wish.site, len(sites) + 1), wish.item))
+            index = indexes.setdefault(index_key(name, wish.member), len(indexes) + 1)
+            flat += (item, wish.member, wish.reaction or "", index, wish.origin)
+        self.names = [*items, *indexes]
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
         self.packed: bytes = msgpack.packb(
             [[(site.name, *site.kinds) for site in sites], listed, flat], use_bin_type=False

@@ -12,7 +12,7 @@ from typing import TypeVar
 from server.errors import Refusal
 from server.guard import Guard
 from server.hub import Hub, People
-from server.ledger.keys import member, person_channel
+from server.ledger.keys import member
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.rules.sites import Site
@@ -42,17 +42,14 @@ class Rooms:
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
 
-    def channel_of(self, site: Site, visitor: str) -> bytes:
-        """The channel on which a visitor's connections hear of each other."""
-        return person_channel(site.name, member(visitor))
-
     async def react(self, site: Site, item: str, visitor: str, reaction: str | None) -> Receipt:
         """Set a visitor's reaction and wait for the receipt.
 
         Raises:
             Unavailable: not confirmed in time.
         """
-        return await _answer(lambda done: self.write(Wish(site, item, visitor, reaction, 0, done)))
+        who = member(visitor)
+        return await _answer(lambda done: self.write(Wish(site, item, who, reaction, 0, done)))
 
     async def states(self, site: Site, items: Sequence[str], visitor: str | None) -> list[State]:
         """Read the stored state of items.

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from server.errors import BadMessage, CloseCode, Forbidden, Refusal, Unauthorized
 from server.hub import UNKNOWN, Subscriber, Topic
+from server.ledger.keys import member, person_channel
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import Unreadable, Wire
@@ -83,6 +84,7 @@ class Session:
         "_held_back",
         "_identity",
         "_line",
+        "_member",
         "_origin",
         "_owed",
         "_person",
@@ -101,6 +103,7 @@ class Session:
         self._site = site
         self._wire = wire
         self._identity: Identity | None = None
+        self._member = b""
         self._person: bytes | None = None
         self._origin = 0
         self._topics: dict[str, Topic] = {}
@@ -234,9 +237,8 @@ class Session:
             refusal.item = item
             raise
         self._under_way += 1
-        visitor = self._identity.visitor
         done = partial(self._reacted, message)
-        self._rooms.write(Wish(self._site, item, visitor, message.reaction, self._origin, done))
+        self._rooms.write(Wish(self._site, item, self._member, message.reaction, self._origin, done))
 
     def _reacted(self, message: React, answer: Receipt | Refusal) -> None:
         self._under_way -= 1
@@ -342,7 +344,8 @@ class Session:
             raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
         self._identity = identity
         self._origin = randbits(53)
-        self._person = self._rooms.channel_of(self._site, identity.visitor)
+        self._member = member(identity.visitor)
+        self._person = person_channel(self._site.name, self._member)
         self._rooms.people.join(self._person, self)
         done = partial(self._authed, identity, message.ref)
         if self._topics:

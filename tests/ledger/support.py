@@ -19,7 +19,7 @@ def submitted(
 ) -> "asyncio.Future[Receipt | Refusal]":
     """Submit a wish; its answer."""
     future: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
-    writer.submit(Wish(SITE, item, visitor, reaction, origin, future.set_result))
+    writer.submit(Wish(SITE, item, keys.member(visitor), reaction, origin, future.set_result))
     return future
 
 
@@ -41,8 +41,9 @@ async def read(reader: Reader, items: list[str], visitor: str | None = None) -> 
 
 async def membership(client: Any, item: str) -> dict[str, int]:
     """Counts by counting who holds what."""
-    held = await client.hvals(keys.item_channel(SITE.name, item) + b":m")
-    return {kind: held.count(kind.encode()) for kind in SITE.kinds}
+    held = await client.hgetall(keys.item_key(SITE.name, item))
+    kinds = [kind for who, kind in held.items() if who]
+    return {kind: kinds.count(kind.encode()) for kind in SITE.kinds}
 
 
 def raw(url: str) -> Any:

@@ -16,7 +16,7 @@ from server.ledger.writer import Writer
 from tests.ledger.support import wish
 from tests.support.waiting import eventually
 
-X, Y = keys.item_channel("default", "x"), keys.item_channel("default", "y")
+X, Y = keys.item_key("default", "x"), keys.item_key("default", "y")
 
 
 class Ear:
@@ -140,7 +140,7 @@ async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: 
 
 
 async def test_thousands_of_channels(feed: Feed, ear: Ear, client: Any) -> None:
-    channels = {keys.item_channel("default", str(i)) for i in range(3000)}
+    channels = {keys.item_key("default", str(i)) for i in range(3000)}
     for channel in channels:
         feed.follow(channel)
     await eventually(lambda: set().union(*ear.rereads) == channels)
@@ -157,7 +157,7 @@ async def test_an_engine_that_stands_still_is_noticed_and_followed_again(
     feed: Feed, ear: Ear, client: Any, writer: Writer
 ) -> None:
     """In the middle of subscribing to everything anew, when most is under way."""
-    channels = {keys.item_channel("default", str(i)) for i in range(20_000)} | {X}
+    channels = {keys.item_key("default", str(i)) for i in range(20_000)} | {X}
     for channel in channels:
         feed.follow(channel)
     await eventually(lambda: set().union(*ear.rereads) == channels)

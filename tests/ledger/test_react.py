@@ -21,7 +21,7 @@ from server.rules.sites import Site
 
 SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
-VISITORS = ("a:1", "a:2", "u:3")
+VISITORS = tuple(keys.member(visitor) for visitor in ("a:1", "a:2", "u:3"))
 REACT = Script("react.lua")
 FAR = 2**53
 PAST = 1
@@ -36,8 +36,6 @@ class ScriptAndRule(RuleBasedStateMachine):
     def start(self) -> None:
         self.client.flushdb()
         self.model: dict[tuple[Site, str], Item] = {}
-        self.published: dict[tuple[Site, str], list[dict[str, Any]]] = {}
-        self.personal: list[tuple[bytes, dict[str, Any]]] = []
         self.pubsub = self.client.pubsub(ignore_subscribe_messages=True)
         self.pubsub.psubscribe("tc:*")
         self.drain()
@@ -46,7 +44,7 @@ class ScriptAndRule(RuleBasedStateMachine):
         if hasattr(self, "pubsub"):
             self.pubsub.close()
 
-    def drain(self) -> list[tuple[bytes, dict[str, Any]]]:
+    def drain(self) -> list[tuple[bytes, Any]]:
         """All that was published: a marker of ours comes last."""
         self.client.publish("tc:marker", b"")
         heard = []
@@ -77,7 +75,7 @@ class ScriptAndRule(RuleBasedStateMachine):
             max_size=6,
         )
     )
-    def batch(self, wishes: list[tuple[Site, str, str, int, int]]) -> None:
+    def batch(self, wishes: list[tuple[Site, str, bytes, int, int]]) -> None:
         asked = [
             Wish(site, item, visitor, None if k < 0 else site.kinds[k % len(site.kinds)], origin, print)
             for site, item, visitor, k, origin in wishes
@@ -87,47 +85,42 @@ class ScriptAndRule(RuleBasedStateMachine):
         for wish in asked:
             where = (wish.site, wish.item)
             before = self.model.get(where, Item())
-            after = self.model[where] = react(before, wish.visitor, wish.reaction, now)
+            after = self.model[where] = react(before, wish.member, wish.reaction, now)
             expected.append(Receipt(after.version, after.counts(wish.site.kinds)))
             if after is not before:
                 touched[where] = after
-                channel = keys.person_channel(wish.site.name, keys.member(wish.visitor))
-                change = {
-                    "item": wish.item,
-                    "version": after.version,
-                    "reaction": wish.reaction or "",
-                    "origin": wish.origin,
-                }
+                channel = keys.person_channel(wish.site.name, wish.member)
+                change = [wish.item, after.version, wish.reaction or "", wish.origin]
                 personal.append((channel, change))
         assert list(receipts(asked, answers)) == expected
         heard = self.drain()
         assert [news for news in heard if news[0].startswith(keys.PERSON_PREFIX)] == personal
         shown = {channel: news for channel, news in heard if not channel.startswith(keys.PERSON_PREFIX)}
-        assert shown.keys() == {keys.item_channel(site.name, item) for site, item in touched}
+        assert shown.keys() == {keys.item_key(site.name, item) for site, item in touched}
         for (site, item), after in touched.items():
-            news = shown[keys.item_channel(site.name, item)]
-            assert news["version"] == after.version
-            assert {kind: news["counts"].get(kind, 0) for kind in site.kinds} == after.counts(site.kinds)
+            news = shown[keys.item_key(site.name, item)]
+            version, counts = news
+            assert version == after.version
+            assert {kind: counts.get(kind, 0) for kind in site.kinds} == after.counts(site.kinds)
         assert len(heard) == len(personal) + len(touched), "an item is published once a batch"
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), visitor=st.sampled_from(VISITORS))
-    def too_late(self, site: Site, item: str, visitor: str) -> None:
+    def too_late(self, site: Site, item: str, visitor: bytes) -> None:
         assert len(self.run([Wish(site, item, visitor, site.kinds[0], 0, print)], PAST)) == 1
         assert self.drain() == []
 
     @invariant()
     def stored_is_what_the_rule_says(self) -> None:
         for (site, item), model in getattr(self, "model", {}).items():
-            key = keys.item_channel(site.name, item)
-            stored = self.client.get(key + b":s")
-            state = msgpack.unpackb(stored) if stored else {"version": 0, "counts": {}}
-            held = {who: what.decode() for who, what in self.client.hgetall(key + b":m").items()}
-            assert state["version"] == model.version
-            assert held == {keys.member(who): what for who, what in model.held.items()}
-            counts = model.counts(site.kinds)
-            assert {kind: state["counts"].get(kind, 0) for kind in site.kinds} == counts
-            for visitor in model.held:
-                index = keys.index_key(site.name, keys.member(visitor))
+            key = keys.item_key(site.name, item)
+            held = self.client.hgetall(key)
+            state = held.pop(b"", None)
+            version, counts = msgpack.unpackb(state) if state else (0, {})
+            assert version == model.version
+            assert {member: kind.decode() for member, kind in held.items()} == model.held
+            assert {kind: counts.get(kind, 0) for kind in site.kinds} == model.counts(site.kinds)
+            for member in model.held:
+                index = keys.index_key(site.name, member)
                 assert self.client.zscore(index, item) is not None, "the index is a superset of what is held"
 
 
@@ -154,9 +147,9 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
     """A store that was written by a host whose clock ran ahead."""
     ahead = 4 * 10**15
     with Redis.from_url(engine) as client:
-        key = keys.item_channel("default", "a")
-        client.set(key + b":s", msgpack.packb({"version": ahead, "counts": {}}))
-        batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in ("a:1", "a:2")])
+        key = keys.item_key("default", "a")
+        client.hset(key, "", msgpack.packb([ahead, {}]))
+        batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
         _, answers = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
         )
@@ -166,13 +159,12 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
 def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
     """Lua does not roll back what a script wrote before it failed."""
     with Redis.from_url(engine) as client:
-        good = [Wish(Site(), item, "a:1", "like", 0, print) for item in ("a", "c")]
-        client.set(keys.item_channel("default", "b") + b":m", "not a hash")
-        batch = Batch([good[0], Wish(Site(), "b", "a:1", "like", 0, print), good[1]])
+        good = [Wish(Site(), item, VISITORS[0], "like", 0, print) for item in ("a", "c")]
+        client.set(keys.item_key("default", "b"), "not a hash")
+        batch = Batch([good[0], Wish(Site(), "b", VISITORS[0], "like", 0, print), good[1]])
         with pytest.raises(ResponseError):
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
-        assert client.keys("*:s") == []
-        assert client.keys("*:m") == [keys.item_channel("default", "b") + b":m"]
+        assert client.keys("*") == [keys.item_key("default", "b")]
 
 
 def test_who_may_not_publish_still_counts(engine: str) -> None:
@@ -182,12 +174,12 @@ def test_who_may_not_publish_still_counts(engine: str) -> None:
         )
         try:
             with Redis.from_url(engine, username="mute", password="x") as mute:
-                batch = Batch([Wish(Site(), "a", "a:1", "like", 0, print)])
+                batch = Batch([Wish(Site(), "a", VISITORS[0], "like", 0, print)])
                 _, answers = msgpack.unpackb(
                     mute.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
                 )
             assert answers[1:] == [1, 0]
-            assert client.hlen(keys.item_channel("default", "a") + b":m") == 1
+            assert client.hlen(keys.item_key("default", "a")) == 2, "the state and a member"
         finally:
             client.acl_deluser("mute")
 
@@ -196,10 +188,10 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
     old, new = Site("s", kinds=("like", "love")), Site("s", kinds=("like", "dislike"))
     with Redis.from_url(engine) as client:
         for site, kind in ((old, "love"), (new, "dislike")):
-            batch = Batch([Wish(site, "a", "a:1", kind, 0, print)])
+            batch = Batch([Wish(site, "a", VISITORS[0], kind, 0, print)])
             _, answers = msgpack.unpackb(
                 client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
             )
         assert answers[1:] == [0, 1]
-        stored = client.get(keys.item_channel("s", "a") + b":s")
-        assert msgpack.unpackb(stored)["counts"] == {"love": 0, "dislike": 1}
+        stored = client.hget(keys.item_key("s", "a"), "")
+        assert msgpack.unpackb(stored)[1] == {"love": 0, "dislike": 1}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from server.errors import Refusal, Unavailable
+from server.ledger import keys
 from server.ledger import writer as writer_module
 from server.ledger.engine import Engine
 from server.ledger.writer import Receipt, Wish, Writer
@@ -63,7 +64,7 @@ async def test_a_full_queue_refuses_at_once(link: Engine, monkeypatch: pytest.Mo
     writer = Writer(link)
     answers: list[Receipt | Refusal] = []
     for i in range(4):
-        writer.submit(Wish(SITE, "x", f"a:{i}", "like", 0, answers.append))
+        writer.submit(Wish(SITE, "x", keys.member(f"a:{i}"), "like", 0, answers.append))
     assert len(answers) == 1
     assert isinstance(answers[0], Unavailable)
     await eventually(lambda: len(answers) == 4)
@@ -130,7 +131,7 @@ async def test_an_answer_that_cannot_be_taken_costs_the_others_nothing(writer: W
         raise ValueError("a defect")
 
     before = submitted(writer, "a:1", "x", "like")
-    writer.submit(Wish(SITE, "x", "a:2", "like", 0, defect))
+    writer.submit(Wish(SITE, "x", keys.member("a:2"), "like", 0, defect))
     after = submitted(writer, "a:3", "x", "like")
     answers = await asyncio.gather(before, after)
     assert [answer.counts["like"] for answer in answers if isinstance(answer, Receipt)] == [1, 3]

@@ -13,7 +13,7 @@ import pytest
 from server.errors import CloseCode, Unavailable
 from server.guard import Guard
 from server.hub import Hub, People, Topic
-from server.ledger.keys import item_channel
+from server.ledger.keys import item_key, member, person_channel
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import JSON
@@ -107,7 +107,7 @@ class Talk:
         nothing: Callable[[bytes], None] = lambda channel: None  # noqa: E731
         self.rooms = Rooms(
             guard=self.guard,
-            hub=Hub(item_channel, nothing, nothing, lambda _, call: call()),
+            hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
             rounds=Rounds(),
             outbox=Outbox(lambda call: None),
@@ -137,7 +137,7 @@ class Talk:
         return [frame["type"] for frame in self.heard()]
 
     def publish(self, item: str, version: int) -> None:
-        self.rooms.hub.publish(item_channel("default", item), version, self.store.counts)
+        self.rooms.hub.publish(item_key("default", item), version, self.store.counts)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_reactions_are_sent_on_without_waiting_and_acked_in_order(talk: Talk) ->
     talk.say("auth", token=talk.token)
     for ref in range(3):
         talk.say("react", item="a", reaction="like", ref=ref)
-    assert [wish.visitor for wish in talk.store.wishes] == [talk.visitor] * 3
+    assert [wish.member for wish in talk.store.wishes] == [member(talk.visitor)] * 3
     talk.store.confirm(3)
     assert [(f["type"], f.get("ref")) for f in talk.heard()] == [("ready", None)] + [
         ("ack", i) for i in range(3)
@@ -329,7 +329,7 @@ def test_other_tabs_are_told_and_the_own_one_is_not(talk: Talk) -> None:
     talk.say("react", item="a", reaction="like")
     talk.heard()
     origin = talk.store.wishes[0].origin
-    channel = talk.rooms.channel_of(SITE, talk.visitor)
+    channel = person_channel(SITE.name, member(talk.visitor))
     talk.rooms.people.tell(channel, "a", 101, "like", origin)
     assert talk.heard() == []
     talk.rooms.people.tell(channel, "a", 102, None, 0)
@@ -357,7 +357,7 @@ def test_a_reset_is_not_lost_on_who_cannot_read(talk: Talk) -> None:
     talk.store.answer()
     talk.heard()
     talk.line.blocked = True
-    talk.rooms.hub.reconcile(item_channel("default", "a"), 50, talk.store.counts, floor=100)
+    talk.rooms.hub.reconcile(item_key("default", "a"), 50, talk.store.counts, floor=100)
     talk.publish("a", 60)
     talk.line.drain()
     assert [(f["version"], f["reset"]) for f in talk.heard()] == [(60, True)]
@@ -465,7 +465,7 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     talk.session.gone()
     talk.store.confirm()
     talk.publish("a", 500)
-    talk.rooms.people.tell(talk.rooms.channel_of(SITE, talk.visitor), "a", 600, None, 0)
+    talk.rooms.people.tell(person_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
     assert talk.heard() == []
     assert talk.store.queries == []
     assert talk.rooms.people._present == {}

@@ -13,7 +13,7 @@ from websockets.http11 import Request
 
 from server.guard import Guard
 from server.hub import Hub, People
-from server.ledger.keys import item_channel
+from server.ledger.keys import item_key
 from server.rules.sites import Site
 from server.web.inbound import MAX_FRAMES, Shared
 from server.web.outbox import Outbox
@@ -109,7 +109,7 @@ class Bench:
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = Rooms(
             guard=Guard({"default": Site()}, b"s" * 32),
-            hub=Hub(item_channel, nothing, nothing, lambda _, call: call()),
+            hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
             rounds=self.rounds,
             outbox=Outbox(lambda call: call()),
