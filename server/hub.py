@@ -61,6 +61,7 @@ class Topic:
 
     __slots__ = (
         "_frames",
+        "_highest",
         "_sweep",
         "_swept",
         "_swept_from",
@@ -93,6 +94,7 @@ class Topic:
         self.began = 0.0
         self.ready_at = 0.0
         self._frames: list[bytes | None] = [None] * len(WIRES)
+        self._highest = UNKNOWN
         self._sweep: list[Subscriber] = []
         self._swept = 0
         self._swept_from = UNKNOWN
@@ -118,6 +120,7 @@ class Topic:
     def set(self, version: int, counts: Mapping[str, int]) -> None:
         """Take new counts."""
         self.version = version
+        self._highest = max(self._highest, version)
         self.counts = {kind: counts.get(kind, 0) for kind in self.site.kinds}
         self._frames = [None] * len(WIRES)
 
@@ -145,22 +148,26 @@ class Topic:
 
     def _bring(self, to: Iterable[Subscriber], alone: bool) -> None:
         """The innermost loop of the whole server: one call and one system call for each subscriber."""
-        subscribers, version, frames = self.subscribers, self.version, self._frames
-        for subscriber in to:
-            last = subscribers.get(subscriber)
-            if last is None or last == version:
-                continue
-            subscribers[subscriber] = version
+        brought, version, frames = self.subscribers, self.version, self._frames
+        # Whoever has left is not in it any more, and whoever came meanwhile was shown the latest.
+        behind = [subscriber for subscriber in to if brought.get(subscriber, version) != version]
+        refused: list[Subscriber] = []
+        for subscriber in behind:
             try:
                 frame = frames[subscriber.wire]
-                if frame is None or last > version:
+                if frame is None or version < self._highest:
                     # A version below the one it was brought last means that the store went back.
-                    frame = self.frame(subscriber.wire, last > version)
+                    frame = self.frame(subscriber.wire, brought[subscriber] > version)
                 if not subscriber.take(frame, alone):
-                    subscribers[subscriber] = last
-                    subscriber.miss(self)
+                    refused.append(subscriber)
             except Exception:
                 _log.exception("an update could not be delivered")
+        missed = {subscriber: brought[subscriber] for subscriber in refused}
+        # At once for all, which costs a third of setting them one by one.
+        brought.update(dict.fromkeys(behind, version))
+        brought.update(missed)
+        for subscriber in refused:
+            subscriber.miss(self)
 
     @property
     def overtaken(self) -> bool:
