@@ -107,21 +107,11 @@ class Inbound:
         return b"".join(own.core.data_to_send())
 
     def single(self, data: bytes) -> bytes | None:
-        """The payload of the message that these bytes are: one short final frame, and nothing before it.
+        """The payload, where these bytes are one short message, and nothing came before them.
 
-        The usual case by far, read without the core, which takes ten times as long. ``None`` is anything
-        else, and says nothing about it: ``receive`` it.
+        The usual case by far. ``None`` is anything else, and says nothing about it: ``receive`` it.
         """
-        size = len(data) - SHORT_HEAD
-        if (
-            0 <= size <= SHORT
-            and data[1] == _MASKED | size
-            and data[0] in _DATA
-            and self._own is None
-            and not self._rest
-        ):
-            return apply_mask(data[SHORT_HEAD:], data[2:SHORT_HEAD])
-        return None
+        return _short(data) if self._own is None and not self._rest else None
 
     def receive(self, data: bytes) -> list[Event]:
         """What these bytes complete, in order: at most ``MAX_FRAMES`` frames of it.
@@ -154,8 +144,13 @@ class Inbound:
 
     def _frame(self, data: bytes, events: list[Event]) -> None:
         own = self._own
-        if own is None and data[0] in _SHAREABLE and self._shared.parse(data, events):
-            return
+        if own is None:
+            payload = _short(data)
+            if payload is not None:
+                events.append(Text(payload) if data[0] == TEXT else Binary(payload))
+                return
+            if data[0] in _SHAREABLE and self._shared.parse(data, events):
+                return
         if own is None:
             own = self._own = Own(new_core())
         own.core.receive_data(data)
@@ -210,6 +205,17 @@ class Shared:
 
 def _message(opcode: Opcode, payload: bytes) -> Text | Binary:
     return Text(payload) if opcode is Opcode.TEXT else Binary(payload)
+
+
+def _short(data: bytes) -> bytes | None:
+    """The payload, where these bytes are one whole final frame with a short message, and nothing else.
+
+    The core takes ten times as long for it.
+    """
+    size = len(data) - SHORT_HEAD
+    if 0 <= size <= SHORT and data[1] == _MASKED | size and data[0] in _DATA:
+        return apply_mask(data[SHORT_HEAD:], data[2:SHORT_HEAD])
+    return None
 
 
 def _end_of_frame(data: bytes, at: int, limit: int) -> int | None:

@@ -55,7 +55,12 @@ Ref = int | UnsetType
 
 
 class Line(Subscriber, Protocol):
-    """The connection below a session; it is what the hub brings updates to."""
+    """The connection below a session; it is what the hub brings updates to.
+
+    ``several`` is set by the session: whether more than one item is watched.
+    """
+
+    several: bool
 
     @property
     def blocked(self) -> bool:
@@ -269,6 +274,7 @@ class Session:
         for item in items:
             if item not in self._topics:
                 self._topics[item] = self._rooms.hub.hold(self._site, item)
+        self._line.several = len(self._topics) > 1
         topics = [self._topics[item] for item in items]
         visitor = self._identity.visitor if self._identity is not None else None
         # What is known here is good enough for a stranger while updates come in: what it may lack is on its
@@ -332,6 +338,7 @@ class Session:
                 if self._owed is not None:
                     self._owed.pop(item, None)
                 self._rooms.hub.release(topic, self._line)
+        self._line.several = len(self._topics) > 1
         self._send(Unwatched(message.ref))
 
     # auth

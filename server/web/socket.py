@@ -64,6 +64,7 @@ class Socket(asyncio.Protocol):
         "_transport",
         "_working",
         "blocked",
+        "several",
         "wire",
     )
 
@@ -86,7 +87,7 @@ class Socket(asyncio.Protocol):
         # How much waited at the last visit, while blocked.
         self._left = 0
         self._held = self._working = False
-        self.blocked = False
+        self.blocked = self.several = False
         self.wire = JSON.index
 
     # asyncio.Protocol
@@ -237,9 +238,9 @@ class Socket(asyncio.Protocol):
     # The hub's subscriber
 
     def take(self, frame: bytes, alone: bool) -> bool:
-        """Write an update, at once when it is alone and nothing waits before it."""
+        """Write an update: at once when no other may come in this turn, and nothing waits before it."""
         descriptor = self._straight
-        if descriptor == NO_DESCRIPTOR or not alone:
+        if descriptor == NO_DESCRIPTOR or (self.several and not alone):
             if self.blocked:
                 return False
             self.write(frame)

@@ -234,6 +234,21 @@ def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: 
     assert bench.transport.received() == b"at once"
 
 
+def test_several_items_of_one_turn_leave_together_and_an_only_one_at_once(bench: Bench) -> None:
+    turn: list[Any] = []
+    object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
+    assert bench.socket.take(b"only", False)
+    assert bench.transport.received() == b"only"
+    bench.socket.several = True
+    assert bench.socket.take(b"one ", False)
+    assert bench.socket.take(b"two", False)
+    assert bench.transport.received() == b""
+    turn.pop()()
+    assert bench.transport.received() == b"one two"
+    assert bench.socket.take(b"alone", True)
+    assert bench.transport.received() == b"alone"
+
+
 def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench: Bench) -> None:
     """The next connection may have been given it."""
     turn: list[Any] = []
