@@ -199,8 +199,8 @@ class Socket(asyncio.Protocol):
                 self._since = now  # It reads, however slowly.
             self._left = left
             if now - self._since > STALL_AFTER:
-                # Nothing more fits into the pipe, a close frame neither.
-                self._abort()
+                # Nothing fits into the pipe now, but whoever wakes up within the next seconds learns why.
+                self.close(CloseCode.STALLED)
         else:
             session.visit()
             if now - self._sent_at >= BEAT_AFTER:

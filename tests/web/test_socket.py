@@ -160,8 +160,13 @@ def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
     bench.socket.pause_writing()
     assert not bench.transport.reading, "who does not read is not read"
     bench.wait(STALL_AFTER - 1)
-    assert not bench.transport.aborted
+    assert bench.transport.waiting == b""
     bench.wait(2.1)
+    assert bench.transport.waiting == Frame(Opcode.CLOSE, b"\x0f\xa1").serialize(mask=False), "4001"
+    bench.socket.take(b"update", True)
+    assert bench.transport.waiting.endswith(b"\x0f\xa1"), "nothing comes after a close"
+    assert not bench.transport.aborted, "whoever wakes up now is told"
+    bench.wait(CLOSE_WITHIN + 1.1)
     assert bench.transport.aborted
 
 
@@ -182,7 +187,7 @@ def test_who_reads_slowly_but_steadily_is_not_dropped(bench: Bench) -> None:
         bench.wait(3)
         bench.transport.buffered -= 1000
     assert not bench.transport.aborted
-    bench.wait(STALL_AFTER + 2.1)
+    bench.wait(STALL_AFTER + CLOSE_WITHIN + 3.1)
     assert bench.transport.aborted
 
 
