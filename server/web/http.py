@@ -6,6 +6,7 @@ Owns the limits and errors below the application. Must not know any endpoint.
 from http import HTTPStatus
 from typing import cast
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.datastructures import Headers
 from websockets.http11 import Request
@@ -15,6 +16,8 @@ from server.web.socket import Socket
 
 # 100 ids of 256 bytes, percent-encoded, are 77 KiB.
 MAX_HEAD = 128 * 1024
+# Where an application finds the connection's transport in its scope.
+TRANSPORT = "tallycast.transport"
 
 
 class Http(HttpToolsProtocol):
@@ -22,10 +25,21 @@ class Http(HttpToolsProtocol):
 
     # How many bytes of a head have come, as long as it is not complete.
     _head: int | None = 0
+    # The request wants an upgrade to something that is not spoken here.
+    _declined = False
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A head that does not end is not waited for: it would be kept in memory."""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.send_400_response("this is not HTTP")
+        except HttpParserUpgrade as upgrade:
+            if self._declined:
+                self._read_without_upgrade(data[upgrade.args[0] :])
+            else:
+                self.handle_websocket_upgrade()
         if self._head is not None and not self.transport.is_closing():
             self._head += len(data)
             if self._head > MAX_HEAD:
@@ -43,11 +57,20 @@ class Http(HttpToolsProtocol):
         The query needs no parsing here, so it goes round httptools.
         """
         self._head = None
+        self._declined = bool(self.parser.should_upgrade()) and not self._should_upgrade()
+        if self._declined:
+            return
         url = self.url
         self.url, _, query = url.partition(b"?")
         super().on_headers_complete()
         self.scope["query_string"] = query
+        cast("dict[str, object]", self.scope)[TRANSPORT] = self.transport
         self.url = url
+
+    def on_message_complete(self) -> None:
+        """The request is here as a whole, unless it is about to be read again."""
+        if not self._declined:
+            super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over.
@@ -69,13 +92,32 @@ class Http(HttpToolsProtocol):
         socket.connection_made(transport)
         socket.upgraded(request)
 
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Read the request again as one that wants no upgrade.
+
+        A server may ignore an Upgrade (RFC 9110, section 7.8), but httptools takes what follows the head for
+        the other protocol's first bytes, and not for the body. Some HTTP clients offer HTTP/2 that way with
+        every first request.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        if method == b"CONNECT":
+            self._refuse(405, "this is no proxy", "method_not_allowed", {"Allow": "GET"})
+            return
+        head = [method + b" " + self.url + b" HTTP/" + version]
+        head += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.data_received(b"\r\n".join([*head, b"", rest]))
+
     def send_400_response(self, msg: str) -> None:
         """Not HTTP."""
         self._refuse(400, msg)
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(
+        self, status: int, detail: str, code: str = "bad_message", headers: dict[str, str] | None = None
+    ) -> None:
         """Answer below the application, in the form of every other error, and close."""
-        answer = problem(status, "bad_message", detail, {"Connection": "close"})
+        answer = problem(status, code, detail, {"Connection": "close", **(headers or {})})
         head = [b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())]
         head += [b"%s: %s\r\n" % header for header in answer.raw_headers]
         self.transport.write(b"".join([*head, b"\r\n", bytes(answer.body)]))

@@ -71,6 +71,62 @@ async def put(server: ServerProcess, extra: bytes, body: bytes) -> bytes:
     )[0]
 
 
+OFFERS = {
+    "h2c": b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk",
+    "several": b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: HTTP/3.0",
+    "nobody-asked": b"\r\nUpgrade: h2c",
+}
+BODY = b'{"reaction":"like"}'
+CHUNKS = b'6\r\n{"reac\r\n' + b"d\r\n" + BODY[6:] + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [(b"\r\nContent-Length: %d" % len(BODY), BODY), (b"\r\nTransfer-Encoding: chunked", CHUNKS)],
+    ids=["length", "chunks"],
+)
+@pytest.mark.parametrize("cut", [0, 1, 7], ids=["at-once", "in-two", "in-pieces"])
+async def test_an_upgrade_that_is_not_spoken_here_is_ignored_and_costs_no_body(
+    server: ServerProcess, offer: bytes, framing: bytes, body: bytes, cut: int
+) -> None:
+    token = json.loads((await exchange(server.url, NEWCOMER))[1])["token"].encode()
+    head = b"PUT /v1/reaction?item=upgrade&item2=%C3%A9 HTTP/1.1\r\nHost: localhost"
+    request = head + b"\r\nAuthorization: Bearer " + token + framing + offer + b"\r\n\r\n"
+    last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    address = urlsplit(server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        pieces = [request + body + last]
+        if cut:
+            pieces = [request, *(body[at : at + cut] for at in range(0, len(body), cut)), last]
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+    assert b'"reaction":"like"' in answer
+    assert b'{"status":"ok"}' in answer, "the connection goes on"
+
+
+async def test_a_head_that_offers_an_upgrade_has_the_same_limit(server: ServerProcess) -> None:
+    offer = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n"
+    head, body = await exchange(server.url, offer + (b"a: " + b"b" * 990 + b"\r\n") * 60 + b"\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == b'{"status":"ok"}'
+
+
+async def test_it_is_no_proxy(server: ServerProcess) -> None:
+    head, body = await exchange(server.url, b"CONNECT elsewhere:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ")
+    assert json.loads(body)["code"] == "method_not_allowed"
+
+
 async def test_a_body_that_says_it_is_too_large_is_not_waited_for(server: ServerProcess) -> None:
     head = await put(server, b"\r\nContent-Length: 100000000", b"")
     assert head.startswith(b"HTTP/1.1 413 ")
