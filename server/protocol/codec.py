@@ -1,4 +1,4 @@
-"""The two wire formats: JSON in text frames, MessagePack in binary frames.
+"""The wire formats: JSON in text frames, MessagePack in binary frames, JSON in server-sent events.
 
 Owns decoding and encoding, and the word for what could not be decoded. A message that does not fit is read a
 second time without types, for its ``ref`` and for which part was wrong: slower, but only ever for bad
@@ -30,7 +30,7 @@ class Unreadable(NamedTuple):
 
 
 class Wire:
-    """One wire format. ``index`` numbers the formats from 0, for caches of encoded updates."""
+    """A format of WebSocket messages. ``index`` numbers all formats from 0, for caches of encoded updates."""
 
     __slots__ = ("_decode", "_encode", "_loose", "binary", "index", "opcode", "subprotocol")
 
@@ -79,6 +79,24 @@ class Wire:
         if ref is msgspec.UNSET or (type(ref) is int and 0 <= ref <= MAX_SAFE_INTEGER):
             return Unreadable(_reason(raw), ref)
         return Unreadable(BadMessage("ref is an integer from 0 to 2^53-1"))
+
+
+class EventWire:
+    """The format of ``text/event-stream`` (WHATWG HTML, server-sent events), which only the server writes."""
+
+    __slots__ = ("_encode", "index")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self._encode = msgspec.json.Encoder().encode
+
+    def frame(self, message: ServerMessage) -> bytes:
+        """``message`` as a whole event: its type as the event's, itself as the data.
+
+        JSON as msgspec writes it has no line breaks, so the data is always one line.
+        """
+        name = str(message.__struct_config__.tag).encode()
+        return b"event: %s\ndata: %s\n\n" % (name, self._encode(message))
 
 
 def _reason(raw: dict[Any, Any]) -> Refusal:
@@ -139,5 +157,6 @@ MSGPACK = Wire(
     encode=msgspec.msgpack.Encoder().encode,
     loose=_loose_msgpack,
 )
-WIRES = (JSON, MSGPACK)
-BY_SUBPROTOCOL = {wire.subprotocol: wire for wire in WIRES}
+EVENTS = EventWire(2)
+WIRES: tuple[Wire | EventWire, ...] = (JSON, MSGPACK, EVENTS)
+BY_SUBPROTOCOL = {wire.subprotocol: wire for wire in (JSON, MSGPACK)}

@@ -21,9 +21,11 @@ from server.rules.items import check_item
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.rules.tokens import Identity
+from server.web.etags import matches
 from server.web.openapi import document
 from server.web.query import Query
 from server.web.rooms import Rooms
+from server.web.stream import Stream, StreamResponse
 
 PUBLIC = {
     "Cache-Control": "public, max-age=1, stale-while-revalidate=30",
@@ -76,6 +78,7 @@ class Api:
             Route("/v1/visitors", self.visitors, methods=["POST"]),
             Route("/v1/items", self.items, methods=["GET"]),
             Route("/v1/reaction", self.reaction, methods=["PUT", "DELETE"]),
+            Route("/v1/stream", self.stream, methods=["GET"]),
             Route("/livez", self.livez, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
@@ -98,9 +101,7 @@ class Api:
         """Counts of up to 100 items; with a token, what the bearer holds too."""
         query, site = _asked(request)
         identity = self._identity(request, site)
-        if not query.items:
-            raise BadItem("at least one item is needed")
-        unique = self._guard.items(query.items)
+        unique = self._listed(query)
         visitor = identity.visitor if identity is not None else None
         states = dict(zip(unique, await self._rooms.states(site, unique, visitor), strict=True))
         if identity is not None:
@@ -111,7 +112,7 @@ class Api:
         body = msgspec.json.encode({"items": [_shown(item, states[item]) for item in query.items]})
         etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
         headers = {"ETag": etag, **PUBLIC}
-        if _matches(request.headers.getlist("If-None-Match"), etag):
+        if matches(request.headers.getlist("If-None-Match"), etag):
             return Response(status_code=304, headers=headers)
         return Response(body, 200, headers, "application/json")
 
@@ -129,6 +130,13 @@ class Api:
             {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}
         )
 
+    async def stream(self, request: Request) -> Response:
+        """Counts of up to 100 items, live, as server-sent events."""
+        query, site = _asked(request)
+        stream = Stream(self._rooms)
+        await stream.open(site, self._listed(query))
+        return StreamResponse(self._rooms, stream)
+
     async def livez(self, _request: Request) -> Response:
         """The process answers."""
         return _json({"status": "ok"})
@@ -143,6 +151,12 @@ class Api:
         """This API as an OpenAPI document."""
         return _json(document(), headers={"Cache-Control": "public, max-age=300"})
 
+    def _listed(self, query: Query) -> list[str]:
+        """The items asked for, each once; at least one."""
+        if not query.items:
+            raise BadItem("at least one item is needed")
+        return self._guard.items(query.items)
+
     def _identity(self, request: Request, site: Site) -> Identity | None:
         token = _token(request)
         return None if token is None else self._guard.identify(site, token)
@@ -150,12 +164,6 @@ class Api:
 
 def _shown(item: str, state: State) -> dict[str, Any]:
     return {"item": item, "version": state.version, "counts": state.counts}
-
-
-def _matches(given: Sequence[str], etag: str) -> bool:
-    """If-None-Match with weak comparison (RFC 9110, section 13.1.2)."""
-    tags = {tag.strip().removeprefix("W/") for header in given for tag in header.split(",")}
-    return "*" in tags or etag in tags
 
 
 async def _wanted(request: Request) -> Any:

@@ -53,6 +53,10 @@ _PARAMETERS: Schema = {
         "schema": {"type": "array", "minItems": 1, "maxItems": ITEMS_A_MESSAGE, "items": _ITEM},
     },
 }
+_STREAM = (
+    "event: counts\n"
+    'data: {"type":"counts","item":"posts/42","version":1767225600000000,"counts":{"like":3,"dislike":1}}\n\n'
+)
 _PROBLEMS = {
     "400": "Not a valid request: `bad_message`, `bad_item`, `bad_reaction` or `too_many_items`.",
     "401": "No token, or one that does not hold: `unauthorized`.",
@@ -151,6 +155,22 @@ def _paths() -> Schema:
                 security=bearer,
             ),
         },
+        "/v1/stream": {
+            "get": _operation(
+                "streamItems",
+                "Counts of items, live. The stream starts with every item as it is now, and does not end.",
+                {
+                    "200": {
+                        "description": "Server-sent events `counts`, `beat` (after 25 s without another) and "
+                        "`bye` (the last one: come back after `retry_after` seconds), each with a JSON "
+                        "object as its data. Last-Event-ID is ignored.",
+                        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _STREAM}},
+                    }
+                },
+                "400 403 404 503",
+                ("Items",),
+            )
+        },
         "/livez": {
             "get": {
                 "operationId": "isAlive",
@@ -184,7 +204,8 @@ def document() -> Schema:
             "title": "Tallycast",
             "version": __version__,
             "summary": "Live reaction counts.",
-            "description": "Live updates travel over `GET /ws` (WebSocket), which OpenAPI cannot describe.",
+            "description": "Reactions and updates travel fastest over `GET /ws` (WebSocket), which OpenAPI "
+            "cannot describe.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": _paths(),

@@ -283,6 +283,7 @@ async def test_openapi(http: Http) -> None:
         "/v1/visitors": {"post"},
         "/v1/items": {"get"},
         "/v1/reaction": {"put", "delete"},
+        "/v1/stream": {"get"},
         "/livez": {"get"},
         "/readyz": {"get"},
     }.items():

@@ -11,10 +11,10 @@ from msgspec import UNSET
 
 from server.errors import BadItem, BadMessage, BadReaction, Refusal
 from server.protocol import messages as m
-from server.protocol.codec import BY_SUBPROTOCOL, JSON, MSGPACK, WIRES, Unreadable, Wire
+from server.protocol.codec import BY_SUBPROTOCOL, EVENTS, JSON, MSGPACK, WIRES, Unreadable, Wire
 from server.rules.items import check_item
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=["json", "msgpack"])
+wires = pytest.mark.parametrize("wire", [JSON, MSGPACK], ids=["json", "msgpack"])
 TOP = m.MAX_SAFE_INTEGER
 
 
@@ -180,4 +180,20 @@ def test_no_bytes_break_a_decoder(wire: Wire, payload: bytes) -> None:
 
 def test_formats_are_found_by_their_subprotocol() -> None:
     assert BY_SUBPROTOCOL == {"tallycast.v1.json": JSON, "tallycast.v1.msgpack": MSGPACK}
-    assert [wire.index for wire in WIRES] == [0, 1]
+    assert [wire.index for wire in WIRES] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("item", ["a", "é", "a\u2028b", '"\\', "\r\n"])
+def test_an_event_is_one_line_of_data_whatever_is_in_it(item: str) -> None:
+    name, data, *rest = EVENTS.frame(m.Counts(item, 1, {"like": 1}, True)).decode().split("\n")
+    assert (name, rest) == ("event: counts", ["", ""])
+    said = {"type": "counts", "item": item, "version": 1, "counts": {"like": 1}, "reset": True}
+    assert json.loads(data.removeprefix("data: ")) == said
+    assert "\r" not in data
+
+
+def test_optional_fields_are_left_out_of_events() -> None:
+    assert EVENTS.frame(m.Counts("a", 0, {})) == (
+        b'event: counts\ndata: {"type":"counts","item":"a","version":0,"counts":{}}\n\n'
+    )
+    assert EVENTS.frame(m.Beat()) == b'event: beat\ndata: {"type":"beat"}\n\n'

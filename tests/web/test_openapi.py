@@ -14,7 +14,9 @@ from server.web.api import Api
 from server.web.openapi import document
 from tests.support.process import ServerProcess
 
-SCHEMA = schemathesis.openapi.from_dict(document())
+# Random requests read an answer to its end, which a stream does not have; tests/contract has its requests.
+ENDLESS = "/v1/stream"
+SCHEMA = schemathesis.openapi.from_dict(document()).exclude(path=ENDLESS)
 OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 
 
@@ -41,7 +43,7 @@ async def test_the_document_is_served(server: ServerProcess) -> None:
 def test_answers_are_as_described(server: ServerProcess) -> None:
     """Every phase of schemathesis: examples, the borders of every field, and random requests."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--no-color"]
-    command += ["--max-examples", "40"]
+    command += ["--max-examples", "40", "--exclude-path", ENDLESS]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout
 

@@ -1,0 +1,205 @@
+"""Counts as server-sent events, for pages that cannot have a socket.
+
+Owns the life of one stream: its snapshots, its updates, its beats and its end. Must not know the engine, nor
+what the items are.
+
+A stream is pulled, never pushed into. An update only marks its item; when the connection has room, the latest
+of every marked item goes out as one chunk. So what a stream can cost is bounded by the items it watches,
+however slow its reader is and however fast they change. The transport's high-water mark is zero, so "has
+room" means that everything before has been handed to the kernel.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
+
+import anyio
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from server.hub import UNKNOWN, Topic
+from server.protocol.codec import EVENTS
+from server.protocol.messages import Beat, Bye
+from server.rules.sites import Site
+from server.web.http import TRANSPORT
+from server.web.rooms import Rooms
+from server.web.socket import BEAT_AFTER, STALL_AFTER
+
+# After the order to stop, a stream gets this long (s) to say so. Uvicorn waits a little longer.
+FAREWELL = 4.0
+
+_BEAT = EVENTS.frame(Beat())
+
+
+class Stream:
+    """What one reader is to be sent, as an asynchronous iterator of chunks of events. The hub's subscriber.
+
+    ``drained`` waits until there is room for more. ``sent_at`` is when the last chunk was handed over.
+    """
+
+    wire = EVENTS.index
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._topics: list[Topic] = []
+        # Ordered: who waits longest goes first.
+        self._marked: dict[Topic, None] = {}
+        # The chunk that is being put together, and only then.
+        self._chunk: list[bytes] | None = None
+        self._news = asyncio.Event()
+        self._shown = self._beat_due = self._leaving = self._over = False
+        self.sent_at = rooms.rounds.now
+        self.drained: Callable[[], Awaitable[None]]
+
+    async def open(self, site: Site, items: Sequence[str]) -> None:
+        """Watch the items, and know their counts.
+
+        Raises:
+            Unavailable: their counts cannot be read; none is watched then.
+        """
+        self._topics = [self._rooms.hub.hold(site, item) for item in items]
+        # As for a socket: what is known here is good enough while updates come in.
+        trusted = self._rooms.ready()
+        wanted = [topic for topic in self._topics if topic.version == UNKNOWN or not trusted]
+        floors = [topic.version for topic in wanted]
+        try:
+            states = await self._rooms.states(site, [topic.item for topic in wanted], None) if wanted else []
+        except BaseException:
+            self.close()
+            raise
+        for topic, floor, state in zip(wanted, floors, states, strict=True):
+            self._rooms.hub.reconcile(topic.channel, state.version, state.counts, floor)
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        topics, self._topics = self._topics, []
+        for topic in topics:
+            self._rooms.hub.release(topic, self)
+
+    def bye(self) -> None:
+        """The server is draining: say so, and end."""
+        self._leaving = True
+        self._news.set()
+
+    def beat_if_silent(self, now: float) -> None:
+        """Say that the connection lives when nothing else was said for a while."""
+        if now - self.sent_at >= BEAT_AFTER:
+            self._beat_due = True
+            self._news.set()
+
+    # The hub's subscriber
+
+    def take(self, frame: bytes, alone: bool) -> bool:
+        """Take an update while a chunk is being put together; at any other time it is only marked."""
+        if self._chunk is None:
+            return False
+        self._chunk.append(frame)
+        return True
+
+    def miss(self, topic: Topic) -> None:
+        """Mark the topic."""
+        self._marked[topic] = None
+        self._news.set()
+
+    # The iterator
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next chunk, put together when there is room for it and not before."""
+        if self._over:
+            raise StopAsyncIteration
+        while True:
+            await self.drained()
+            chunk = self._latest() if self._shown else self._snapshots()
+            if chunk:
+                self.sent_at = self._rooms.rounds.now
+                return chunk
+            await self._news.wait()
+            self._news.clear()
+
+    def _snapshots(self) -> bytes:
+        """Every item as it is now. Updates are delivered from here on."""
+        self._shown = True
+        for topic in self._topics:
+            topic.attach(self)
+        return b"".join(topic.frame(self.wire) for topic in self._topics)
+
+    def _latest(self) -> bytes:
+        """The latest of every marked item, and what else there is to say."""
+        marked, self._marked = self._marked, {}
+        chunk = self._chunk = []
+        for topic in marked:
+            topic.bring(self, alone=False)
+        self._chunk = None
+        if self._leaving:
+            self._over = True
+            pause = round(random.uniform(0.5, 3.0), 1)  # noqa: S311  jitter, not a secret
+            # A plain EventSource knows no `bye`, but waits as long as `retry` says before it comes back.
+            chunk.append(b"retry: %d\n" % (1000 * pause) + EVENTS.frame(Bye(pause)))
+        elif self._beat_due and not chunk:
+            chunk.append(_BEAT)
+        self._beat_due = False
+        return b"".join(chunk)
+
+
+class StreamResponse(EventSourceResponse):
+    """The answer that carries a stream, and the watch over whoever reads it."""
+
+    def __init__(self, rooms: Rooms, stream: Stream) -> None:
+        self._draining = anyio.Event()
+        super().__init__(
+            stream,
+            ping=0,  # The contract has beats of its own.
+            shutdown_event=self._draining,
+            shutdown_grace_period=FAREWELL,
+            data_sender_callable=self._say_bye,
+        )
+        self._rooms = rooms
+        self._stream = stream
+        self._transport: asyncio.Transport
+        # How much waited at the last visit, and since when it has not become less.
+        self._left = 0
+        self._since = rooms.rounds.now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream until the reader goes, stalls, or the server drains."""
+        if scope["method"] == "HEAD":
+            self._stream.close()
+            await super().__call__(scope, receive, send)
+            return
+
+        async def drained() -> None:
+            # An ASGI server makes a sender wait for room before it takes more, even if that is nothing.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+
+        self._stream.drained = drained
+        self._transport = scope[TRANSPORT]
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits(high=0)
+        place = self._rooms.rounds.join(self)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._rooms.rounds.leave(place, self)
+            self._stream.close()
+            if self.active:
+                # It did not come to its end: nobody takes what still waits, so it must not be waited for.
+                self._transport.abort()
+
+    def visit(self, now: float) -> None:
+        """About a second has passed: drop a reader who takes nothing, and let one who waits hear a beat."""
+        left = self._transport.get_write_buffer_size()
+        if left == 0 or left < self._left or self._stream.sent_at > self._since:
+            self._since = now
+        self._left = left
+        if now - self._since > STALL_AFTER:
+            self._transport.abort()
+        elif left == 0:
+            self._stream.beat_if_silent(now)
+
+    async def _say_bye(self) -> None:
+        await self._draining.wait()
+        self._stream.bye()
