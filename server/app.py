@@ -123,7 +123,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
             _vital(_sweep(relay.hub), "sweep"),
             _vital(engine.keep_time(), "clock"),
         ]
-        await Server(rooms, on_ready).serve(sockets=[listener])
+        await Server(rooms, on_ready, demo=settings.demo).serve(sockets=[listener])
         for task in background:
             task.cancel()
         # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.

@@ -13,11 +13,19 @@ from rich.text import Text
 from server import __version__
 
 
-def show(url: str, engine: str, data: str | None, workers: int, console: Console | None = None) -> None:
-    """Print it to standard output: drawn on a terminal, plain lines elsewhere."""
+def show(
+    url: str,
+    engine: str,
+    data: str | None,
+    workers: int,
+    console: Console | None = None,
+    *,
+    demo: bool = True,
+) -> None:
+    """Print it to standard output: drawn on a terminal, plain lines elsewhere. ``demo``: there are pages."""
     console = console or Console(highlight=False)
     rows = {
-        "Demo page": url,
+        "Demo page" if demo else "Address": url,
         "Engine": engine,
         "Data": data,
         "Workers": str(workers) if workers > 1 else None,
@@ -40,7 +48,7 @@ def _drawn(told: dict[str, str], *, unicode: bool) -> Table:
     grid.add_row(Text("▲ ▼" if unicode else "+ -", style="bold magenta"), title)
     grid.add_row()
     for name, value in told.items():
-        style = f"bold cyan link {value}" if name == "Demo page" else ""
+        style = f"bold cyan link {value}" if value == told.get("Demo page") else ""
         grid.add_row(name, Text(value, style=style))
     grid.add_row("Stop", Text("Ctrl+C"))
     return grid

@@ -1,4 +1,4 @@
-"""The command line: ``tallycast serve``, ``tallycast version``.
+"""The command line: ``tallycast serve``, ``tallycast embed``, ``tallycast version``.
 
 Owns flags, help texts and exit statuses: 0 after a clean end, 1 when the server cannot start, 2 for a wrong
 flag or setting, always with one line on standard error. Must not know how to serve, nor what a right value
@@ -9,10 +9,13 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from server import __version__, logs, supervisor
 from server.errors import SettingsError, StartError
-from server.settings import Settings, environment_names, load
+from server.rules.sites import DEFAULT_SITE
+from server.settings import Settings, default_text, environment_names, load
+from server.web.embed import installed, snippet
 
 # One line a paragraph: the help's width is the terminal's.
 _SERVE = """
@@ -37,6 +40,28 @@ _EXAMPLES = """
 [dim]your Redis (7.0 or later) or Valkey instead of the embedded engine[/dim]
 """
 
+_EMBED = """
+Print the HTML that puts live reactions on your pages, ready to paste.
+
+The script goes into a page once, a [bold]<live-reactions>[/bold] to every place that is to have buttons. \
+No server has to run: the command reads the script that it was installed with.
+"""
+
+_EMBED_EXAMPLES = """
+[bold]Examples[/bold]
+
+[cyan]tallycast embed --server https://tally.example[/cyan]
+[dim]for a template: every page is an item of its own, named by its address[/dim]
+
+[cyan]tallycast embed --server https://tally.example --site blog --item posts/42[/cyan]
+[dim]one item of the site blog[/dim]
+
+[cyan]tallycast embed --server https://tally.example --pin > snippet.html[/cyan]
+[dim]only this very version of the script, checked by the browser[/dim]
+"""
+
+LOCAL = "http://127.0.0.1:8000"
+
 app = typer.Typer(
     name="tallycast",
     add_completion=False,
@@ -50,7 +75,7 @@ def _help(name: str) -> str:
     """A setting's help text, with the variables that set it and its default."""
     field = Settings.model_fields[name]
     names = " or ".join(environment_names(name))
-    return f"{field.description} [dim]\\[env: {names}; default: {field.default}][/dim]"
+    return f"{field.description} [dim]\\[env: {names}; default: {default_text(name)}][/dim]"
 
 
 @app.callback(invoke_without_command=True)
@@ -66,11 +91,44 @@ def serve(
     port: Annotated[str | None, typer.Option(help=_help("port"), metavar="NUMBER")] = None,
     workers: Annotated[str | None, typer.Option(help=_help("workers"), metavar="NUMBER")] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
+    demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
 ) -> int:
     """Serve; the exit status."""
-    settings = load(host=host, port=port, workers=workers, data=data)
+    settings = load(host=host, port=port, workers=workers, data=data, demo=demo)
     logs.configure()
     return supervisor.run(settings)
+
+
+@app.command(help=_EMBED, epilog=_EMBED_EXAMPLES)
+def embed(
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="Where browsers reach your server, without a path.")
+    ] = LOCAL,
+    site: Annotated[str, typer.Option(metavar="NAME", help="Your site's name on it.")] = DEFAULT_SITE,
+    item: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="What is reacted to: 1 to 256 bytes. Left out: the page it is on."),
+    ] = None,
+    pin: Annotated[
+        bool,
+        typer.Option(
+            "--pin",
+            help="Name this version of the script, and its hash: browsers run nothing else. "
+            "Paste again after each upgrade of the server.",
+        ),
+    ] = False,
+) -> None:
+    """Print the snippet. Advice goes to standard error, and only where somebody reads it."""
+    html = snippet(installed(), server, site, item, pinned=pin)
+    advise = Console(stderr=True, highlight=False, quiet=not sys.stdout.isatty()).print
+    advise(
+        "The script goes into a page once, the element to every place that is to have buttons.\n", style="dim"
+    )
+    print(html, end="", flush=True)
+    if server == LOCAL:
+        advise(
+            "\nThis is for trying it on this machine. --server says where browsers find yours.", style="dim"
+        )
 
 
 @app.command()

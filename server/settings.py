@@ -90,6 +90,14 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a folder"),
         ),
     ] = Path("data")
+    demo: Annotated[
+        bool,
+        Field(
+            validation_alias="TALLYCAST_DEMO",
+            description="Serve the demo pages: /, /demo/wall and /live.",
+            json_schema_extra=_says("on or off"),
+        ),
+    ] = True
     redis_url: Annotated[
         str | None,
         Field(
@@ -136,6 +144,14 @@ def environment_names(name: str) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [str(alias)]
+
+
+def default_text(name: str) -> str:
+    """A setting's default as a person writes it."""
+    default = Settings.model_fields[name].default
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return str(default)
 
 
 def load(**flags: Any) -> Settings:

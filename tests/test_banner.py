@@ -30,6 +30,13 @@ def test_it_says_nothing_that_is_not_so() -> None:
     assert "Workers" not in told
 
 
+def test_without_the_demo_it_promises_no_page() -> None:
+    raw = io.StringIO()
+    banner.show("http://127.0.0.1:8000/", "embedded", None, 1, Console(file=raw, width=100), demo=False)
+    assert "Address:" in raw.getvalue()
+    assert "Demo" not in raw.getvalue()
+
+
 def test_plain_is_plain() -> None:
     assert "\x1b" not in shown(terminal=False)
 

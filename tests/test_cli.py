@@ -1,5 +1,7 @@
 """The command as it is typed: help, exit statuses, one line for each mistake."""
 
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from server import __version__
-from server.settings import Settings, environment_names
+from server.settings import Settings, default_text, environment_names
+from server.web.embed import installed
 from tests.support.process import clean_environment
 
 
@@ -54,12 +57,12 @@ def test_help_names_the_commands(arguments: tuple[str, ...]) -> None:
 
 def test_help_of_serve_tells_every_setting() -> None:
     told = tallycast("serve", "--help").stdout
-    for name, field in Settings.model_fields.items():
+    for name in Settings.model_fields:
         for variable in environment_names(name):
             assert variable in told
         if name != "redis_url":
             assert f"--{name}" in told
-            assert f"default: {field.default}" in told
+            assert f"default: {default_text(name)}" in told
 
 
 def test_a_wrong_flag_value() -> None:
@@ -89,3 +92,65 @@ def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
     file.touch()
     line = refused(1, "serve", "--port", "0", "--data", str(file))
     assert line == f"cannot use the data folder {file}: file exists"
+
+
+def test_embed_prints_lines_to_paste_and_nothing_else(tmp_path: Path) -> None:
+    done = tallycast(
+        "embed", "--server", "https://tally.example", "--site", "blog", "--item", "posts/42", cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        '<script src="https://tally.example/embed.js" data-site="blog" async></script>\n'
+        '<live-reactions item="posts/42"></live-reactions>\n'
+    )
+
+
+def test_embed_pinned_names_the_hash_of_what_is_served() -> None:
+    told = tallycast("embed", "--pin").stdout
+    assert f'src="http://127.0.0.1:8000/{installed().pinned_name}"' in told
+    assert f'integrity="{installed().integrity}"' in told
+
+
+def test_help_of_embed_tells_every_flag() -> None:
+    told = tallycast("embed", "--help").stdout
+    for flag in ("--server", "--site", "--item", "--pin"):
+        assert flag in told
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "line"),
+    [
+        (
+            "--server",
+            "tally.example",
+            "--server: expected an address like https://tally.example, not 'tally.example'",
+        ),
+        ("--site", "", "--site: expected the name of a site, not ''"),
+        ("--item", "", "--item: an item id has at least 1 byte"),
+        ("--item", "x" * 257, "--item: an item id has at most 256 bytes of UTF-8"),
+    ],
+)
+def test_embed_refuses_what_cannot_be(flag: str, value: str, line: str) -> None:
+    assert refused(2, "embed", flag, value) == line
+
+
+def test_embed_on_a_terminal_says_where_it_goes() -> None:
+    """Advice stands apart from what is to be pasted."""
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as terminal:
+        done = subprocess.run(
+            [sys.executable, "-m", "server", "embed"],
+            env=clean_environment({"TERM": "xterm"}),
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=True,
+        )
+        os.close(theirs)
+        assert terminal.read(4096).decode().startswith("<script src=")
+    assert b"--server" in done.stderr
+
+
+def test_a_wrong_demo_setting() -> None:
+    line = refused(2, "serve", env={"TALLYCAST_DEMO": "perhaps"})
+    assert line == "TALLYCAST_DEMO: expected on or off, not 'perhaps'"

@@ -6,7 +6,7 @@ import pytest
 
 from server.errors import CloseCode, Refusal
 from server.protocol import messages
-from server.settings import Settings, environment_names
+from server.settings import Settings, default_text, environment_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +21,7 @@ def test_every_setting_has_its_row_in_the_readme(name: str) -> None:
     assert str(field.description) in row
     if field.default is not None:
         assert f"| `--{name}` |" in row
-        assert f"| `{field.default}` |" in row
+        assert f"| `{default_text(name)}` |" in row
 
 
 def test_every_code_stands_in_the_protocol() -> None:

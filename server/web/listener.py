@@ -29,10 +29,10 @@ USER_TIMEOUT = 30_000
 NOT_SENT_LOW_WATER = 16 * 1024
 
 
-def application(rooms: Rooms) -> Starlette:
-    """The HTTP side: API and pages."""
+def application(rooms: Rooms, *, demo: bool) -> Starlette:
+    """The HTTP side: API and pages; ``demo``: the demo pages too."""
     app = Starlette(
-        routes=[*Api(rooms).routes(), *pages.routes()],
+        routes=[*Api(rooms).routes(), *pages.routes(demo=demo)],
         middleware=[Middleware(Origins, guard=rooms.guard)],
         exception_handlers={
             Refusal: on_refusal,
@@ -57,10 +57,10 @@ def prepare(listener: socket.socket) -> None:
 class Server(uvicorn.Server):
     """Uvicorn's server, saying when it accepts connections."""
 
-    def __init__(self, rooms: Rooms, on_ready: Callable[[], None]) -> None:
+    def __init__(self, rooms: Rooms, on_ready: Callable[[], None], *, demo: bool) -> None:
         super().__init__(
             uvicorn.Config(
-                application(rooms),
+                application(rooms, demo=demo),
                 http=Http,
                 ws=partial(Socket, rooms),  # type: ignore[arg-type]
                 lifespan="off",

@@ -1,16 +1,33 @@
-"""Pages and scripts for browsers: the demo, the embed script, their assets."""
+"""Pages and scripts for browsers: the embed script, which every page on earth may load, and the demo pages.
 
-from pathlib import Path
+Owns their paths, and what caches and other origins may do with them. Must not know what is on a page.
+"""
 
+from collections.abc import Awaitable, Callable
+
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-# In a checkout the folder stands beside the package, in an installed wheel inside it.
-_PACKAGED = Path(__file__).parents[1] / "_static"
-STATIC = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "static"
+from server.web.embed import IDENTITY, STATIC, Script, installed
+from server.web.encodings import choose
+from server.web.etags import matches
 
+FOLDER = STATIC / "pages"
+DEMO = {"/": "index.html"}
+
+# Pages have a new version the next time they load it after five minutes, and do not wait for it.
+FRESH = "public, max-age=300, stale-while-revalidate=86400"
+FOREVER = "public, max-age=31536000, immutable"
+_SCRIPT = {
+    "Access-Control-Allow-Origin": "*",
+    # Pages that isolate themselves load nothing else from other origins (COEP).
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
 _PAGE = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -20,19 +37,49 @@ _PAGE = {
 }
 
 
-async def _demo(_request: Request) -> Response:
-    return FileResponse(STATIC / "index.html", headers=_PAGE)
-
-
-async def _embed(_request: Request) -> Response:
-    headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
-    return FileResponse(STATIC / "embed.js", media_type="text/javascript", headers=headers)
-
-
-def routes() -> list[BaseRoute]:
-    """The paths of the pages."""
-    return [
-        Route("/", _demo, methods=["GET"]),
-        Route("/embed.js", _embed, methods=["GET"]),
-        Mount("/static", StaticFiles(directory=STATIC)),
+def routes(*, demo: bool) -> list[BaseRoute]:
+    """The paths; ``demo``: with the pages that show what the widget can do."""
+    script = _Embed(installed())
+    paths: list[BaseRoute] = [
+        Route("/embed.js", script.latest, methods=["GET"]),
+        Route("/embed.{digest}.js", script.pinned, methods=["GET"]),
     ]
+    if demo:
+        paths += [Route(path, _page(name), methods=["GET"]) for path, name in DEMO.items()]
+        paths.append(Mount("/static", StaticFiles(directory=FOLDER)))
+    return paths
+
+
+class _Embed:
+    """The endpoints of the embed script."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._codings = tuple(script.encoded)
+
+    async def latest(self, request: Request) -> Response:
+        """The script under the name that stays the same."""
+        return self._answer(request, FRESH)
+
+    async def pinned(self, request: Request) -> Response:
+        """The script under its version's own name."""
+        if request.path_params["digest"] != self._script.digest:
+            raise HTTPException(404, "this server has another version of the script")
+        return self._answer(request, FOREVER)
+
+    def _answer(self, request: Request, caching: str) -> Response:
+        coding = choose(request.headers.getlist("Accept-Encoding"), self._codings)
+        etag = self._script.etag(coding)
+        headers = {**_SCRIPT, "Cache-Control": caching, "ETag": etag}
+        if matches(request.headers.getlist("If-None-Match"), etag):
+            return Response(status_code=304, headers=headers)
+        if coding != IDENTITY:
+            headers["Content-Encoding"] = coding
+        return Response(self._script.encoded[coding], 200, headers, "text/javascript")
+
+
+def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
+    async def page(_request: Request) -> Response:
+        return FileResponse(FOLDER / name, headers=_PAGE)
+
+    return page

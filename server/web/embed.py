@@ -1,0 +1,103 @@
+"""The embed script: its names, its bytes in every encoding, and the lines that put it on a page.
+
+Everything is computed from the one file, once. Must not know how it is served.
+"""
+
+import base64
+import gzip
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256, sha384
+from html import escape
+from pathlib import Path
+
+import brotli
+
+from server.errors import BadItem, SettingsError
+from server.rules.items import check_item
+from server.rules.sites import DEFAULT_SITE
+
+# In a checkout the folder stands beside the package, in an installed wheel inside it.
+_PACKAGED = Path(__file__).parents[1] / "_static"
+STATIC = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "static"
+
+IDENTITY = "identity"
+
+# Scheme, host and port: the script takes the rest of a server's address to be its own.
+_ORIGIN = re.compile(
+    r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::\d{1,5})?", re.IGNORECASE
+)
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Script:
+    """The script as one version of it reads."""
+
+    text: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """What the version is called in its immutable name."""
+        return sha256(self.text).hexdigest()[:16]
+
+    @property
+    def pinned_name(self) -> str:
+        """The name under which there will never be anything but this version."""
+        return f"embed.{self.digest}.js"
+
+    @cached_property
+    def integrity(self) -> str:
+        """The hash that browsers compare the decoded script with (W3C Subresource Integrity)."""
+        return f"sha384-{base64.b64encode(sha384(self.text).digest()).decode()}"
+
+    @cached_property
+    def encoded(self) -> dict[str, bytes]:
+        """The script in every content coding, the one to be preferred first."""
+        return {
+            "br": brotli.compress(self.text, mode=brotli.MODE_TEXT, quality=11),
+            # Without a time in it, so that all workers and all starts have the same bytes.
+            "gzip": gzip.compress(self.text, 9, mtime=0),
+            IDENTITY: self.text,
+        }
+
+    def etag(self, coding: str) -> str:
+        """The strong tag of one encoding; each has its own (RFC 9110, section 8.8.3.3)."""
+        return f'"{self.digest}"' if coding == IDENTITY else f'"{self.digest}-{coding}"'
+
+
+def installed() -> Script:
+    """The script that came with this server."""
+    return Script((STATIC / "embed.js").read_bytes())
+
+
+def snippet(script: Script, server: str, site: str, item: str | None, *, pinned: bool) -> str:
+    """The HTML that puts reactions on a page of a site; ``item`` ``None`` means the page itself.
+
+    Raises:
+        SettingsError: one of these cannot be; the text names it as the command's flag.
+    """
+    server = server.removesuffix("/")
+    if not _ORIGIN.fullmatch(server):
+        raise SettingsError(f"--server: expected an address like https://tally.example, not {server!r}")
+    if not site or _UNPRINTABLE.search(site):
+        raise SettingsError(f"--site: expected the name of a site, not {site!r}")
+    try:
+        item = None if item is None else check_item(item)
+    except BadItem as refusal:
+        raise SettingsError(f"--item: {refusal}") from None
+    name = script.pinned_name if pinned else "embed.js"
+    source = {"src": f"{server}/{name}"}
+    which = {} if site == DEFAULT_SITE else {"data-site": site}
+    lines = [_attributes(source | which)]
+    if pinned:
+        # Without crossorigin a browser cannot compare the hash of another origin's script.
+        lines += [_attributes({"integrity": script.integrity}), _attributes({"crossorigin": "anonymous"})]
+    head = "\n        ".join(lines)
+    element = "" if item is None else f" {_attributes({'item': item})}"
+    return f"<script {head} async></script>\n<live-reactions{element}></live-reactions>\n"
+
+
+def _attributes(attributes: dict[str, str]) -> str:
+    return " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
