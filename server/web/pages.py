@@ -16,7 +16,7 @@ from server.web.encodings import choose
 from server.web.etags import matches
 
 FOLDER = STATIC / "pages"
-DEMO = {"/": "index.html"}
+DEMO = {"/": "index.html", "/demo/wall": "wall.html", "/live": "live.html"}
 
 # Pages have a new version the next time they load it after five minutes, and do not wait for it.
 FRESH = "public, max-age=300, stale-while-revalidate=86400"
