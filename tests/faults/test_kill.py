@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 
 from tests.conftest import MakeServer
 from tests.faults.oracle import Crowd
+from tests.support.processes import open_files
 from tests.support.waiting import eventually
 
 ROUNDS = 3
@@ -108,10 +109,6 @@ async def test_watchers_are_exact_after_the_engine_was_killed(make_server: MakeS
     await eventually(exact)
     assert not watcher.done(), watcher.exception()
     await quiet([watcher])
-
-
-def open_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 async def test_one_worker_of_two_is_killed(make_server: MakeServer) -> None:

@@ -32,6 +32,11 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
+def open_files(pid: int) -> int:
+    """How many files and connections the process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def wait_until_gone(pids: list[int], within: float = 15.0) -> None:
     """Fails when one of the processes is still there after a while."""
     wait_for(lambda: not any(map(is_alive, pids)), f"the end of the processes {pids}", within)
