@@ -78,13 +78,17 @@ def main(
 def _fit(results: Results, quick: bool) -> None:
     """Fit the run to the machine, and say what that means for the figures."""
     files = raise_file_limit() - OTHER_FILES
-    if files < results.scale.idle:
+    if files < max(results.scale.idle, results.scale.crowd):
         results.remarks.append(
             f"Only {files:,} connections: the limit on open files (ulimit -n) allows no more."
         )
         scale = results.scale
         results.scale = replace(
-            scale, idle=files, sockets=min(scale.sockets, files), watchers=min(scale.watchers, files)
+            scale,
+            idle=min(scale.idle, files),
+            crowd=min(scale.crowd, files),
+            sockets=min(scale.sockets, files),
+            watchers=min(scale.watchers, files),
         )
     if (reason := why_slow()) is not None:
         results.remarks.append(f"The load came from Python, slower than some of the servers: {reason}.")
@@ -93,7 +97,7 @@ def _fit(results: Results, quick: bool) -> None:
 
 
 def _take(figures: list[Figure], results: Results, console: Console) -> None:
-    steps = sum(len(figure.contenders) for figure in figures) * results.rounds
+    steps = sum(len(figure.contenders) * runner.rounds_of(figure, results.rounds) for figure in figures)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.fields[figure]}", style="bold"),

@@ -7,12 +7,14 @@
  * command, the others key=value. Each is answered by one line of JSON. In messages and paths $I is the number of an item,
  * $R is "like" and "dislike" in turn, so that every message changes something, and $N numbers the messages.
  *
- *   open       group count path [items window protocol hello ready greetings timeout]
+ *   open       group count path [items window protocol hello ready greetings timeout buffer]
  *   broadcast  rounds messages message match [reply timeout]   round by round: the first sender sends, all watchers get
  *   closed     total window items message reply [timeout]      every sender keeps so many messages unanswered
- *   rate       rate seconds [items rare] message reply update [latency timeout]   senders send on schedule; with "rare",
- *              one in so many is to item 0 and all others to item 1
+ *   rate       rate seconds [items rare] message reply update [latency timeout from until]   senders send on schedule; with
+ *              "rare", one in so many is to item 0 and all others to item 1; group 3 does not read between "from" and "until"
+ *   ping       every message reply                             the first sender sends on schedule until the next command
  *   rest       seconds                                         send nothing; what came since the last command began
+ *   pause      group                                           read nothing of it any more
  *   close      group
  */
 #define _GNU_SOURCE
@@ -36,7 +38,22 @@ static struct {
     unsigned seen; /* updates that a watcher should have had so far */
     int timed;
     long matched, bytes, replies, errors, other, extra, backwards, complete;
+    uint64_t newest; /* version that was answered */
 } run;
+
+/* The reader that was away, since when it reads again, and how many updates it was shown before one that was not older
+ * than that. */
+static struct {
+    double since, late;
+    uint64_t wanted;
+    long stale;
+} back;
+
+/* Pings: when each was due, and then how long its answer took. */
+static struct {
+    double *late;
+    unsigned first, count, room;
+} pings;
 
 static char *words[WORDS];
 static int word_count;
@@ -71,6 +88,19 @@ static uint64_t field(const char *text, size_t length, const char *name)
     return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
+/* An update of the reader that goes away and comes back. */
+static void returned(struct connection *reader, const char *text, size_t length)
+{
+    uint64_t version = field(text, length, "\"version\":");
+
+    run.backwards += version <= reader->version;
+    reader->version = version;
+    if (back.since > 0 && back.late < 0 && version >= back.wanted)
+        back.late = pool_now() - back.since;
+    else if (back.since > 0 && back.late < 0)
+        back.stale++;
+}
+
 static void updated(struct connection *watcher, const char *text, size_t length)
 {
     run.matched++;
@@ -92,8 +122,16 @@ static void replied(struct connection *sender, const char *text, size_t length)
 {
     run.replies++;
     sender->flight--;
-    if (run.timed)
-        latency_answered(field(text, length, "\"ref\":"), field(text, length, "\"version\":"));
+    if (run.timed) {
+        uint64_t version = field(text, length, "\"version\":");
+        run.newest = version > run.newest ? version : run.newest;
+        latency_answered(field(text, length, "\"ref\":"), version);
+    }
+    if (pings.late) {
+        unsigned number = field(text, length, "\"ref\":") - pings.first;
+        if (number < pings.count)
+            pings.late[number] = pool_now() - pings.late[number];
+    }
 }
 
 static void heard(struct connection *connection, const char *text, size_t length)
@@ -102,6 +140,8 @@ static void heard(struct connection *connection, const char *text, size_t length
 
     if (connection->group == WATCHERS && starts(text, length, run.match, run.match_length))
         updated(connection, text, length);
+    else if (connection->group == AWAY && starts(text, length, run.match, run.match_length))
+        returned(connection, text, length);
     else if (connection->group == SENDERS && starts(text, length, run.reply, run.reply_length))
         replied(connection, text, length);
     else if (starts(text, length, error, sizeof error - 1))
@@ -113,6 +153,8 @@ static void heard(struct connection *connection, const char *text, size_t length
 static void begin(void)
 {
     memset(&run, 0, sizeof run);
+    memset(&back, 0, sizeof back);
+    back.late = -1;
     run.match = text_of("match") ? text_of("match") : text_of("update");
     run.reply = text_of("reply");
     run.match_length = run.match ? strlen(run.match) : 0;
@@ -133,7 +175,7 @@ static void answer(double started)
     printf("\"matched\":%ld,\"bytes\":%ld,\"replies\":%ld,\"errors\":%ld,\"other\":%ld,\"extra\":%ld,\"lost\":%d,"
            "\"seconds\":%.6f,\"cpu\":%.6f}\n",
            run.matched, run.bytes, run.replies, run.errors, run.other, run.extra,
-           groups[WATCHERS].lost + groups[SENDERS].lost, pool_now() - started,
+           groups[WATCHERS].lost + groups[SENDERS].lost + groups[AWAY].lost, pool_now() - started,
            used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6);
     fflush(stdout);
 }
@@ -194,6 +236,13 @@ static char **lines_of(const char *path, int *count)
     return lines;
 }
 
+static int group_named(void)
+{
+    int group = number_of("group", 0);
+
+    return group >= 0 && group < GROUPS ? group : WATCHERS;
+}
+
 static void do_open(void)
 {
     /* What an opening points to stays, because connections may still be greeted when it is over. */
@@ -201,8 +250,8 @@ static void do_open(void)
     static char **hellos;
     static int hello_count;
     double started = pool_now();
-    int group = number_of("group", 0) != 0;
-    struct opening how = {.count = number_of("count", 1), .items = number_of("items", 1),
+    int group = group_named();
+    struct opening how = {.count = number_of("count", 1), .items = number_of("items", 1), .buffer = number_of("buffer", 0),
                           .greetings = number_of("greetings", 1), .timeout = number_of("timeout", 30)};
 
     begin();
@@ -284,11 +333,39 @@ static long send_due(double since, double rate, int items, long sent, long total
     return sent;
 }
 
+/* The reader goes away, and comes back; how far it has come with that. */
+static int come_and_go(int stage, double passed)
+{
+    double from = number_of("from", -1);
+
+    if (stage == 0 && from >= 0 && passed >= from) {
+        pool_listen(AWAY, 0);
+        return 1;
+    }
+    if (stage == 1 && passed >= number_of("until", from)) {
+        back.since = pool_now();
+        back.wanted = run.newest;
+        pool_listen(AWAY, 1);
+        return 2;
+    }
+    return stage;
+}
+
+/* How many of a group do not show the version that was answered last. */
+static int behind(int number)
+{
+    int count = 0;
+
+    for (int i = 0; i < groups[number].count; i++)
+        count += groups[number].members[i].version != run.newest;
+    return count;
+}
+
 static void do_rate(void)
 {
     double rate = number_of("rate", 1), started = pool_now(), spent;
     double deadline = started + number_of("seconds", 1) + number_of("timeout", 10);
-    int items = number_of("items", 1);
+    int items = number_of("items", 1), stage = 0;
     long total = rate * number_of("seconds", 1), sent = 0;
 
     begin();
@@ -299,13 +376,61 @@ static void do_rate(void)
         /* At high rates a few at a time: a load that never sleeps would take a core from the server. */
         pool_turn(sent == total ? 0.01 : wait < 0.0005 ? 0.0005 : wait);
         sent = send_due(started, rate, items, sent, total);
+        stage = come_and_go(stage, pool_now() - started);
     }
     spent = pool_now() - started;
     if (run.timed)
         rest(0.5); /* The last updates may come after the last answers. */
     printf("{\"sent\":%ld,\"sending\":%.6f,\"backwards\":%ld,", sent, spent, run.backwards);
+    if (run.timed && items == 1)
+        printf("\"behind\":%d,", behind(WATCHERS) + behind(AWAY));
+    if (stage == 2)
+        printf("\"stale\":%ld,\"back\":%.6f,", back.stale, back.late);
     if (run.timed)
         latency_print(groups[WATCHERS].count, items);
+    answer(started);
+}
+
+static int by_size(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+/* From when each ping was due, not from when it was sent: a late one counts as late. */
+static void do_ping(void)
+{
+    double started = pool_now(), every = number_of("every", 0.002), deadline;
+
+    begin();
+    pings.first = numbered;
+    pings.count = 0;
+    for (int asked = 0; !asked && groups[SENDERS].ready > 0;) {
+        double due = started + pings.count * every, wait = due - pool_now();
+        asked = pool_turn(wait > 0 ? wait : 0);
+        for (; pool_now() >= due; due += every) {
+            if (pings.count == pings.room) {
+                pings.room = pings.room ? 2 * pings.room : 1024;
+                pings.late = realloc(pings.late, pings.room * sizeof *pings.late);
+                if (pings.late == NULL)
+                    exit(1);
+            }
+            pings.late[pings.count++] = due;
+            say(groups[SENDERS].members, 0, 0);
+        }
+    }
+    deadline = pool_now() + number_of("timeout", 5);
+    while (run.replies < pings.count && pool_now() < deadline)
+        pool_turn(0.01);
+    printf("{\"sent\":%u,", pings.count);
+    if (run.replies == pings.count && pings.count > 0) {
+        qsort(pings.late, pings.count, sizeof *pings.late, by_size);
+        printf("\"p50\":%.6f,\"p99\":%.6f,\"max\":%.6f,", pings.late[pings.count / 2],
+               pings.late[(size_t)(pings.count * 0.99)], pings.late[pings.count - 1]);
+    }
+    free(pings.late);
+    memset(&pings, 0, sizeof pings);
     answer(started);
 }
 
@@ -329,10 +454,18 @@ static void do_command(char *line)
         rest(number_of("seconds", 0));
         printf("{");
         answer(started);
+    } else if (strcmp(words[0], "ping") == 0) {
+        do_ping();
+    } else if (strcmp(words[0], "pause") == 0) {
+        double started = pool_now();
+        begin();
+        pool_listen(group_named(), 0);
+        printf("{");
+        answer(started);
     } else {
         double started = pool_now();
         begin();
-        pool_close(number_of("group", 0) != 0);
+        pool_close(group_named());
         printf("{");
         answer(started);
     }

@@ -10,14 +10,16 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from bench.errors import Unavailable, Wrong
 from bench.programs import program
 
-WATCHERS, SENDERS = 0, 1
+# The last two are watchers as well: they stop reading, for good or for a while.
+WATCHERS, SENDERS, STOPPED, AWAY = range(4)
 # On top of the time that a command gives itself.
 GRACE = 30.0
 
@@ -37,6 +39,7 @@ class Load:
     def __init__(self, port: int, *, slow: bool | None = None) -> None:
         slow = why_slow() is not None if slow is None else slow
         command = [sys.executable, "-m", "bench.slow_load"] if slow else [str(program("load"))]
+        self._heard = b""
         self._folder = tempfile.TemporaryDirectory(prefix="tallycast-load-")
         self._process = subprocess.Popen(
             [*command, "127.0.0.1", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -87,28 +90,46 @@ class Load:
         Raises:
             Wrong: the server closed connections or refused messages meanwhile, or the program did not answer.
         """
-        given = [f"{key}={value}" for key, value in words.items() if value is not None]
-        assert self._process.stdin is not None
-        self._process.stdin.write("\t".join([command, *given]).encode() + b"\n")
+        self._ask(command, **words)
         limit = float(words.get("timeout") or 30) * float(words.get("rounds") or 1) + float(
             words.get("seconds") or 0
         )
         answer = self._answer(limit + GRACE)
-        if answer["errors"]:
-            raise Wrong(f"{answer['errors']:,} messages were refused")
         if answer["lost"] and command != "open":
             raise Wrong(f"{answer['lost']:,} connections were closed by the server")
         return answer
 
+    @contextmanager
+    def meanwhile(self, command: str, **words: Any) -> Iterator[dict[str, Any]]:
+        """Run a command that ends with the next one for as long as the ``with`` block; its answer is there at
+        the end.
+
+        Raises:
+            Wrong: as for ``tell``.
+        """
+        answer: dict[str, Any] = {}
+        self._ask(command, **words)
+        yield answer
+        self._ask("rest", seconds=0)
+        answer.update(self._answer(GRACE))
+        self._answer(GRACE)
+
+    def _ask(self, command: str, **words: Any) -> None:
+        given = [f"{key}={value}" for key, value in words.items() if value is not None]
+        assert self._process.stdin is not None
+        self._process.stdin.write("\t".join([command, *given]).encode() + b"\n")
+
     def _answer(self, within: float) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = b""
-        while not line.endswith(b"\n"):
+        while b"\n" not in self._heard:
             if not select.select([self._process.stdout], [], [], within)[0]:
                 raise Wrong(f"the load program said nothing for {within:.0f} s")
             got = self._process.stdout.read(65536)
             if not got:
                 raise Wrong("the load program died")
-            line += got
+            self._heard += got
+        line, _, self._heard = self._heard.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
+        if answer["errors"]:
+            raise Wrong(f"{answer['errors']:,} messages were refused")
         return answer

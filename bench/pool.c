@@ -272,6 +272,8 @@ static void start(struct connection *connection)
     }
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + connection->index % SOURCES);
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    if (opening.buffer)
+        setsockopt(connection->fd, SOL_SOCKET, SO_RCVBUF, &opening.buffer, sizeof opening.buffer);
     setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
     bind(connection->fd, (struct sockaddr *)&source, sizeof source);
     interest(connection, EPOLL_CTL_ADD, EPOLLOUT);
@@ -312,6 +314,15 @@ void pool_close(int number)
         lose(&group->members[i]);
     free(group->members);
     memset(group, 0, sizeof *group);
+}
+
+void pool_listen(int number, int yes)
+{
+    struct group *group = &groups[number];
+
+    for (int i = 0; i < group->count; i++)
+        if (group->members[i].state != LOST)
+            interest(&group->members[i], yes ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, EPOLLIN);
 }
 
 /* Epoll itself waits in whole milliseconds. */

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WATCHERS, SENDERS, GROUPS };
+/* Groups differ in what the commands do with them; the last two are watchers that stop reading, for good or for a while. */
+enum { WATCHERS, SENDERS, STOPPED, AWAY, GROUPS };
 enum state { CONNECTING, SHAKING, GREETING, READY, LOST };
 
 struct connection {
@@ -24,7 +25,7 @@ struct group {
 
 /* How the connections of a group are opened. Strings outlive the call of pool_open only. */
 struct opening {
-    int count, items, window;
+    int count, items, window, buffer; /* buffer: of the kernel, for what was not read yet; 0 leaves it to the kernel */
     const char *path;     /* "$I" in it becomes the number of an item */
     const char *protocol; /* offered subprotocol, or NULL */
     char **hellos;        /* one a connection, in turn: the messages to send first, with tabs between them */
@@ -42,6 +43,9 @@ extern void (*pool_heard)(struct connection *, const char *text, size_t length);
 void pool_start(const char *host, int port);
 void pool_open(int group, const struct opening *how);
 void pool_close(int group);
+
+/* Read what comes on the connections of a group, or leave it to the kernel. */
+void pool_listen(int group, int yes);
 
 /* Handle what happens on the connections within so many seconds; returns early when something did.
  * True when standard input has something. */

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.slow_pool import READY, Connection, Opening, Pool
 
-WATCHERS, SENDERS = 0, 1
+WATCHERS, SENDERS, STOPPED, AWAY = range(4)
 STRIDE = 7919
 ERROR = b'{"type":"error"'
 COUNTED = ("matched", "bytes", "replies", "errors", "other", "extra", "backwards", "complete")
@@ -40,6 +40,10 @@ class Load:
         self._timed = False
         self._sent: dict[int, list[Any]] = {}  # by number: when, item, version
         self._shown: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
+        self._newest = 0  # version that was answered
+        self._since = self._late = -1.0  # the one that was away: when it came back, until up to date
+        self._wanted = self._stale = 0
+        self._pings: dict[int, float] = {}  # by number: when due, then how long the answer took
 
     def run(self, line: str) -> dict[str, Any]:
         """Run one command; its answer."""
@@ -51,7 +55,7 @@ class Load:
         answer: dict[str, Any] = getattr(self, f"_do_{command}")(started) or {}
         used = resource.getrusage(resource.RUSAGE_SELF)
         spent = {"seconds": time.monotonic() - started, "cpu": used.ru_utime + used.ru_stime}
-        return {**self._count, **answer, **spent, "lost": self.pool.lost()}
+        return {**self._count, **answer, **spent, "lost": self.pool.lost(WATCHERS, SENDERS, AWAY)}
 
     def _number(self, key: str, otherwise: float) -> float:
         return float(self._words.get(key, otherwise))
@@ -61,6 +65,7 @@ class Load:
         self._match = self._words.get("match", self._words.get("update", "\0")).encode()
         self._reply = self._words.get("reply", "\0").encode()
         self._timed = bool(self._number("latency", 0))
+        self._newest, self._since, self._late, self._stale = 0, -1.0, -1.0, 0
         for group in self.pool.groups:
             for connection in group:
                 connection.seen = connection.flight = 0
@@ -78,13 +83,31 @@ class Load:
                 count["backwards"] += version <= connection.version
                 connection.version = version
                 self._shown[connection.index].append((version, time.monotonic()))
+        elif connection.group == AWAY and message.startswith(self._match):
+            self._returned(connection, _field(message, b"version"))
         elif connection.group == SENDERS and message.startswith(self._reply):
             count["replies"] += 1
             connection.flight -= 1
-            if self._timed and (note := self._sent.get(_field(message, b"ref"))):
-                note[2] = _field(message, b"version")
+            number = _field(message, b"ref")
+            if self._timed:
+                version = _field(message, b"version")
+                self._newest = max(self._newest, version)
+                if note := self._sent.get(number):
+                    note[2] = version
+            if number in self._pings:
+                self._pings[number] = time.monotonic() - self._pings[number]
         else:
             count["errors" if message.startswith(ERROR) else "other"] += 1
+
+    def _returned(self, reader: Connection, version: int) -> None:
+        """An update of the reader that goes away and comes back."""
+        self._count["backwards"] += version <= reader.version
+        reader.version = version
+        if self._since >= 0 and self._late < 0:
+            if version >= self._wanted:
+                self._late = time.monotonic() - self._since
+            else:
+                self._stale += 1
 
     def _say(self, sender: Connection, item: int, turn: int) -> None:
         words = {"$I": f"{item:03d}", "$R": "dislike" if turn % 2 else "like", "$N": str(self._numbered)}
@@ -115,12 +138,16 @@ class Load:
             words.get("ready", "").encode(),
             int(self._number("greetings", 1)),
             self._number("timeout", 30),
+            int(self._number("buffer", 0)),
         )
         self.pool.open(group, opening)
         return {"ready": self.pool.ready(group)}
 
     def _do_close(self, _: float) -> None:
         self.pool.close(int(self._words["group"]))
+
+    def _do_pause(self, _: float) -> None:
+        self.pool.listen(int(self._words["group"]), False)
 
     def _do_rest(self, started: float) -> None:
         self._rest_until(started + self._number("seconds", 0))
@@ -157,13 +184,43 @@ class Load:
             self.pool.turn(0.1)
         return {"sent": sent}
 
+    def _do_ping(self, started: float) -> dict[str, Any]:
+        every, sent, asked = self._number("every", 0.002), 0, False
+        self._pings.clear()
+        while not asked:
+            due = started + sent * every
+            asked = self.pool.turn(max(0.0, due - time.monotonic()))
+            while time.monotonic() >= started + sent * every:
+                self._pings[self._numbered] = started + sent * every
+                self._say(self.pool.groups[SENDERS][0], 0, 0)
+                sent += 1
+        deadline = time.monotonic() + self._number("timeout", 5)
+        while self._count["replies"] < sent and time.monotonic() < deadline:
+            self.pool.turn(0.01)
+        if not sent or self._count["replies"] < sent:
+            return {"sent": sent}
+        late = sorted(self._pings.values())
+        return {"sent": sent, "p50": late[sent // 2], "p99": late[int(sent * 0.99)], "max": late[-1]}
+
+    def _come_and_go(self, stage: int, passed: float) -> int:
+        """The reader goes away, and comes back; how far it has come with that."""
+        start = self._number("from", -1)
+        if stage == 0 and 0 <= start <= passed:
+            self.pool.listen(AWAY, False)
+            return 1
+        if stage == 1 and passed >= self._number("until", start):
+            self._since, self._wanted = time.monotonic(), self._newest
+            self.pool.listen(AWAY, True)
+            return 2
+        return stage
+
     def _do_rate(self, started: float) -> dict[str, Any]:
         rate, seconds, items = (
             self._number("rate", 1),
             self._number("seconds", 1),
             int(self._number("items", 1)),
         )
-        total, sent = int(rate * seconds), 0
+        total, sent, stage = int(rate * seconds), 0, 0
         senders = self.pool.groups[SENDERS]
         deadline = started + seconds + self._number("timeout", 10)
         self._sent.clear()
@@ -174,11 +231,17 @@ class Load:
                 number, now = self._numbered, time.monotonic()
                 self._sent[number] = [now, self._say_next(senders[sent % len(senders)], items), 0]
                 sent += 1
+            stage = self._come_and_go(stage, time.monotonic() - started)
         spent = time.monotonic() - started
         if not self._timed:
             return {"sent": sent, "sending": spent}
         self._rest_until(time.monotonic() + 0.5)  # The last updates may come after the last answers.
-        return {"sent": sent, "sending": spent, **self._latency(items)}
+        groups = self.pool.groups
+        readers = [*groups[WATCHERS], *groups[AWAY]] if items == 1 else []
+        found = {"behind": sum(reader.version != self._newest for reader in readers)}
+        if stage == 2:
+            found |= {"stale": self._stale, "back": self._late}
+        return {"sent": sent, "sending": spent, **found, **self._latency(items)}
 
     def _answered(self) -> int:
         return self._count["replies"] + self._count["errors"]

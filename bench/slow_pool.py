@@ -33,6 +33,7 @@ class Opening:
     ready: bytes = b""
     greetings: int = 1
     timeout: float = 30.0
+    buffer: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +58,7 @@ class Pool:
     """All connections. ``heard`` gets every whole message of one that is ready."""
 
     def __init__(self, host: str, port: int, heard: Callable[[Connection, bytes], None]) -> None:
-        self.groups: tuple[list[Connection], list[Connection]] = ([], [])
+        self.groups: tuple[list[Connection], ...] = ([], [], [], [])
         self._server = (host, port)
         self._heard = heard
         self._poller = select.epoll()
@@ -68,9 +69,9 @@ class Pool:
         """How many connections of a group are ready."""
         return sum(connection.state == READY for connection in self.groups[group])
 
-    def lost(self) -> int:
-        """How many connections are lost."""
-        return sum(connection.state == LOST for group in self.groups for connection in group)
+    def lost(self, *groups: int) -> int:
+        """How many connections of these groups are lost."""
+        return sum(connection.state == LOST for group in groups for connection in self.groups[group])
 
     def open(self, group: int, opening: Opening) -> None:
         """Open the connections of a group, in place of those that it has."""
@@ -91,6 +92,14 @@ class Pool:
         for connection in self.groups[group]:
             self._lose(connection)
         self.groups[group].clear()
+
+    def listen(self, group: int, yes: bool) -> None:
+        """Read what comes on the connections of a group, or leave it to the kernel."""
+        for connection in self.groups[group]:
+            if connection.state != LOST and yes:
+                self._poller.register(connection.sock.fileno(), select.EPOLLIN)
+            elif connection.state != LOST:
+                self._poller.unregister(connection.sock.fileno())
 
     def send(self, connection: Connection, message: bytes) -> None:
         """Send a text message."""
@@ -119,6 +128,8 @@ class Pool:
         members.append(connection)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if opening.buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, opening.buffer)
         sock.bind((f"127.0.0.{2 + connection.index % SOURCES}", 0))
         self._by_descriptor[sock.fileno()] = connection
         self._poller.register(sock.fileno(), select.EPOLLOUT)

@@ -13,6 +13,7 @@ QUIET = 0.04
 LOOK = 0.05
 
 _NS = 1e-9
+ESTABLISHED = "01"
 
 
 def cpu(pid: int) -> float:
@@ -30,6 +31,20 @@ def resident(pid: int) -> int:
         if line.startswith("Rss:"):
             return int(line.split()[1]) * 1024
     raise ProcessLookupError(pid)
+
+
+def open_files(pid: int) -> int:
+    """How many files and connections the process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def connections(port: int) -> int:
+    """How many TCP connections to a port of this machine its owner has open (IPv4)."""
+    found = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state = line.split()[:4]
+        found += state == ESTABLISHED and int(local.rpartition(":")[2], 16) == port
+    return found
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class Running:
     """A contender that runs. ``hellos``, one a sender, are what those say first who trigger or react."""
 
     port: int
-    processes: dict[str, int]  # "server", and for ours "supervisor" and "engine": what does not serve
+    # "server", with more workers also "server 2" and so on; for ours "supervisor" and "engine" as well.
+    processes: dict[str, int]
     hellos: Sequence[Sequence[str]] = ()
 
 

@@ -1,4 +1,4 @@
-"""Tallycast as its operator runs it: one worker, and the embedded engine that syncs every write.
+"""Tallycast as its operator runs it: one worker or more, and the embedded engine that syncs every write.
 
 Owns how the server is started and which of its processes is which, and the messages of the contract that the
 bench needs. An update is triggered by a real reaction, stored and acknowledged. Must not know what is
@@ -7,8 +7,9 @@ measured.
 
 import http.client
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.contenders.base import Contender, Dialect, Running
@@ -20,16 +21,22 @@ def react(prefix: str) -> str:
     return f'{{"type":"react","item":"{prefix}-$I","reaction":"$R","ref":$N}}'
 
 
-@contextmanager
-def start(folder: Path, senders: int) -> Iterator[Running]:
-    """A server on an empty store, and so many visitors."""
-    with ServerProcess(folder) as server:
-        server.start()
-        port = int(server.url.rpartition(":")[2])
-        engine = server.engine
-        assert engine is not None
-        processes = {"server": server.workers[0], "supervisor": server.pid, "engine": engine}
-        yield Running(port, processes, [(_auth(token),) for token in _tokens(port, senders)])
+def _served_by(workers: int) -> Callable[[Path, int], AbstractContextManager[Running]]:
+    """Start a server on an empty store, and so many visitors."""
+
+    @contextmanager
+    def start(folder: Path, senders: int) -> Iterator[Running]:
+        with ServerProcess(folder, flags=["--workers", str(workers)]) as server:
+            server.start()
+            port = int(server.url.rpartition(":")[2])
+            engine = server.engine
+            assert engine is not None
+            processes = {"supervisor": server.pid, "engine": engine}
+            for number, pid in enumerate(server.workers):
+                processes["server" if number == 0 else f"server {number + 1}"] = pid
+            yield Running(port, processes, [(_auth(token),) for token in _tokens(port, senders)])
+
+    return start
 
 
 def _auth(token: str) -> str:
@@ -48,7 +55,7 @@ def _tokens(port: int, count: int) -> Iterator[str]:
 OURS = Contender(
     "ours",
     "Tallycast",
-    start,
+    _served_by(1),
     Dialect(
         path="/ws?item=bench-$I",
         plain="/ws",
@@ -58,3 +65,5 @@ OURS = Contender(
         reply='{"type":"ack"',
     ),
 )
+
+TWO_WORKERS = replace(OURS, key="two", label="2 workers", start=_served_by(2))

@@ -1,6 +1,6 @@
 """Every figure, in the order in which they are taken."""
 
-from bench.figures import accept, fanout, hot, latency, memory, reaction
+from bench.figures import accept, fanout, hot, latency, memory, ping, reaction, slow, workers
 from bench.figures.base import Figure
 
 FIGURES: tuple[Figure, ...] = (
@@ -10,4 +10,7 @@ FIGURES: tuple[Figure, ...] = (
     memory.FIGURE,
     hot.FIGURE,
     latency.FIGURE,
+    ping.FIGURE,
+    slow.FIGURE,
+    workers.FIGURE,
 )

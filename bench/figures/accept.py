@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.contenders.base import Contender
 from bench.contenders.ours import OURS
 from bench.contenders.peers import PEERS
-from bench.figures.base import MICRO, Figure, Metric, Sample, Scale, Steps, open_watchers, rows_of
+from bench.figures.base import MEASURE, MICRO, Figure, Metric, Sample, Scale, Steps, open_watchers, rows_of
 from bench.load import WATCHERS, Load
 from bench.stats import Budget
 from bench.usage import metered, settle
@@ -26,7 +26,7 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
         open_watchers(load, contender.dialect, FIRST)
         load.close(WATCHERS)
         settle(running.processes)
-        yield
+        yield MEASURE
         with metered(running.processes) as used:
             open_watchers(load, contender.dialect, scale.sockets)
             settle(running.processes)

@@ -4,6 +4,8 @@ Owns what is checked of a load's answers: a figure counts only when every messag
 Must not know one figure from another, nor how results are shown.
 """
 
+import http.client
+import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ MICRO = 1e6
 class Scale:
     """How much of everything."""
 
-    passes: int = 5  # turns that each contender takes in a round, where they take turns
+    passes: int = 4  # turns that each contender takes in a round, where they take turns
     sockets: int = 2000  # fan-out and accept
     items: int = 200  # fan-out over many items
     broadcasts: int = 4  # a pass
@@ -30,10 +32,28 @@ class Scale:
     reactions: int = 5_000  # a pass
     catalogue: int = 1000  # items that are reacted to
     watchers: int = 1000  # of the hot item
-    seconds: float = 2.0  # of reactions at a rate
+    seconds: float = 2.0  # of reactions at a rate, for latency
+    heat: float = 1.5  # the same, for what a hot item costs
+    stopped: int = 50  # of the watchers never read
+    endurance: float = 20.0  # seconds of reactions meanwhile
+    crowd: int = 20_000  # watchers that are swept while another client pings
+    sweeps: int = 20
 
 
-QUICK = Scale(passes=3, sockets=500, items=50, idle=1000, reactions=1000, watchers=200, seconds=1.0)
+QUICK = Scale(
+    passes=3,
+    sockets=500,
+    items=50,
+    idle=1000,
+    reactions=1000,
+    watchers=200,
+    seconds=1.0,
+    heat=1.0,
+    stopped=20,
+    endurance=3.0,
+    crowd=2000,
+    sweeps=5,
+)
 
 
 @dataclass
@@ -63,8 +83,11 @@ class Metric:
 
 
 # A measurement of one contender: wherever it yields, others may take their turn, so that what disturbs the
-# machine for some seconds disturbs them alike.
-Steps = Generator[None, None, Sample]
+# machine for some seconds disturbs them alike. It says what its next step is: in one that sets something up
+# nothing is measured that others could disturb, and several contenders take it at the same time. So is the
+# first.
+SET_UP, MEASURE = "set up", "measure"
+Steps = Generator[str, None, Sample]
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,7 @@ class Figure:
     metrics: tuple[Metric, ...]
     contenders: Sequence[Contender]
     measure: Callable[[Contender, Scale, Path], Steps]
+    enough: int | None = None  # rounds, where one is long and repeats itself
 
 
 def rows_of(contenders: Sequence[Contender]) -> dict[str, str]:
@@ -90,13 +114,15 @@ def open_watchers(
     *,
     window: int | None = None,
     place: str = "bench",
+    group: int = WATCHERS,
+    buffer: int | None = None,
 ) -> None:
     """Open connections that watch, spread over the items; ``window`` bounds how many are on their way.
 
-    ``place`` is how the items' names begin.
+    ``place`` is how the items' names begin; ``buffer`` what the kernel takes for each of them (bytes).
     """
     load.open(
-        WATCHERS,
+        group,
         count,
         path=dialect.path.replace("bench", place),
         items=items,
@@ -105,6 +131,7 @@ def open_watchers(
         hellos=[dialect.hello] if dialect.hello else (),
         ready=dialect.ready,
         timeout=60,
+        buffer=buffer,
     )
 
 
@@ -147,7 +174,7 @@ def check_broadcast(load: Load, dialect: Dialect, rounds: int, watchers: int) ->
     Raises:
         Wrong: updates were lost, sent twice, or of another size.
     """
-    answer = load.tell("rest", seconds=0.05)
+    answer = load.tell("rest", seconds=0.02)
     wanted = rounds * watchers
     if answer["matched"] != wanted or answer["extra"]:
         raise Wrong(f"{answer['matched']:,} updates instead of {wanted:,}, {answer['extra']:,} of them twice")
@@ -165,3 +192,18 @@ def exchange(load: Load, dialect: Dialect, total: int, message: str, items: int)
     if answer["replies"] != total:
         raise Wrong(f"{answer['replies']:,} answers to {total:,} messages")
     return answer
+
+
+def check_store(port: int, place: str, visitors: int) -> None:
+    """Make sure that every visitor counts once on the first item of a place.
+
+    Raises:
+        Wrong: the store says otherwise.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", f"/v1/items?item={place}-000")
+    answer: Any = json.loads(connection.getresponse().read())
+    connection.close()
+    counted = sum(answer["items"][0]["counts"].values())
+    if counted != visitors:
+        raise Wrong(f"the store counts {counted:,} visitors instead of {visitors:,}")

@@ -12,7 +12,9 @@ from bench.contenders.base import Contender, Running
 from bench.contenders.ours import OURS
 from bench.contenders.peers import PEERS
 from bench.figures.base import (
+    MEASURE,
     MICRO,
+    SET_UP,
     Figure,
     Metric,
     Sample,
@@ -35,28 +37,30 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
     """One contender, on one item and on many."""
     sample = Sample()
     updates = scale.passes * scale.broadcasts * scale.sockets
+    places = (("one", 1), ("many", scale.items))
     with contender.start(folder, 1) as running, Load(running.port) as load:
         open_senders(load, contender, running, 1)
-        for metric, items in (("one", 1), ("many", scale.items)):
-            alone: Counter[str] = Counter()
-            if contender.dialect.reply:
-                for _ in range(scale.passes):
-                    alone.update(_cost(load, contender, running, scale, items, 0))
+        for metric, items in places:
+            if metric != "one":
+                yield SET_UP
             open_watchers(load, contender.dialect, scale.sockets, items)
             settle(running.processes)
             used: Counter[str] = Counter()
             for _ in range(scale.passes):
-                yield
+                yield MEASURE
                 used.update(_cost(load, contender, running, scale, items, scale.sockets))
-            load.close(WATCHERS)
             cost = {name: micro / updates for name, micro in used.items()}
             sample.values[metric] = {contender.key: cost["server"]}
             if "engine" in cost:
-                share = alone["server"] / updates
-                sample.note(metric, "of ours, {:.2f} µs are the reactions themselves", share)
                 sample.note(metric, "our engine: {:.2f} µs an update", cost["engine"])
                 sample.note(metric, "our supervisor: {:.3f} µs an update", cost["supervisor"])
                 sample.note(metric, "the load program: {:.2f} µs an update", cost["load"])
+        if contender.dialect.reply:
+            load.close(WATCHERS)
+            for metric, items in places:
+                alone = _cost(load, contender, running, scale, items, 0)["server"]
+                share = alone / (scale.broadcasts * scale.sockets)
+                sample.note(metric, "of ours, {:.2f} µs are the reactions themselves", share)
     return sample
 
 

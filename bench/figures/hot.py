@@ -13,7 +13,17 @@ from pathlib import Path
 from bench.contenders.base import Contender, Running
 from bench.contenders.ours import OURS, react
 from bench.errors import Wrong
-from bench.figures.base import Figure, Metric, Sample, Scale, Steps, exchange, open_senders, open_watchers
+from bench.figures.base import (
+    MEASURE,
+    Figure,
+    Metric,
+    Sample,
+    Scale,
+    Steps,
+    exchange,
+    open_senders,
+    open_watchers,
+)
 from bench.load import WATCHERS, Load
 from bench.stats import Budget
 from bench.usage import metered, settle
@@ -26,7 +36,7 @@ LATE = 1.2
 
 def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
     """Both rates, without watchers and with them."""
-    yield
+    yield MEASURE
     with contender.start(folder, scale.visitors) as running, Load(running.port) as load:
         open_senders(load, contender, running, scale.visitors)
         exchange(load, contender.dialect, scale.reactions, react("bench"), 2)
@@ -72,13 +82,13 @@ def _run(
     load.tell("rate", seconds=WARM, **words)
     settle(running.processes)
     with metered(running.processes) as used:
-        answer = load.tell("rate", seconds=scale.seconds, **words)
-    if answer["replies"] != int(rate * scale.seconds):
-        raise Wrong(f"{answer['replies']:,} of {int(rate * scale.seconds):,} reactions were acknowledged")
-    took = max(scale.seconds, answer["sending"])
-    if took > scale.seconds * LATE:
+        answer = load.tell("rate", seconds=scale.heat, **words)
+    if answer["replies"] != int(rate * scale.heat):
+        raise Wrong(f"{answer['replies']:,} of {int(rate * scale.heat):,} reactions were acknowledged")
+    took = max(scale.heat, answer["sending"])
+    if took > scale.heat * LATE:
         raise Wrong(
-            f"{rate:,} reactions a second are too many here: those of {scale.seconds:g} s took {took:.1f} s"
+            f"{rate:,} reactions a second are too many here: those of {scale.heat:g} s took {took:.1f} s"
         )
     return used["server"] / took * 1000, answer["matched"] / scale.watchers / took
 

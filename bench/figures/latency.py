@@ -10,7 +10,17 @@ from pathlib import Path
 from bench.contenders.base import Contender
 from bench.contenders.ours import OURS, react
 from bench.errors import Wrong
-from bench.figures.base import Figure, Metric, Sample, Scale, Steps, exchange, open_senders, open_watchers
+from bench.figures.base import (
+    MEASURE,
+    Figure,
+    Metric,
+    Sample,
+    Scale,
+    Steps,
+    exchange,
+    open_senders,
+    open_watchers,
+)
 from bench.load import WATCHERS, Load
 from bench.stats import Budget
 from bench.usage import settle
@@ -31,7 +41,7 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
         for metric, items in (("one", 1), ("many", ITEMS)):
             open_watchers(load, contender.dialect, scale.watchers, items, place=metric)
             settle(running.processes)
-            yield
+            yield MEASURE
             sample.values[metric] = _run(load, contender, scale, metric, items)
             load.close(WATCHERS)
     return sample

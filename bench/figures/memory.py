@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.contenders.base import Contender
 from bench.contenders.ours import OURS
 from bench.contenders.peers import PEERS
-from bench.figures.base import Figure, Metric, Sample, Scale, Steps, open_watchers, rows_of
+from bench.figures.base import MEASURE, Figure, Metric, Sample, Scale, Steps, open_watchers, rows_of
 from bench.load import WATCHERS, Load
 from bench.stats import Budget
 from bench.usage import resident, settle
@@ -40,7 +40,8 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
     sample.values["idle"] = {contender.key: grown["server"] / scale.idle}
     if "engine" in grown:
         sample.note("idle", "our engine grew by {:.0f} KiB in all", grown["engine"])
-    yield  # Only now: one after the other, because together they would be too many connections.
+    # All of it was a set-up: what others do meanwhile does not change how much memory is held.
+    yield MEASURE
     return sample
 
 

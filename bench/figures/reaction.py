@@ -5,18 +5,27 @@ watches while the figure is taken, so that it is the write path alone; what one 
 a line of its own. Afterwards the store is asked: every visitor must count once.
 """
 
-import http.client
 import json
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from bench.contenders.base import Contender, Running
 from bench.contenders.ours import OURS, react
 from bench.contenders.peers import ECHO
-from bench.errors import Wrong
-from bench.figures.base import MICRO, Figure, Metric, Sample, Scale, Steps, exchange, open_senders, rows_of
+from bench.figures.base import (
+    MEASURE,
+    MICRO,
+    Figure,
+    Metric,
+    Sample,
+    Scale,
+    Steps,
+    check_store,
+    exchange,
+    open_senders,
+    rows_of,
+)
 from bench.load import WATCHERS, Load
 from bench.stats import Budget
 from bench.usage import metered
@@ -42,17 +51,17 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
                     sample.note(f"{place}.{part}", "with one watcher of every item: {:.1f} µs", watched[part])
                 sample.note(f"{place}.server", "our supervisor: {:.2f} µs", used["supervisor"])
         if contender is OURS:
-            _check(running.port, scale.visitors)
+            check_store(running.port, "hot", scale.visitors)
     return sample
 
 
 def _cost(
     load: Load, contender: Contender, running: Running, scale: Scale, place: str, items: int
-) -> Generator[None, None, dict[str, float]]:
+) -> Generator[str, None, dict[str, float]]:
     """Microseconds of each process for one reaction."""
     used: Counter[str] = Counter()
     for _ in range(scale.passes):
-        yield
+        yield MEASURE
         exchange(load, contender.dialect, scale.reactions // 4, react(place), items)
         with metered(running.processes) as part:
             exchange(load, contender.dialect, scale.reactions, react(place), items)
@@ -76,16 +85,6 @@ def _watch_all(load: Load, contender: Contender, place: str, items: int) -> None
         ready='{"type":"watching"',
         greetings=len(messages),
     )
-
-
-def _check(port: int, visitors: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/v1/items?item=hot-000")
-    answer: Any = json.loads(connection.getresponse().read())
-    connection.close()
-    counted = sum(answer["items"][0]["counts"].values())
-    if counted != visitors:
-        raise Wrong(f"the store counts {counted:,} visitors instead of {visitors:,}")
 
 
 def _metric(key: str, title: str, short: str, limit: float) -> Metric:

@@ -6,6 +6,7 @@ No figure is checked: machines are shared and noisy.
 import io
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from bench.contenders.peers import FLOOR, WEBSOCKETS
 from bench.errors import Unavailable, Wrong
 from bench.figures import FIGURES
 from bench.figures.base import (
+    MEASURE,
+    SET_UP,
     Figure,
     Metric,
     Sample,
@@ -34,11 +37,11 @@ from bench.figures.base import (
     open_senders,
     open_watchers,
 )
-from bench.load import SENDERS, WATCHERS, Load, why_slow
+from bench.load import AWAY, SENDERS, STOPPED, WATCHERS, Load, why_slow
 from bench.report import chart, data, table
 from bench.results import Found, Results
 from bench.stats import Budget, Rounds, Spread, Verdict, judge, number, ratios, spread
-from bench.usage import cpu, metered, resident
+from bench.usage import connections, cpu, metered, resident
 
 # Pure
 
@@ -107,7 +110,7 @@ COSTS = {"ours": 2.0, "fast": 1.0, "slow": 4.0}
 
 
 def measured(contender: Contender, _: Scale, __: Path) -> Steps:
-    yield
+    yield MEASURE
     if contender.key == "gone":
         raise Unavailable("gone is not installed")
     if contender.key == "wrong":
@@ -133,6 +136,32 @@ def test_who_cannot_be_measured_is_not_dropped(results: Results) -> None:
     assert found.wrong == {"wrong": ["3 updates instead of 4"] * 5}
     assert found.rows(METRIC)["slow"] == [4.0] * 5
     assert results.count() == {Verdict.HOLDS: 1, Verdict.MISSED: 1, Verdict.UNKNOWN: 1}
+
+
+def test_set_ups_are_done_together_and_measurements_alone() -> None:
+    together = threading.Barrier(runner.TOGETHER)
+    measured: list[str] = []
+
+    def steps(contender: Contender, _: Scale, __: Path) -> Steps:
+        for _ in range(2):
+            together.wait(timeout=10)  # Ends only when another set-up is under way.
+            yield MEASURE
+            assert threading.current_thread() is threading.main_thread()
+            measured.append(contender.key)
+            yield SET_UP
+        return Sample({"cost": {contender.key: 1.0}})
+
+    keys = ["ours", "fast", "slow", "gone"]
+    figure = Figure("made up", (METRIC,), [replace(FLOOR, key=key, label=key) for key in keys], steps)
+    found = runner.take(figure, Scale(), 1, lambda *_: None)
+    assert found.wrong == {}
+    assert measured == keys * 2
+
+
+def test_a_figure_may_need_fewer_rounds_than_asked_for() -> None:
+    figure = Figure("made up", (METRIC,), [replace(FLOOR, key="ours")], measured, enough=2)
+    assert [runner.rounds_of(figure, rounds) for rounds in (1, 2, 5)] == [1, 2, 2]
+    assert runner.take(figure, Scale(), 5, lambda *_: None).rows(METRIC)["ours"] == [2.0, 2.0]
 
 
 def test_the_table_shows_budgets_beside_figures_and_which_hold(results: Results) -> None:
@@ -246,3 +275,34 @@ def test_a_peer_that_cannot_start_is_not_available(tmp_path: Path) -> None:
     missing = peers._python("picows_app", "no_such_package")
     with pytest.raises(Unavailable, match="no_such_package is not installed"), missing(tmp_path, 0):
         pass
+
+
+@pytest.mark.parametrize("slow", LOADS)
+def test_the_load_times_pings_until_it_is_told_something_else(slow: bool, tmp_path: Path) -> None:
+    with running(OURS, tmp_path, slow) as (_, load):
+        with load.meanwhile(
+            "ping", every=0.01, message='{"type":"ping","ref":$N}', reply='{"type":"pong"'
+        ) as found:
+            time.sleep(0.1)
+        assert found["replies"] == found["sent"] > 1
+        assert 0 < found["p50"] <= found["p99"] <= found["max"]
+        assert exchange(load, OURS.dialect, 3, react("after"), 1)["replies"] == 3
+
+
+@pytest.mark.parametrize("slow", LOADS)
+def test_the_load_stops_reading_and_reads_again(slow: bool, tmp_path: Path) -> None:
+    dialect = OURS.dialect
+    with running(OURS, tmp_path, slow) as (started, load):
+        before = connections(started.port)
+        open_watchers(load, dialect, 4)
+        open_watchers(load, dialect, 2, group=STOPPED, buffer=4096)
+        open_watchers(load, dialect, 1, group=AWAY, buffer=4096)
+        assert connections(started.port) == before + 7
+        load.tell("pause", group=STOPPED)
+        words = {"message": react("bench"), "reply": dialect.reply, "update": dialect.match}
+        times = {"from": 0.1, "until": 0.3}
+        answer = load.tell("rate", rate=200, seconds=0.5, latency=1, **times, **words)
+        # Only those that read all the time are samples; whoever stopped and came back has caught up.
+        assert (answer["samples"], answer["missing"], answer["backwards"]) == (400, 0, 0)
+        assert answer["behind"] == 0
+        assert answer["back"] >= 0
