@@ -80,7 +80,7 @@ def _fit(results: Results, quick: bool) -> None:
     files = raise_file_limit() - OTHER_FILES
     if files < max(results.scale.idle, results.scale.crowd):
         results.remarks.append(
-            f"Only {files:,} connections: the limit on open files (ulimit -n) allows no more."
+            f"At most {files:,} connections: the limit on open files (ulimit -n) allows no more."
         )
         scale = results.scale
         results.scale = replace(

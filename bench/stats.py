@@ -16,6 +16,7 @@ class Spread:
     median: float
     least: float
     most: float
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Verdict(Enum):
 def spread(values: Iterable[float | None]) -> Spread | None:
     """The spread of the rounds that have a value; None when none has."""
     known = [value for value in values if value is not None]
-    return Spread(median(known), min(known), max(known)) if known else None
+    return Spread(median(known), min(known), max(known), len(known)) if known else None
 
 
 def ratios(top: Rounds, bottom: Rounds) -> list[float | None]:
@@ -52,6 +53,8 @@ def ratios(top: Rounds, bottom: Rounds) -> list[float | None]:
 def number(value: float) -> str:
     """A value with three digits that mean something."""
     size = abs(value)
+    if size == 0:
+        return "0"
     return f"{value:,.{3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0}f}"
 
 

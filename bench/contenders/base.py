@@ -58,6 +58,7 @@ class Contender:
     label: str
     start: Callable[[Path, int], AbstractContextManager[Running]]
     dialect: Dialect = field(default_factory=Dialect)
+    heavy: bool = False  # takes ten times as long as the others: fewer passes tell as much of it
 
 
 def free_port() -> int:

@@ -58,6 +58,7 @@ SOCKETIO = Contender(
         match='42["newcounts"',
         size=len(f'42["newcounts",{_EVENT}]') + 1,
     ),
+    heavy=True,
 )
 
 # What a reaction is compared with: the same bytes in, the same bytes out.

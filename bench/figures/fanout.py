@@ -36,7 +36,8 @@ ALL = (OURS, *PEERS)
 def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
     """One contender, on one item and on many."""
     sample = Sample()
-    updates = scale.passes * scale.broadcasts * scale.sockets
+    passes = 1 if contender.heavy else scale.passes
+    updates = passes * scale.broadcasts * scale.sockets
     places = (("one", 1), ("many", scale.items))
     with contender.start(folder, 1) as running, Load(running.port) as load:
         open_senders(load, contender, running, 1)
@@ -46,7 +47,7 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
             open_watchers(load, contender.dialect, scale.sockets, items)
             settle(running.processes)
             used: Counter[str] = Counter()
-            for _ in range(scale.passes):
+            for _ in range(passes):
                 yield MEASURE
                 used.update(_cost(load, contender, running, scale, items, scale.sockets))
             cost = {name: micro / updates for name, micro in used.items()}

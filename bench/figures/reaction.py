@@ -40,12 +40,12 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
     with contender.start(folder, scale.visitors) as running, Load(running.port) as load:
         open_senders(load, contender, running, scale.visitors)
         for place, items in (("hot", 1), ("many", scale.catalogue)):
-            used = yield from _cost(load, contender, running, scale, place, items)
+            used = yield from _cost(load, contender, running, scale, place, items, scale.passes)
             sample.values[f"{place}.server"] = {contender.key: used["server"]}
             sample.values[f"{place}.engine"] = {contender.key: used.get("engine", used["server"])}
             if "engine" in used:
                 _watch_all(load, contender, place, items)
-                watched = yield from _cost(load, contender, running, scale, place, items)
+                watched = yield from _cost(load, contender, running, scale, place, items, 1)
                 load.close(WATCHERS)
                 for part in ("server", "engine"):
                     sample.note(f"{place}.{part}", "with one watcher of every item: {:.1f} µs", watched[part])
@@ -56,17 +56,23 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
 
 
 def _cost(
-    load: Load, contender: Contender, running: Running, scale: Scale, place: str, items: int
+    load: Load,
+    contender: Contender,
+    running: Running,
+    scale: Scale,
+    place: str,
+    items: int,
+    passes: int,
 ) -> Generator[str, None, dict[str, float]]:
     """Microseconds of each process for one reaction."""
     used: Counter[str] = Counter()
-    for _ in range(scale.passes):
+    for _ in range(passes):
         yield MEASURE
         exchange(load, contender.dialect, scale.reactions // 4, react(place), items)
         with metered(running.processes) as part:
             exchange(load, contender.dialect, scale.reactions, react(place), items)
         used.update(part)
-    return {name: seconds / (scale.passes * scale.reactions) * MICRO for name, seconds in used.items()}
+    return {name: seconds / (passes * scale.reactions) * MICRO for name, seconds in used.items()}
 
 
 def _watch_all(load: Load, contender: Contender, place: str, items: int) -> None:

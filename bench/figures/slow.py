@@ -95,7 +95,7 @@ def _latency(point: str, title: str) -> Metric:
     return Metric(
         point,
         title,
-        f"slow readers, others' {point}",
+        f"slow readers, {point}",
         "ms",
         {"ours": "some never read", "all": "all read"},
         (Budget(1.3, over="all"),),
@@ -122,7 +122,7 @@ FIGURE = Figure(
         Metric(
             "fate",
             "the same: of the {stopped} that never read, still connected at the end",
-            "slow readers at the end",
+            "slow readers",
             "",
             {"left": "still connected"},
             (Budget(0.0, of="left"),),

@@ -56,7 +56,7 @@ def summary(results: Results) -> RenderableType:
     for found in results.found:
         for metric in found.figure.metrics:
             for budget, verdict, measured in found.verdicts(metric):
-                unit = "×" if budget.over else f" {metric.unit}"
+                unit = "×" if budget.over else f" {metric.unit}".rstrip()
                 name = f"{metric.short}: {_against(budget, metric)}"
                 table.add_row(name, _cell(measured, unit), _budget((budget, verdict)))
     counted = results.count()
@@ -101,5 +101,5 @@ def _budget(judged: tuple[Budget, Verdict] | None) -> Text:
 def _cell(found: Spread | None, unit: str = "") -> Text:
     if found is None:
         return Text("–", "dim")
-    among = f" ({number(found.least)}–{number(found.most)})"
+    among = f" ({number(found.least)}–{number(found.most)})" if found.rounds > 1 else ""
     return Text.assemble(f"{number(found.median)}{unit}", (among, "dim"))

@@ -47,8 +47,8 @@ from bench.usage import connections, cpu, metered, resident
 
 
 def test_spread_is_the_median_with_least_and_most() -> None:
-    assert spread([3.0, 1.0, None, 9.0]) == Spread(3.0, 1.0, 9.0)
-    assert spread([4.0, 2.0]) == Spread(3.0, 2.0, 4.0)
+    assert spread([3.0, 1.0, None, 9.0]) == Spread(3.0, 1.0, 9.0, 3)
+    assert spread([4.0, 2.0]) == Spread(3.0, 2.0, 4.0, 2)
     assert spread([None]) is None
 
 
@@ -80,7 +80,13 @@ def test_the_median_decides_a_budget(budget: Budget, verdict: Verdict) -> None:
 
 
 def test_numbers_are_as_long_as_they_mean_something() -> None:
-    assert [number(value) for value in (0.0421, 9.99, 12.345, 1234.5)] == ["0.042", "9.99", "12.3", "1,234"]
+    assert [number(value) for value in (0, 0.0421, 9.99, 12.345, 1234.5)] == [
+        "0",
+        "0.042",
+        "9.99",
+        "12.3",
+        "1,234",
+    ]
 
 
 def test_every_contender_is_first_in_turn() -> None:
@@ -190,7 +196,7 @@ def test_results_and_chart_are_well_formed(results: Results, tmp_path: Path) -> 
     data.write(results, tmp_path / "results.json")
     document = json.loads((tmp_path / "results.json").read_text())
     rows = document["figures"]["made up"]["metrics"]["cost"]["rows"]
-    assert rows["fast"]["ratio"] == {"median": 2.0, "least": 2.0, "most": 2.0}
+    assert rows["fast"]["ratio"] == {"median": 2.0, "least": 2.0, "most": 2.0, "rounds": 5}
     assert rows["gone"]["rounds"] == [None] * 5
     for name in ("chart.svg", "chart.html"):
         chart.write(results, tmp_path / name)
