@@ -1,13 +1,19 @@
 """The link to the engine: when it serves, and what is said when it does not."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from server.errors import EngineError, Unavailable
-from server.ledger.engine import Engine, wait_until_ready
+from server.errors import EngineError, OutcomeUnknown, Unavailable
+from server.ledger import engine as engine_module
+from server.ledger.engine import DEADLINE, Engine, wait_until_ready
 from tests.ledger.support import raw
+from tests.support.waiting import eventually
 
 
 async def test_the_secret_is_made_once_for_all(link: Engine, engine: str) -> None:
@@ -73,3 +79,73 @@ async def test_after_a_failure_the_clock_is_read_again(engine: str) -> None:
     with pytest.raises(Unavailable):
         await link.deadline()
     await link.close()
+
+
+async def test_the_clock_is_read_now_and_then(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was learnt long ago, and one that was set since."""
+    monkeypatch.setattr(engine_module, "KEEP_TIME_EVERY", 0.01)
+
+    async def right() -> bool:
+        return await link.deadline() > 1_700_000_000_000_000
+
+    task = asyncio.create_task(link.keep_time())
+    for _ in range(2):
+        link.tick(5)
+        assert not await right()
+        await eventually(right)
+    task.cancel()
+
+
+async def test_the_clock_is_read_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "KEEP_TIME_EVERY", 0.01)
+    link = Engine("unix:///nonexistent/engine.sock")
+    asked = 0
+
+    async def command(*words: object) -> tuple[int, int]:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(link, "command", command)
+    task = asyncio.create_task(link.keep_time())
+    await eventually(lambda: asked >= 3)
+    task.cancel()
+    await link.close()
+
+
+@asynccontextmanager
+async def forgetful(engine: str) -> AsyncIterator[str]:
+    """An engine whose replies to what changes something get lost, and the link with them."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        theirs, ours = await asyncio.open_unix_connection(engine.removeprefix("unix://"))
+        while asked := await reader.read(65536):
+            ours.write(asked)
+            reply = await theirs.read(65536)
+            if b"INCR" in asked or b"EVAL" in asked:
+                break
+            writer.write(reply)
+        writer.close()
+        ours.close()
+
+    server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_what_may_have_taken_effect_is_not_done_again(engine: str, client: Any) -> None:
+    """redis-py would repeat it, and count twice."""
+    count: Any = SimpleNamespace(text="return redis.call('INCR', KEYS[1])")
+    count.sha = await client.script_load(count.text)
+    async with forgetful(engine) as url:
+        link = Engine(url)
+        with pytest.raises(OutcomeUnknown):
+            await link.command("INCR", "once")
+        with pytest.raises(OutcomeUnknown):
+            await link.run(count, [b"run once"])
+        await link.close()
+    assert [await client.get(key) for key in ("once", "run once")] == [b"1", b"1"]
+
+
+async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: Engine) -> None:
+    assert link._pool.connection_kwargs["socket_timeout"] > DEADLINE

@@ -72,3 +72,14 @@ def test_renewal_takes_an_expired_one_for_ninety_days() -> None:
 def test_nothing_else_holds(token: str) -> None:
     with pytest.raises(Unauthorized):
         tokens.verify(token, "blog", SECRET, NOW)
+
+
+def test_a_token_that_holds_may_have_four_kibibytes_and_not_a_byte_more() -> None:
+    def padded(size: int) -> str:
+        return forged(note="x" * size)
+
+    longest = max(size for size in range(3000) if len(padded(size)) <= tokens.MAX_BYTES)
+    assert tokens.verify(padded(longest), "blog", SECRET, NOW).visitor == VISITOR
+    assert len(padded(longest + 1)) > tokens.MAX_BYTES
+    with pytest.raises(Unauthorized, match="at most"):
+        tokens.verify(padded(longest + 1), "blog", SECRET, NOW)

@@ -56,8 +56,10 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw(url: str, path: str = "/ws", *, receive_buffer: int | None = None) -> AsyncIterator[Raw]:
-    """Connect to a server at ``url`` and shake hands."""
+async def raw(
+    url: str, path: str = "/ws", *, receive_buffer: int | None = None, headers: str = ""
+) -> AsyncIterator[Raw]:
+    """Connect to a server at ``url`` and shake hands; ``headers`` are whole lines."""
     address = urlsplit(url)
     sock = socket.socket()
     if receive_buffer is not None:
@@ -70,7 +72,7 @@ async def raw(url: str, path: str = "/ws", *, receive_buffer: int | None = None)
         key = base64.b64encode(os.urandom(16)).decode()
         writer.write(
             f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
         )
         async with asyncio.timeout(DEADLINE):
             head = await reader.readuntil(b"\r\n\r\n")

@@ -480,3 +480,51 @@ def test_an_answer_to_who_is_gone_is_still_taken_by_the_hub(talk: Talk) -> None:
     talk.store.answer()
     assert [frame["type"] for frame in line.frames] == ["counts", "watching"]
     assert talk.heard() == []
+
+
+def test_what_is_owed_waits_for_a_read_that_is_under_way(talk: Talk) -> None:
+    talk.say("watch", items=["a"], ref=1)
+    talk.store.fail()
+    talk.say("auth", token=talk.token, ref=2)
+    talk.heard()
+    assert len(talk.store.queries) == 1, "the auth's"
+    talk.session.visit()
+    assert len(talk.store.queries) == 1
+    talk.store.answer()
+    assert talk.types() == ["ready"]
+    talk.session.visit()
+    assert len(talk.store.queries) == 1, "now it is watched again"
+    talk.store.answer()
+    assert talk.types() == ["counts"]
+
+
+def test_what_is_owed_waits_for_its_turn(talk: Talk) -> None:
+    """A watch that waits for a reaction reads the same items itself."""
+    talk.say("auth", token=talk.token)
+    talk.say("watch", items=["a"], ref=1)
+    talk.store.fail()
+    talk.say("react", item="a", reaction="like", ref=2)
+    talk.say("watch", items=["a"], ref=3)
+    talk.heard()
+    talk.session.visit()
+    assert talk.store.queries == [], "the watch waits for the reaction, and what is owed behind it"
+    talk.store.confirm()
+    talk.store.answer()
+    assert talk.types() == ["ack", "counts", "watching"]
+    talk.session.visit()
+    assert talk.store.queries == []
+
+
+def test_who_left_while_it_was_blocked_is_brought_nothing(talk: Talk) -> None:
+    talk.say("watch", items=["a", "b"])
+    talk.store.answer()
+    talk.line.blocked = True
+    talk.publish("a", 500)
+    talk.publish("b", 500)
+    talk.heard()
+    talk.say("unwatch", items=["a"])
+    talk.line.drain()
+    assert [(frame["type"], frame.get("item")) for frame in talk.heard()] == [
+        ("unwatched", None),
+        ("counts", "b"),
+    ]

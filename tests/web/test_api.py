@@ -1,0 +1,57 @@
+"""What the HTTP API says beside its bodies, and to whom."""
+
+import http.client
+import json
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.support.process import ServerProcess
+from tests.web.raw import raw
+
+ALLOWED, OTHER = "http://page.example", "http://other.example"
+
+
+def token_of(server: ServerProcess) -> str:
+    return str(httpx.post(f"{server.url}/v1/visitors").json()["token"])
+
+
+def test_a_cache_tells_strangers_from_visitors(server: ServerProcess) -> None:
+    url = f"{server.url}/v1/items?item=cached"
+    public = httpx.get(url)
+    private = httpx.get(url, headers={"Authorization": f"Bearer {token_of(server)}"})
+    unchanged = httpx.get(url, headers={"If-None-Match": public.headers["ETag"]})
+    assert (public.status_code, private.status_code, unchanged.status_code) == (200, 200, 304)
+    for answer in (public, private, unchanged):
+        assert "authorization" in [word.strip().lower() for word in answer.headers["Vary"].split(",")]
+
+
+@pytest.mark.parametrize("origins", [(ALLOWED, OTHER), (ALLOWED, ALLOWED)])
+@pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
+def test_a_request_has_one_origin(server: ServerProcess, method: str, origins: tuple[str, str]) -> None:
+    token = token_of(server)
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    path = "/v1/items?item=twice" if method == "GET" else "/v1/reaction?item=twice"
+    connection.putrequest(method, path)
+    for origin in origins:
+        connection.putheader("Origin", origin)
+    connection.putheader("Authorization", f"Bearer {token}")
+    body = b'{"reaction":"like"}' if method == "PUT" else b""
+    connection.putheader("Content-Length", str(len(body)))
+    if method == "OPTIONS":
+        connection.putheader("Access-Control-Request-Method", "PUT")
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, said["code"]) == (403, "forbidden")
+    assert answer.getheader("Access-Control-Allow-Origin") is None
+    shown = httpx.get(f"{server.url}/v1/items?item=twice").json()["items"][0]
+    assert shown["version"] == 0, "it has no effect"
+
+
+async def test_an_upgrade_has_one_origin(server: ServerProcess) -> None:
+    headers = f"Origin: {ALLOWED}\r\nOrigin: {OTHER}\r\n"
+    async with raw(server.url, headers=headers) as peer:
+        assert peer.head.startswith(b"HTTP/1.1 400 ")
