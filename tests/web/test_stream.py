@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sse_starlette.sse import AppStatus
 from starlette.types import Message
 
 from server.errors import Refusal, Unavailable
@@ -130,7 +131,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    # sse-starlette remembers for the whole process that a server in it was told to stop, as other tests do.
+    monkeypatch.setattr(AppStatus, "should_exit", False)
     bench = Bench()
     yield bench
     bench.gone.set()
