@@ -195,3 +195,18 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
         assert answers[1:] == [0, 1]
         stored = client.hget(keys.item_key("s", "a"), "")
         assert msgpack.unpackb(stored)[1] == {"love": 0, "dislike": 1}
+
+
+def test_a_count_is_never_below_nothing(engine: str) -> None:
+    """A store in which the state was lost, and who holds what was not."""
+    with Redis.from_url(engine) as client:
+        client.hset(keys.item_key("default", "a"), VISITORS[0], "like")
+        wished = [
+            Wish(Site(), "a", VISITORS[0], None, 0, print),
+            Wish(Site(), "a", VISITORS[1], "like", 0, print),
+        ]
+        batch = Batch(wished)
+        _, answers = msgpack.unpackb(
+            client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+        )
+        assert [receipt.counts["like"] for receipt in receipts(wished, answers)] == [0, 1]
