@@ -10,6 +10,7 @@ from websockets.protocol import State
 from server.web.inbound import (
     BINARY,
     MAX_FRAGMENTS,
+    MAX_FRAMES,
     Answer,
     Binary,
     Inbound,
@@ -65,7 +66,13 @@ hostile = st.one_of(
     ),
     st.builds(lambda size: b"\x81\xff" + size.to_bytes(8, "big") + b"mask", st.integers(0, 2**64 - 1)),
 )
-streams = st.lists(st.one_of(valid, valid, hostile), max_size=6).map(b"".join)
+# More frames than are looked at in one go, so that others have their turn in between.
+flood = st.builds(
+    lambda frame, times: frame * times,
+    st.builds(masked, st.sampled_from([Opcode.TEXT, Opcode.PING]), st.binary(max_size=2)),
+    st.integers(MAX_FRAMES - 2, 2 * MAX_FRAMES + 2),
+)
+streams = st.lists(st.one_of(valid, valid, valid, hostile, hostile, flood), max_size=8).map(b"".join)
 
 
 class Heard:
@@ -83,8 +90,6 @@ class Heard:
             self.messages.append((data[0] == BINARY, payload))
             return
         self.take(connection.receive(data))
-        while connection.more:
-            self.take(connection.receive(b""))
 
     def take(self, events: list[Any]) -> None:
         for event in events:
@@ -123,9 +128,12 @@ def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes]
     connections = [Inbound(shared) for _ in sent]
     heard = [Heard() for _ in sent]
     left = list(sent)
-    while any(left):
-        who = chance.choice([i for i, data in enumerate(left) if data])
-        cut = chance.choice([1, 2, 3, chance.randint(1, 20), len(left[who])])
+    while any(left) or any(connection.more for connection in connections):
+        who = chance.choice([i for i, data in enumerate(left) if data or connections[i].more])
+        if connections[who].more:
+            heard[who].take(connections[who].receive(b""))
+            continue
+        cut = chance.choice([1, 2, 3, chance.randint(1, 20), chance.randint(1, 2000), len(left[who])])
         piece, left[who] = left[who][:cut], left[who][cut:]
         heard[who].read(connections[who], piece)
     assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
