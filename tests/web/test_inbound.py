@@ -64,6 +64,14 @@ hostile = st.one_of(
         st.builds(masked, st.just(Opcode.TEXT), payloads),
         st.integers(0, 255),
     ),
+    # A second fragment that says that it will be too long for the rest, and is not sent in full.
+    st.builds(
+        lambda first, second: (
+            masked(Opcode.TEXT, bytes(first), fin=False) + masked(Opcode.CONT, bytes(second))[:10]
+        ),
+        st.integers(4000, 8192),
+        st.integers(4000, 8192),
+    ),
     st.builds(lambda size: b"\x81\xff" + size.to_bytes(8, "big") + b"mask", st.integers(0, 2**64 - 1)),
 )
 # More frames than are looked at in one go, so that others have their turn in between.
