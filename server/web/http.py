@@ -31,15 +31,20 @@ class Http(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came. A head that does not end is not waited for: it would be kept in memory."""
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except HttpParserError:
-            self.send_400_response("this is not HTTP")
-        except HttpParserUpgrade as upgrade:
-            if self._declined:
-                self._read_without_upgrade(data[upgrade.args[0] :])
-            else:
-                self.handle_websocket_upgrade()
+        rest = memoryview(data)
+        while rest and not self.transport.is_closing():
+            try:
+                self.parser.feed_data(rest)
+                break
+            except HttpParserError:
+                self.send_400_response("this is not HTTP")
+                break
+            except HttpParserUpgrade as upgrade:
+                if not self._declined:
+                    self.handle_websocket_upgrade()
+                    break
+                rest = rest[upgrade.args[0] :]
+                self._begin_again()
         if self._head is not None and not self.transport.is_closing():
             self._head += len(data)
             if self._head > MAX_HEAD:
@@ -92,8 +97,8 @@ class Http(HttpToolsProtocol):
         socket.connection_made(transport)
         socket.upgraded(request)
 
-    def _read_without_upgrade(self, rest: bytes) -> None:
-        """Read the request again as one that wants no upgrade.
+    def _begin_again(self) -> None:
+        """Read the head again as one that wants no upgrade; its body follows.
 
         A server may ignore an Upgrade (RFC 9110, section 7.8), but httptools takes what follows the head for
         the other protocol's first bytes, and not for the body. Some HTTP clients offer HTTP/2 that way with
@@ -107,7 +112,7 @@ class Http(HttpToolsProtocol):
             return
         head = [method + b" " + self.url + b" HTTP/" + version]
         head += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
-        self.data_received(b"\r\n".join([*head, b"", rest]))
+        self.parser.feed_data(b"\r\n".join([*head, b"", b""]))
 
     def send_400_response(self, msg: str) -> None:
         """Not HTTP."""

@@ -114,6 +114,14 @@ async def test_an_upgrade_that_is_not_spoken_here_is_ignored_and_costs_no_body(
     assert b'{"status":"ok"}' in answer, "the connection goes on"
 
 
+async def test_a_crowd_of_such_requests_in_one_piece(server: ServerProcess) -> None:
+    many = 3000
+    offer = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+    last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    head, body = await exchange(server.url, offer * many + last)
+    assert (head + body).count(b"HTTP/1.1 200 ") == many + 1
+
+
 async def test_a_head_that_offers_an_upgrade_has_the_same_limit(server: ServerProcess) -> None:
     offer = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n"
     head, body = await exchange(server.url, offer + (b"a: " + b"b" * 990 + b"\r\n") * 60 + b"\r\n")
