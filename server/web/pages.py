@@ -4,10 +4,11 @@ Owns their paths, and what caches and other origins may do with them. Must not k
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -28,10 +29,13 @@ _SCRIPT = {
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
+)
 _PAGE = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -45,8 +49,9 @@ def routes(*, demo: bool) -> list[BaseRoute]:
         Route("/embed.{digest}.js", script.pinned, methods=["GET"]),
     ]
     if demo:
-        paths += [Route(path, _page(name), methods=["GET"]) for path, name in DEMO.items()]
-        paths.append(Mount("/static", StaticFiles(directory=FOLDER)))
+        files = _Files(directory=FOLDER)
+        paths += [Route(path, files.page(name), methods=["GET"]) for path, name in DEMO.items()]
+        paths.append(Mount("/static", files))
     return paths
 
 
@@ -78,8 +83,19 @@ class _Embed:
         return Response(self._script.encoded[coding], 200, headers, "text/javascript")
 
 
-def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
-    async def page(_request: Request) -> Response:
-        return FileResponse(FOLDER / name, headers=_PAGE)
+class _Files(StaticFiles):
+    """The demo pages and what they load, looked at again by the browser each time."""
 
-    return page
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """As Starlette's, with the headers of a page."""
+        response = super().file_response(*arguments, **named)
+        response.headers.update(_PAGE)
+        return response
+
+    def page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint for one file of the folder."""
+
+        async def page(request: Request) -> Response:
+            return await self.get_response(name, request.scope)
+
+        return page

@@ -89,7 +89,7 @@ function show({ detail: { counts } }) {
 document.addEventListener('tallycast:ready', show);
 document.addEventListener('tallycast:change', show);
 document.addEventListener('tallycast:error', ({ detail }) => {
-  byId('share').textContent = detail.code === 'bad_item' ? 'There is no such item' : '';
+  if (detail.code === 'bad_item') byId('share').textContent = 'There is no such item';
 });
 showStatus(byId('link'));
 

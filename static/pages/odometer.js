@@ -39,11 +39,11 @@ export class Odometer {
     return this.#format.format(Math.max(this.#target, Math.ceil(this.#value))).length;
   }
 
-  /** @param {number} target @param {boolean} [at_once] */
-  turn(target, at_once = false) {
+  /** @param {number} target @param {boolean} [atOnce] */
+  turn(target, atOnce = false) {
     this.#target = target;
     this.#exact.textContent = this.#format.format(target);
-    if (at_once || still.matches) this.#value = target;
+    if (atOnce || still.matches) this.#value = target;
     if (!this.#frame) {
       this.#then = performance.now();
       this.#frame = requestAnimationFrame((now) => this.#step(now));

@@ -134,11 +134,15 @@ async def test_pages_have_a_strict_policy_and_load_nothing_from_elsewhere(
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (STATIC / "pages").iterdir()))
 async def test_what_pages_load_is_there_and_revalidated(http: httpx.AsyncClient, name: str) -> None:
-    first = await http.get(f"/static/{name}")
-    assert first.status_code == 200
-    assert first.content == (STATIC / "pages" / name).read_bytes()
-    again = await http.get(f"/static/{name}", headers={"If-None-Match": first.headers["etag"]})
-    assert again.status_code == 304
+    paths = [f"/static/{name}", *(path for path, page in DEMO.items() if page == name)]
+    for path in paths:
+        first = await http.get(path)
+        assert first.status_code == 200
+        assert first.content == (STATIC / "pages" / name).read_bytes()
+        assert first.headers["cache-control"] == "no-cache"
+        assert first.headers["x-content-type-options"] == "nosniff"
+        again = await http.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
 
 
 @pytest.mark.parametrize(
