@@ -70,8 +70,8 @@ async def test_a_vote_elsewhere_shows_in_its_cell_and_in_the_sum(server: Server,
     await warmed.evaluate("warmed => warmed.next.then(() => true)")
     await expect(cell).not_to_have_class("touched")
     shown = await tab.page.locator(".wall live-reactions").evaluate_all(
-        "all => all.flatMap(one => [...one.shadowRoot.querySelectorAll('button')])"
-        ".map(button => Number(button.textContent)).reduce((a, b) => a + b, 0)"
+        "all => all.flatMap(one => [...one.shadowRoot.querySelectorAll('[part~=count]')])"
+        ".map(count => Number(count.textContent)).reduce((a, b) => a + b, 0)"
     )
     await expect(tab.page.locator("#votes")).to_have_text(f"{shown:,}")
 
@@ -211,7 +211,9 @@ async def test_who_wants_no_motion_has_none(server: Server, browser: Browser) ->
               new MutationObserver(() => {
                 const uppers = document.querySelectorAll('.wheel > :first-child');
                 for (const { style } of uppers) seen.add(style.translate);
-              }).observe(document.querySelector('#sides'), { attributes: true, subtree: true });
+              }).observe(document.querySelector('#sides'), {
+                attributes: true, childList: true, subtree: true,
+              });
               return seen;
             }"""
         )
