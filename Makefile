@@ -7,11 +7,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 FOR_USE := $(VENV)/installed
 FOR_TESTS := $(VENV)/installed-for-tests
 FOR_BENCH := $(VENV)/installed-for-bench
+# Node makes and checks the widget's bundle; it comes as a wheel. The server never needs it.
+FOR_WIDGET := node_modules/.installed
+NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench check chromium install constraints clean
+.PHONY: help serve test bench check widget chromium install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +28,16 @@ test: check chromium ## Check everything, then run every test
 bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)
 
-check: $(FOR_TESTS) ## Lint, types, layers
+check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers; whether the widget's bundle is current and small
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+	@$(NODE) node_modules/.bin/tsc
+	@$(NODE) node tools/widget.mjs --check
+
+widget: $(FOR_TESTS) $(FOR_WIDGET) ## Make static/embed.js from static/src
+	@$(NODE) node tools/widget.mjs
 
 chromium:
 	@tools/chromium.sh
@@ -45,7 +53,7 @@ constraints: ## Pin the newest versions of everything in constraints.txt
 	@rm -rf $(VENV)-constraints
 
 clean: ## Remove .venv and what the tools leave; never the data
-	@rm -rf $(VENV) $(VENV)-constraints .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	@rm -rf $(VENV) $(VENV)-constraints node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
 	  .schemathesis .coverage .coverage.* build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -61,6 +69,12 @@ $(FOR_TESTS): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing, with what the tests need …'
 	@$(INSTALL) --editable '.[test]'
 	@touch $@ $(FOR_USE)
+
+# Exact versions stand in package.json; a lock file would record where this machine downloads from.
+$(FOR_WIDGET): package.json | $(FOR_TESTS)
+	@echo 'Installing what makes and checks the widget …'
+	@$(NODE) npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # A peer that cannot be installed here is missing from the figures, and named there; it stops nothing.
 $(FOR_BENCH): pyproject.toml constraints.txt | $(FOR_USE)

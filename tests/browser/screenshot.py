@@ -60,7 +60,7 @@ async def person(browser: Browser, server: str, scheme: Literal["light", "dark"]
 
 
 async def picture(page: Page) -> str:
-    await expect(page.locator("live-reactions .like").first).to_have_text(str(VOTES.count("like") + 1))
+    await expect(page.locator("live-reactions [part=like]").first).to_have_text(str(VOTES.count("like") + 1))
     await page.locator("live-reactions").first.evaluate(
         "element => Promise.all(element.shadowRoot.getAnimations().map((animation) => animation.finished))"
     )
@@ -73,7 +73,7 @@ async def main(server: str, out: Path) -> None:
     async with async_playwright() as playwright, await launch(playwright) as browser:
         left = await person(browser, server, "light")
         right = await person(browser, server, "dark")
-        await left.locator("live-reactions .like").first.click()
+        await left.locator("live-reactions [part=like]").first.click()
         await left.mouse.move(0, 0)
         frame = await browser.new_page(device_scale_factor=SCALE)
         await frame.set_content(FRAME % (await picture(left), await picture(right)))

@@ -5,6 +5,7 @@ Owns the words that the tests are written in. Must not know how the widget works
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -18,6 +19,14 @@ STRICT_POLICY = (
 )
 
 _numbers = itertools.count(1)
+
+
+async def wait_until(look: Callable[[], Awaitable[object]], wanted: object, within: float = 5.0) -> None:
+    """Wait until a look at the page finds what is wanted."""
+    deadline = asyncio.get_running_loop().time() + within
+    while (found := await look()) != wanted:
+        assert asyncio.get_running_loop().time() < deadline, f"{found!r}, not {wanted!r}"
+        await asyncio.sleep(0.02)
 
 
 class Server(Protocol):
@@ -47,6 +56,11 @@ class Widget:
         """Wait until the counts are these."""
         await expect(self.like).to_have_text(str(like))
         await expect(self.dislike).to_have_text(str(dislike))
+
+    async def is_stale(self, stale: bool) -> None:
+        """Wait until it says that it is out of date, or no longer."""
+        matches = "element => element.matches(':state(stale)')"
+        await wait_until(lambda: self.element.evaluate(matches), stale)
 
     async def holds(self, reaction: str | None) -> None:
         """Wait until the person's own vote is shown as this."""

@@ -1,0 +1,312 @@
+/**
+ * One server and site: every element of the page that shows something of it, over one connection. Owns which message
+ * goes out when, and whom an answer concerns. Must not know clocks of a connection, storage, or how things look.
+ */
+import { connection } from './connection.js';
+import { fallback } from './fallback.js';
+import { identity, publish, publisher } from './identity.js';
+import { socket } from './socket.js';
+import { holdNothing, lose, newItem, settle, take, thaw } from './store.js';
+import { onChange } from './storage.js';
+import { parts } from './watches.js';
+import { drop, keep, kept } from './wishes.js';
+
+/** @typedef {import('./store.js').Item} Item */
+/** @typedef {import('./store.js').Message} Message */
+/** @typedef {import('./store.js').Reaction} Reaction */
+/** @typedef {import('./store.js').Watcher} Watcher */
+/** @typedef {ReturnType<typeof channel>} Channel */
+
+const HOLD = 1000; // how long counts wait for the ack of my own reaction
+const LINGER = 10_000; // a page without elements keeps its connection this long
+const AGAIN = 5000; // until what did not get through is tried again
+
+/** @param {string} server @param {string} site @param {string} key */
+const channel = (server, site, key) => {
+  /** @type {Map<string | undefined, Item>} */
+  const items = new Map();
+  let lastRef = 0;
+  /** The token last presented on this connection. @type {string | null | undefined} */
+  let presented;
+  let presentation = 0; // ref of the `auth` that did
+  /** Whose votes it takes over. @type {string | undefined} */
+  let merging;
+  let strikes = 0; // tokens in a row that did not hold
+
+  /** @param {(item: Item) => unknown} test */
+  const those = (test) => [...items.values()].filter(test);
+
+  /** @param {string} id */
+  const itemOf = (id) => {
+    const item = items.get(id) || newItem(id);
+    items.set(id, item);
+    return item;
+  };
+
+  /** @param {Item} item */
+  const isNear = (item) => [...item._elements].some((element) => element._near);
+
+  /** @param {Item} item */
+  const update = (item) => item._elements.forEach((element) => element._draw());
+
+  // Watching
+
+  /** Elements come, go and move in bursts: what the server hears is where they ended up. */
+  const sync = () => queueMicrotask(reconcile);
+
+  const reconcile = () => {
+    const gone = those((item) => item._watched && !isNear(item));
+    const come = those((item) => !item._watched && isNear(item));
+    if (come[0]) link._start();
+    if (link._isOpen()) {
+      for (const ids of idsOf(gone)) link._send({ type: 'unwatch', items: ids });
+      watch(come);
+    }
+    for (const item of gone) item._watched = false;
+    for (const item of those((item) => !item._elements.size && !item._wish)) items.delete(item._id);
+    if (!items.size) setTimeout(() => items.size || link._stop(), LINGER);
+  };
+
+  /** @param {Item[]} some */
+  const idsOf = (some) => parts(some.map((item) => item._id));
+
+  /** @param {Item[]} some */
+  const watch = (some) => {
+    for (const ids of idsOf(some)) {
+      const asked = ids.map(itemOf);
+      /** @type {Record<string, number>} */
+      const since = {};
+      for (const item of asked) {
+        item._watched = true;
+        if (item._counts) since[item._id] = item._version;
+      }
+      ask('watch', { items: ids, since }, asked);
+    }
+  };
+
+  // Being somebody
+
+  /** @param {string | null | undefined} token @param {string} [merge] */
+  const auth = (token, merge = me._orphan()) => {
+    if (!token || token === presented || !link._isOpen()) return;
+    presented = token;
+    merging = merge || undefined;
+    presentation = ask('auth', { token, merge: merging }, those((item) => item._watched));
+  };
+
+  // Wishes
+
+  /** All tabs are one person, whose last wish counts; with `adopting`, what they have not sent is for me to send. */
+  const heed = (adopting = !link._isOpen()) => {
+    if (publisher) return; // a user's wishes are not left behind for the next one
+    for (const [id, reaction] of Object.entries(kept(wishes))) {
+      const item = adopting ? itemOf(id) : items.get(id);
+      if (!item) continue;
+      if (item._wish && item._wish._reaction !== reaction) settle(item);
+      if (adopting) item._wish ??= { _reaction: reaction };
+      update(item);
+    }
+  };
+
+  /** Say who I am, if that is known, and what I wish for; who wishes is made known, whatever it takes. */
+  const speak = async () => {
+    if (!link._isOpen()) return;
+    const unsent = () => those((item) => item._wish && !item._wish._ref);
+    /** @type {any} */
+    let problem = { code: 'unauthorized' };
+    auth(me._token());
+    try {
+      const anew = !presented && !!unsent()[0];
+      if (anew || me._due()) auth(await me._ask(anew));
+    } catch (caught) {
+      problem = caught;
+    }
+    if (link._isOpen()) for (const item of unsent()) presented ? send(item) : complain(item, problem);
+  };
+
+  /** @param {Item} item */
+  const send = (item) => {
+    const wish = /** @type {import('./store.js').Wish} */ (item._wish);
+    const mine = ask('react', { item: item._id, reaction: wish._reaction }, []);
+    wish._ref = mine;
+    item._later ??= [];
+    setTimeout(() => {
+      if (item._wish?._ref !== mine) return;
+      thaw(item);
+      update(item);
+    }, HOLD);
+  };
+
+  /** The wish is answered. @param {Item} item @returns {Watcher | undefined} where it was made */
+  const end = (item) => {
+    const wish = item._wish;
+    if (wish) drop(wishes, item._id, wish._reaction);
+    settle(item);
+    update(item);
+    sync();
+    return wish?._by;
+  };
+
+  /** @param {Item} item @param {any} problem */
+  const complain = (item, problem) => {
+    if (problem.code === 'offline') return again(item, AGAIN);
+    const by = end(item);
+    item._elements.forEach((element) => element._failed(problem, element === by));
+  };
+
+  /** @param {Item} item @param {number} delay */
+  const again = (item, delay) => {
+    lose(item);
+    setTimeout(speak, delay);
+  };
+
+  // What is asked and answered
+
+  /** @param {string} type @param {object} fields @param {Item[]} silent until the answer @returns {number} the ref */
+  const ask = (type, fields, silent) => {
+    link._send({ type, ...fields, ref: ++lastRef });
+    for (const item of silent) item._silent = lastRef;
+    return lastRef;
+  };
+
+  /** @param {Message} message */
+  const received = (message) => {
+    const { type, ref } = message;
+    const item = items.get(message.item);
+    if (type === 'error') return failed(message);
+    if (ref === presentation) {
+      strikes = 0;
+      if (merging) me._merged();
+    }
+    for (const silent of those((item) => item._silent === ref)) {
+      holdNothing(silent);
+      update(silent);
+    }
+    if (item && message.version !== undefined) {
+      if (message.reaction !== undefined) item._silent = 0;
+      const back = take(item, message, type === 'ack');
+      if (type === 'ack' && item._wish?._ref === ref) end(item)?._confirmed(message.reaction);
+      update(item);
+      if (back && presented) watch([item]); // for what I hold there now
+    }
+  };
+
+  /** @param {any} problem a message `error` */
+  const failed = (problem) => {
+    const { code, ref, retry_after = 1 } = problem;
+    const delay = retry_after * 1000;
+    const isLate = code === 'rate_limited';
+    const isAway = code === 'unavailable' || code === 'offline';
+    const isUnknown = code === 'unauthorized';
+    const isAuth = ref === presentation;
+    const token = presented;
+    if (token && (isAuth || isUnknown)) {
+      presented = null;
+      if (isAway || isLate) setTimeout(speak, delay);
+      else if (merging) auth(token, ''); // who I am may hold without it
+      else if (isUnknown) {
+        me._refuse(token);
+        if (strikes++ < 3) speak();
+      }
+    }
+    for (const item of those((item) => ref && item._wish?._ref === ref)) {
+      const wish = /** @type {import('./store.js').Wish} */ (item._wish);
+      if (isUnknown && !wish._retried) {
+        wish._retried = true;
+        again(item, delay);
+      } else {
+        // Nobody is known to a server that could not look at who I am: that is no reason to be sent to sign in.
+        complain(item, isUnknown && me._token() ? { ...problem, code: 'unavailable' } : problem);
+        // It may have been stored all the same. A watch says for certain.
+        if (isAway && item._watched) watch([item]);
+      }
+    }
+    if (isAuth || isAway) return; // a refused watch stands then, and the snapshots follow
+    const asked = those((item) => item._silent === ref);
+    if (isLate) {
+      for (const item of asked) item._watched = false;
+      setTimeout(sync, delay);
+    } else if (asked[1]) for (const item of asked) watch([item]); // one must not cost the others theirs
+    else if (asked[0]) complain(asked[0], problem);
+  };
+
+  const query = 'site=' + encodeURIComponent(site);
+  const me = identity(server, query, key, () => speak());
+  const wishes = key + ':wishes';
+  const wanted = () => those(isNear).map((item) => item._id);
+  const link = connection(
+    [socket(server, query), fallback(server, query, true, wanted), fallback(server, query, false, wanted)],
+    {
+      _received: received,
+      _opened() {
+        heed(true);
+        speak(); // first, so that the snapshots say what I hold
+        reconcile();
+      },
+      _lost() {
+        presented = null;
+        for (const item of items.values()) {
+          item._watched = false;
+          item._silent = 0;
+          lose(item);
+          update(item);
+        }
+      },
+      _turned(code) {
+        for (const item of items.values()) {
+          item._elements.forEach((element) => element._turned());
+          if (code) complain(item, { code: 'forbidden', message: 'closed with ' + code });
+        }
+      },
+    },
+  );
+
+  onChange(wishes, () => heed());
+  return {
+    _status: link._status,
+    _sync: sync,
+
+    /** @param {string} id @param {Watcher} element */
+    _join(id, element) {
+      const item = itemOf(id);
+      item._elements.add(element);
+      return item;
+    },
+
+    /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
+    _react(item, reaction, by) {
+      item._wish = { _reaction: reaction, _by: by };
+      if (!publisher) keep(wishes, item._id, reaction);
+      update(item);
+      if (link._status() === 'closed') complain(item, { code: 'forbidden' });
+      else speak();
+    },
+
+    /** Somebody else speaks for the person now, or nobody. @param {unknown} somebody */
+    _reset(somebody) {
+      me._reset();
+      if (somebody) speak();
+      else if (presented) {
+        link._stop(); // there is no message for "nobody"
+        link._start();
+      }
+    },
+  };
+};
+
+/** @type {Map<string, Channel>} */
+const channels = new Map();
+
+/** @param {string} server @param {string} site @returns {Channel} */
+export const channelTo = (server, site) => {
+  const key = `tallycast:${server}:${site}`;
+  const found = channels.get(key) || channel(server, site, key);
+  channels.set(key, found);
+  return found;
+};
+
+/** @param {import('./identity.js').Publisher} token */
+export const auth = (token) => {
+  publish(token);
+  channels.forEach((one) => one._reset(token));
+};

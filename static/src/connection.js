@@ -1,0 +1,172 @@
+/**
+ * The life of one connection to one server: when to dial and by which way, what counts as dead, how long to wait.
+ * Owns every clock of it and what the page's own life means for it. Must not know items or messages, `bye` excepted.
+ */
+
+/** @typedef {import('./store.js').Message} Message */
+/** @typedef {'connecting' | 'live' | 'polling' | 'reconnecting' | 'closed'} Status */
+
+/**
+ * Where a way of transport reports to: the server's messages, and two of its own. `open`: it can be sent on. `close`,
+ * with a code perhaps: it is over, or never opened.
+ * @typedef {(message: Message) => void} Line
+ */
+
+/** @typedef {{_send: (message: Message) => void, _close: () => void}} Transport */
+
+/**
+ * @typedef {object} Owner
+ * @property {() => void} _opened a new connection can be sent on; nothing was heard on it yet
+ * @property {(message: Message) => void} _received
+ * @property {() => void} _lost it is gone
+ * @property {(code?: number) => void} _turned the status changed; with the code of a server that wants no other attempt
+ */
+
+const SECOND = 1000;
+const CONNECT_TIMEOUT = 4 * SECOND;
+const SILENCE = 35 * SECOND; // the server speaks at least every 25 s
+const STEADY = 5 * SECOND; // a connection that lived this long ends the backoff
+const HIDDEN = 60 * SECOND;
+const SECOND_BEST = 300 * SECOND; // how long a fallback has to do before the WebSocket is tried again
+
+/** @param {((line: Line) => Transport)[]} ways best first @param {Owner} owner */
+export const connection = (ways, owner) => {
+  /** @type {Transport | undefined} */
+  let transport;
+  /** @type {Status} */
+  let status = 'connecting';
+  let wanted = false; // by the owner
+  let resting = false; // because nobody looks at the page
+  let way = 0;
+  let failures = 0; // handshakes of the first way in a row
+  let attempt = 0;
+  let openedAt = 0; // 0: not open
+  let heard = false;
+  let pause = 0; // milliseconds that the server asked us to stay away
+  let timer = 0; // connect timeout, silence or pause before the next attempt: only one can be due
+  let better = 0; // timer to leave a fallback
+  let hidden = 0; // timer to rest
+
+  /** @param {Status} next @param {number} [code] */
+  const turn = (next, code) => {
+    const changed = status !== next;
+    status = next;
+    if (changed) owner._turned(code);
+  };
+
+  /** @param {() => void} [then] @param {number} [delay] */
+  const wait = (then, delay) => {
+    clearTimeout(timer);
+    timer = then ? setTimeout(then, delay) : 0;
+  };
+
+  const dial = () => {
+    wait(drop, CONNECT_TIMEOUT);
+    openedAt = pause = 0;
+    heard = false;
+    try {
+      /** @type {Transport} */
+      const mine = ways[way]((message) => {
+        if (transport === mine) hear(message);
+      });
+      transport = mine;
+    } catch {
+      closed(); // not a URL, or one that this page must not use
+    }
+  };
+
+  /** @param {Message} message */
+  const hear = (message) => {
+    const { type } = message;
+    if (type === 'close') return closed(message.code);
+    wait(drop, SILENCE);
+    if (type === 'open') {
+      if (openedAt) return;
+      openedAt = Date.now();
+      return owner._opened();
+    }
+    heard = true;
+    if (way) better ||= setTimeout(reset, SECOND_BEST, 1); // where one more failure decides
+    // Not before: a page that is refused gets a connection too, but only to be closed with the reason.
+    turn(way > 1 ? 'polling' : 'live');
+    if (type === 'bye') pause = message.retry_after * SECOND;
+    owner._received(message);
+  };
+
+  /** Give up what there is, without waiting for a closing handshake that may never come. */
+  const drop = () => {
+    transport?._close();
+    if (transport) closed();
+  };
+
+  const closed = (code = 0) => {
+    transport = undefined;
+    wait();
+    owner._lost();
+    if (code >= 4500) return turn('closed', code);
+    turn('reconnecting');
+    if (!wanted || resting) return;
+    if (!heard) {
+      // What fails where the one before failed too is not the way: on at once. After the last, the server is away.
+      way = failures++ && ++way % ways.length;
+      if (way) return dial();
+      if (failures > 2) failures = 0;
+    } else if (!way) failures = 0;
+    if (openedAt && Date.now() - openedAt > STEADY) attempt = 0;
+    wait(dial, pause || Math.min(20, 0.5 + Math.random() * 0.5 * 2 ** attempt++) * SECOND);
+  };
+
+  /** Begin with the first way again, as if so many handshakes had failed. @param {number} failed */
+  const reset = (failed) => {
+    drop();
+    wait();
+    clearTimeout(better);
+    better = way = pause = 0;
+    failures = failed;
+    hurry();
+  };
+
+  /** Something says that the network is back: do not sit out the wait, unless the server asked for it. */
+  const hurry = () => {
+    if (wanted && !resting && !transport && !pause && status !== 'closed') dial();
+  };
+
+  const rest = () => {
+    resting = true;
+    reset(0);
+  };
+
+  const wake = () => {
+    resting = false;
+    clearTimeout(hidden);
+    hurry();
+  };
+
+  // A page with an open socket may be kept out of the back/forward cache.
+  addEventListener('pagehide', rest);
+  addEventListener('pageshow', wake);
+  addEventListener('offline', drop);
+  addEventListener('online', hurry);
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) hidden = setTimeout(rest, HIDDEN);
+    else wake();
+  });
+
+  return {
+    _status: () => status,
+    _isOpen: () => transport && openedAt,
+    _send: (/** @type {Message} */ message) => transport?._send(message),
+
+    /** Connect, unless that is done, under way or pointless. */
+    _start() {
+      wanted = true;
+      if (!timer) hurry();
+    },
+
+    /** Let go, until the next start. */
+    _stop() {
+      wanted = false;
+      reset(0);
+    },
+  };
+};

@@ -1,0 +1,132 @@
+/**
+ * `<live-reactions>`: draws an item, and turns clicks into wishes. Owns its attributes and events; must not know
+ * servers, nor anything about the page around it but its own attributes and children.
+ *
+ * Attributes: item, site, server, theme (auto, light, dark), lang, format (compact, full), hide-dislikes (their number
+ * and the bar, not the button), readonly, label-like, label-dislike, label-… for any other reaction.
+ * Children `<data data-kind="like" value="12">` are counts to show until the server has spoken.
+ *
+ * Events, all bubbling and composed, with what they are about in `detail`: see live-reactions.d.ts.
+ */
+import { channelTo } from './channel.js';
+import { digestOf, pageItem } from './item.js';
+import { SERVER, SITE } from './script.js';
+import { countsOf, reactionOf } from './store.js';
+import { KEPT, labelOf, sorryFor, thanksFor } from './text.js';
+import { view } from './view.js';
+
+/** @typedef {import('./store.js').Counts} Counts */
+/** @typedef {import('./store.js').Reaction} Reaction */
+/** @typedef {import('./http.js').Problem} Problem */
+
+/** @typedef {ReturnType<typeof life>} Life */
+
+/** @type {Set<Life>} */
+const connected = new Set();
+const refreshAll = () => connected.forEach((one) => one._refresh());
+
+/** Hear of what elements depend on: their own, and the page's address and canonical one. @param {Node} node */
+export const watchFor = (node) => mutations.observe(node, { attributes: true, childList: true, subtree: true });
+
+/** @type {MutationObserver} */
+let mutations;
+
+/** Once, where there is a page. */
+export const begin = () => {
+  mutations = new MutationObserver(refreshAll);
+  watchFor(document.head);
+  /** @type {any} */ (globalThis).navigation?.addEventListener('currententrychange', refreshAll);
+};
+
+/**
+ * What one element does, and what it is told.
+ * @param {HTMLElement} host
+ */
+export const life = (host) => {
+  const { states } = host.attachInternals();
+  /** @type {import('./channel.js').Channel | undefined} */
+  let channel;
+  /** @type {import('./store.js').Item | undefined} */
+  let item;
+  let id = '';
+  let drawn = '';
+
+  const { _show, _say } = view(host, (kind) => {
+    if (!item || !channel) return;
+    _say();
+    channel._react(item, reactionOf(item) === kind ? null : kind, self);
+    if (channel._status() === 'reconnecting') _say(KEPT, true);
+  });
+
+  /** @param {string} name @param {object} detail */
+  const emit = (name, detail) => {
+    detail = { item: item?._id, ...detail };
+    host.dispatchEvent(new CustomEvent('tallycast:' + name, { detail, bubbles: true, composed: true }));
+  };
+
+  const self = {
+    _near: false,
+
+    /** Be and show what attributes, page and children say now. A move within the page changes nothing. */
+    async _refresh() {
+      const { isConnected } = host;
+      connected[isConnected ? 'add' : 'delete'](self);
+      const server = (host.getAttribute('server') || SERVER).replace(/\/+$/, '');
+      const nextChannel = isConnected ? channelTo(server, host.getAttribute('site') || SITE) : undefined;
+      const nextId = host.getAttribute('item') || pageItem();
+      if (nextChannel !== channel || nextId !== id) {
+        item?._elements.delete(self);
+        channel?._sync();
+        item = undefined;
+        drawn = '';
+        channel = nextChannel;
+        id = nextId;
+        const digest = digestOf(id);
+        const fit = digest ? await digest : id;
+        if (nextChannel !== channel || nextId !== id) return; // changed in the meantime, or taken away
+        item = channel?._join(fit, self);
+        if (channel) self._turned();
+      }
+      channel?._sync();
+      self._draw();
+    },
+
+    _draw() {
+      const counts = countsOf(item, given(host));
+      const reaction = reactionOf(item);
+      _show(counts, reaction);
+      const before = drawn;
+      if (!item || !counts || before === (drawn = JSON.stringify([counts, reaction]))) return;
+      emit(before ? 'change' : 'ready', { counts: { ...counts }, reaction });
+    },
+
+    /** @param {Reaction} reaction */
+    _confirmed(reaction) {
+      _say(thanksFor(reaction && labelOf(host, reaction)));
+      emit('react', { reaction });
+    },
+
+    /** @param {Problem} problem @param {boolean} mine */
+    _failed(problem, mine) {
+      if (mine) _say(sorryFor(problem.code), true);
+      emit('error', problem);
+    },
+
+    _turned() {
+      const status = channel?._status();
+      try {
+        states[status === 'live' ? 'delete' : 'add']('stale');
+      } catch {} // a browser from when custom states were still called --stale
+      emit('status', { status });
+    },
+  };
+  return self;
+};
+
+/** The counts that the page itself came with. @param {Element} host */
+const given = (host) => {
+  /** @type {Counts | undefined} */
+  let counts;
+  for (const data of host.querySelectorAll('data')) (counts ??= {})[data.dataset.kind || ''] = +data.value;
+  return counts;
+};

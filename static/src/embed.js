@@ -1,0 +1,39 @@
+/**
+ * Tallycast's widget: the one script that a page loads. Registers the element and the page's one global, once,
+ * however many copies of it are on the page, and nothing at all where there is no browser.
+ *
+ *   <script src="https://tally.example/embed.js" data-site="blog" async></script>
+ *   <live-reactions item="posts/42"></live-reactions>
+ */
+import { auth } from './channel.js';
+import { begin, life, watchFor } from './element.js';
+import { observer } from './watches.js';
+
+const NAME = 'live-reactions';
+const registry = globalThis.customElements;
+
+if (registry && !registry.get(NAME)) {
+  const near = observer();
+  begin();
+  /** @type {any} */ (window).tallycast = { auth };
+  registry.define(
+    NAME,
+    class extends HTMLElement {
+      _life = life(this);
+
+      constructor() {
+        super();
+        watchFor(this);
+        near.observe(this);
+      }
+
+      connectedCallback() {
+        this._life._refresh();
+      }
+
+      disconnectedCallback() {
+        this._life._refresh();
+      }
+    },
+  );
+}

@@ -1,0 +1,37 @@
+/**
+ * Requests to the HTTP API. Owns how they fail: always with a `Problem`, the contract's `error` as a socket would
+ * bring it. Must not know what is asked for.
+ */
+
+/**
+ * @typedef {object} Problem
+ * @property {string} code one of the contract's, or `offline` when nobody answered who knows it
+ * @property {string} [message] for the developer of the page
+ * @property {number} [retry_after] seconds
+ */
+
+/**
+ * @param {string} method
+ * @param {string} url
+ * @param {string} [token]
+ * @param {object} [body]
+ * @returns {Promise<any>} the answer
+ * @throws {Problem}
+ */
+export const request = async (method, url, token, body) => {
+  let code = 'offline';
+  let message;
+  try {
+    const response = await fetch(url, {
+      method,
+      body: JSON.stringify(body),
+      headers: token ? { Authorization: 'Bearer ' + token } : {},
+      cache: 'no-cache', // an answer may be kept for half a minute, which is not what "now" means
+      signal: AbortSignal.timeout(1e4),
+    });
+    const answer = await response.json();
+    if (response.ok) return answer;
+    ({ code, detail: message } = answer);
+  } catch {}
+  throw { code, message };
+};

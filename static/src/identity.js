@@ -1,0 +1,101 @@
+/**
+ * Who the person is on one server and site. Normally an anonymous pass: asked for at the first click and never
+ * before, shared by all tabs, renewed before it ends so that nobody gets a second vote by waiting. A publisher's
+ * token, once handed over, takes precedence and is kept in memory only. Must not know sockets.
+ */
+import { request } from './http.js';
+import { load, onChange, save } from './storage.js';
+
+/** @typedef {{token: string, expires: number, renew: number}} Pass times in seconds since 1970 */
+/** @typedef {string | (() => string | Promise<string>) | null} Publisher */
+
+/** The page's own, for every server and site. @type {Publisher | undefined} */
+export let publisher;
+
+/** @param {Publisher} next */
+export const publish = (next) => (publisher = next);
+
+const now = () => Date.now() / 1000;
+
+/** @param {string} server @param {string} query @param {string} key @param {() => void} changed another tab has a token */
+export const identity = (server, query, key, changed) => {
+  /** @type {string | null | undefined} what the publisher last gave */
+  let given;
+  /** @type {Pass | null | undefined} */
+  let pass;
+  /** @type {Promise<any>} */
+  let turn = Promise.resolve();
+
+  const recall = () => {
+    const kept = load(key);
+    return (pass = kept?.token ? kept : pass);
+  };
+
+  /** The token to present, if there is a good one. */
+  const token = () => (publisher ? given : pass && pass.expires > now() ? pass.token : null);
+
+  /** Whether asking for a token needs nobody's click: one is known, but old, or not fetched yet. */
+  const due = () => (publisher ? !given : pass && pass.renew < now());
+
+  /** @param {string} [old] */
+  const obtain = async (old) => {
+    const { token: fresh, expires } = await request('POST', `${server}/v1/visitors?${query}`, old);
+    // Two tabs may make a visitor in the same moment: the first one written is the person.
+    if (recall()?.token !== old && token()) return;
+    pass = { token: fresh, expires, renew: expires - (expires - now()) / 3 };
+    save(key, pass);
+  };
+
+  /** @param {boolean} [anew] */
+  const ask = async (anew) => {
+    if (publisher) return (given ||= typeof publisher === 'function' ? await publisher() : publisher);
+    recall(); // another tab may have been quicker
+    if (pass && due()) {
+      try {
+        await obtain(pass.token);
+      } catch (problem) {
+        if (/** @type {any} */ (problem).code !== 'unauthorized') throw problem;
+        forget(); // too old, or from before the server's secret changed
+      }
+    }
+    if (anew && !token()) await obtain();
+    return token();
+  };
+
+  const forget = () => save(key, (pass = null));
+
+  recall();
+  onChange(key, () => {
+    const before = pass?.token;
+    if (recall()?.token !== before) changed();
+  });
+
+  return {
+    _token: token,
+    _due: due,
+
+    /** That visitor's votes have gone over to a user, and the visitor with them. */
+    _merged: forget,
+
+    /** The token of the anonymous visitor whose votes a publisher's user is to take over. */
+    _orphan: () => (publisher ? pass?.token : undefined),
+
+    /**
+     * A good token for the same person, renewed or asked for; with `anew`, for a visitor made now if there is none.
+     * One at a time: who comes second finds what the first one got.
+     * @param {boolean} [anew]
+     */
+    _ask: (anew) => (turn = turn.then(() => ask(anew), () => ask(anew))),
+
+    /** The server does not accept this token. @param {string} refused */
+    _refuse(refused) {
+      given = null;
+      if (recall()?.token === refused) save(key, (pass = { token: refused, expires: 0, renew: 0 }));
+    },
+
+    /** Whoever spoke for the person, somebody else does now, or nobody. */
+    _reset() {
+      given = null;
+    },
+  };
+};

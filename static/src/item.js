@@ -1,0 +1,20 @@
+/** Which item an element stands for when nobody says, and how an id is made to fit. Must not know servers. */
+
+const ITEM_BYTES = 256;
+
+/** The page's own: its canonical address, else origin and path, never the query. */
+export const pageItem = () => {
+  const canonical = /** @type {HTMLLinkElement | null} */ (document.querySelector('link[rel~=canonical][href]'));
+  return canonical?.href || location.origin + location.pathname;
+};
+
+/** An id that is too long becomes its digest; others are as they are, at once. @param {string} id */
+export const digestOf = (id) => {
+  const bytes = new TextEncoder().encode(id);
+  // Without a secure context there is no digest: the server will say what is wrong with the id.
+  return bytes.length > ITEM_BYTES && crypto.subtle?.digest('SHA-256', bytes).then(hex);
+};
+
+/** @param {ArrayBuffer} hash */
+const hex = (hash) =>
+  'sha256:' + Array.from(new Uint8Array(hash), (byte) => (256 + byte).toString(16).slice(1)).join('');

@@ -1,0 +1,116 @@
+/**
+ * One item: what the server said, what the person wishes, and what is therefore shown. Owns the order of news.
+ * Pure: no I/O and no clock.
+ *
+ * What is shown is always the server's counts plus my unconfirmed change, computed afresh; nothing is ever read
+ * back from the page. From the moment a wish is on its way until its ack, the server's counts may or may not
+ * contain it already, and nothing in them tells. So they wait, and the ack, which says both at once, lets them in.
+ */
+
+/** @typedef {Record<string, number>} Counts one number for each reaction that the site has configured */
+/** @typedef {string | null} Reaction what a person holds or wishes; null for nothing */
+/** @typedef {{type?: string, ref?: number, item?: string, version?: number, [field: string]: any}} Message */
+
+/**
+ * @typedef {object} Watcher an element, as those see it that do not know what one is
+ * @property {boolean} _near whether a person can see it, or nearly
+ * @property {() => void} _draw its item may have changed
+ * @property {() => void} _turned the status of its connection has
+ * @property {(reaction: Reaction) => void} _confirmed a wish that was made on it is stored
+ * @property {(problem: import('./http.js').Problem, mine: boolean) => void} _failed mine: such a wish was undone
+ */
+
+/**
+ * @typedef {object} Wish
+ * @property {Reaction} _reaction a state, never a flip: sending it twice does no harm
+ * @property {number} [_ref] of the message that carries it, while it is on its way
+ * @property {boolean} [_retried]
+ * @property {Watcher} [_by] where it was made
+ */
+
+/**
+ * @typedef {object} Item
+ * @property {string} _id
+ * @property {Set<Watcher>} _elements that show it
+ * @property {boolean} [_watched] as the server knows it
+ * @property {number} _silent ref of the answer that is to say what I hold here; 0 once it has been said
+ * @property {Counts} [_counts]
+ * @property {number} _version of the counts
+ * @property {Reaction} _reaction mine, confirmed
+ * @property {number} _heldVersion of that
+ * @property {Wish} [_wish]
+ * @property {Message[]} [_later] news that waits for an ack; none while nothing has to
+ */
+
+/** @param {string} id @returns {Item} */
+export const newItem = (id) => ({
+  _id: id,
+  _elements: new Set(),
+  _silent: 0,
+  _version: -1,
+  _reaction: null,
+  _heldVersion: -1,
+});
+
+/** What I see as mine. @param {Item} [item] @returns {Reaction} */
+export const reactionOf = (item) => (item ? (item._wish || item)._reaction : null);
+
+/** What is shown; `known` stands in until the server has spoken. @param {Item} [item] @param {Counts} [known] */
+export const countsOf = (item, known) => {
+  const counts = item?._counts || known;
+  const mine = reactionOf(item);
+  if (!counts || !item || mine === item._reaction) return counts;
+  const shown = { ...counts };
+  const held = item._reaction || '';
+  if (shown[held]) shown[held]--;
+  if (mine) shown[mine] = (shown[mine] || 0) + 1;
+  return shown;
+};
+
+/**
+ * News of an item: `counts`, `mine`, or both. Waits while my wish is on its way, unless it is the `answer` to that.
+ * @param {Item} item @param {Message} message @param {boolean} [answer]
+ * @returns {boolean} whether the store went back: a restored backup
+ */
+export const take = (item, message, answer) => {
+  const { version = 0, counts, reaction, reset } = message;
+  const back = reset && version < item._version;
+  if (item._later && !back && !answer) item._later.push(message);
+  else {
+    if (back) {
+      item._later = item._later && [];
+      item._heldVersion = -1;
+    }
+    if (counts && (back || version > item._version)) {
+      item._version = version;
+      item._counts = counts;
+    }
+    if (reaction !== undefined && version >= item._heldVersion) {
+      item._heldVersion = version;
+      item._reaction = reaction;
+    }
+  }
+  return back;
+};
+
+/** The answer to `auth` or `watch` is complete and named nothing that I hold here. @param {Item} item */
+export const holdNothing = (item) => take(item, { reaction: null, version: item._heldVersion });
+
+/** Let in what waited for an ack. @param {Item} item */
+export const thaw = (item) => {
+  const later = item._later || [];
+  item._later = undefined;
+  for (const message of later) take(item, message);
+};
+
+/** Whether my wish arrived is not known: it is to be sent again. @param {Item} item */
+export const lose = (item) => {
+  if (item._wish) item._wish._ref = 0;
+  thaw(item);
+};
+
+/** My wish is fulfilled, refused or out of date. @param {Item} item */
+export const settle = (item) => {
+  item._wish = undefined;
+  thaw(item);
+};

@@ -1,0 +1,77 @@
+/**
+ * What a person sees: the buttons with their counts, the bar, and a line that speaks. Owns the inside of one shadow
+ * root. Must not know where counts come from nor what becomes of a click.
+ */
+import { sheet } from './styles.js';
+import { formatOf, labelOf } from './text.js';
+
+const THUMB = 'M5 7l3-5q2 0 1 4h4q1 0 1 1l-1 6H5zM5 7v6H2V7z';
+
+/** @param {string} tag @param {Record<string, string>} [attributes] @param {...Node} children @returns {any} */
+const make = (tag, attributes = {}, ...children) => {
+  const element = /g|th/.test(tag)
+    ? document.createElementNS('http://www.w3.org/2000/svg', tag)
+    : document.createElement(tag);
+  for (const name in attributes) element.setAttribute(name, attributes[name]);
+  element.append(...children);
+  return element;
+};
+
+/** @param {HTMLElement} host @param {(kind: string) => void} clicked */
+export const view = (host, clicked) => {
+  /** @type {Record<string, (counts: any, reaction: string | null) => HTMLButtonElement>} by kind */
+  const controls = {};
+  const group = make('section', { role: 'group', 'aria-label': 'Reactions' });
+  const share = make('i');
+  const bar = make('div', { part: 'bar' }, share);
+  const note = make('div', { role: 'status' });
+  let drawn = '';
+  let made = 0;
+
+  /** @param {string} kind */
+  const control = (kind) => {
+    // The count describes the button. It is not part of its name, which stays the same.
+    const id = 'n' + made++;
+    const count = make('span', { part: 'count', id });
+    const label = make('span');
+    const thumb = make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB }));
+    const face = /^(dis)?like$/.test(kind) ? thumb : label;
+    const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
+    button.onclick = () => clicked(kind);
+    /** @param {any} counts @param {string | null} reaction */
+    return (counts, reaction) => {
+      label.textContent = button.title = button.ariaLabel = labelOf(host, kind);
+      button.ariaPressed = kind === reaction;
+      button.disabled = host.hasAttribute('readonly');
+      count.textContent = counts ? formatOf(host).format(counts[kind]) : '';
+      return button;
+    };
+  };
+
+  const shadow = host.attachShadow({ mode: 'open' });
+  shadow.adoptedStyleSheets = [sheet()];
+  shadow.append(make('div', {}, group, bar), note);
+
+  /**
+   * Said once, politely, about the person's own vote only. Counts are outside: each change would be read aloud.
+   * @param {string} [text] @param {boolean} [seen] for the eye too
+   */
+  const say = (text = '', seen = false) => {
+    note.toggleAttribute('part', seen);
+    note.textContent = text;
+  };
+
+  return {
+    _say: say,
+
+    /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
+    _show(counts, reaction) {
+      const { like = 0, dislike = 0 } = counts || {};
+      const kinds = Object.keys(counts || { like, dislike });
+      const buttons = kinds.map((kind) => (controls[kind] ??= control(kind))(counts, reaction));
+      if (drawn !== (drawn = kinds.join())) group.replaceChildren(...buttons);
+      bar.hidden = drawn !== 'like,dislike';
+      share.style.width = (100 * like) / (like + dislike || 1) + '%';
+    },
+  };
+};

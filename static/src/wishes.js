@@ -1,0 +1,19 @@
+/**
+ * Wishes that outlive the page: the last one for each item, until the server has answered. Owns their place in
+ * localStorage, which all tabs share; must not know how they are sent.
+ */
+import { load, save } from './storage.js';
+
+/** @typedef {import('./store.js').Reaction} Reaction */
+
+/** By item. @param {string} key @returns {Record<string, Reaction>} */
+export const kept = (key) => ({ ...load(key) });
+
+/** @param {string} key @param {string} item @param {Reaction} [reaction] undefined forgets it */
+export const keep = (key, item, reaction) => save(key, { ...kept(key), [item]: reaction });
+
+/**
+ * Forget it, unless another tab has wished for something else since.
+ * @param {string} key @param {string} item @param {Reaction} reaction
+ */
+export const drop = (key, item, reaction) => kept(key)[item] === reaction && keep(key, item);
