@@ -123,7 +123,7 @@ FIGURE = Figure(
             "fate",
             "the same: of the {stopped} that never read, still connected at the end",
             "slow readers",
-            "",
+            "readers",
             {"left": "still connected"},
             (Budget(0.0, of="left"),),
             of="left",

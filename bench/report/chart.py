@@ -52,7 +52,9 @@ def write(results: Results, path: Path) -> None:
 
 def svg(results: Results) -> str:
     """The whole picture."""
-    top, parts = MARGIN, []
+    counted = results.count()
+    held = f"{counted[Verdict.HOLDS]} of {sum(counted.values())} budgets hold"
+    top, parts = 2 * MARGIN, [_text(WIDTH - 8, 20, held, "title", anchor="end")]
     for found in results.found:
         for metric in found.figure.metrics:
             parts += list(_group(results, found, metric, top))
