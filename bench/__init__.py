@@ -9,7 +9,7 @@ The way of a measurement, downwards only::
 
     __main__    the command line
     report/     what is shown: table, chart, JSON        (knows results, not how they came about)
-    runner      rounds, alternation, progress
+    runner      rounds, alternation, set-ups side by side
     figures/    what is measured, one file each          (knows contenders and the load, not one another)
     contenders/ who is measured, one file each           (knows nothing but how to be started and asked)
     load        the load program; usage: CPU and memory of processes; stats: ratios and budgets, pure

@@ -25,11 +25,13 @@
 #include <unistd.h>
 
 #include "latency.h"
+#include "pings.h"
 #include "pool.h"
+#include "words.h"
 
 #define NAP 0.002
 
-enum { WORDS = 32, LINE = 65536, MESSAGE = 4096, STRIDE = 7919 };
+enum { LINE = 65536, MESSAGE = 4096, STRIDE = 7919 };
 
 /* What the running command looks for, and what it has found. */
 static struct {
@@ -49,49 +51,17 @@ static struct {
     long stale;
 } back;
 
-/* Pings: when each was due, and then how long its answer took. */
-static struct {
-    double *late;
-    unsigned first, count, room;
-} pings;
-
-static char *words[WORDS];
-static int word_count;
 static unsigned rounds_ever, numbered;
-
-static const char *text_of(const char *key)
-{
-    size_t length = strlen(key);
-
-    for (int i = 1; i < word_count; i++)
-        if (strncmp(words[i], key, length) == 0 && words[i][length] == '=')
-            return words[i] + length + 1;
-    return NULL;
-}
-
-static double number_of(const char *key, double otherwise)
-{
-    const char *text = text_of(key);
-
-    return text ? atof(text) : otherwise;
-}
 
 static int starts(const char *text, size_t length, const char *with, size_t with_length)
 {
     return with && length >= with_length && memcmp(text, with, with_length) == 0;
 }
 
-static uint64_t field(const char *text, size_t length, const char *name)
-{
-    const char *at = memmem(text, length, name, strlen(name));
-
-    return at ? strtoull(at + strlen(name), NULL, 10) : 0;
-}
-
 /* An update of the reader that goes away and comes back. */
 static void returned(struct connection *reader, const char *text, size_t length)
 {
-    uint64_t version = field(text, length, "\"version\":");
+    uint64_t version = field_of(text, length, "\"version\":");
 
     run.backwards += version <= reader->version;
     reader->version = version;
@@ -111,7 +81,7 @@ static void updated(struct connection *watcher, const char *text, size_t length)
     else if (watcher->seen > run.seen)
         run.extra++;
     if (run.timed) {
-        uint64_t version = field(text, length, "\"version\":");
+        uint64_t version = field_of(text, length, "\"version\":");
         run.backwards += version <= watcher->version;
         watcher->version = version;
         latency_shown(pool_now(), watcher->index, version);
@@ -123,15 +93,11 @@ static void replied(struct connection *sender, const char *text, size_t length)
     run.replies++;
     sender->flight--;
     if (run.timed) {
-        uint64_t version = field(text, length, "\"version\":");
+        uint64_t version = field_of(text, length, "\"version\":");
         run.newest = version > run.newest ? version : run.newest;
-        latency_answered(field(text, length, "\"ref\":"), version);
+        latency_answered(field_of(text, length, "\"ref\":"), version);
     }
-    if (pings.late) {
-        unsigned number = field(text, length, "\"ref\":") - pings.first;
-        if (number < pings.count)
-            pings.late[number] = pool_now() - pings.late[number];
-    }
+    pings_answered(field_of(text, length, "\"ref\":"), pool_now());
 }
 
 static void heard(struct connection *connection, const char *text, size_t length)
@@ -215,25 +181,6 @@ static int say_next(struct connection *sender, int items)
 
     say(sender, item, sender->sent);
     return item;
-}
-
-static char **lines_of(const char *path, int *count)
-{
-    FILE *file = fopen(path, "r");
-    char **lines = NULL, *line = NULL;
-    size_t room = 0;
-    ssize_t length;
-
-    *count = 0;
-    while (file && (length = getline(&line, &room, file)) > 0) {
-        line[strcspn(line, "\n")] = 0;
-        lines = realloc(lines, (*count + 1) * sizeof *lines);
-        lines[(*count)++] = strdup(line);
-    }
-    if (file)
-        fclose(file);
-    free(line);
-    return lines;
 }
 
 static int group_named(void)
@@ -391,72 +338,51 @@ static void do_rate(void)
     answer(started);
 }
 
-static int by_size(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-
-    return a < b ? -1 : a > b;
-}
-
-/* From when each ping was due, not from when it was sent: a late one counts as late. */
 static void do_ping(void)
 {
-    double started = pool_now(), every = number_of("every", 0.002), deadline;
+    double started = pool_now(), every = number_of("every", 0.002), due = started, deadline;
+    unsigned sent = 0;
 
     begin();
-    pings.first = numbered;
-    pings.count = 0;
+    pings_start(numbered);
     for (int asked = 0; !asked && groups[SENDERS].ready > 0;) {
-        double due = started + pings.count * every, wait = due - pool_now();
+        double wait = due - pool_now();
         asked = pool_turn(wait > 0 ? wait : 0);
-        for (; pool_now() >= due; due += every) {
-            if (pings.count == pings.room) {
-                pings.room = pings.room ? 2 * pings.room : 1024;
-                pings.late = realloc(pings.late, pings.room * sizeof *pings.late);
-                if (pings.late == NULL)
-                    exit(1);
-            }
-            pings.late[pings.count++] = due;
+        for (; pool_now() >= due; due += every, sent++) {
+            pings_due(due);
             say(groups[SENDERS].members, 0, 0);
         }
     }
     deadline = pool_now() + number_of("timeout", 5);
-    while (run.replies < pings.count && pool_now() < deadline)
+    while (run.replies < sent && pool_now() < deadline)
         pool_turn(0.01);
-    printf("{\"sent\":%u,", pings.count);
-    if (run.replies == pings.count && pings.count > 0) {
-        qsort(pings.late, pings.count, sizeof *pings.late, by_size);
-        printf("\"p50\":%.6f,\"p99\":%.6f,\"max\":%.6f,", pings.late[pings.count / 2],
-               pings.late[(size_t)(pings.count * 0.99)], pings.late[pings.count - 1]);
-    }
-    free(pings.late);
-    memset(&pings, 0, sizeof pings);
+    printf("{\"sent\":%u,", sent);
+    if (run.replies == sent)
+        pings_print();
+    pings_end();
     answer(started);
 }
 
 static void do_command(char *line)
 {
-    char *left = line;
+    const char *command = words_split(line);
 
-    word_count = 0;
-    while (word_count < WORDS && (words[word_count] = strsep(&left, "\t")) != NULL)
-        word_count++;
-    if (strcmp(words[0], "open") == 0) {
+    if (strcmp(command, "open") == 0) {
         do_open();
-    } else if (strcmp(words[0], "broadcast") == 0) {
+    } else if (strcmp(command, "broadcast") == 0) {
         do_broadcast();
-    } else if (strcmp(words[0], "closed") == 0) {
+    } else if (strcmp(command, "closed") == 0) {
         do_closed();
-    } else if (strcmp(words[0], "rate") == 0) {
+    } else if (strcmp(command, "rate") == 0) {
         do_rate();
-    } else if (strcmp(words[0], "rest") == 0) {
+    } else if (strcmp(command, "rest") == 0) {
         double started = pool_now();
         rest(number_of("seconds", 0));
         printf("{");
         answer(started);
-    } else if (strcmp(words[0], "ping") == 0) {
+    } else if (strcmp(command, "ping") == 0) {
         do_ping();
-    } else if (strcmp(words[0], "pause") == 0) {
+    } else if (strcmp(command, "pause") == 0) {
         double started = pool_now();
         begin();
         pool_listen(group_named(), 0);

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 BUILD = HERE / "build"
 
 _SOURCES = {
-    "load": ("load.c", "pool.c", "latency.c"),
+    "load": ("load.c", "pool.c", "latency.c", "pings.c", "words.c"),
     "floor": ("contenders/floor.c",),
 }
 
