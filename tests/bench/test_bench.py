@@ -202,6 +202,7 @@ def test_results_and_chart_are_well_formed(results: Results, tmp_path: Path) -> 
         chart.write(results, tmp_path / name)
     ElementTree.parse(tmp_path / "chart.svg")
     assert "gone is not installed" in (tmp_path / "chart.html").read_text()
+    assert "1 of 3 budgets hold" in (tmp_path / "chart.svg").read_text()
 
 
 # Real

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Opcode
 
-from server.web.socket import STALL_AFTER
+from server.errors import CloseCode
+from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.conftest import MakeServer
 from tests.support.processes import open_files
 from tests.support.waiting import eventually
@@ -38,6 +40,7 @@ class Watcher(asyncio.Protocol):
         self.received = 0
         self.versions: list[int] = []
         self.latest: dict[str, Any] = {}
+        self.closed: int | None = None
         self.over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,7 +60,11 @@ class Watcher(asyncio.Protocol):
                 return
             assert head.startswith(b"HTTP/1.1 101")
             self._shaken, self._data = True, rest
-        while (payload := self._next()) is not None:
+        while (frame := self._next()) is not None:
+            opcode, payload = frame
+            if opcode is Opcode.CLOSE:
+                self.closed = int.from_bytes(payload[:2])
+                continue
             message = json.loads(payload)
             if message["type"] == "counts":
                 assert "reset" not in message
@@ -72,18 +79,18 @@ class Watcher(asyncio.Protocol):
         """The latest one shown."""
         return self.versions[-1] if self.versions else -1
 
-    def _next(self) -> bytes | None:
-        """The payload of the next whole frame."""
-        if len(self._data) < 4:
+    def _next(self) -> tuple[Opcode, bytes] | None:
+        """The next whole frame."""
+        if len(self._data) < 2 or (self._data[1] == 126 and len(self._data) < 4):
             return None
         size, start = self._data[1], 2
         if size == 126:
             size, start = int.from_bytes(self._data[2:4]), 4
         if len(self._data) < start + size:
             return None
-        payload = bytes(self._data[start : start + size])
+        frame = Opcode(self._data[0] & 0x0F), bytes(self._data[start : start + size])
         del self._data[: start + size]
-        return payload
+        return frame
 
 
 @asynccontextmanager
@@ -155,13 +162,15 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         await visitor.burst()
         await eventually(lambda: told(comes_back, *others))
 
-        # From the time they took nothing any more, and not those that read.
-        await eventually(lambda: open_files(worker) == files - STOPPED, within=STALL_AFTER + 10)
+        # Some time after they took nothing any more, and not those that read.
+        dropped = STALL_AFTER + CLOSE_WITHIN
+        await eventually(lambda: open_files(worker) == files - STOPPED, within=dropped + 10)
         await visitor.burst()
         await eventually(lambda: told(comes_back, *others))
         for watcher in stopped:
             watcher.transport.resume_reading()
         await eventually(lambda: all(watcher.over for watcher in stopped))
         assert all(watcher.received < AT_MOST for watcher in stopped)
+        assert {watcher.closed for watcher in stopped} <= {None, CloseCode.STALLED}
         for watcher in watchers:
             assert watcher.versions == sorted(set(watcher.versions)), "versions rise"
