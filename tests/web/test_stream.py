@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,6 +29,7 @@ from server.web.socket import BEAT_AFTER, STALL_AFTER
 from server.web.stream import Stream, StreamResponse
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
+from tests.support.waiting import eventually
 
 SITE = Site()
 
@@ -394,3 +397,37 @@ async def test_readers_that_leave_or_stop_reading_are_no_defect(make_server: Mak
             assert await asyncio.to_thread(server.terminate) == 0
     assert "rror" not in server.output()
     assert "Traceback" not in server.output()
+
+
+async def test_none_begins_without_the_engine_and_one_that_runs_outlives_it(make_server: MakeServer) -> None:
+    server = await asyncio.to_thread(make_server)
+    engine = server.engine
+    assert engine is not None
+    async with (
+        httpx.AsyncClient(base_url=server.url, timeout=20) as http,
+        http.stream("GET", "/v1/stream?item=known", timeout=60) as running,
+    ):
+        lines = running.aiter_lines()
+        await versions(lines, 0)
+        os.kill(engine, signal.SIGSTOP)
+        refused = await http.get("/v1/stream?item=unknown")
+        os.kill(engine, signal.SIGKILL)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert int(refused.headers["retry-after"]) > 0
+        assert "no-store" in refused.headers["cache-control"]
+
+        async def engine_is_back() -> bool:
+            return server.engine not in (None, engine) and (await http.get("/readyz")).status_code == 200
+
+        await eventually(engine_is_back, within=30)
+        last = (await votes(server.url, ["known"], 2))["known"]
+        async with asyncio.timeout(30):
+            await versions(lines, last)
+
+
+async def versions(lines: AsyncIterator[str], wanted: int) -> None:
+    """Read until an event has this version."""
+    async for line in lines:
+        if line.startswith("data: ") and json.loads(line[6:]).get("version") == wanted:
+            return
+    raise AssertionError("the stream ended")
