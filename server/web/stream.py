@@ -197,7 +197,7 @@ class StreamResponse(EventSourceResponse):
         self._left = left
         if now - self._since > STALL_AFTER:
             self._transport.abort()
-        elif left == 0:
+        else:
             self._stream.beat_if_silent(now)
 
     async def _say_bye(self) -> None:
