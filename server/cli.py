@@ -1,8 +1,9 @@
-"""The command line: ``tallycast serve``, ``tallycast embed``, ``tallycast version``.
+"""The command line: ``tallycast serve``, ``load``, ``embed``, ``version``.
 
 Owns flags, help texts and exit statuses: 0 after a clean end, 1 when the server cannot start, 2 for a wrong
-flag or setting, always with one line on standard error. Must not know how to serve, nor what a right value
-is: flags are handed to ``settings`` as they were typed.
+flag or setting, always with one line on standard error. ``load`` has options and statuses of its own (1 for
+anything wrong; 2 means something else there). Must not know how to serve, nor what a right value is: flags
+are handed to ``settings`` as they were typed.
 """
 
 import sys
@@ -12,7 +13,8 @@ import typer
 from rich.console import Console
 
 from server import __version__, logs, supervisor
-from server.errors import SettingsError, StartError
+from server.errors import LoadError, SettingsError, StartError
+from server.load import command
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings, default_text, environment_names, load
 from server.web.embed import installed, snippet
@@ -131,6 +133,9 @@ def embed(
         )
 
 
+app.command("load", help=command.HELP, epilog=command.EXAMPLES)(command.load)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -147,10 +152,11 @@ def _status(arguments: list[str]) -> int:
         return app(arguments, prog_name="tallycast", standalone_mode=False) or 0
     except SettingsError as error:
         return _complain(str(error), 2)
-    except StartError as error:
+    except (StartError, LoadError) as error:
         return _complain(str(error), 1)
     except typer.TyperException as error:
-        return _complain(f"{_usage(error)}; see tallycast --help", 2)
+        status = 1 if arguments[0] == "load" else 2
+        return _complain(f"{_usage(error)}; see tallycast --help", status)
     except (KeyboardInterrupt, typer.Abort):
         return 130
 

@@ -14,9 +14,10 @@ Owns the names and what each means to a client or an operator. Must not know who
     │   ├── RateLimited       rate_limited     429
     │   └── Unavailable       unavailable      503
     │       └── OutcomeUnknown  the request was sent, and its answer never came
-    └── StartError            the server cannot start; one line for the operator
-        ├── SettingsError
-        └── EngineError
+    ├── StartError            the server cannot start; one line for the operator
+    │   ├── SettingsError
+    │   └── EngineError
+    └── LoadError             a load test cannot be run; one line for the person who runs it
 """
 
 from enum import IntEnum
@@ -126,6 +127,10 @@ class SettingsError(StartError):
 
 class EngineError(StartError):
     """The engine cannot be started or used."""
+
+
+class LoadError(TallycastError):
+    """A load test cannot be run. ``str(error)`` is one line for the person who runs it."""
 
 
 class CloseCode(IntEnum):

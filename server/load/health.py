@@ -1,0 +1,40 @@
+"""Whether the generator itself kept up: a run in which it did not says nothing about the server.
+
+Pure.
+"""
+
+from collections.abc import Sequence
+
+from server.load.units import show_share
+
+# More reactions than this share left more than 10 ms after they were due.
+LATE = 0.01
+# A process that used more than this share of a core, over the measured time, had none left.
+BUSY = 0.95
+
+
+def complaints(due: int, late: int, cpu: Sequence[float], cores: int) -> list[str]:
+    """Why the run is invalid, each with what to change; nothing when it is valid.
+
+    ``cpu`` is each process's share of a core while it was measured.
+    """
+    found = []
+    busy = [share for share in cpu if share > BUSY]
+    advice = _advice(len(cpu), cores, bool(busy))
+    if due and late / due > LATE:
+        found.append(
+            f"{show_share(late / due)} of the reactions left more than 10 ms after they were due: {advice}"
+        )
+    if busy:
+        found.append(
+            f"{len(busy)} of {len(cpu)} processes of the harness used up a core "
+            f"({show_share(max(busy))}): {advice}"
+        )
+    return found
+
+
+def _advice(processes: int, cores: int, busy: bool) -> str:
+    less = "ask for fewer connections or reactions"
+    if busy and processes < cores:
+        return f"raise --processes (now {processes}, here are {cores} cores), or {less}"
+    return f"run the harness on a machine of its own, or {less}"

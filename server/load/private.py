@@ -1,0 +1,90 @@
+"""A server of one's own for a first look: the real command on a free port, with a folder that goes away.
+
+Owns that process. It is found and asked as any other server is.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from server.errors import LoadError
+
+START, STOP = 30.0, 15.0
+
+
+class PrivateServer:
+    """``async with PrivateServer() as server``: it is ready at ``server.url``."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._folder = Path(tempfile.mkdtemp(prefix="tallycast-load-"))
+        self._process: asyncio.subprocess.Process | None = None
+        self._said: list[str] = []
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._reader is not None:
+            await asyncio.wait([self._reader], timeout=1.0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server's parent process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def _start(self) -> None:
+        # Nothing of the environment may lead it to somebody's data.
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("TALLYCAST_") and name not in ("PORT", "REDIS_URL")
+        }
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "server", "serve", "--port", "0", "--data", self._folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=kept,
+            # Ctrl+C on the terminal is for the harness, which then ends the server.
+            start_new_session=True,
+        )
+        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reader = asyncio.create_task(self._read(found))
+        try:
+            self.url = await asyncio.wait_for(found, START)
+        except TimeoutError:
+            raise LoadError(f"the private server was not ready within {START:g} s") from None
+
+    async def _read(self, found: "asyncio.Future[str]") -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            text = line.decode(errors="replace").rstrip()
+            self._said = [*self._said, text][-20:]
+            place = re.search(r"https?://\S+", text)
+            if place is not None and not found.done():
+                found.set_result(place[0].rstrip("/"))
+        if not found.done():
+            said = " / ".join(self._said) or "nothing"
+            found.set_exception(LoadError(f"the private server did not start; it said: {said}"))

@@ -1,0 +1,181 @@
+"""The reactions of one process: sent when they are due, whatever the server does, and answered.
+
+Owns the timeline's clock, the visitors' book and the latencies of answers. Must not know how connections are
+opened or what watchers see.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from time import monotonic_ns as now
+from typing import Protocol
+
+from server.load.alarm import Alarm
+from server.load.book import FIRST_REF, Book, Sent
+from server.load.faults import ANSWERED_TWICE, UNANSWERED, WRONG_ANSWER, Faults
+from server.load.schedule import Due
+from server.protocol.messages import Ack
+
+SECOND = 1_000_000_000
+# A reaction that leaves so much later than it was due was late because of this process.
+LATE = 10_000_000
+# Without an answer for so long: there will be none.
+PATIENCE = 20 * SECOND
+
+News = tuple[int, int, int, int, int]
+
+
+class Sender(Protocol):
+    """How reactions leave."""
+
+    def can(self, visitor: int) -> bool:
+        """Whether one could leave now."""
+
+    def send(self, ref: int, sent: Sent) -> None:
+        """Let it leave."""
+
+    def answered(self, sent: Sent, version: int) -> None:
+        """It was answered; version 0: refused."""
+
+
+class Reactor:
+    """``record`` takes (stage, nanoseconds) of reaction → answer."""
+
+    def __init__(
+        self,
+        items: list[str],
+        kinds: list[str],
+        sender: Sender,
+        faults: Faults,
+        record: Callable[[int, int], None],
+    ) -> None:
+        self._items = items
+        self._kinds = kinds
+        self._sender = sender
+        self._faults = faults
+        self._record = record
+        self._dues: Iterator[Due] = iter(())
+        self._next: Due | None = None
+        self._begin = 0
+        self._alarm: Alarm | None = None
+        # Whose connection is away: what is due for them leaves when it is back.
+        self._waiting: defaultdict[int, list[Due]] = defaultdict(list)
+        self.book = Book()
+        self.news: list[News] = []
+        self.last_ack = 0
+        self.counters: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.late: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])  # by stage: all, late
+
+    @property
+    def waiting(self) -> int:
+        """Reactions whose visitor is not connected."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def watermark(self) -> int:
+        """Whatever was sent before is answered."""
+        oldest = self.book.oldest()
+        return now() if oldest is None else oldest
+
+    def start(self, dues: Iterator[Due], begin: int) -> None:
+        """Send each when it is due; times are counted from ``begin``."""
+        self._dues, self._begin = dues, begin
+        self._alarm = Alarm(self._ring)
+        self._step()
+
+    def halt(self) -> None:
+        """Send no more; what waits for a connection is forgotten."""
+        self._next = None
+        self._dues = iter(())
+        self._waiting.clear()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+
+    def back(self, visitor: int) -> None:
+        """A visitor's connection is there: what waited for it leaves."""
+        for due in self._waiting.pop(visitor, ()):
+            self._send(due)
+
+    def gone(self, visitor: int) -> None:
+        """A visitor's connection is gone: what was under way on it may or may not have taken effect."""
+        for ref in [ref for ref, sent in self.book.under_way.items() if sent.visitor == visitor]:
+            self.counters["cut off"] += 1
+            self._refuse(ref, unsure=True)
+
+    def acked(self, ref: int, ack: Ack, visitor: int) -> None:
+        """A reaction was confirmed."""
+        at = now()
+        sent = self.book.acknowledge(ref, ack.version)
+        if sent is None:
+            self._faults.add(ANSWERED_TWICE, f"ref {ref} of visitor {visitor}")
+            return
+        if ack.item != self._items[sent.item] or ack.reaction != sent.wish or sent.visitor != visitor:
+            self._faults.add(WRONG_ANSWER, f"{ack.reaction} on {ack.item} to ref {ref} of visitor {visitor}")
+        self.counters["acked"] += 1
+        self.last_ack = at
+        self.news.append((sent.item, ack.version, sent.intended, sent.visitor, sent.stage))
+        self._sender.answered(sent, ack.version)
+        if sent.stage:
+            self._record(sent.stage, at - sent.intended)
+
+    def refuse(self, ref: int, code: str) -> bool:
+        """A reaction was refused; whether ``ref`` was one."""
+        if ref < FIRST_REF:
+            return False
+        self.refused[code] += 1
+        self._refuse(ref, unsure=code == "unavailable")
+        return True
+
+    def cut(self, ref: int) -> None:
+        """The answer to a reaction cannot come any more: its outcome is open."""
+        self.counters["cut off"] += 1
+        self._refuse(ref, unsure=True)
+
+    def give_up(self, patience: int = PATIENCE) -> None:
+        """Count what was never answered."""
+        for ref in self.book.overdue(now() - patience):
+            sent = self.book.under_way[ref]
+            self._faults.add(
+                UNANSWERED, f"{sent.wish} on {self._items[sent.item]} by visitor {sent.visitor} (ref {ref})"
+            )
+            self._refuse(ref, unsure=True)
+
+    def _ring(self) -> None:
+        moment = now()
+        while self._next is not None and self._begin + int(self._next.at * SECOND) <= moment:
+            due = self._next
+            self._time(due)
+            if self._sender.can(due.visitor):
+                self._send(due)
+            else:
+                self._waiting[due.visitor].append(due)
+            self._next = next(self._dues, None)
+        self._set()
+
+    def _step(self) -> None:
+        self._next = next(self._dues, None)
+        self._set()
+
+    def _set(self) -> None:
+        if self._next is not None and self._alarm is not None:
+            self._alarm.set(self._begin + int(self._next.at * SECOND))
+
+    def _time(self, due: Due) -> None:
+        """Whether this process kept the schedule."""
+        counted = self.late[due.stage]
+        counted[0] += 1
+        if now() - self._begin - int(due.at * SECOND) > LATE:
+            counted[1] += 1
+
+    def _send(self, due: Due) -> None:
+        wish = self.book.choose(due.visitor, due.item, self._kinds, due.chance)
+        intended = self._begin + int(due.at * SECOND)
+        sent = Sent(due.visitor, due.item, wish, intended, now(), due.stage)
+        self.counters["sent"] += 1
+        self._sender.send(self.book.send(sent), sent)
+
+    def _refuse(self, ref: int, *, unsure: bool) -> None:
+        sent = self.book.refuse(ref, unsure=unsure)
+        if sent is not None:
+            self._sender.answered(sent, 0)

@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from server.load.run import Result
+
+
+def text(result: Result) -> str:
+    return ""

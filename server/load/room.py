@@ -1,0 +1,52 @@
+"""What all connections of one process share: the items, the frames that were seen, whom to tell.
+
+Owns no connection and decides nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from server.load.faults import TWO_COUNTS, Faults
+from server.load.sightings import Seen, Sightings
+from server.load.speech import Speech
+from server.protocol.messages import Ack, Error
+
+if TYPE_CHECKING:
+    from server.load.watcher import Reader
+
+
+@dataclass
+class Room:
+    """``known`` maps the bytes of a frame to what it says, so that most are recognised and not read."""
+
+    uri: str
+    site: str
+    speech: Speech
+    items: list[str]
+    sightings: Sightings
+    faults: Faults
+    ready: "Callable[[Reader], None]"
+    ended: "Callable[[Reader, int | None], None]"
+    acked: "Callable[[Reader, Ack], None]"
+    refused: "Callable[[Reader, Error], None]"
+    known: dict[bytes, Seen] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    newest: dict[int, Seen] = field(default_factory=dict)
+    resets: int = 0
+    untimed: int = 0
+
+    def __post_init__(self) -> None:
+        self.numbers = {item: number for number, item in enumerate(self.items)}
+
+    def learn(self, key: bytes, seen: Seen) -> None:
+        """A distinct frame came for the first time."""
+        self.known[key] = seen
+        self.sightings.follow(key, seen)
+        newest = self.newest.get(seen.item)
+        if newest is None or newest.version < seen.version:
+            self.newest[seen.item] = seen
+        elif newest.version == seen.version and newest.counts != seen.counts:
+            self.faults.add(
+                TWO_COUNTS, f"{self.items[seen.item]} at {seen.version}: {newest.counts} and {seen.counts}"
+            )

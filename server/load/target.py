@@ -1,0 +1,92 @@
+"""Where the server is: its URL taken apart, and the addresses to come from.
+
+Pure but for the resolution of a name and one look at this machine's addresses.
+"""
+
+import errno
+import ipaddress
+import socket
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+from server.errors import LoadError
+
+# One address of this machine has some 28,000 ports for connections to one listener, and not all are free.
+CONNECTIONS_AN_ADDRESS = 5000
+MOST_ADDRESSES = 250
+
+
+class Target(NamedTuple):
+    """A server. ``address`` is where ``host`` was found; ``prefix`` the path before the API's own."""
+
+    tls: bool
+    host: str
+    port: int
+    prefix: str
+    address: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """Read ``http(s)://host[:port][/prefix]`` and find the host.
+
+        Raises:
+            LoadError: one line.
+        """
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.port
+        except ValueError:
+            raise LoadError(f"URL: expected one such as https://tally.example, not {url!r}") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise LoadError(f"URL: expected one such as https://tally.example, not {url!r}")
+        tls = parts.scheme == "https"
+        port = port or (443 if tls else 80)
+        try:
+            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise LoadError(f"{parts.hostname}: {(error.strerror or str(error)).lower()}") from None
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+        return cls(tls, parts.hostname, port, parts.path.rstrip("/"), str(found[0][4][0]))
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL, without a slash at its end."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
+
+    def websocket(self, site: str) -> str:
+        """The URL of the WebSocket."""
+        return f"{self.url.replace('http', 'ws', 1)}/ws?site={quote(site, safe='')}"
+
+    def path(self, path: str, site: str, items: "list[str] | tuple[str, ...]" = ()) -> str:
+        """A request's target: path and query."""
+        query = "".join(f"&item={quote(item, safe='')}" for item in items)
+        return f"{self.prefix}{path}?site={quote(site, safe='')}{query}"
+
+    def sources(self, connections: int) -> list[str]:
+        """Addresses of this machine to come from in turn; empty where the system chooses.
+
+        All of 127.0.0.0/8 is this machine's on Linux, and each address brings ports of its own.
+        """
+        number = min(-(-connections // CONNECTIONS_AN_ADDRESS), MOST_ADDRESSES)
+        address = ipaddress.ip_address(self.address)
+        if number < 2 or not address.is_loopback or address.version != 4:
+            return []
+        wanted = [f"127.0.0.{host + 1}" for host in range(number)]
+        return [source for source in wanted if _usable(source)]
+
+
+def _usable(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return False
+            raise
+    return True

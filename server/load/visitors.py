@@ -1,0 +1,68 @@
+"""Tokens for the people who react: asked for, or signed here with a publisher's key.
+
+Must not know what they are used for.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import jwt
+import msgspec
+
+from server.errors import LoadError
+from server.load.http import Http, Request
+from server.load.target import Target
+
+AT_ONCE = 16
+LIFETIME = 86400
+
+
+class _Newcomer(msgspec.Struct):
+    token: str
+
+
+def sign(key: str, site: str, run: str, visitor: int) -> str:
+    """A publisher's token (HS256) for user ``load-RUN-N``."""
+    now = int(time.time())
+    claims = {"sub": f"load-{run}-{visitor}", "aud": site, "iat": now, "exp": now + LIFETIME}
+    return jwt.encode(claims, key, algorithm="HS256")
+
+
+async def newcomers(
+    http: Http, target: Target, site: str, number: int, told: Callable[[int], None]
+) -> list[str]:
+    """Tokens of so many new anonymous visitors; ``told`` is called with how many there are by now.
+
+    Raises:
+        LoadError: the server gives none.
+    """
+    request = Request("POST", target.path("/v1/visitors", site))
+    tokens: list[str] = []
+    left = iter(range(number))
+
+    async def ask() -> None:
+        for _ in left:
+            tokens.append(await _newcomer(http, request))
+            if len(tokens) % 100 == 0:
+                told(len(tokens))
+
+    await asyncio.gather(*(ask() for _ in range(min(AT_ONCE, number))))
+    return tokens
+
+
+async def _newcomer(http: Http, request: Request) -> str:
+    try:
+        reply = await http.ask(request)
+    except (OSError, TimeoutError) as error:
+        raise LoadError(f"POST /v1/visitors: {str(error) or 'no answer in time'}") from None
+    if reply.status == 429:
+        raise LoadError(
+            "the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key, or ask for fewer"
+        )
+    try:
+        if reply.status != 201:
+            raise ValueError
+        return msgspec.json.decode(reply.body, type=_Newcomer).token
+    except ValueError:
+        raise LoadError(f"POST /v1/visitors was answered {reply.status}: {reply.body[:200]!r}") from None
