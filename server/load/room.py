@@ -41,8 +41,8 @@ class Room:
 
     def learn(self, key: bytes, seen: Seen) -> None:
         """A distinct frame came for the first time."""
-        self.known[key] = seen
-        self.sightings.follow(key, seen)
+        self.alias(key, seen)
+        self.sightings.follow(seen)
         newest = self.newest.get(seen.item)
         if newest is None or newest.version < seen.version:
             self.newest[seen.item] = seen
@@ -50,3 +50,13 @@ class Room:
             self.faults.add(
                 TWO_COUNTS, f"{self.items[seen.item]} at {seen.version}: {newest.counts} and {seen.counts}"
             )
+
+    def alias(self, key: bytes, seen: Seen) -> None:
+        """These bytes mean that frame."""
+        self.known[key] = seen
+        seen.keys.append(key)
+
+    def forget(self, seen: Seen) -> None:
+        """Nobody was brought it for a while."""
+        for key in seen.keys:
+            self.known.pop(key, None)

@@ -255,7 +255,7 @@ class Run:
         )
         result.checks = oracle.judge(evidence)
         if result.complaints:
-            result.checks = [oracle.unjudged(check) for check in result.checks]
+            result.checks = oracle.without_lateness(result.checks, totals.faults)
 
     # Helpers
 

@@ -11,7 +11,7 @@ Pure. Times are nanoseconds of the monotonic clock, which all processes of a mac
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # Beyond so many readers and reactions of one frame, evenly spaced ones stand for their neighbours, the
 # slowest of each group for all of it: a hot item with ten thousand readers would need millions of records a
@@ -39,7 +39,7 @@ class Carried(NamedTuple):
 class Seen:
     """One distinct ``counts`` frame, and who saw it when. Shared by all readers of a process."""
 
-    __slots__ = ("counts", "first", "item", "odd", "own", "previous", "reset", "times", "version")
+    __slots__ = ("counts", "first", "item", "keys", "odd", "own", "previous", "reset", "times", "version")
 
     def __init__(self, item: int, version: int, counts: dict[str, int], reset: bool, now: int) -> None:
         self.item = item
@@ -47,6 +47,8 @@ class Seen:
         self.counts = counts
         self.reset = reset
         self.first = now
+        # The bytes that it is recognised by.
+        self.keys: list[bytes] = []
         # What the usual reader showed before: who does so is known to see a higher version now.
         self.previous: object = UNSEEN
         # When: the usual readers; others, with the version before; those who have a reaction of their own
@@ -65,30 +67,29 @@ class Sightings:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._log: defaultdict[int, list[Carried]] = defaultdict(list)
-        self._live: list[tuple[Any, Seen]] = []
+        self._live: list[Seen] = []
         self.updates = 0
 
-    def follow(self, key: Any, seen: Seen) -> None:
-        """A frame that was not known; ``key`` is given back when it is forgotten."""
-        self._live.append((key, seen))
+    def follow(self, seen: Seen) -> None:
+        """A frame that was not known."""
+        self._live.append(seen)
 
     def learn(self, item: int, carried: Carried) -> None:
         """A reaction was acknowledged, somewhere."""
         insort(self._log[item], carried)
 
-    def settle(self, watermark: int, now: int) -> list[Any]:
-        """Count what lies before the watermark; the keys of the frames that can be forgotten."""
+    def settle(self, watermark: int, now: int) -> list[Seen]:
+        """Count what lies before the watermark; the frames that can be forgotten."""
         forgotten, kept = [], []
-        for entry in self._live:
-            seen = entry[1]
+        for seen in self._live:
             if seen.first < watermark:
                 if seen.times or seen.odd or seen.own:
                     self._count(seen)
                 elif now - seen.first > FORGET_AFTER:
                     seen.previous = UNSEEN
-                    forgotten.append(entry[0])
+                    forgotten.append(seen)
                     continue
-            kept.append(entry)
+            kept.append(seen)
         self._live = kept
         return forgotten
 

@@ -33,6 +33,7 @@ from server.load.sightings import Carried, Sightings
 from server.load.speech import SPEECHES
 from server.load.spread import Picker
 from server.load.store import Store
+from server.load.stream import Stream
 from server.load.target import Target
 from server.load.watcher import Reader, Watcher
 from server.protocol.messages import Ack, Error
@@ -110,17 +111,17 @@ class Worker:
         self._tokens.update(zip(mine, tokens, strict=True))
         picker = Picker(plan.spread, plan.items)
         self._crowd.add(
-            Watcher(
-                self._room,
-                number,
-                schedule.watched(number, plan.watch, picker, plan.seed),
-                self._tokens.get(number),
-                number >= plan.readers,
-            )
+            self._reader(number, schedule.watched(number, plan.watch, picker, plan.seed))
             for number in range(begin.number, plan.connections, begin.processes)
         )
         self.say(link.Prepared(len(mine), True))
         self._go(self._pulse())
+
+    def _reader(self, number: int, items: list[int]) -> Reader:
+        sleepy = number >= self._plan.readers
+        if self._plan.transport == "sse":
+            return Stream(self._room, self._target, number, items, sleepy)
+        return Watcher(self._room, number, items, self._tokens.get(number), sleepy)
 
     def say(self, word: Word) -> None:
         """Tell the coordinator."""
@@ -179,8 +180,8 @@ class Worker:
         for item, version, intended, connection, stage in acked:
             self._sightings.learn(item, Carried(version, intended, connection, stage))
         moment = now()
-        for key in self._sightings.settle(watermark, moment):
-            self._room.known.pop(key, None)
+        for seen in self._sightings.settle(watermark, moment):
+            self._room.forget(seen)
         if moment - self._trimmed > 5_000_000_000:
             self._trimmed = moment
             self._sightings.trim(moment)

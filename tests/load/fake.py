@@ -1,0 +1,323 @@
+"""A small server that keeps the contract, except where it is told not to.
+
+Owns its few items in memory. Written from the contract alone; WebSocket (JSON) and event stream.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+import jwt
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+KINDS = ("like", "dislike")
+
+
+@dataclass
+class Item:
+    held: dict[str, str] = field(default_factory=dict)
+    version: int = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counter = Counter(self.held.values())
+        return {kind: counter[kind] for kind in KINDS}
+
+
+@dataclass
+class Faults:
+    """What it does wrong, on the n-th occasion (from 1); 0: never."""
+
+    lose_reactions_from: int = 0  # of that reaction's visitor: acknowledges them, does not store them
+    lose_ack: int = 0
+    answer_twice: int = 0
+    repeat_version: int = 0
+    go_down: int = 0
+    drop_frames_from: int = 0  # to one watcher, for good
+    cut_connection: int = 0
+    close_without_code: int = 0
+    miscount: int = 0
+    garbage: int = 0
+    refuse: int = 0
+    limit_newcomers: bool = False
+    ack_delay: Callable[[int], float] = lambda _: 0.0  # of the n-th reaction, seconds
+    update_delay: Callable[[int], float] = lambda _: 0.0
+
+
+class Watcher:
+    """One socket or stream that watches."""
+
+    def __init__(self, fake: "Fake", writer: asyncio.StreamWriter, send: Callable[[str, Any], None]) -> None:
+        self.fake = fake
+        self.writer = writer
+        self.send = send
+        self.items: set[str] = set()
+        self.visitor: str | None = None
+        self.deaf = False
+
+
+class Fake:
+    """``async with Fake(faults) as fake``: it listens at ``fake.url``."""
+
+    def __init__(self, faults: Faults | None = None, key: str | None = None) -> None:
+        self.faults = faults or Faults()
+        self.key = key
+        self.items: dict[str, Item] = {}
+        self.url = ""
+        self.visitors: set[str] = set()
+        self.reactions = 0
+        self._watchers: list[Watcher] = []
+        self._newcomers = 0
+        self._frames = 0
+        self._unlucky = ""
+        self._server: asyncio.Server
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for watcher in self._watchers:
+            watcher.writer.transport.abort()
+        await asyncio.sleep(0)
+
+    # HTTP
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                line, *lines = head.decode().split("\r\n")
+                headers = {
+                    name.lower(): value.strip()
+                    for name, _, value in (text.partition(":") for text in lines if text)
+                }
+                method, target, _ = line.split(" ")
+                path, _, query = target.partition("?")
+                if path == "/ws":
+                    await self._socket(head, reader, writer)
+                    return
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                items = [value for name, value in parse_qsl(query) if name == "item"]
+                if path == "/v1/stream":
+                    await self._stream(items, reader, writer)
+                    return
+                token = headers.get("authorization", "").removeprefix("Bearer ")
+                status, answer = await self._answer(method, path, items, token, body)
+                payload = json.dumps(answer).encode()
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\nContent-Length: {len(payload)}\r\n\r\n".encode() + payload
+                )
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(
+        self, method: str, path: str, items: list[str], token: str, body: bytes
+    ) -> tuple[int, dict[str, Any]]:
+        if path == "/v1/visitors":
+            if self.faults.limit_newcomers:
+                return 429, {"code": "rate_limited"}
+            self._newcomers += 1
+            return 201, {"visitor": f"a:{self._newcomers}", "token": f"a:{self._newcomers}", "expires": 0}
+        visitor = self._who(token)
+        if path == "/v1/items":
+            return 200, {"items": [self._shown(item, visitor) for item in items]}
+        if path == "/v1/reaction" and method == "PUT" and visitor is not None:
+            wish = json.loads(body)["reaction"]
+            version, counts = self._react(items[0], visitor, wish)
+            await asyncio.sleep(self.faults.ack_delay(self.reactions))
+            return 200, {"item": items[0], "reaction": wish, "version": version, "counts": counts}
+        return 404, {"code": "bad_message"}
+
+    def _who(self, token: str) -> str | None:
+        if not token:
+            return None
+        if self.key is not None:
+            claims = jwt.decode(
+                token, self.key, ["HS256"], audience="default", options={"require": ["sub", "exp", "iat"]}
+            )
+            visitor = f"u:{claims['sub']}"
+        else:
+            visitor = token
+        self.visitors.add(visitor)
+        return visitor
+
+    def _shown(self, name: str, visitor: str | None) -> dict[str, Any]:
+        item = self.items.setdefault(name, Item())
+        counts = item.counts
+        if self.faults.miscount and item.version:
+            counts["like"] += self.faults.miscount
+        return {
+            "item": name,
+            "version": item.version,
+            "counts": counts,
+            "reaction": item.held.get(visitor or ""),
+        }
+
+    # Reactions
+
+    def _react(self, name: str, visitor: str, wish: str | None) -> tuple[int, dict[str, int]]:
+        item = self.items.setdefault(name, Item())
+        self.reactions += 1
+        if item.held.get(visitor) == wish:
+            return item.version, item.counts
+        before = item.held.get(visitor)
+        self._hold(item, visitor, wish)
+        item.version = max(item.version + 1, int(time.time() * 1e6))
+        if self.reactions == self.faults.lose_reactions_from:
+            self._unlucky = visitor
+        if visitor == self._unlucky:
+            self._hold(item, visitor, before)
+        told = item.counts
+        delay = self.faults.update_delay(self.reactions)
+        if delay:
+            loop = asyncio.get_running_loop()
+            loop.call_later(delay, self._publish, name, item.version, told)
+        else:
+            self._publish(name, item.version, told)
+        return item.version, told
+
+    def _hold(self, item: Item, visitor: str, wish: str | None) -> None:
+        if wish is None:
+            item.held.pop(visitor, None)
+        else:
+            item.held[visitor] = wish
+
+    def _publish(self, name: str, version: int, counts: dict[str, int]) -> None:
+        message = {"type": "counts", "item": name, "version": version, "counts": counts}
+        for watcher in list(self._watchers):
+            if name in watcher.items and not watcher.deaf:
+                self._bring(watcher, message)
+
+    def _bring(self, watcher: Watcher, message: dict[str, Any]) -> None:
+        faults = self.faults
+        self._frames += 1
+        if faults.drop_frames_from and self._frames >= faults.drop_frames_from:
+            watcher.deaf = not any(other.deaf for other in self._watchers)
+            if watcher.deaf:
+                return
+        if self._frames == faults.cut_connection:
+            watcher.writer.transport.abort()
+            return
+        if self._frames == faults.close_without_code:
+            watcher.writer.write(Frame(Opcode.CLOSE, b"").serialize(mask=False))
+            watcher.writer.close()
+            return
+        if self._frames == faults.garbage:
+            watcher.send("counts", "what?")
+        watcher.send("counts", message)
+        if self._frames == faults.repeat_version:
+            watcher.send("counts", message)
+        if self._frames == faults.go_down:
+            watcher.send("counts", {**message, "version": message["version"] - 1})
+
+    # Event stream
+
+    async def _stream(
+        self, items: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+
+        def send(kind: str, message: Any) -> None:
+            event = f"event: {kind}\r\ndata: {json.dumps(message)}\r\n\r\n".encode()
+            writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+
+        watcher = Watcher(self, writer, send)
+        watcher.items = set(items)
+        for item in items:
+            shown = self._shown(item, None)
+            send("counts", {"type": "counts", **{key: shown[key] for key in ("item", "version", "counts")}})
+        self._watchers.append(watcher)
+        try:
+            await reader.read()
+        finally:
+            self._watchers.remove(watcher)
+
+    # WebSocket
+
+    async def _socket(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        core = ServerProtocol(subprotocols=["tallycast.v1.json"])  # type: ignore[list-item]
+        core.receive_data(head)
+        (request,) = core.events_received()
+        assert isinstance(request, Request)
+        core.send_response(core.accept(request))
+
+        def flush() -> None:
+            for data in core.data_to_send():
+                if data and not writer.is_closing():
+                    writer.write(data)
+
+        def send(_: str, message: Any) -> None:
+            if core.state.name == "OPEN":
+                core.send_text(json.dumps(message).encode())
+                flush()
+
+        flush()
+        watcher = Watcher(self, writer, send)
+        self._watchers.append(watcher)
+        try:
+            while data := await reader.read(65536):
+                core.receive_data(data)
+                for event in core.events_received():
+                    if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                        self._hear(watcher, json.loads(event.data))
+                flush()
+                if core.state.name == "CLOSING":
+                    return
+        finally:
+            self._watchers.remove(watcher)
+
+    def _hear(self, watcher: Watcher, message: dict[str, Any]) -> None:
+        ref = message["ref"]
+        match message["type"]:
+            case "auth":
+                watcher.visitor = self._who(message["token"])
+                watcher.send("", {"type": "ready", "visitor": watcher.visitor, "ref": ref})
+            case "watch":
+                for name in message["items"]:
+                    shown = self._shown(name, None)
+                    if message.get("since", {}).get(name) != shown["version"]:
+                        fields = {key: shown[key] for key in ("item", "version", "counts")}
+                        watcher.send("", {"type": "counts", **fields})
+                    watcher.items.add(name)
+                watcher.send("", {"type": "watching", "ref": ref})
+            case "react":
+                self._on_react(watcher, message, ref)
+
+    def _on_react(self, watcher: Watcher, message: dict[str, Any], ref: int) -> None:
+        assert watcher.visitor is not None
+        number = self.reactions + 1
+        if number == self.faults.refuse:
+            self.reactions += 1
+            watcher.send("", {"type": "error", "code": "rate_limited", "message": "no", "ref": ref})
+            return
+        version, counts = self._react(message["item"], watcher.visitor, message["reaction"])
+        if number == self.faults.lose_ack:
+            return
+        fields = {key: message[key] for key in ("item", "reaction")}
+        ack = {"type": "ack", "ref": ref, **fields, "version": version, "counts": counts}
+        delay = self.faults.ack_delay(number)
+        loop = asyncio.get_running_loop()
+        for _ in range(2 if number == self.faults.answer_twice else 1):
+            loop.call_later(delay, watcher.send, "", ack)
+
+
+@asynccontextmanager
+async def fake_server(faults: Faults | None = None, key: str | None = None):
+    """A fake server, while the context lasts."""
+    async with Fake(faults, key) as fake:
+        yield fake

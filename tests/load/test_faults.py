@@ -1,0 +1,74 @@
+"""A server that breaks one promise: the harness says which one, and no other."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from server.load import faults
+from server.load.run import Result
+from server.load.verdict import INVALID, PASSED, WRONG
+from tests.load.fake import Fake, Faults
+from tests.load.support import harness
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a server does wrong, the checks that must fail for it, and a word that must be said."""
+
+    name: str
+    does: Faults
+    checks: frozenset[str]
+    says: str
+
+
+def case(name: str, does: Faults, checks: str, says: str) -> Case:
+    return Case(name, does, frozenset(checks.split()), says)
+
+
+CASES = [
+    case("nothing", Faults(), "", ""),
+    case("loses an acknowledged reaction", Faults(lose_reactions_from=40), "acked counts", "stored"),
+    case("loses an ack", Faults(lose_ack=20), "answers", faults.UNANSWERED),
+    case("answers twice", Faults(answer_twice=20), "answers", faults.ANSWERED_TWICE),
+    case("repeats a version", Faults(repeat_version=30), "versions", faults.REPEATED),
+    case("goes backwards", Faults(go_down=30), "versions", faults.WENT_DOWN),
+    case("drops frames", Faults(drop_frames_from=30), "converged", "the store has"),
+    case("cuts a connection", Faults(cut_connection=30), "closes", faults.LOST),
+    case("closes without a code", Faults(close_without_code=30), "closes", faults.LOST),
+    case("counts wrong", Faults(miscount=1), "counts converged", "the visitors hold"),
+    case("says what is no message", Faults(garbage=30), "answers", faults.UNREADABLE),
+]
+PLAN = {
+    "connections": "8",
+    "items": "2",
+    "reactions": "40/s",
+    "duration": "2s",
+    "warmup": "0s",
+    "spread": "uniform",
+}
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Result]:
+    """All cases at once: each waits for its own clock most of the time."""
+
+    async def one(case: Case) -> tuple[str, Result]:
+        async with Fake(case.does) as fake:
+            return case.name, await harness(fake.url, **PLAN)
+
+    async def all_of_them() -> list[tuple[str, Result]]:
+        return await asyncio.gather(*map(one, CASES))
+
+    return dict(asyncio.run(all_of_them()))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_found_by_name(case: Case, results: dict[str, Result]) -> None:
+    verdict = results[case.name].verdict
+    failed = [check for check in verdict.checks if check.passed is not True]
+    assert {check.name for check in failed} == case.checks, (failed, verdict.complaints)
+    assert case.says in " ".join(detail for check in verdict.checks for detail in check.details)
+    # On a machine that is busy with something else the harness may say that it did not keep up itself.
+    expected = WRONG if any(check.passed is False for check in failed) else PASSED
+    assert verdict.status == (INVALID if verdict.complaints and expected == PASSED else expected)
