@@ -59,7 +59,7 @@ def judge(evidence: Evidence) -> list[Check]:
 
 
 def without_lateness(checks: list[Check], found: Faults) -> list[Check]:
-    """The checks after a run in which the generator did not keep up: what came late is not held against it."""
+    """The checks after a run in which the generator did not keep up: lateness is not held against it."""
     only_late = not any(found.count(fault) for fault in ANSWERS if fault != faults.UNANSWERED)
     return [
         check._replace(passed=None, found=f"{check.found}; the generator did not keep up")

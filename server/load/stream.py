@@ -1,8 +1,8 @@
 """One event stream that watches (``GET /v1/stream``), read as cheaply as a WebSocket.
 
-Owns the HTTP below a reader: httptools parses it, until the same bytes come that another stream of this process
-was brought. They are recognised as a whole when they begin and end between two chunks (RFC 9112, section 7.1).
-Must not know why it is opened or dropped.
+Owns the HTTP below a reader: httptools parses it, until the same bytes come that another stream of this
+process was brought. They are recognised as a whole when they begin and end between two chunks (RFC 9112,
+section 7.1). Must not know why it is opened or dropped.
 """
 
 import asyncio

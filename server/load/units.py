@@ -65,6 +65,13 @@ def show_time(seconds: float) -> str:
     return f"{_digits(seconds)} s"
 
 
+def show_round_time(seconds: float) -> str:
+    """A round latency, as an axis has them: ``50 ms``."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:g} µs"
+    return f"{seconds * 1e3:g} ms" if seconds < 1 else f"{seconds:g} s"
+
+
 def show_span(seconds: float) -> str:
     """How long something takes or took: ``45 s``, ``2 m 5 s``."""
     if seconds < 1:
@@ -99,3 +106,12 @@ def show_bytes(number: float) -> str:
 def _digits(value: float) -> str:
     whole = 1 if value <= 0 else math.floor(math.log10(value)) + 1
     return f"{value:.{max(0, 3 - whole)}f}"
+
+
+def show_amount(number: float) -> str:
+    """Any number, short: ``1.2k``, ``3.4M``."""
+    for unit in ("", "k", "M", "G"):
+        if abs(number) < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}T"

@@ -57,9 +57,7 @@ async def _newcomer(http: Http, request: Request) -> str:
     except (OSError, TimeoutError) as error:
         raise LoadError(f"POST /v1/visitors: {str(error) or 'no answer in time'}") from None
     if reply.status == 429:
-        raise LoadError(
-            "the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key, or ask for fewer"
-        )
+        raise LoadError("the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key")
     try:
         if reply.status != 201:
             raise ValueError

@@ -1,0 +1,67 @@
+"""The scenarios that are shipped, in short form, against a real server."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.process import ServerProcess, clean_environment
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "load"
+SHORT: dict[str, dict[str, Any]] = {
+    "blog": {"connections": 200, "items": 50, "churn": "30/s"},
+    "livestream": {
+        "connections": 300,
+        "visitors": 200,
+        "burst": {"every": "1s", "length": "300ms", "reactions": "400/s"},
+    },
+    "feed": {"connections": 60, "items": 120, "reactions": "60/s", "slow": "5%"},
+    "storm": {"connections": 200, "reactions": "50/s", "storms": ["500ms"]},
+    "launch": {"connections": 100, "duration": "3s", "steps": {"factor": 1.5, "every": "1500ms"}},
+}
+# What is measured is the machine's business here; what is true is not.
+LOOSE = {"duration": "2s", "warmup": "500ms", "ramp": "1000/s", "threshold": ["p99<20s", "errors<1%"]}
+
+
+def toml(plan: dict[str, Any]) -> str:
+    """As TOML: values first, then tables. JSON's notation of text, numbers and lists is TOML's too."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in plan.items() if not isinstance(value, dict)]
+    for key, value in plan.items():
+        if isinstance(value, dict):
+            lines += [f"[{key}]", toml(value)]
+    return "\n".join(lines)
+
+
+def test_these_are_all() -> None:
+    assert {file.stem for file in EXAMPLES.glob("*.toml")} == SHORT.keys()
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_scenario_passes(name: str, server: ServerProcess, tmp_path: Path) -> None:
+    shipped = tomllib.loads((EXAMPLES / f"{name}.toml").read_text())
+    file, out = tmp_path / f"{name}.toml", tmp_path / "out.json"
+    file.write_text(toml({**shipped, **LOOSE, **SHORT[name]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "load", server.url, "--scenario", file, "--json", out],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert out.exists(), done
+    told = json.loads(out.read_text())
+    # A machine that is busy with other tests may make the generator late; that is not the server's fault.
+    assert all(check["passed"] or told["complaints"] for check in told["checks"]), done.stdout
+    assert done.returncode == (2 if told["complaints"] else 0), done.stdout
+    assert told["counters"]["acked"] > 0
+    if name == "storm":
+        assert told["counters"]["reconnects"] >= 200
+    if name == "livestream":
+        assert max(moment["target"] for moment in told["moments"]) >= 100
+    if name == "launch":
+        assert [step["rate"] for step in told["steps"]] == [100.0, 150.0]
