@@ -67,7 +67,7 @@ Text = str | None
 
 def load(
     url: Annotated[
-        Text, typer.Argument(metavar="[URL]", help="The server, such as https://tally.example.")
+        Text, typer.Argument(metavar="URL", help="The server, such as https://tally.example.")
     ] = None,
     scenario: Annotated[
         Path | None,

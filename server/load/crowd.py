@@ -12,6 +12,7 @@ from time import monotonic_ns as now
 from typing import Any
 
 from server.load.faults import ABNORMAL, LOST, Faults
+from server.load.http import why
 from server.load.schedule import Drop
 from server.load.sightings import NOTHING
 from server.load.target import Target
@@ -101,7 +102,7 @@ class Crowd:
 
     def ended(self, reader: Reader, code: int | None) -> None:
         """A connection is over; ``code`` is ``None`` when that was wanted here."""
-        was_up, why, bye = reader.up, reader.why, reader.bye
+        was_up, reason, bye = reader.up, reader.why, reader.bye
         self.up -= was_up
         reader.ending()
         if self._closing:
@@ -119,7 +120,7 @@ class Crowd:
                     self.given_up.add(reader.number)
                     return
             else:
-                self.failures[why or f"closed with code {code} before it was ready"] += 1
+                self.failures[reason or f"closed with code {code} before it was ready"] += 1
         reader.why, reader.bye = "", None
         self.reconnects += 1
         self._start(self._again(reader, wait))
@@ -170,7 +171,7 @@ class Crowd:
             try:
                 await self._connect(reader)
             except OSError as error:
-                self.failures[(error.strerror or str(error) or type(error).__name__).lower()] += 1
+                self.failures[why(error)] += 1
                 wait = random.uniform(0.5, 1.5)  # noqa: S311
             else:
                 return

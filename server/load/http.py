@@ -5,6 +5,7 @@ which would be the load and not the server's answer to it. Must not know what is
 """
 
 import asyncio
+import os
 import ssl
 from collections import deque
 from typing import NamedTuple, cast
@@ -32,6 +33,14 @@ class Request(NamedTuple):
     path: str
     token: str | None = None
     body: bytes = b""
+
+
+def why(error: OSError) -> str:
+    """Why there is no answer, in a few words."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return "no answer in time"
+    # The words of asyncio name the call that failed, those of the system what is wrong.
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 class Http:

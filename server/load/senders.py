@@ -91,7 +91,7 @@ class HttpSender:
         body = msgspec.json.encode({"reaction": sent.wish})
         try:
             reply = await self._http.ask(Request("PUT", path, self._tokens[sent.visitor], body))
-        except (OSError, TimeoutError):
+        except OSError:
             self.reactor.cut(ref)
             return
         if ref in self.reactor.book.under_way:

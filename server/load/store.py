@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from server.errors import LoadError
-from server.load.http import Http, Request
+from server.load.http import Http, Request, why
 from server.load.target import Target
 
 ITEMS_A_REQUEST = 100
@@ -53,8 +53,8 @@ class Store:
         request = Request("GET", self._target.path("/v1/items", self._site, items), token)
         try:
             reply = await self._http.ask(request)
-        except (OSError, TimeoutError) as error:
-            raise LoadError(f"GET /v1/items: {str(error) or 'no answer in time'}") from None
+        except OSError as error:
+            raise LoadError(f"GET /v1/items: {why(error)}") from None
         try:
             if reply.status != 200:
                 raise ValueError

@@ -11,7 +11,7 @@ import jwt
 import msgspec
 
 from server.errors import LoadError
-from server.load.http import Http, Request
+from server.load.http import Http, Request, why
 from server.load.target import Target
 
 AT_ONCE = 16
@@ -54,8 +54,8 @@ async def newcomers(
 async def _newcomer(http: Http, request: Request) -> str:
     try:
         reply = await http.ask(request)
-    except (OSError, TimeoutError) as error:
-        raise LoadError(f"POST /v1/visitors: {str(error) or 'no answer in time'}") from None
+    except OSError as error:
+        raise LoadError(f"POST /v1/visitors: {why(error)}") from None
     if reply.status == 429:
         raise LoadError("the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key")
     try:

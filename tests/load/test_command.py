@@ -1,0 +1,189 @@
+"""``tallycast load`` as it is typed: mistakes get one line and status 1, and reports can be read."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.load.fake import Fake, Faults
+from tests.support.process import clean_environment
+from tests.support.waiting import wait_for
+
+SMALL = ["--connections", "10", "--items", "3", "--reactions", "20/s", "--duration", "1s", "--warmup", "0s"]
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-P", "-m", "server", "load", *map(str, arguments)]
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line that a mistake leaves."""
+    done = subprocess.run(
+        command(*arguments), env=clean_environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("tallycast: ").rstrip("\n")
+
+
+async def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A whole run, while this loop serves the fake server."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        command(*arguments),
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_mistakes_get_one_line(tmp_path: Path) -> None:
+    scenario = tmp_path / "wrong.toml"
+    scenario.write_text('[burst]\nevery = "often"\nlength = "1s"\nreactions = "9/s"\n')
+    lines = [
+        refused("http://127.0.0.1:9", "--reactions", "many"),
+        refused("ftp://tally.example"),
+        refused("http://127.0.0.1:9", "--nothing"),
+        refused("http://127.0.0.1:9", "--scenario", scenario),
+        refused("http://127.0.0.1:9", "--html", tmp_path / "no" / "report.html"),
+    ]
+    assert lines == [
+        "--reactions: expected a rate such as 500/s, not 'many'",
+        "URL: expected one such as https://tally.example, not 'ftp://tally.example'",
+        "No such option: --nothing; see tallycast --help",
+        f"{scenario}: burst.every: expected a duration such as 60s, not 'often'",
+        f"{tmp_path / 'no' / 'report.html'}: no such file or directory",
+    ]
+
+
+async def test_a_server_that_is_not_there() -> None:
+    async with Fake() as fake:
+        url = fake.url
+    done = await run(url, *SMALL)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "tallycast: POST /v1/visitors: connection refused"
+
+
+async def test_a_run_and_its_reports(tmp_path: Path) -> None:
+    data, page = tmp_path / "run.json", tmp_path / "run.html"
+    async with Fake(Faults(refuse=5)) as fake:
+        done = await run(fake.url, *SMALL, "--duration", "3s", "--seed", "7", "--json", data, "--html", page)
+    assert done.returncode in (0, 2), done
+    for phase in ("preparing", "connecting", "running", "draining", "checking"):
+        assert f"{phase}" in done.stderr
+    for word in ("p99.9", "acked", "converged", "refused: rate_limited"):
+        assert word in done.stdout
+    told = json.loads(data.read_text())
+    assert told["plan"]["seed"] == 7
+    assert told["counters"]["refused"] == {"rate_limited": 1}
+    assert [check["name"] for check in told["checks"]] == [
+        "acked", "counts", "converged", "versions", "closes", "answers",
+    ]  # fmt: skip
+    html = page.read_text()
+    assert html.count("<svg") == html.count("</svg>") >= 3
+    assert "<script" not in html
+    # Nothing but the server's own address is named, and that not as a link.
+    assert 'src="' not in html
+    assert 'href="' not in html
+
+
+async def test_a_visitors_token_is_signed_with_the_sites_key() -> None:
+    async with Fake(key="a key of thirty-two bytes or more!") as fake:
+        done = await run(fake.url, *SMALL, "--token-key", "a key of thirty-two bytes or more!")
+        assert done.returncode in (0, 2), done
+        assert all(visitor.startswith("u:load-") for visitor in fake.visitors)
+        assert len(fake.visitors) >= 10
+
+
+async def test_limited_newcomers_are_explained() -> None:
+    async with Fake(Faults(limit_newcomers=True)) as fake:
+        done = await run(fake.url, *SMALL)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "tallycast: the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key"
+    )
+
+
+async def test_the_same_seed_sends_the_same_reactions() -> None:
+    async def held() -> list[dict[str, str]]:
+        async with Fake() as fake:
+            done = await run(fake.url, *SMALL, "--seed", "3", "--processes", "2")
+            assert done.returncode in (0, 2), done
+            items = {name.rpartition("/")[2]: item for name, item in fake.items.items()}
+            return [dict(sorted(items[number].held.items())) for number in sorted(items)]
+
+    def shape(found: list[dict[str, str]]) -> list[list[str]]:
+        # Tokens are given in the order of asking, which differs; what is held does not.
+        return [sorted(item.values()) for item in found]
+
+    first, second = await asyncio.gather(held(), held())
+    assert shape(first) == shape(second)
+
+
+def test_a_first_look_without_a_url_and_an_interruption(tmp_path: Path) -> None:
+    """A private server is started, and both are gone after Ctrl+C; the partial report says so."""
+    out = tmp_path / "run.json"
+    arguments = [*SMALL[:-4], "--duration", "60s", "--warmup", "0s", "--json", out]
+    process = subprocess.Popen(
+        command(*arguments),
+        env=clean_environment({"TMPDIR": str(tmp_path)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said: list[str] = []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("running"):
+            break
+    (folder,) = tmp_path.glob("tallycast-load-*")
+    wait_for(lambda: (folder / "data").exists() or any(folder.iterdir()), "the private server's data")
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "INTERRUPTED" in stdout
+    assert "Partial" in stdout
+    told = json.loads(out.read_text())
+    assert told["partial"] is True
+    assert told["checks"] == []
+    assert not folder.exists()
+    assert not [pid for pid in map(str, _running()) if str(folder) in _command_line(pid)]
+
+
+def _running() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("connections", "0", "a whole number from 1 to 1,000,000"),
+        ("spread", "zipf", "uniform, zipf:EXPONENT (0 to 5) or hot:SHARE (0 to 1)"),
+        ("threshold", "p98<5ms", "something like p99<50ms, ack.p99.9<=200ms, connect.max<2s or errors<1%"),
+        ("slow", "200%", "a share such as 1%"),
+        ("transport", "tcp", "ws or sse"),
+        ("processes", "none", "a whole number from 1 to 256, or auto"),
+    ],
+)
+def test_what_a_right_value_looks_like(flag: str, value: str, expected: str) -> None:
+    from server.errors import LoadError
+    from server.load.plan import make
+
+    with pytest.raises(LoadError) as caught:
+        make({flag: [value] if flag == "threshold" else value}, None, private=False)
+    assert str(caught.value).startswith(f"--{flag}: expected {expected}, not ")
