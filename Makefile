@@ -14,7 +14,7 @@ NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench check widget chromium install constraints clean
+.PHONY: help serve test bench soak check widget chromium install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: check chromium ## Check everything, then run every test
 
 bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)
+
+soak: $(FOR_USE) ## Ten minutes of churn against a fresh server: does everything come back?
+	@exec $(BIN)/python tools/soak.py
 
 check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers; whether the widget's bundle is current and small
 	@$(BIN)/ruff check --quiet .
