@@ -1,8 +1,8 @@
 """Ten minutes of churn against a fresh server: does everything come back?
 
 Usage: python tools/soak.py [minutes]. Fails when the worker's tasks or its channels in the engine do not come
-back to what a fresh one has, or its memory or open files to what they were after a first, short run of the same
-load. Looks from outside: the tasks are told by a probe in the worker's interpreter (``sitecustomize``).
+back to what a fresh one has, or its memory or open files to what they were after a first, short run of the
+same load. Looks from outside: the tasks are told by a probe in the worker's interpreter (``sitecustomize``).
 """
 
 import json

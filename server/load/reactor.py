@@ -11,7 +11,8 @@ from typing import Protocol
 
 from server.load.alarm import Alarm
 from server.load.book import FIRST_REF, Book, Sent
-from server.load.faults import ANSWERED_TWICE, UNANSWERED, WRONG_ANSWER, Faults
+from server.load.faults import ANSWERED_TWICE, UNANSWERED, WRONG_ANSWER
+from server.load.room import NEVER, Room
 from server.load.schedule import Due
 from server.protocol.messages import Ack
 
@@ -42,16 +43,17 @@ class Reactor:
 
     def __init__(
         self,
-        items: list[str],
+        room: Room,
         kinds: list[str],
         sender: Sender,
-        faults: Faults,
         record: Callable[[int, int], None],
     ) -> None:
-        self._items = items
+        self._room = room
+        room.ring = self.ring
+        self._items = room.items
         self._kinds = kinds
         self._sender = sender
-        self._faults = faults
+        self._faults = room.faults
         self._record = record
         self._dues: Iterator[Due] = iter(())
         self._next: Due | None = None
@@ -80,13 +82,14 @@ class Reactor:
     def start(self, dues: Iterator[Due], begin: int) -> None:
         """Send each when it is due; times are counted from ``begin``."""
         self._dues, self._begin = dues, begin
-        self._alarm = Alarm(self._ring)
+        self._alarm = Alarm(self.ring)
         self._step()
 
     def halt(self) -> None:
         """Send no more; what waits for a connection is forgotten."""
         self._next = None
         self._dues = iter(())
+        self._room.due = NEVER
         self._waiting.clear()
         if self._alarm is not None:
             self._alarm.close()
@@ -141,7 +144,8 @@ class Reactor:
             )
             self._refuse(ref, unsure=True)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Let everything leave that is due."""
         moment = now()
         while self._next is not None and self._begin + int(self._next.at * SECOND) <= moment:
             due = self._next
@@ -159,7 +163,11 @@ class Reactor:
 
     def _set(self) -> None:
         if self._next is not None and self._alarm is not None:
-            self._alarm.set(self._begin + int(self._next.at * SECOND))
+            at = self._begin + int(self._next.at * SECOND)
+            self._alarm.set(at)
+            self._room.due = at
+        else:
+            self._room.due = NEVER
 
     def _time(self, due: Due) -> None:
         """Whether this process kept the schedule."""

@@ -5,6 +5,7 @@ Owns no connection and decides nothing.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic_ns as now
 from typing import TYPE_CHECKING
 
 from server.load.faults import TWO_COUNTS, Faults
@@ -14,6 +15,8 @@ from server.protocol.messages import Ack, Error
 
 if TYPE_CHECKING:
     from server.load.watcher import Reader
+
+NEVER = 2**63
 
 
 @dataclass
@@ -30,6 +33,9 @@ class Room:
     ended: "Callable[[Reader, int | None], None]"
     acked: "Callable[[Reader, Ack], None]"
     refused: "Callable[[Reader, Error], None]"
+    # When the next reaction is due (ns), and what lets it leave.
+    due: int = NEVER
+    ring: Callable[[], None] = lambda: None
     known: dict[bytes, Seen] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     newest: dict[int, Seen] = field(default_factory=dict)
@@ -38,6 +44,11 @@ class Room:
 
     def __post_init__(self) -> None:
         self.numbers = {item: number for number, item in enumerate(self.items)}
+
+    def pulse(self) -> None:
+        """Let leave what is due, between two frames of many."""
+        if now() > self.due:
+            self.ring()
 
     def learn(self, key: bytes, seen: Seen) -> None:
         """A distinct frame came for the first time."""

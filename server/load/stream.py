@@ -63,9 +63,14 @@ class Stream(Reader):
             self._parse(data)
         elif self.usual and self.shown.get(seen.item) is seen.previous:
             self.shown[seen.item] = seen
-            seen.times.append(now())
+            moment = now()
+            seen.times.append(moment)
+            if moment > self._room.due:
+                self._room.ring()
+            return
         else:
             self.see(seen)
+        self._room.pulse()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever wanted it."""

@@ -82,10 +82,9 @@ class Worker:
         if self._plan.transport == "sse":
             sender = HttpSender(readers, self._room, self._http, self._target, self._tokens)
         self._reactor = Reactor(
-            self._items,
+            self._room,
             begin.kinds,
             sender,
-            self._faults,
             lambda stage, ns: self._record("ack", stage, ns, 1),
         )
         if isinstance(sender, HttpSender):
