@@ -6,7 +6,7 @@ Pure. Every reader takes text or a plain number and raises ``ValueError`` when i
 import math
 import re
 
-_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TIMES = {"": 1, "k": 1000, "m": 1_000_000}
 _DURATION = re.compile(rf"{_NUMBER}\s*(us|µs|ms|s|m|h)?")
