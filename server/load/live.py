@@ -22,7 +22,8 @@ PHASES = ("preparing", "connecting", "warming up", "running", "draining", "check
 # Without a terminal a line is enough every so often (s).
 LINE_EVERY = 5.0
 SPARKS = "▁▂▃▄▅▆▇█"
-SPARKS_SHOWN = 40
+SPARKS_SHOWN = 60
+LABEL = 16
 
 
 class Show(Protocol):
@@ -122,6 +123,9 @@ class Picture:
         parts: list[Table | Text] = [self._phases(), self._bar()]
         if self._moment is not None:
             parts.append(self._numbers(self._moment))
+            if any(self._p99):
+                sparks = (_sparks(self._p99), "cyan")
+                parts.append(Text.assemble((f"  {'p99':<{LABEL + 1}}", "dim"), sparks))
         parts += [Text(f"  {_step(step)}", style="" if step.held else "red") for step in self._steps[-8:]]
         return Group(Text(), *parts, Text())
 
@@ -135,11 +139,11 @@ class Picture:
                 cells.append(self._spinner)
             else:
                 cells.append(Text(f"{'✔' if number < at else '·'} {name}", style="dim"))
-        row.add_row(Text(" "), *cells)
+        row.add_row(Text(), *cells)
         return row
 
     def _bar(self) -> Table:
-        row = Table.grid(padding=(0, 1))
+        row = Table.grid(padding=(0, 1, 0, 0))
         width = max(10, min(60, self._console.width - 16))
         bar = ProgressBar(total=1.0, completed=self._share, width=width)
         row.add_row(Text(" "), bar, Text(f"{self._share:4.0%}", style="dim"))
@@ -147,33 +151,31 @@ class Picture:
 
     def _numbers(self, moment: Moment) -> Table:
         grid = Table.grid(padding=(0, 3, 0, 0))
-        grid.add_column(style="dim", min_width=14)
+        grid.add_column(style="dim", min_width=LABEL)
         for _ in range(4):
             grid.add_column(min_width=14, no_wrap=True)
         rates = moment.rates
         grid.add_row(
-            "   connections",
+            "  connections",
             f"[bold]{moment.up:,}[/bold]",
             *((f"[dim]back[/dim] {rates['reconnects']:,.0f}/s",) if rates["reconnects"] else ()),
         )
         asked = f"[dim]of[/dim] {moment.target:,.0f}" if moment.target else ""
         grid.add_row(
-            "   reactions",
+            "  reactions",
             f"[bold]{rates['sent']:,.0f}[/bold]/s {asked}",
             f"[dim]acked[/dim] {rates['acked']:,.0f}/s",
             f"[red]refused {rates['refused']:,.0f}/s[/red]" if rates["refused"] else "",
         )
-        grid.add_row("   updates", f"[bold]{rates['updates']:,.0f}[/bold]/s")
-        for name, label in (("update", "   → others"), ("ack", "   → ack")):
+        grid.add_row("  updates", f"[bold]{rates['updates']:,.0f}[/bold]/s")
+        for name, label in (("update", "  → others"), ("ack", "  → ack")):
             points = moment.latencies[name]
             if points["p50"] is not None:
                 grid.add_row(label, *(f"[dim]{key}[/dim] {_time(points[key])}" for key in points))
-        if any(self._p99):
-            grid.add_row("   p99", Text(_sparks(self._p99), style="cyan"))
         cpu = " ".join(f"{share:.0%}" for share in moment.cpu)
         style = "red" if moment.late > 0.01 or any(share > 0.95 for share in moment.cpu) else "dim"
         grid.add_row(
-            "   generator", f"[{style}]cpu {cpu}[/{style}]", f"[{style}]late {moment.late:.1%}[/{style}]"
+            "  generator", f"[{style}]cpu {cpu}[/{style}]", f"[{style}]late {moment.late:.1%}[/{style}]"
         )
         return grid
 
