@@ -171,15 +171,12 @@ async def _load(plan: Plan, url: str | None, token_key: str | None, metrics: str
 
 
 async def _interruptible(run: Run) -> Result:
-    """Ctrl+C ends the run, not the report; a second one ends everything."""
+    """Ctrl+C ends the run, not the report."""
     work = asyncio.create_task(run.execute())
     told = False
 
     def interrupt() -> None:
         nonlocal told
-        if told:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGINT)
         told = True
         work.cancel()
 

@@ -4,9 +4,11 @@ Owns that process. It is found and asked as any other server is.
 """
 
 import asyncio
+import ctypes
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -68,6 +70,7 @@ class PrivateServer:
             env=kept,
             # Ctrl+C on the terminal is for the harness, which then ends the server.
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reader = asyncio.create_task(self._read(found))
@@ -88,3 +91,9 @@ class PrivateServer:
         if not found.done():
             said = " / ".join(self._said) or "nothing"
             found.set_exception(LoadError(f"the private server did not start; it said: {said}"))
+
+
+def _end_with_parent() -> None:
+    """In the new process: be told to stop when the harness is killed (prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)

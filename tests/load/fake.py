@@ -109,6 +109,9 @@ class Fake:
                     return
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 items = [value for name, value in parse_qsl(query) if name == "item"]
+                if path == "/metrics":
+                    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + self._exposition())
+                    return
                 if path == "/v1/stream":
                     await self._stream(items, reader, writer)
                     return
@@ -140,6 +143,9 @@ class Fake:
             await asyncio.sleep(self.faults.ack_delay(self.reactions))
             return 200, {"item": items[0], "reaction": wish, "version": version, "counts": counts}
         return 404, {"code": "bad_message"}
+
+    def _exposition(self) -> bytes:
+        return f"# TYPE fake_reactions counter\nfake_reactions_total {self.reactions}\n".encode()
 
     def _who(self, token: str) -> str | None:
         if not token:

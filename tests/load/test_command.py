@@ -74,7 +74,8 @@ async def test_a_server_that_is_not_there() -> None:
 async def test_a_run_and_its_reports(tmp_path: Path) -> None:
     data, page = tmp_path / "run.json", tmp_path / "run.html"
     async with Fake(Faults(refuse=5)) as fake:
-        done = await run(fake.url, *SMALL, "--duration", "3s", "--seed", "7", "--json", data, "--html", page)
+        arguments = ("--duration", "4s", "--seed", "7", "--metrics", f"{fake.url}/metrics")
+        done = await run(fake.url, *SMALL, *arguments, "--json", data, "--html", page)
     assert done.returncode in (0, 2), done
     for phase in ("preparing", "connecting", "running", "draining", "checking"):
         assert f"{phase}" in done.stderr
@@ -89,6 +90,7 @@ async def test_a_run_and_its_reports(tmp_path: Path) -> None:
     html = page.read_text()
     assert html.count("<svg") == html.count("</svg>") >= 3
     assert "<script" not in html
+    assert "fake_reactions_total" in html
     # Nothing but the server's own address is named, and that not as a link.
     assert 'src="' not in html
     assert 'href="' not in html

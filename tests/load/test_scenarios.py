@@ -36,8 +36,11 @@ def toml(plan: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def test_these_are_all() -> None:
+def test_these_are_all_and_documented() -> None:
     assert {file.stem for file in EXAMPLES.glob("*.toml")} == SHORT.keys()
+    documented = (EXAMPLES.parents[1] / "docs" / "load-testing.md").read_text()
+    for name in (*SHORT, "acked", "counts", "converged", "versions", "closes", "answers"):
+        assert f"| `{name}` |" in documented
 
 
 @pytest.mark.parametrize("name", SHORT)
