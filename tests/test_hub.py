@@ -386,7 +386,7 @@ class Model(Setup):
                 assert not behind or topic.dirty or topic in reader.missed, "it will be brought the latest"
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(EVENTS, st.sampled_from([1, 2, STRIDE]))
 def test_versions_rise_for_everyone_and_everyone_ends_with_the_last(
     events: list[tuple[str, Any, int]], stride: int
