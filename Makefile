@@ -14,7 +14,7 @@ NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench soak check widget chromium install constraints clean
+.PHONY: help serve test bench soak check widget screenshots chromium install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers; whether the widget's b
 
 widget: $(FOR_TESTS) $(FOR_WIDGET) ## Make static/embed.js from static/src
 	@$(NODE) node tools/widget.mjs
+
+screenshots: $(FOR_TESTS) chromium ## Make the pictures in docs/
+	@$(BIN)/python -m tests.browser.screenshots
 
 chromium:
 	@tools/chromium.sh

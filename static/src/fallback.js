@@ -56,9 +56,9 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
   };
 
   const stream = () => {
-    const [ids = [], ...more] = parts(watched);
-    // More than one stream may have, and a browser keeps few of them.
-    if (!streaming || more[0] || !ids[0]) return poll();
+    const ids = [...watched];
+    if (!streaming || !ids[0]) return poll();
+    // Of more than a stream may have it is refused, and the next way is gone.
     if (address === (address = at('stream', ids))) return;
     source?.close();
     fresh = new Set(ids);

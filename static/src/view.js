@@ -32,15 +32,15 @@ export const view = (host, clicked) => {
   const control = (kind) => {
     // The count describes the button. It is not part of its name, which stays the same.
     const id = 'n' + made++;
-    const count = make('span', { part: 'count', id });
+    const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
     const label = make('span');
-    const thumb = make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB }));
+    const thumb = make('svg', { viewBox: '0 0 16 16', role: 'img' }, make('path', { d: THUMB }));
     const face = /^(dis)?like$/.test(kind) ? thumb : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = () => clicked(kind);
     /** @param {any} counts @param {string | null} reaction */
     return (counts, reaction) => {
-      label.textContent = button.title = button.ariaLabel = labelOf(host, kind);
+      label.textContent = button.title = thumb.ariaLabel = labelOf(host, kind);
       button.ariaPressed = kind === reaction;
       button.disabled = host.hasAttribute('readonly');
       count.textContent = counts ? formatOf(host).format(counts[kind]) : '';
