@@ -23,14 +23,17 @@ ARGS = [
 ]
 
 
-async def launch(playwright: Playwright) -> Browser:
-    """A headless browser.
+async def launch(playwright: Playwright, *, keeps_pages: bool = False) -> Browser:
+    """A headless browser; ``keeps_pages``: with the back/forward cache, which Playwright leaves out.
 
     Raises:
         RuntimeError: there is none on this machine.
     """
     for name in NAMES:
         if path := shutil.which(name):
-            return await playwright.chromium.launch(executable_path=path, args=ARGS)
+            without = ["--disable-back-forward-cache"] if keeps_pages else None
+            return await playwright.chromium.launch(
+                executable_path=path, args=ARGS, ignore_default_args=without
+            )
     names = ", ".join(NAMES)
     raise RuntimeError(f"no browser: none of {names} is on PATH (Debian: apt-get install chromium)")

@@ -34,8 +34,11 @@ class ScriptedServer:
 
     async def install(self) -> None:
         await self.page.route_web_socket(re.compile(r"^ws://tally\.test/ws"), self._opened)
-        await self.page.route(f"{ORIGIN}/embed.js", self._embed)
-        await self.page.route(re.compile(r"/v1/visitors"), self._visitor)
+        await self.page.route(f"{ORIGIN}/embed.js", self.embed)
+        await self.install_visitors()
+
+    async def install_visitors(self) -> None:
+        await self.page.route("**/v1/visitors*", self._visitor)
 
     async def open(self, item: str = "a") -> Widget:
         """Load a page with one widget, and answer its first watch with nothing but zeros."""
@@ -76,6 +79,11 @@ class ScriptedServer:
         echoed = {field: react[field] for field in ("ref", "item", "reaction")}
         self.say("ack", **echoed, version=version, counts={"like": like, "dislike": dislike})
 
+    @property
+    def socket(self) -> WebSocketRoute | None:
+        """The one that it talks on."""
+        return self._socket
+
     async def close(self, code: int | None = None) -> None:
         assert self._socket is not None
         await self._socket.close(code=code)
@@ -84,7 +92,7 @@ class ScriptedServer:
         socket.on_message(lambda message: self._heard.put_nowait(json.loads(message)))
         self._sockets.put_nowait(socket)
 
-    async def _embed(self, route: Route) -> None:
+    async def embed(self, route: Route) -> None:
         await route.fulfill(path=EMBED, content_type="text/javascript")
 
     async def _visitor(self, route: Route) -> None:

@@ -18,6 +18,8 @@ STRICT_POLICY = (
     "require-trusted-types-for 'script'"
 )
 
+HEAD = '<script src="/embed.js" async></script>'
+
 _numbers = itertools.count(1)
 
 
@@ -92,9 +94,9 @@ class Tab:
     def widgets(self, index: int) -> Widget:
         return Widget(self.page.locator("live-reactions").nth(index))
 
-    async def visit(self, server: Server, body: str, policy: str = STRICT_POLICY) -> None:
+    async def visit(self, server: Server, body: str, policy: str = STRICT_POLICY, head: str = HEAD) -> None:
         """Open a publisher's page: `body`, the script, and nothing else. It is on the server's origin."""
-        await host(self.page, server.url, body, policy)
+        await host(self.page, server.url, body, policy, head)
 
     async def event(self, name: str, action: Callable[[], Awaitable[Any]]) -> Any:
         """The detail of the next event called `name` that reaches the document, which `action` causes."""
@@ -118,11 +120,11 @@ NewPerson = Callable[[], Awaitable[BrowserContext]]
 NewTab = Callable[..., Awaitable[Tab]]
 
 
-async def host(page: Page, origin: str, body: str, policy: str = STRICT_POLICY) -> None:
+async def host(page: Page, origin: str, body: str, policy: str = STRICT_POLICY, head: str = HEAD) -> None:
     """Let `page` load a document that no server has: a stranger's, with the embed script in its head."""
     html = (
         '<!doctype html><html lang="en"><title>A stranger’s page</title><link rel="icon" href="data:,">'
-        f'<script src="/embed.js" async></script><body>{body}</body></html>'
+        f"{head}<body>{body}</body></html>"
     )
 
     async def fulfill(route: Route) -> None:

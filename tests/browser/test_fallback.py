@@ -1,0 +1,173 @@
+"""Where WebSockets do not get through: a real server's event stream, then polling, and back after a while."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import BrowserContext, Route, WebSocketRoute, expect
+
+from .tabs import NewPerson, NewTab, Server, Tab, fresh_item, wait_until
+
+SOCKET = re.compile(r"^ws://.*/ws")
+STREAM = re.compile(r"/v1/stream")
+
+
+class Wall:
+    """What stands between a person and the server."""
+
+    def __init__(self) -> None:
+        self.sockets = True
+        self.streams = False
+        self.tried = 0
+
+    async def stand(self, person: BrowserContext) -> None:
+        await person.route_web_socket(SOCKET, self._socket)
+        await person.route(STREAM, self._stream)
+
+    async def _socket(self, route: WebSocketRoute) -> None:
+        self.tried += 1
+        if self.sockets:
+            await route.close()
+        else:
+            route.connect_to_server()
+
+    async def _stream(self, route: Route) -> None:
+        await (route.abort() if self.streams else route.continue_())
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall()
+
+
+async def behind(wall: Wall, new_person: NewPerson, new_tab: NewTab, server: Server, *items: str) -> Tab:
+    person = await new_person()
+    await wall.stand(person)
+    tab = await new_tab(person)
+    tab.tolerant = True
+    await tab.page.clock.install()
+    await tab.visit(server, "".join(f'<live-reactions item="{item}"></live-reactions>' for item in items))
+    return tab
+
+
+async def status(tab: Tab) -> str:
+    """What the page was told last."""
+    told: str = await tab.page.evaluate("window.told")
+    return told
+
+
+WATCH = "document.addEventListener('tallycast:status', ({ detail }) => { window.told = detail.status; });"
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["stream", "polling"])
+async def test_it_still_works(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall, streams: bool
+) -> None:
+    wall.streams = streams
+    item = fresh_item()
+    bob = await new_tab()
+    await bob.visit(server, f'<live-reactions item="{item}"></live-reactions>')
+    await bob.widget.shows(like=0, dislike=0)
+    person = await new_person()
+    await person.add_init_script(WATCH)
+    await wall.stand(person)
+    ann = await new_tab(person)
+    ann.tolerant = True
+    await ann.page.clock.install()
+    await ann.visit(server, f'<live-reactions item="{item}"></live-reactions>')
+
+    await ann.page.clock.run_for(2_000)
+    await ann.widget.shows(like=0, dislike=0)
+    await wait_until(lambda: status(ann), "polling" if streams else "live")
+    assert wall.tried == 2
+
+    await ann.event("tallycast:react", ann.widget.like.click)
+    await bob.widget.shows(like=1, dislike=0)
+    await bob.event("tallycast:react", bob.widget.dislike.click)
+    if streams:
+        await ann.page.clock.run_for(15_000)
+    await ann.widget.shows(like=1, dislike=1)
+    await ann.event("tallycast:react", ann.widget.like.click)
+    await bob.widget.shows(like=0, dislike=1)
+    await ann.widget.like.click()
+    await ann.page.reload()
+    await ann.page.clock.run_for(2_000)
+    await ann.widget.holds("like")
+
+
+async def test_elements_that_come_and_go(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall
+) -> None:
+    first, second = fresh_item(), fresh_item()
+    tab = await behind(wall, new_person, new_tab, server, first)
+    await tab.page.clock.run_for(2_000)
+    await tab.widget.shows(like=0, dislike=0)
+    await tab.page.evaluate(
+        """item => {
+          const late = document.createElement('live-reactions');
+          late.setAttribute('item', item);
+          document.body.append(late);
+        }""",
+        second,
+    )
+    await tab.widgets(1).shows(like=0, dislike=0)
+    await tab.event("tallycast:react", tab.widgets(1).like.click)
+    await tab.page.evaluate("document.querySelector('live-reactions').remove()")
+    await tab.widget.shows(like=1, dislike=0)
+    await tab.widget.holds("like")
+
+
+async def test_the_websocket_is_tried_again_after_five_minutes(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall
+) -> None:
+    item = fresh_item()
+    tab = await behind(wall, new_person, new_tab, server, item)
+    await tab.page.clock.run_for(2_000)
+    await tab.widget.shows(like=0, dislike=0)
+    await tab.widget.is_stale(False)
+    assert wall.tried == 2
+
+    await pass_time(tab, 280)
+    assert wall.tried == 2, "not before"
+    await pass_time(tab, 30)
+    assert wall.tried == 3
+    await tab.widget.is_stale(False)  # on the stream again, after this one failure
+
+    wall.sockets = False
+    await pass_time(tab, 310)
+    assert wall.tried == 4
+    await tab.event("tallycast:react", tab.widget.like.click)
+    await tab.widget.shows(like=1, dislike=0)
+
+
+async def pass_time(tab: Tab, seconds: int) -> None:
+    """In steps that leave a connection the time it needs: the server's clock is not the page's."""
+    for _ in range(0, seconds, 3):
+        await tab.page.clock.run_for(3_000)
+        await tab.widget.is_stale(False)
+
+
+async def _value(value: int) -> int:
+    return value
+
+
+async def test_a_server_that_is_away_is_not_taken_for_a_wall(make_server: object, new_tab: NewTab) -> None:
+    """It is stopped for longer than two handshakes take, and everybody comes back by WebSocket."""
+    server = make_server()  # type: ignore[operator]
+    tab = await new_tab()
+    tab.tolerant = True
+    await tab.visit(server, f'<live-reactions item="{fresh_item()}"></live-reactions>')
+    await tab.widget.shows(like=0, dislike=0)
+    streams: list[str] = []
+    tab.page.on(
+        "request", lambda request: streams.append(request.url) if STREAM.search(request.url) else None
+    )
+    server.kill()
+    await tab.widget.is_stale(True)
+    await wait_until(lambda: _value(len(streams) >= 2), True, 15)
+    sockets = len(tab.sockets)
+    server.restart()
+    await tab.widget.is_stale(False)
+    assert len(tab.sockets) > sockets
+    await expect(tab.widget.like).to_have_text("0")

@@ -1,0 +1,151 @@
+"""Votes made where the server cannot be reached: kept, the last one for each item, and sent on return."""
+
+from __future__ import annotations
+
+import json
+
+from playwright.async_api import Page, expect
+
+from .script import ORIGIN, ScriptedServer
+from .tabs import Widget
+
+KEY = f"tallycast:{ORIGIN}:default"
+WISHES = f"{KEY}:wishes"
+
+
+async def kept(page: Page) -> dict[str, str | None]:
+    wishes: dict[str, str | None] = json.loads(
+        await page.evaluate("key => localStorage[key] ?? '{}'", WISHES)
+    )
+    return wishes
+
+
+async def alone(scripted: ScriptedServer) -> Widget:
+    """A page with a visitor, and a server that is just away."""
+    page = scripted.page
+    visitor = json.dumps({"token": "me", "expires": 4e9, "renew": 4e9})
+    await page.add_init_script(f"localStorage[{json.dumps(KEY)}] ??= {json.dumps(visitor)}")
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await page.clock.pause_at(1_000_010)
+    await scripted.close(1012)
+    await widget.is_stale(True)
+    return widget
+
+
+async def other_tab(
+    scripted: ScriptedServer, item: str, reaction: str | None, *, forget: bool = False
+) -> None:
+    """What another tab of the same person writes."""
+    other = await scripted.page.context.new_page()
+    await other.route(f"{ORIGIN}/empty", lambda route: route.fulfill(body="", content_type="text/html"))
+    await other.goto(f"{ORIGIN}/empty")
+    wishes = await kept(other)
+    wishes[item] = reaction
+    if forget:
+        del wishes[item]
+    await other.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, json.dumps(wishes)])
+    await other.close()
+
+
+async def test_a_vote_survives_its_page(scripted: ScriptedServer) -> None:
+    widget = await alone(scripted)
+    await widget.like.click()
+    await widget.dislike.click()
+    await expect(widget.status).to_have_text("You are offline. Your vote is kept.")
+    assert await kept(scripted.page) == {"a": "dislike"}
+
+    await scripted.page.reload()
+    await scripted.connection()
+    react = await scripted.hear("react")
+    assert (react["item"], react["reaction"]) == ("a", "dislike")
+    await widget.holds("dislike")
+    scripted.ack(react, 10, like=0, dislike=1)
+    await widget.shows(like=0, dislike=1)
+    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=WISHES)
+
+
+async def test_a_vote_for_an_item_that_is_not_on_the_page_is_sent_too(scripted: ScriptedServer) -> None:
+    widget = await alone(scripted)
+    await other_tab(scripted, "elsewhere", "like")
+    await scripted.page.clock.run_for(1_100)
+    await scripted.connection()
+    react = await scripted.hear("react")
+    assert (react["item"], react["reaction"]) == ("elsewhere", "like")
+    scripted.ack(react, 10, like=1, dislike=0)
+    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=WISHES)
+    await widget.shows(like=0, dislike=0)
+
+
+async def test_the_last_of_two_tabs_counts(scripted: ScriptedServer) -> None:
+    widget = await alone(scripted)
+    await widget.like.click()
+    await other_tab(scripted, "a", "dislike")
+    await widget.holds("dislike")  # shown here as well
+
+    await scripted.page.clock.run_for(1_100)
+    await scripted.connection()
+    assert (await scripted.hear("react"))["reaction"] == "dislike"
+
+
+async def test_taking_a_vote_back_counts_as_the_last_word_too(scripted: ScriptedServer) -> None:
+    widget = await alone(scripted)
+    await widget.like.click()
+    await other_tab(scripted, "a", None)
+    await widget.holds(None)
+
+    await scripted.page.clock.run_for(1_100)
+    await scripted.connection()
+    assert (await scripted.hear("react"))["reaction"] is None
+
+
+async def test_while_live_another_tabs_vote_is_its_own_to_send(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.like.click()
+    react = await scripted.hear("react")
+    await other_tab(scripted, "a", "dislike")
+    await widget.holds(None)  # superseded; what came of it the server will tell
+
+    scripted.ack(react, 10, like=1, dislike=0)
+    scripted.say("mine", item="a", version=11, reaction="dislike")
+    scripted.counts("a", 11, like=0, dislike=1)
+    await widget.shows(like=0, dislike=1)
+    await widget.holds("dislike")
+    assert await kept(scripted.page) == {"a": "dislike"}, "not this tab's to forget"
+    await scripted.close(1012)
+    await scripted.connection()
+
+
+async def test_an_answer_does_not_forget_what_was_wished_for_since(scripted: ScriptedServer) -> None:
+    """Another tab has written, and this one has not heard of it yet (no page hears of its own writing)."""
+    widget = await scripted.open()
+    await widget.like.click()
+    react = await scripted.hear("react")
+    later = json.dumps({"a": "dislike", "b": "like"})
+    await scripted.page.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, later])
+    scripted.ack(react, 10, like=1, dislike=0)
+    await expect(widget.status).to_have_text("Your vote: Like.")
+    assert await kept(scripted.page) == {"a": "dislike", "b": "like"}
+
+
+async def test_a_users_vote_is_not_left_behind(scripted: ScriptedServer) -> None:
+    """The next one at this browser may be somebody else."""
+    widget = await scripted.open()
+    await scripted.page.evaluate("tallycast.auth('user')")
+    await scripted.hear("auth")
+    await scripted.close(1012)
+    await widget.is_stale(True)
+    await widget.like.click()
+    assert await kept(scripted.page) == {}
+    await scripted.connection()
+    assert (await scripted.hear("react"))["reaction"] == "like"  # while the page lives, it is kept
+
+
+async def test_a_vote_that_was_refused_is_forgotten(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    await widget.like.click()
+    react = await scripted.hear("react")
+    assert await kept(scripted.page) == {"a": "like"}
+    scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
+    await expect(widget.status).to_have_text("Voting is not possible here.")
+    assert await kept(scripted.page) == {}
