@@ -1,0 +1,41 @@
+/** React 19: attributes are attributes, and events of custom elements are `on` and their name. */
+import { useState } from 'react';
+import { createRoot } from 'react-dom/client';
+import type { Counts } from '../../static/live-reactions';
+
+const POSTS = ['examples/react/1', 'examples/react/2'];
+
+/** `counts` are what the server that renders the page has from `GET /v1/items`; they may be left out. */
+function Reactions({ item, counts }: { item: string; counts?: Counts }) {
+  const [last, setLast] = useState('nothing yet');
+  return (
+    <p>
+      <live-reactions
+        item={item}
+        label-like="Good"
+        ontallycast:react={({ detail }) => setLast(detail.reaction ?? 'none')}
+      >
+        {Object.entries(counts ?? {}).map(([kind, count]) => (
+          <data key={kind} data-kind={kind} value={count}>
+            {count} {kind}
+          </data>
+        ))}
+      </live-reactions>{' '}
+      <output>{last}</output>
+    </p>
+  );
+}
+
+function App() {
+  const [post, setPost] = useState(0);
+  return (
+    <main>
+      <h1>React</h1>
+      <button onClick={() => setPost(1 - post)}>Other post</button>
+      <Reactions item={POSTS[post]} />
+      <Reactions item="examples/react/rendered" counts={{ like: 0, dislike: 0 }} />
+    </main>
+  );
+}
+
+createRoot(document.getElementById('root')!).render(<App />);
