@@ -100,7 +100,7 @@ async def harness(
 ) -> tuple[float, float, float]:
     """Read everything as a process of the harness does, latencies included; and the memory of a watcher."""
     latencies, faults = Latencies(), Faults()
-    sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight))
+    sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None)
     target = Target.parse(f"http://127.0.0.1:{listener.getsockname()[1]}")
     crowd = Crowd(target, [], faults, lambda _reader, _took: None, lambda _reader: None)
     room = Room(

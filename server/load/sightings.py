@@ -16,7 +16,7 @@ from typing import NamedTuple
 # Beyond so many readers and reactions of one frame, evenly spaced ones stand for their neighbours, the
 # slowest of each group for all of it: a hot item with ten thousand readers would need millions of records a
 # second.
-READERS, REACTIONS = 64, 16
+READERS, REACTIONS = 32, 8
 # A frame that nobody brought for so long is forgotten, and decoded again if it comes.
 FORGET_AFTER = 5_000_000_000
 # A reaction that nobody can be about to see any more: a reader who takes nothing is dropped much sooner.
@@ -62,10 +62,14 @@ NOTHING = Seen(-1, -1, {}, False, 0)  # what a reader shows before the snapshot
 
 
 class Sightings:
-    """``record`` takes (stage, nanoseconds, weight) of reaction → frame at another watcher."""
+    """``record`` takes (stage, nanoseconds, weight) of reaction → frame at another watcher.
 
-    def __init__(self, record: Record) -> None:
+    ``breathe`` is called every few hundred records: others must have their turn.
+    """
+
+    def __init__(self, record: Record, breathe: Callable[[], None]) -> None:
         self._record = record
+        self._breathe = breathe
         self._log: defaultdict[int, list[Carried]] = defaultdict(list)
         self._live: list[Seen] = []
         self.updates = 0
@@ -138,6 +142,7 @@ class Sightings:
                 # Seen before it was due: it changed nothing, everyone showed it already.
                 if at > one.intended:
                     self._record(one.stage, at - one.intended, weight * (end - start))
+        self._breathe()
 
 
 def groups_of(number: int, most: int) -> list[tuple[int, int]]:

@@ -55,7 +55,9 @@ class Worker:
         self._items = [f"load/{begin.run}/{number}" for number in range(self._plan.items)]
         self._faults = Faults()
         self._latencies: defaultdict[str, dict[int, Latencies]] = defaultdict(dict)
-        self._sightings = Sightings(lambda stage, ns, weight: self._record("update", stage, ns, weight))
+        self._sightings = Sightings(
+            lambda stage, ns, weight: self._record("update", stage, ns, weight), self._breathe
+        )
         self._crowd = Crowd(
             self._target,
             self._target.sources(self._plan.connections),
@@ -207,6 +209,9 @@ class Worker:
         if latencies is None:
             latencies = by_stage[stage] = Latencies()
         latencies.record(nanoseconds, weight)
+
+    def _breathe(self) -> None:
+        self._room.pulse()
 
     def _arrived(self, reader: Reader, nanoseconds: int) -> None:
         self._record("connect", 1, nanoseconds, 1)

@@ -138,7 +138,7 @@ def seen(version: int, first: int = 0) -> Seen:
 
 def test_a_frame_carries_what_lies_between_it_and_the_one_before() -> None:
     measured: list[tuple[int, int, int]] = []
-    sightings = Sightings(lambda stage, ns, weight: measured.append((stage, ns, weight)))
+    sightings = Sightings(lambda stage, ns, weight: measured.append((stage, ns, weight)), lambda: None)
     for version, intended, connection, stage in ((10, 100, 1, 1), (20, 200, 2, 1), (30, 300, 3, 0)):
         sightings.learn(0, Carried(version, intended, connection, stage))
     frame = seen(30, first=500)
@@ -156,7 +156,7 @@ def test_a_frame_carries_what_lies_between_it_and_the_one_before() -> None:
 
 def test_what_changed_nothing_is_not_measured() -> None:
     measured: list[int] = []
-    sightings = Sightings(lambda stage, ns, weight: measured.append(ns))
+    sightings = Sightings(lambda stage, ns, weight: measured.append(ns), lambda: None)
     sightings.learn(0, Carried(10, 5000, 1, 1))
     frame = seen(10)
     frame.previous, frame.times = NOTHING, [1000]
@@ -167,7 +167,7 @@ def test_what_changed_nothing_is_not_measured() -> None:
 
 def test_many_readers_are_counted_in_groups_by_their_slowest() -> None:
     measured: list[tuple[int, int]] = []
-    sightings = Sightings(lambda stage, ns, weight: measured.append((ns, weight)))
+    sightings = Sightings(lambda stage, ns, weight: measured.append((ns, weight)), lambda: None)
     sightings.learn(0, Carried(10, 0, -1, 1))
     frame = seen(10)
     frame.previous, frame.times = NOTHING, list(range(1, 10_001))
