@@ -33,6 +33,7 @@ CONVERGE_WITHIN = 1.0
 AFTERMATH = 1.5
 EXCHANGE = 0.1
 LOOK = 0.05
+LAST_SIGHTINGS = 2 * SECOND // 5
 
 
 @dataclass
@@ -226,10 +227,14 @@ class Run:
         last_write = max((tick.last_ack for tick in self._totals.ticks.values()), default=0)
         await asyncio.sleep(max(0.0, (last_write - now()) / SECOND + CONVERGE_WITHIN))
         self._fleet.tell(link.Freeze())
+        frozen = now()
         await self._until(lambda: len(self._shown) == self._count)
         self._fleet.tell(link.Audit())
         store = await self._store.read(self._items(), self._token)
         await self._until(lambda: len(self._audited) == self._count)
+        # The last sightings are counted two reports after they were made.
+        ticks = self._totals.ticks
+        await self._until(lambda: all(tick.at > frozen + LAST_SIGHTINGS for tick in ticks.values()))
         self._judge(store)
 
     def _judge(self, store: list[Stored]) -> None:

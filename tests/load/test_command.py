@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from server.cli import main
+from server.errors import LoadError
+from server.load.plan import make
 from tests.load.fake import Fake, Faults
 from tests.support.process import clean_environment
 from tests.support.waiting import wait_for
@@ -19,16 +22,6 @@ SMALL = ["--connections", "10", "--items", "3", "--reactions", "20/s", "--durati
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-P", "-m", "server", "load", *map(str, arguments)]
-
-
-def refused(*arguments: str | Path) -> str:
-    """The one line that a mistake leaves."""
-    done = subprocess.run(
-        command(*arguments), env=clean_environment(), capture_output=True, text=True, timeout=30, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, ""), done
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr.removeprefix("tallycast: ").rstrip("\n")
 
 
 async def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -44,7 +37,18 @@ async def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_mistakes_get_one_line(tmp_path: Path) -> None:
+def test_mistakes_get_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*arguments: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["tallycast", "load", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        assert (caught.value.code, said.out) == (1, "")
+        assert said.err.count("\n") == 1
+        return said.err.removeprefix("tallycast: ").rstrip("\n")
+
     scenario = tmp_path / "wrong.toml"
     scenario.write_text('[burst]\nevery = "often"\nlength = "1s"\nreactions = "9/s"\n')
     lines = [
@@ -183,9 +187,6 @@ def _command_line(pid: str) -> str:
     ],
 )
 def test_what_a_right_value_looks_like(flag: str, value: str, expected: str) -> None:
-    from server.errors import LoadError
-    from server.load.plan import make
-
     with pytest.raises(LoadError) as caught:
         make({flag: [value] if flag == "threshold" else value}, None, private=False)
     assert str(caught.value).startswith(f"--{flag}: expected {expected}, not ")

@@ -17,14 +17,14 @@ SHORT: dict[str, dict[str, Any]] = {
     "livestream": {
         "connections": 300,
         "visitors": 200,
-        "burst": {"every": "1s", "length": "300ms", "reactions": "400/s"},
+        "burst": {"every": "500ms", "length": "200ms", "reactions": "400/s"},
     },
     "feed": {"connections": 60, "items": 120, "reactions": "60/s", "slow": "5%"},
     "storm": {"connections": 200, "reactions": "50/s", "storms": ["500ms"]},
-    "launch": {"connections": 100, "duration": "3s", "steps": {"factor": 1.5, "every": "1500ms"}},
+    "launch": {"connections": 100, "duration": "2s", "steps": {"factor": 1.5, "every": "1s"}},
 }
 # What is measured is the machine's business here; what is true is not.
-LOOSE = {"duration": "2s", "warmup": "500ms", "ramp": "1000/s", "threshold": ["p99<20s", "errors<1%"]}
+LOOSE = {"duration": "1s", "warmup": "200ms", "ramp": "1000/s", "threshold": ["p99<20s", "errors<1%"]}
 
 
 def toml(plan: dict[str, Any]) -> str:
@@ -65,6 +65,6 @@ def test_a_scenario_passes(name: str, server: ServerProcess, tmp_path: Path) -> 
     if name == "storm":
         assert told["counters"]["reconnects"] >= 200
     if name == "livestream":
-        assert max(moment["target"] for moment in told["moments"]) >= 100
+        assert told["counters"]["acked"] > 150, "two bursts of 80, and what was between them"
     if name == "launch":
         assert [step["rate"] for step in told["steps"]] == [100.0, 150.0]
