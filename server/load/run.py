@@ -38,7 +38,11 @@ LAST_SIGHTINGS = 2 * SECOND // 5
 
 @dataclass
 class Result:
-    """What a run found. ``measured``: seconds of the measured time that passed."""
+    """What a run found.
+
+    ``start`` is the moment from which the timeline counts (ns of the monotonic clock), ``measured`` how many
+    seconds of the measured time passed.
+    """
 
     plan: Plan
     url: str
@@ -46,6 +50,7 @@ class Result:
     begun: float
     totals: Totals = field(default_factory=Totals)
     verdict: Verdict = field(default_factory=Verdict)
+    start: int = 0
     measured: float = 0.0
     phase: str = "preparing"
     metrics: Metrics | None = None
@@ -172,7 +177,7 @@ class Run:
 
     async def _go(self) -> None:
         warmup = self._plan.warmup
-        self._start = at = now() + SECOND // 4
+        self._start = self.result.start = at = now() + SECOND // 4
         self._fleet.tell(link.Run(at))
         if warmup > 0:
             self._phase("warming up", warmup)

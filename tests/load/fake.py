@@ -8,8 +8,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
@@ -74,6 +74,9 @@ class Fake:
         self.url = ""
         self.visitors: set[str] = set()
         self.reactions = 0
+        # When the n-th reaction was acknowledged, and when it was published (seconds, monotonic).
+        self.acked: dict[int, float] = {}
+        self.published: dict[int, float] = {}
         self._watchers: list[Watcher] = []
         self._newcomers = 0
         self._frames = 0
@@ -187,12 +190,12 @@ class Fake:
         if visitor == self._unlucky:
             self._hold(item, visitor, before)
         told = item.counts
+        publish = partial(self._publish, self.reactions, name, item.version, told)
         delay = self.faults.update_delay(self.reactions)
         if delay:
-            loop = asyncio.get_running_loop()
-            loop.call_later(delay, self._publish, name, item.version, told)
+            asyncio.get_running_loop().call_later(delay, publish)
         else:
-            self._publish(name, item.version, told)
+            publish()
         return item.version, told
 
     def _hold(self, item: Item, visitor: str, wish: str | None) -> None:
@@ -201,7 +204,8 @@ class Fake:
         else:
             item.held[visitor] = wish
 
-    def _publish(self, name: str, version: int, counts: dict[str, int]) -> None:
+    def _publish(self, number: int, name: str, version: int, counts: dict[str, int]) -> None:
+        self.published[number] = time.monotonic()
         message = {"type": "counts", "item": name, "version": version, "counts": counts}
         for watcher in list(self._watchers):
             if name in watcher.items and not watcher.deaf:
@@ -319,11 +323,8 @@ class Fake:
         delay = self.faults.ack_delay(number)
         loop = asyncio.get_running_loop()
         for _ in range(2 if number == self.faults.answer_twice else 1):
-            loop.call_later(delay, watcher.send, "", ack)
+            loop.call_later(delay, self._acknowledge, watcher, number, ack)
 
-
-@asynccontextmanager
-async def fake_server(faults: Faults | None = None, key: str | None = None):
-    """A fake server, while the context lasts."""
-    async with Fake(faults, key) as fake:
-        yield fake
+    def _acknowledge(self, watcher: Watcher, number: int, ack: dict[str, Any]) -> None:
+        self.acked[number] = time.monotonic()
+        watcher.send("", ack)

@@ -1,82 +1,86 @@
-"""What the harness measures is what the fake server's clock did."""
+"""What the harness measures is what the fake server did, by its own clock.
+
+The machine may be busy with other tests, so that delays are longer than the injected ones: the fake server
+writes down when it answered, and the timeline says when each reaction was due.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import pytest
 
 from server.load.run import Result
-from server.load.verdict import INVALID, MISSED, PASSED
+from server.load.verdict import INVALID, MISSED
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
 
+RATE = 60
 USUAL, SELDOM, UPDATE = 1.0, 3.0, 0.6
-# A run that says itself that this machine was too busy with other things is done again.
-TRIES = 4
 PLAN = {
     "connections": "6",
     "items": "1",
-    "reactions": "60/s",
+    "reactions": f"{RATE}/s",
     "duration": "4s",
     "warmup": "0s",
     "arrivals": "fixed",
 }
 
 
-def delay(number: int) -> float:
-    """Every tenth is slow."""
-    return SELDOM if number % 10 == 0 else USUAL
+@dataclass
+class Measured:
+    """A run, and what the server knows of it: when it acknowledged and published each reaction."""
+
+    result: Result
+    acked: list[float]
+    published: list[float]
+
+    def found(self, distribution: str, percentile: float) -> float:
+        value = self.result.totals.all(distribution).at(percentile)
+        assert value is not None
+        return value
+
+    def injected(self, distribution: str, percentile: float) -> float:
+        """The percentile of what the server did, from when reactions were due."""
+        told = self.acked if distribution == "ack" else self.published
+        start = self.result.start / 1e9
+        waited = sorted(at - start - number / RATE for number, at in enumerate(told))
+        return waited[round(percentile / 100 * (len(waited) - 1))]
 
 
-async def kept_up(run: Callable[[], Awaitable[Result]]) -> Result:
-    """The result of a run in which the harness kept its schedule."""
-    for _ in range(TRIES):
-        result = await run()
-        if not result.verdict.complaints:
-            break
-    return result
+async def measure(faults: Faults, **flags: object) -> Measured:
+    async with Fake(faults) as fake:
+        result = await harness(fake.url, **PLAN, **flags)
+        acked, published = ([at for _, at in sorted(told.items())] for told in (fake.acked, fake.published))
+    return Measured(result, acked, published)
 
 
-async def stalled() -> Result:
+async def stall() -> Measured:
     """A server that says nothing until four seconds have passed."""
-    async with Fake() as fake:
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-        fake.faults.ack_delay = lambda _: max(0.0, begun + 4.0 - loop.time())
-        return await harness(fake.url, **PLAN)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    return await measure(Faults(ack_delay=lambda _: max(0.0, begun + 4.0 - loop.time())))
 
 
 @pytest.fixture(scope="module")
-def results() -> dict[str, Result]:
+def runs() -> dict[str, Measured]:
     """Runs that only wait, at the same time."""
 
-    async def acks() -> Result:
-        async with Fake(Faults(ack_delay=delay)) as fake:
-            return await harness(fake.url, **PLAN, threshold=["ack.p50<200ms"])
+    async def all_of_them() -> list[Measured]:
+        return await asyncio.gather(
+            measure(
+                Faults(ack_delay=lambda number: SELDOM if number % 10 == 0 else USUAL),
+                threshold=["ack.p50<200ms"],
+            ),
+            measure(Faults(update_delay=lambda _: UPDATE), threshold=["p99<10s", "errors<1%"]),
+            measure(Faults(update_delay=lambda _: UPDATE), transport="sse"),
+            stall(),
+        )
 
-    async def updates() -> Result:
-        async with Fake(Faults(update_delay=lambda _: UPDATE)) as fake:
-            return await harness(fake.url, **PLAN, threshold=["p99<10s", "errors<1%"])
-
-    async def streams() -> Result:
-        async with Fake(Faults(update_delay=lambda _: UPDATE)) as fake:
-            return await harness(fake.url, **PLAN, transport="sse")
-
-    async def both() -> dict[str, Result]:
-        found = await asyncio.gather(*map(kept_up, (acks, updates, streams, stalled)))
-        return dict(zip(("acks", "updates", "streams", "stalled"), found, strict=True))
-
-    return asyncio.run(both())
-
-
-def at(result: Result, distribution: str, percentile: float) -> float:
-    value = result.totals.all(distribution).at(percentile)
-    assert value is not None
-    return value
+    return dict(zip(("acks", "updates", "streams", "stall"), asyncio.run(all_of_them()), strict=True))
 
 
 @pytest.mark.parametrize(
-    ("name", "distribution", "percentile", "injected"),
+    ("name", "distribution", "percentile", "least"),
     [
         ("acks", "ack", 50, USUAL),
         ("acks", "ack", 85, USUAL),
@@ -84,34 +88,40 @@ def at(result: Result, distribution: str, percentile: float) -> float:
         ("updates", "update", 50, UPDATE),
         ("updates", "update", 90, UPDATE),
         ("streams", "update", 50, UPDATE),
+        ("stall", "ack", 90, 1.0),
     ],
 )
 def test_percentiles_are_the_injected_delays(
-    results: dict[str, Result], name: str, distribution: str, percentile: float, injected: float
+    runs: dict[str, Measured], name: str, distribution: str, percentile: float, least: float
 ) -> None:
-    assert at(results[name], distribution, percentile) == pytest.approx(injected, rel=0.02)
+    run = runs[name]
+    injected = run.injected(distribution, percentile)
+    assert injected >= least * 0.98
+    assert run.found(distribution, percentile) == pytest.approx(injected, rel=0.02)
 
 
-def test_a_missed_threshold(results: dict[str, Result]) -> None:
-    assert results["acks"].verdict.status == MISSED
-    assert results["updates"].verdict.status == PASSED
+def test_a_missed_threshold(runs: dict[str, Measured]) -> None:
+    verdict = runs["acks"].result.verdict
+    assert [one.holds for one in verdict.judged] == [False]
+    assert verdict.status == (INVALID if verdict.complaints else MISSED)
+    assert [one.holds for one in runs["updates"].result.verdict.judged] == [True, True]
 
 
-def test_every_reaction_is_counted_once_for_each_other_watcher(results: dict[str, Result]) -> None:
-    result = results["updates"]
-    assert result.totals.all("update").count == result.totals.count("acked") * 5
+def test_every_reaction_is_counted_once_for_each_other_watcher(runs: dict[str, Measured]) -> None:
+    totals = runs["updates"].result.totals
+    assert totals.all("update").count == totals.count("acked") * 5
 
 
-def test_the_event_stream_passes_all_checks(results: dict[str, Result]) -> None:
-    assert results["streams"].verdict.status == PASSED
-    assert results["streams"].totals.count("acked") == results["streams"].totals.count("sent") > 0
+def test_the_event_stream_passes_all_checks(runs: dict[str, Measured]) -> None:
+    result = runs["streams"].result
+    assert all(check.passed for check in result.verdict.checks)
+    assert result.totals.count("acked") == result.totals.count("sent") == 4 * RATE
 
 
-def test_a_stall_is_counted_in_full(results: dict[str, Result]) -> None:
+def test_a_stall_is_counted_in_full(runs: dict[str, Measured]) -> None:
     """Coordinated omission: while the server says nothing, reactions go on being due, and waiting."""
-    result = results["stalled"]
-    assert result.totals.all("ack").count == result.totals.count("sent") > 200
-    assert at(result, "ack", 90) > 0.3
+    result = runs["stall"].result
+    assert result.totals.all("ack").count == result.totals.count("sent") == 4 * RATE
 
 
 async def test_a_generator_that_is_late_is_invalid() -> None:
