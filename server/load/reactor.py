@@ -61,6 +61,8 @@ class Reactor:
         self._alarm: Alarm | None = None
         # Whose connection is away: what is due for them leaves when it is back.
         self._waiting: defaultdict[int, list[Due]] = defaultdict(list)
+        # An answer that comes after all is no second one.
+        self._given_up: set[int] = set()
         self.book = Book()
         self.news: list[News] = []
         self.last_ack = 0
@@ -86,7 +88,13 @@ class Reactor:
         self._step()
 
     def halt(self) -> None:
-        """Send no more; what waits for a connection is forgotten."""
+        """Send no more. What was due and has not left is late for good."""
+        moment = (now() - self._begin) / SECOND
+        while self._next is not None and self._next.at <= moment:
+            self._time(self._next)
+            self.counters["never sent"] += 1
+            self._next = next(self._dues, None)
+        self.counters["never sent"] += self.waiting
         self._next = None
         self._dues = iter(())
         self._room.due = NEVER
@@ -111,7 +119,8 @@ class Reactor:
         at = now()
         sent = self.book.acknowledge(ref, ack.version)
         if sent is None:
-            self._faults.add(ANSWERED_TWICE, f"ref {ref} of visitor {visitor}")
+            if ref not in self._given_up:
+                self._faults.add(ANSWERED_TWICE, f"ref {ref} of visitor {visitor}")
             return
         if ack.item != self._items[sent.item] or ack.reaction != sent.wish or sent.visitor != visitor:
             self._faults.add(WRONG_ANSWER, f"{ack.reaction} on {ack.item} to ref {ref} of visitor {visitor}")
@@ -142,6 +151,7 @@ class Reactor:
             self._faults.add(
                 UNANSWERED, f"{sent.wish} on {self._items[sent.item]} by visitor {sent.visitor} (ref {ref})"
             )
+            self._given_up.add(ref)
             self._refuse(ref, unsure=True)
 
     def ring(self) -> None:

@@ -36,7 +36,7 @@ class Item:
 class Faults:
     """What it does wrong, on the n-th occasion (from 1); 0: never."""
 
-    lose_reactions_from: int = 0  # of that reaction's visitor: acknowledges them, does not store them
+    lose_reactions_from: int = 0  # acknowledges them, does not store them
     lose_ack: int = 0
     answer_twice: int = 0
     repeat_version: int = 0
@@ -80,7 +80,6 @@ class Fake:
         self._watchers: list[Watcher] = []
         self._newcomers = 0
         self._frames = 0
-        self._unlucky = ""
         self._server: asyncio.Server
 
     async def __aenter__(self) -> Self:
@@ -185,9 +184,7 @@ class Fake:
         before = item.held.get(visitor)
         self._hold(item, visitor, wish)
         item.version = max(item.version + 1, int(time.time() * 1e6))
-        if self.reactions == self.faults.lose_reactions_from:
-            self._unlucky = visitor
-        if visitor == self._unlucky:
+        if 0 < self.faults.lose_reactions_from <= self.reactions:
             self._hold(item, visitor, before)
         told = item.counts
         publish = partial(self._publish, self.reactions, name, item.version, told)

@@ -5,6 +5,8 @@ writes down when it answered, and the timeline says when each reaction was due.
 """
 
 import asyncio
+import os
+import signal
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +15,8 @@ from server.load.run import Result
 from server.load.verdict import INVALID, MISSED
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
+from tests.support.processes import children
+from tests.support.waiting import eventually
 
 RATE = 60
 USUAL, SELDOM, UPDATE = 1.0, 3.0, 0.6
@@ -125,9 +129,14 @@ def test_a_stall_is_counted_in_full(runs: dict[str, Measured]) -> None:
 
 
 async def test_a_generator_that_is_late_is_invalid() -> None:
+    """Its process is stopped for half a second, as a busy machine would."""
     async with Fake() as fake:
-        result = await harness(
-            fake.url, connections="2", items="1", reactions="30k/s", duration="1s", warmup="0s"
-        )
+        running = asyncio.create_task(harness(fake.url, **PLAN))
+        await eventually(lambda: fake.reactions > RATE)
+        (worker,) = (pid for pid, line in children(os.getpid()).items() if "server.load.worker" in line)
+        os.kill(worker, signal.SIGSTOP)
+        await asyncio.sleep(0.5)
+        os.kill(worker, signal.SIGCONT)
+        result = await running
     assert result.verdict.status == INVALID, result.verdict
     assert "left more than 10 ms after they were due" in result.verdict.complaints[0]

@@ -50,7 +50,7 @@ def shaped(result: Result) -> dict[str, Any]:
         "counters": {
             **{
                 name: totals.count(name)
-                for name in ("sent", "acked", "cut off", "updates", "resets", "reconnects")
+                for name in ("sent", "acked", "never sent", "cut off", "updates", "resets", "reconnects")
             },
             "refused": dict(totals.counted("refused")),
             "closed": {str(code): number for code, number in totals.counted("closed").items()},

@@ -78,6 +78,8 @@ def counts(result: Result) -> list[tuple[str, str]]:
         ("acknowledged", f"{totals.count('acked'):,}"),
     ]
     found += [(f"refused: {code}", f"{number:,}") for code, number in totals.counted("refused").most_common()]
+    if totals.count("never sent"):
+        found.append(("due, and never sent", f"{totals.count('never sent'):,}"))
     if totals.count("cut off"):
         found.append(("cut off by a lost connection", f"{totals.count('cut off'):,}"))
     found.append(("updates received", f"{totals.count('updates'):,}"))
