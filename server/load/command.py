@@ -66,6 +66,7 @@ Text = str | None
 
 
 def load(
+    context: typer.Context,
     url: Annotated[
         Text, typer.Argument(metavar="URL", help="The server, such as https://tally.example.")
     ] = None,
@@ -111,31 +112,8 @@ def load(
         Path | None, typer.Option(help="Write a report to look at: one file.", metavar="FILE")
     ] = None,
 ) -> int:
-    """Run it; the exit status."""
-    flags = {
-        name: value
-        for name, value in {
-            "connections": connections,
-            "items": items,
-            "watch": watch,
-            "spread": spread,
-            "reactions": reactions,
-            "arrivals": arrivals,
-            "visitors": visitors,
-            "duration": duration,
-            "warmup": warmup,
-            "ramp": ramp,
-            "protocol": protocol,
-            "transport": transport,
-            "processes": processes,
-            "churn": churn,
-            "slow": slow,
-            "threshold": threshold,
-            "site": site,
-            "seed": seed,
-        }.items()
-        if value is not None
-    }
+    """Run it; the exit status. The plan's options are taken from the context, where they have names."""
+    flags = {name: context.params[name] for name in context.params.keys() & Plan.model_fields.keys()}
     plan = make(flags, scenario, private=url is None)
     for file in (json, html):
         _writable(file)

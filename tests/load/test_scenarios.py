@@ -1,4 +1,4 @@
-"""The scenarios that are shipped, in short form, against a real server."""
+"""The scenarios that are shipped, in short form, against a real server, on every transport."""
 
 import json
 import subprocess
@@ -13,13 +13,13 @@ from tests.support.process import ServerProcess, clean_environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "load"
 SHORT: dict[str, dict[str, Any]] = {
-    "blog": {"connections": 200, "items": 50, "churn": "30/s"},
+    "blog": {"connections": 200, "items": 50, "churn": "30/s", "transport": "sse"},
     "livestream": {
         "connections": 300,
         "visitors": 200,
         "burst": {"every": "500ms", "length": "200ms", "reactions": "400/s"},
     },
-    "feed": {"connections": 60, "items": 120, "reactions": "60/s", "slow": "5%"},
+    "feed": {"connections": 60, "items": 120, "reactions": "60/s", "slow": "5%", "protocol": "msgpack"},
     "storm": {"connections": 200, "reactions": "50/s", "storms": ["500ms"]},
     "launch": {"connections": 100, "duration": "2s", "steps": {"factor": 1.5, "every": "1s"}},
 }

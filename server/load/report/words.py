@@ -4,6 +4,7 @@ Pure.
 """
 
 from server.load import units
+from server.load.faults import ABNORMAL
 from server.load.run import Result
 from server.load.thresholds import DISTRIBUTIONS
 
@@ -85,9 +86,9 @@ def counts(result: Result) -> list[tuple[str, str]]:
     found.append(("updates received", f"{totals.count('updates'):,}"))
     if totals.count("reconnects"):
         found.append(("connections that came back", f"{totals.count('reconnects'):,}"))
-    found += [
-        (f"closed by the server: {code}", f"{n:,}") for code, n in totals.counted("closed").most_common()
-    ]
+    for code, number in totals.counted("closed").most_common():
+        name = "lost without a close code" if code == ABNORMAL else f"closed by the server: {code}"
+        found.append((name, f"{number:,}"))
     found += [(f"could not connect: {why}", f"{n:,}") for why, n in totals.counted("failures").most_common(5)]
     if totals.count("resets"):
         found.append(("resets", f"{totals.count('resets'):,}"))
