@@ -174,6 +174,7 @@ class Inbound:
                 own.fragments = []
             elif len(own.fragments) > MAX_FRAGMENTS:
                 events.append(TooManyFragments())
+                own.fragments.clear()  # nobody will want them
         said = own.core.data_to_send()
         if said:
             # An empty piece stands for the end of TCP.

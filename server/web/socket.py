@@ -335,7 +335,12 @@ class Socket(asyncio.Protocol):
         self._transport.abort()
 
     def _end(self) -> None:
-        """Nothing is taken or given any more, except the peer's half of the closing handshake."""
+        """Nothing is taken or given any more, except the peer's half of the closing handshake.
+
+        Only once, so that nothing the peer does makes the deadline for its half begin anew.
+        """
+        if self._descriptor == NO_DESCRIPTOR and self._session is None:
+            return
         self._descriptor = self._straight = NO_DESCRIPTOR
         self._pending = self._missed = None
         self._since = self._rooms.rounds.now

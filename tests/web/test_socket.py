@@ -15,7 +15,7 @@ from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import item_key
 from server.rules.sites import Site
-from server.web.inbound import MAX_FRAMES, Shared
+from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES, Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
@@ -200,6 +200,19 @@ def test_a_close_that_is_not_answered_ends_all_the_same(bench: Bench) -> None:
     assert not bench.transport.aborted
     bench.wait(2.1)
     assert bench.transport.aborted
+
+
+def test_who_goes_on_sending_after_a_close_has_no_more_time_for_its_own(bench: Bench) -> None:
+    fragment = Frame(Opcode.CONT, b"", False).serialize(mask=True)
+    bench.socket.data_received(Frame(Opcode.TEXT, b"", False).serialize(mask=True))
+    for _ in range(2 * int(CLOSE_WITHIN)):
+        bench.socket.data_received(fragment * (MAX_FRAGMENTS + 1))
+        bench.wait(0.9)
+    assert bench.transport.received() == b"\x88\x02\x11\x94", "4500, once"
+    assert bench.transport.aborted
+    own = bench.socket._inbound._own
+    assert own is not None
+    assert len(own.fragments) <= MAX_FRAGMENTS
 
 
 def test_a_stalled_reader_cannot_hold_up_a_shutdown(bench: Bench) -> None:
