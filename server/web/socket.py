@@ -286,11 +286,9 @@ class Socket(asyncio.Protocol):
                 self._message(payload, isinstance(event, Binary))
             case Answer(data, end):
                 if end:
-                    self.flush()
-                self._answer(data)
-                if end:
-                    self._end()
-                    self._transport.close()
+                    self._last(data)
+                else:
+                    self._answer(data)
             case TooManyFragments():
                 self.close(CloseCode.ABUSIVE)
 
@@ -309,6 +307,18 @@ class Socket(asyncio.Protocol):
             self._pending.append(data)
         elif self._descriptor != NO_DESCRIPTOR:
             self._put(data)
+
+    def _last(self, data: bytes) -> None:
+        """Send the protocol's last word, and end."""
+        self.flush()
+        if self._descriptor != NO_DESCRIPTOR:
+            self._put(data)
+        else:
+            # A message that came in one piece with this ended it here, without a close frame of its own
+            # because the parser had come to this one already.
+            self._transport.write(data)
+        self._end()
+        self._transport.close()
 
     def _put(self, data: bytes) -> None:
         """Send bytes: straight to the socket as long as it takes them, the rest through the transport."""

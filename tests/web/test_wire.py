@@ -102,6 +102,17 @@ async def test_a_message_before_a_close_in_the_same_piece_takes_effect(server: S
         await eventually(counted)
 
 
+@pytest.mark.parametrize("bad", [b"{" * 10, b"\xff"])
+async def test_a_close_behind_messages_that_end_it_is_answered_all_the_same(
+    server: ServerProcess, bad: bytes
+) -> None:
+    """All in one piece: the parser has come to the close before the messages are looked at."""
+    data = b"".join(Frame(Opcode.TEXT, bytes([byte])).serialize(mask=True) for byte in bad)
+    async with raw(server.url) as peer:
+        await peer.send(data + Frame(Opcode.CLOSE, b"\x03\xe9").serialize(mask=True))
+        assert await peer.closed_with() == 1001
+
+
 async def test_what_comes_after_a_broken_frame_is_not_read(server: ServerProcess) -> None:
     async with raw(server.url) as peer:
         await peer.send(b"\xc1\x80abcd" + Frame(Opcode.TEXT, PING).serialize(mask=True))
