@@ -113,7 +113,9 @@ class Peer:
         elif message["type"] == "counts":
             item, version = message["item"], message["version"]
             assert message["counts"]["like"] == version, "one version means one set of counts"
-            if item in self.watched:
+            if item in self.watched and message.get("reset"):
+                assert version < self.watched[item], "the store went back"
+            elif item in self.watched:
                 assert version > self.watched[item], "versions rise"
             else:
                 assert self.asked[item] > 0, "nothing comes of what is not watched"
@@ -159,6 +161,10 @@ class Scene:
                 version = self.version[item]
                 self.hub.publish(item_key("default", item), version, {"like": version})
                 self.turn()
+        elif kind == "back" and self.hub.version(item_key("default", item)) == self.version[item]:
+            version = self.version[item] = self.version[item] * number // 4
+            channel = item_key("default", item)
+            self.hub.reconcile(channel, version, {"like": version}, self.hub.version(channel))
         elif kind == "answer" and self.queries:
             query = self.queries.pop(0)
             query.done([State(self.version[i], {"like": self.version[i]}, None) for i in query.items])
@@ -202,6 +208,7 @@ EVENTS = st.lists(
         st.tuples(st.just("publish"), st.sampled_from(ITEMS), st.integers(1, 60)),
         st.tuples(st.just("watch"), st.sampled_from(ITEMS), st.integers(0, PEERS - 1)),
         st.tuples(st.just("watch"), st.sampled_from(ITEMS), st.integers(0, PEERS - 1)),
+        st.tuples(st.just("back"), st.sampled_from(ITEMS), st.integers(0, 3)),
         st.tuples(st.just("answer"), st.just(""), st.just(0)),
         st.tuples(st.just("turn"), st.just(""), st.just(0)),
         st.tuples(st.just("read"), st.just(""), st.integers(1, 3000)),
