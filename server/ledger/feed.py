@@ -140,6 +140,8 @@ class Feed:
                 self._listener.personal(channel, item, version, reaction or None, origin)
             else:
                 version, counts = news
+                if not (isinstance(version, int) and isinstance(counts, dict)):
+                    raise TypeError("neither a version nor counts")
                 self._listener.changed(channel, version, counts)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Anyone with access to the engine can publish on a channel; the feed outlives it.

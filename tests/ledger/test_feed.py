@@ -133,7 +133,15 @@ async def test_a_read_that_failed_is_tried_again(feed: Feed, ear: Ear) -> None:
 async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: Any, writer: Writer) -> None:
     feed.follow(X)
     await eventually(lambda: ear.rereads == [{X}])
-    for nonsense in (b"", b"\xc1", b"\x80", b"\x93\x01\x02\x03", b"text"):
+    for nonsense in (
+        b"",
+        b"\xc1",
+        b"\x80",
+        b"\x93\x01\x02\x03",
+        b"text",
+        b"\x92\x09\x91\x01",
+        b"\x92\xa1x\x80",
+    ):
         await client.publish(X, nonsense)
     await wish(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
