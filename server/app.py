@@ -6,7 +6,8 @@ Owns the wiring and the order of start and stop. Parts below know one another on
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,7 +21,7 @@ from server.ledger.feed import Feed
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Writer
-from server.rules.sites import DEFAULT_SITE, Site
+from server.rules.sites import Site
 from server.settings import Settings
 from server.web.inbound import Shared
 from server.web.listener import Server, prepare
@@ -84,16 +85,30 @@ class Relay:
             raise failures[0]
 
 
-def run_worker(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT. ``settings.redis_url`` names the engine.
+def run_worker(
+    settings: Settings,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    sites: Mapping[str, Site],
+    on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
+) -> None:
+    """Serve ``sites`` until SIGTERM or SIGINT. ``settings.redis_url`` names the engine.
+
+    ``on_sites`` is given a function to call, from any thread, when the sites have changed.
 
     Raises:
         EngineError: the engine cannot be used.
     """
-    uvloop.run(_serve(settings, listener, on_ready))
+    uvloop.run(_serve(settings, listener, on_ready, sites, on_sites))
 
 
-async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    sites: Mapping[str, Site],
+    on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
+) -> None:
     assert settings.redis_url is not None
     engine = Engine(settings.redis_url)
     try:
@@ -105,7 +120,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
         relay.hub = Hub(item_key, feed.follow, feed.leave, loop.call_later)
         relay.people = People(feed.follow, feed.leave)
         rooms = Rooms(
-            guard=Guard({DEFAULT_SITE: Site()}, secret),
+            guard=Guard(sites, secret),
             hub=relay.hub,
             people=relay.people,
             rounds=Rounds(),
@@ -116,6 +131,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
             ready=lambda: feed.up,
             soon=loop.call_soon,
         )
+        on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
         prepare(listener)
         background = [
             _vital(feed.run(), "feed"),
@@ -132,6 +148,21 @@ async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable
         await reader.close()
     finally:
         await engine.close()
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From another thread, call something in the loop, unless that has come to its end."""
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        pass
+
+
+def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:
+    """Serve these sites from here on. Sessions find out by themselves within about a second."""
+    rooms.guard.sites = sites
+    rooms.hub.adopt(sites)
+    _log.info("sites adopted", sites=len(sites))
 
 
 async def _sweep(hub: Hub) -> None:

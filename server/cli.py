@@ -38,6 +38,9 @@ _EXAMPLES = """
 [cyan]tallycast serve --host 0.0.0.0 --workers 4[/cyan]
 [dim]every interface, four processes on one port[/dim]
 
+[cyan]tallycast serve --config tallycast.toml[/cyan]
+[dim]your sites, for your pages only[/dim]
+
 [cyan]REDIS_URL=redis://localhost:6379/0 tallycast serve[/cyan]
 [dim]your Redis (7.0 or later) or Valkey instead of the embedded engine[/dim]
 """
@@ -93,10 +96,11 @@ def serve(
     port: Annotated[str | None, typer.Option(help=_help("port"), metavar="NUMBER")] = None,
     workers: Annotated[str | None, typer.Option(help=_help("workers"), metavar="NUMBER")] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
+    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
     demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
 ) -> int:
     """Serve; the exit status."""
-    settings = load(host=host, port=port, workers=workers, data=data, demo=demo)
+    settings = load(host=host, port=port, workers=workers, data=data, config=config, demo=demo)
     logs.configure()
     return supervisor.run(settings)
 

@@ -83,7 +83,7 @@ class Topic:
         self.item = item
         self.channel = channel
         self.version = UNKNOWN
-        self.counts: dict[str, int] = {}
+        self.counts: Mapping[str, int] = {}
         self.holders = 0
         self.left = 0.0
         # Who gets updates, and the version each was brought last.
@@ -121,7 +121,12 @@ class Topic:
         """Take new counts."""
         self.version = version
         self._highest = max(self._highest, version)
-        self.counts = {kind: counts.get(kind, 0) for kind in self.site.kinds}
+        self.counts = counts
+        self._frames = [None] * len(WIRES)
+
+    def adopt(self, site: Site) -> None:
+        """The site was read again: from the next frame on its kinds are as it says now."""
+        self.site = site
         self._frames = [None] * len(WIRES)
 
     def bring(self, subscriber: Subscriber, *, alone: bool) -> None:
@@ -175,7 +180,8 @@ class Topic:
         return self._swept_from != self.version
 
     def _message(self, reset: bool) -> Counts:
-        return Counts(self.item, self.version, self.counts, True if reset else UNSET)
+        counts = {kind: self.counts.get(kind, 0) for kind in self.site.kinds}
+        return Counts(self.item, self.version, counts, True if reset else UNSET)
 
 
 class Hub:
@@ -236,6 +242,12 @@ class Hub:
                 break
             del self._idle[channel], self._topics[channel]
             self._leave(channel)
+
+    def adopt(self, sites: Mapping[str, Site]) -> None:
+        """The sites were read again."""
+        for topic in self._topics.values():
+            if topic.site.name in sites:
+                topic.adopt(sites[topic.site.name])
 
     def version(self, channel: bytes) -> int:
         """The latest version known on a channel, or ``UNKNOWN``."""

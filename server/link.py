@@ -1,11 +1,17 @@
 """The line between the parent process and one worker: a socket pair that is the worker's standard input.
 
-Owns how a worker is told its settings, how it says that it serves or cannot, and how each side learns that
-the other is gone: the line ends. Must not know what a worker does or when one is started.
+Owns how a worker is told its settings and its sites, how it says that it serves or cannot, and how each side
+learns that the other is gone: the line ends. Must not know what a worker does or when one is started.
+
+The settings are in the environment. The sites come over the line, because they may change: first those of the
+start, later whatever is read anew, each as one line.
 """
 
+import json
 import os
 import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 
 from server.errors import StartError
 from server.settings import Settings, unpack
@@ -17,14 +23,50 @@ FAILED = b"failed "
 _PARENT = 0
 
 
+class Parent:
+    """The parent, as a worker hears it."""
+
+    def __init__(self) -> None:
+        self._first: SimpleQueue[str | None] = SimpleQueue()
+        self._later: SimpleQueue[str | None] = SimpleQueue()
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def first(self) -> str | None:
+        """The text of the sites file at the start, waited for; ``None``: there is no file."""
+        return self._first.get()
+
+    def then(self, heard: Callable[[str | None], None]) -> None:
+        """Call ``heard``, in a thread of its own, with each text that comes after the first."""
+
+        def hear() -> None:
+            while True:
+                heard(self._later.get())
+
+        threading.Thread(target=hear, name="sites", daemon=True).start()
+
+    def _listen(self) -> None:
+        """From here on this process ends at once when its parent does, however that came about."""
+        queue = self._first
+        try:
+            with open(_PARENT, "rb", closefd=False) as lines:
+                for line in lines:
+                    queue.put(json.loads(line))
+                    queue = self._later
+        except (OSError, ValueError):
+            pass  # a parent that dies in the middle of a line
+        # Nobody waits for this process any more, and a clean shutdown could take long: its port and
+        # connections must be free for the successor. What was acknowledged is in the engine.
+        os._exit(1)
+
+
 def settings_from_parent() -> Settings:
     """The settings of this worker process; taken out of the environment, so that no child inherits them."""
     return unpack(os.environ.pop(SETTINGS))
 
 
-def die_with_parent() -> None:
-    """From here on this process ends at once when its parent does, however that came about."""
-    threading.Thread(target=_wait_for_the_end, name="parent", daemon=True).start()
+def sites_line(text: str | None) -> bytes:
+    """The line that tells a worker what the sites file says."""
+    return json.dumps(text).encode() + b"\n"
 
 
 def say_ready() -> None:
@@ -42,14 +84,3 @@ def _say(line: bytes) -> None:
         os.write(_PARENT, line + b"\n")
     except OSError:
         pass  # The parent is gone, and soon so is this process.
-
-
-def _wait_for_the_end() -> None:
-    try:
-        while os.read(_PARENT, 4096):
-            pass
-    except OSError:
-        pass
-    # Nobody waits for this process any more, and a clean shutdown could take long: its port and
-    # connections must be free for the successor. What was acknowledged is in the engine.
-    os._exit(1)

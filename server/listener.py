@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 import time
+from ipaddress import ip_address
 
 from server.errors import StartError
 
@@ -43,6 +44,11 @@ def url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine can reach the listener."""
+    return ip_address(listener.getsockname()[0]).is_loopback
 
 
 async def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:

@@ -90,6 +90,14 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a folder"),
         ),
     ] = Path("data")
+    config: Annotated[
+        Path | None,
+        Field(
+            validation_alias="TALLYCAST_CONFIG",
+            description="File with your sites: see docs/configuration.md. SIGHUP reads it again.",
+            json_schema_extra=_says("a file"),
+        ),
+    ] = None
     demo: Annotated[
         bool,
         Field(
@@ -109,9 +117,11 @@ class Settings(BaseSettings):
         ),
     ] = None
 
-    @field_validator("data", mode="before")
+    @field_validator("data", "config", mode="before")
     @classmethod
-    def _a_folder(cls, value: str | Path) -> Path:
+    def _a_path(cls, value: str | Path | None) -> Path | None:
+        if value is None:
+            return None
         if not str(value).strip() or "\0" in str(value):
             raise ValueError("not a path")
         try:  # A Procfile or a service file has no shell that would expand it.
@@ -151,7 +161,7 @@ def default_text(name: str) -> str:
     default = Settings.model_fields[name].default
     if isinstance(default, bool):
         return "on" if default else "off"
-    return str(default)
+    return "none" if default is None else str(default)
 
 
 def load(**flags: Any) -> Settings:

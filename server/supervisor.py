@@ -14,13 +14,14 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 
 import structlog
 
-from server import banner, link
-from server.errors import StartError
+from server import banner, config, link
+from server.errors import SettingsError, StartError
 from server.ledger.embedded import EmbeddedEngine
-from server.listener import listen, url
+from server.listener import is_loopback, listen, url
 from server.settings import Settings, pack, without_password
 
 log = structlog.get_logger()
@@ -47,11 +48,17 @@ class _Supervisor:
         self._engine: EmbeddedEngine | None = None
         self._workers: list[_Worker] = []
         self._stopping = asyncio.Event()
+        # What the sites file said when it was last found to be right; None: there is no file.
+        self._sites: str | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
+        self._read_sites()
+        # Without a file it means what it always does: the terminal is gone, and so must this be.
+        hang_up = self._on_hang_up if self._settings.config else partial(self._on_signal, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
         work = asyncio.create_task(self._work(), name="server")
         told_to_stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -75,14 +82,41 @@ class _Supervisor:
         if self._engine is not None:
             self._engine.kill()
 
+    def _on_hang_up(self) -> None:
+        """Read the sites again; what is served changes only when all of the file is right."""
+        try:
+            self._read_sites()
+        except SettingsError as error:
+            log.error("sites not read again, nothing changes", reason=str(error))
+            return
+        for worker in self._workers:
+            worker.tell(self._sites)
+        log.info("sites read again", file=str(self._settings.config))
+
+    def _read_sites(self) -> None:
+        """Know what the file says.
+
+        Raises:
+            SettingsError: it is wrong.
+        """
+        path = self._settings.config
+        if path is not None:
+            text = config.read(path)
+            config.sites(text, str(path))
+            self._sites = text
+
     async def _work(self) -> None:
         """Bring everything up and keep it up; ends only by an error or when cancelled."""
         # The listener first: a port in use is the commonest mistake, and the clients of a server that
         # restarts wait in the backlog instead of being refused.
         self._listener = await listen(self._settings.host, self._settings.port)
+        if self._sites is None and not is_loopback(self._listener):
+            log.warning("no sites file: any page on the web may use this server; see --config")
         settings = await self._with_engine()
         numbers = range(1, settings.workers + 1)
-        self._workers = [_Worker(number, self._listener.fileno(), settings) for number in numbers]
+        self._workers = [
+            _Worker(number, self._listener.fileno(), settings, self._sites) for number in numbers
+        ]
         keepers = [asyncio.create_task(worker.keep()) for worker in self._workers]
         greeter = asyncio.create_task(self._greet(url(self._listener)))
         try:
@@ -125,11 +159,12 @@ class _Supervisor:
 class _Worker:
     """One place for a worker process, and whichever process fills it."""
 
-    def __init__(self, number: int, listener: int, settings: Settings) -> None:
+    def __init__(self, number: int, listener: int, settings: Settings, sites: str | None) -> None:
         self.ready = asyncio.Event()
         self._number = number
         self._listener = listener
         self._settings = settings
+        self._sites = sites
         self._log = log.bind(worker=number)
         self._process: asyncio.subprocess.Process | None = None
         self._link: asyncio.StreamWriter | None = None
@@ -154,6 +189,12 @@ class _Worker:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def tell(self, sites: str | None) -> None:
+        """The sites file was read again."""
+        self._sites = sites
+        if self._link is not None:
+            self._link.write(link.sites_line(sites))
+
     def kill(self) -> None:
         """End the process at once."""
         if self._process is not None and self._process.returncode is None:
@@ -176,14 +217,17 @@ class _Worker:
         """The exit status of one process, and the reason that it gave for not serving."""
         self._process, reader = await self._spawn()
         failure = None
-        async for line in reader:
-            line = line.rstrip()
-            if line == link.READY:
-                if self.ready.is_set():
-                    self._log.info("a worker is back", pid=self._process.pid)
-                self.ready.set()
-            elif line.startswith(link.FAILED):
-                failure = line.removeprefix(link.FAILED).decode("utf-8", "replace")
+        try:
+            async for line in reader:
+                line = line.rstrip()
+                if line == link.READY:
+                    if self.ready.is_set():
+                        self._log.info("a worker is back", pid=self._process.pid)
+                    self.ready.set()
+                elif line.startswith(link.FAILED):
+                    failure = line.removeprefix(link.FAILED).decode("utf-8", "replace")
+        except ConnectionError:
+            pass  # It ended before it had read what it was told.
         status = await self._process.wait()
         self._drop_link()
         return status, failure
@@ -192,6 +236,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             reader, self._link = await asyncio.open_connection(sock=ours)
+            self._link.write(link.sites_line(self._sites))
             # -P: a folder named "server" where the operator happens to be is none of ours.
             command = [sys.executable, "-P", "-m", "server.worker", str(self._number), str(self._listener)]
             process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""A worker process: takes the shared listener and the settings from its parent, and serves.
+"""A worker process: takes the shared listener, the settings and the sites from its parent, and serves.
 
 Owns the entry of the process. Must not know of other workers or of the embedded engine.
 
@@ -8,20 +8,28 @@ Usage, by the supervisor only: python -m server.worker <number> <descriptor of t
 import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
 
-from server import link, logs
+from server import config, link, logs
 from server.app import run_worker
 from server.errors import StartError
+from server.rules.sites import Site
 
 
 def main(number: int, descriptor: int) -> int:
     """Serve until SIGTERM; the status is 0 after a clean end."""
-    link.die_with_parent()
+    parent = link.Parent()
     logs.configure({"worker": number})
     settings = link.settings_from_parent()
+
+    def on_sites(take: Callable[[Mapping[str, Site]], None]) -> None:
+        parent.then(lambda text: take(config.sites(text, str(settings.config))))
+
     with socket.socket(fileno=descriptor) as listener:
         try:
-            run_worker(settings, listener, link.say_ready)
+            # The parent has checked what it says.
+            sites = config.sites(parent.first(), str(settings.config))
+            run_worker(settings, listener, link.say_ready, sites, on_sites)
         except StartError as error:
             link.say_failed(error)
             return 1
@@ -29,6 +37,8 @@ def main(number: int, descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    # Ctrl+C is the parent's; a SIGINT by hand is no reason for a traceback.
+    # Ctrl+C is the parent's, and so is the order to read the sites again; a SIGINT by hand is no reason for a
+    # traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

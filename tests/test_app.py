@@ -47,7 +47,7 @@ def with_worker(redis_url: str, act: Callable[[str], None]) -> None:
 
         thread = threading.Thread(target=acting)
         settings = load().model_copy(update={"redis_url": redis_url})
-        run_worker(settings, listener, thread.start)
+        run_worker(settings, listener, thread.start, {"default": Site()}, lambda take: None)
         thread.join()
     for failure in failures:
         raise failure

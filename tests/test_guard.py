@@ -1,11 +1,13 @@
 """The guard's checks, with a clock of its own."""
 
+import re
+
 import pytest
 
 from server.errors import BadItem, Forbidden, TooManyItems, Unauthorized, UnknownSite
-from server.guard import ITEMS_A_CONNECTION, ITEMS_A_MESSAGE, Guard
+from server.guard import Guard
 from server.rules import tokens
-from server.rules.sites import Site
+from server.rules.sites import Limits, Site
 
 SITE = Site("blog", origins=frozenset({"https://blog.example"}))
 OTHER = Site("other")
@@ -44,28 +46,49 @@ def test_origins(guard: Guard) -> None:
 
 
 def test_items_of_a_message_once_each_and_not_too_many(guard: Guard) -> None:
-    assert guard.items(["b", "a", "b"]) == ["b", "a"]
-    assert guard.items([]) == []
-    full = [str(i) for i in range(ITEMS_A_MESSAGE)]
-    assert guard.items(full) == full
+    assert guard.items(SITE, ["b", "a", "b"]) == ["b", "a"]
+    assert guard.items(SITE, []) == []
+    full = [str(i) for i in range(100)]
+    assert guard.items(SITE, full) == full
     with pytest.raises(TooManyItems):
-        guard.items([*full, "more"])
+        guard.items(SITE, [*full, "more"])
     with pytest.raises(BadItem):
-        guard.items(["a", ""])
+        guard.items(SITE, ["a", ""])
+    small = Site("small", limits=Limits(items_a_message=1), items=re.compile("[0-9]+"))
+    assert guard.items(small, ["7", "7"][:1]) == ["7"]
+    with pytest.raises(TooManyItems):
+        guard.items(small, ["7", "8"])
+    with pytest.raises(BadItem, match="no such items"):
+        guard.items(small, ["7x"])
 
 
 def test_items_of_a_connection(guard: Guard) -> None:
-    guard.room(ITEMS_A_CONNECTION)
+    guard.room(SITE, 5000)
     with pytest.raises(TooManyItems):
-        guard.room(ITEMS_A_CONNECTION + 1)
+        guard.room(SITE, 5001)
+    with pytest.raises(TooManyItems):
+        guard.room(Site(limits=Limits(items_a_connection=2)), 3)
 
 
-def test_a_newcomer_is_somebody_on_this_site_only(guard: Guard) -> None:
+def test_a_newcomer_is_somebody_on_this_site_only(guard: Guard, clock: Clock) -> None:
     visitor, token, expires = guard.newcomer(SITE)
-    assert guard.identify(SITE, token) == tokens.Identity(visitor, expires)
+    assert guard.identify(SITE, token) == tokens.Identity(visitor, clock.now, expires)
     with pytest.raises(Unauthorized):
         guard.identify(OTHER, token)
     assert guard.newcomer(SITE)[0] != visitor
+
+
+def test_a_site_without_strangers(guard: Guard) -> None:
+    closed = Site("blog", anonymous=False)
+    _, token, _ = guard.newcomer(SITE)
+    identity = guard.identify(SITE, token)
+    for refused in (guard.identify, guard.renew):
+        with pytest.raises(Forbidden):
+            refused(closed, token)
+    with pytest.raises(Forbidden):
+        guard.newcomer(closed)
+    assert guard.vouches(SITE, identity)
+    assert not guard.vouches(closed, identity)
 
 
 def test_renewal_keeps_the_visitor_after_the_token_has_expired(guard: Guard, clock: Clock) -> None:

@@ -120,7 +120,7 @@ def test_version_zero_is_news_to_who_knows_nothing(setup: Setup) -> None:
     setup.hub.publish(b"default/a", 0, {})
     setup.settle()
     assert reader.got == [("a", 0, False)]
-    assert topic.counts == {"like": 0, "dislike": 0}
+    assert json.loads(topic.frame(0)[2:])["counts"] == {"like": 0, "dislike": 0}
 
 
 def test_a_frame_is_made_once_for_all(setup: Setup) -> None:
@@ -134,6 +134,18 @@ def test_a_frame_is_made_once_for_all(setup: Setup) -> None:
     old = topic.frame(0)
     setup.hub.publish(b"default/a", 4, counts(1))
     assert topic.frame(0) != old
+
+
+def test_a_site_that_was_read_again_has_its_kinds_from_the_next_frame_on(setup: Setup) -> None:
+    reader = Reader()
+    topic = setup.watch(reader, "a")
+    setup.hub.publish(b"default/a", 3, {"like": 2, "love": 9})
+    setup.settle()
+    setup.hub.adopt({"default": Site(kinds=("love", "hate")), "other": Site("other")})
+    assert json.loads(topic.frame(0)[2:])["counts"] == {"love": 9, "hate": 0}
+    setup.hub.adopt({})
+    assert json.loads(topic.frame(0)[2:])["counts"] == {"love": 9, "hate": 0}
+    assert len(reader.got) == 1
 
 
 def test_a_store_that_went_back_is_pushed_as_a_reset(setup: Setup) -> None:

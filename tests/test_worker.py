@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import pytest
 from server import link
 from server.settings import load, pack
 from tests.support.process import clean_environment
+from tests.support.waiting import wait_for
 
 
 @dataclass
@@ -30,8 +32,9 @@ class Worker:
 
 
 @contextmanager
-def worker(redis_url: str) -> Iterator[Worker]:
+def worker(redis_url: str, sites: str | None = None) -> Iterator[Worker]:
     ours, theirs = socket.socketpair()
+    ours.sendall(link.sites_line(sites))
     ours.settimeout(30)
     with ours, socket.create_server(("127.0.0.1", 0)) as listener:
         with theirs:
@@ -90,6 +93,24 @@ def test_a_stray_interrupt_leaves_no_traceback(engine: str, ready: bool) -> None
         assert one.process.wait(10) in (0, -signal.SIGINT)
         assert one.process.stderr is not None
         assert ready or b"Traceback" not in one.process.stderr.read()
+
+
+def test_it_serves_the_sites_it_is_told_and_changes_them(engine: str) -> None:
+    def status(site: str) -> int:
+        try:
+            url = f"http://127.0.0.1:{one.port}/v1/items?site={site}&item=a"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    with worker(engine, '[sites.one]\norigins = ["*"]') as one:
+        assert one.says() == b"ready\n"
+        assert [status("one"), status("two"), status("default")] == [200, 404, 404]
+        one.line.sendall(link.sites_line('[sites.two]\norigins = ["*"]'))
+        wait_for(lambda: status("two") == 200, "the new site")
+        assert status("one") == 404
 
 
 def test_it_says_why_it_cannot_serve() -> None:

@@ -108,6 +108,7 @@ class Batch:
         items: dict[bytes, int] = {}
         indexes: dict[bytes, int] = {}
         listed: list[tuple[int, str]] = []
+        owners: list[Site] = []
         flat: list[Any] = []
         item_key, index_key = keys.item_key, keys.index_key
         for wish in wishes:
@@ -115,6 +116,10 @@ class Batch:
             item = items.setdefault(item_key(name, wish.item), len(items) + 1)
             if item > len(listed):
                 listed.append((sites.setdefault(wish.site, len(sites) + 1), wish.item))
+                owners.append(wish.site)
+            elif wish.site is not owners[item - 1]:
+                # Its kinds were changed a moment ago. An item is answered with the same ones in one batch.
+                wish.site = owners[item - 1]
             index = indexes.setdefault(index_key(name, wish.member), len(indexes) + 1)
             flat += (item, wish.member, wish.reaction or "", index, wish.origin)
         self.names = [*items, *indexes]

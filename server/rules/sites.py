@@ -1,27 +1,52 @@
 """What a site is, and which origins belong to it.
 
-Owns the origin rule (RFC 6454): scheme, host and port compared exactly. ``*`` stands for every origin with a
-scheme and a host; ``null``, which sandboxed frames and local files send, is an origin like any other and
-must be listed.
+Owns the origin rule (RFC 6454): scheme, host and port compared exactly, with two patterns. ``*`` stands for
+every origin with a scheme and a host; ``https://*.example.com`` for one level of subdomains. ``null``, which
+sandboxed frames and local files send, is an origin like any other and must be listed.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from server.errors import BadItem
+from server.rules.items import check_item
+from server.rules.tokens import Key, KeySet
 
 ANY = "*"
 DEFAULT_SITE = "default"
 DEFAULT_KINDS = ("like", "dislike")
+MAX_KINDS = 12
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.ASCII | re.IGNORECASE)
+_SUBDOMAIN = re.compile(r"([a-z][a-z0-9+.-]*://)[a-z0-9_-]+(\.[^/?#@\s]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a client of a site may do."""
+
+    items_a_message: int = 100
+    items_a_connection: int = 5000
+
+
+# Compared by identity: a site that was read again is another one, and sites are keys on a hot path.
+@dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """A publisher: a name, its reaction kinds in the order they are shown, and its origins."""
+    """A publisher.
+
+    ``kinds`` are its reactions in the order they are shown. ``keys`` are what its own visitors' tokens are
+    signed with. ``anonymous``: this server may issue tokens to strangers. ``items``, where given, is what all
+    of an item's id must match. ``admin_keys`` are SHA-256 digests.
+    """
 
     name: str = DEFAULT_SITE
     kinds: tuple[str, ...] = DEFAULT_KINDS
     origins: frozenset[str] = frozenset({ANY})
+    keys: tuple[Key | KeySet, ...] = ()
+    anonymous: bool = True
+    items: re.Pattern[str] | None = None
+    admin_keys: frozenset[bytes] = field(default=frozenset(), repr=False)
+    limits: Limits = Limits()
 
     def allows(self, origin: str | None) -> bool:
         """Whether a request with this Origin header may come in; ``None`` means it had none."""
@@ -29,4 +54,20 @@ class Site:
             return True
         if ANY in self.origins and _ORIGIN.fullmatch(origin):
             return True
-        return origin != ANY and origin in self.origins
+        if "*" in origin:
+            return False  # A browser sends none; it must not match a pattern by being one.
+        if origin in self.origins:
+            return True
+        parts = _SUBDOMAIN.fullmatch(origin)
+        return parts is not None and f"{parts[1]}*{parts[2]}" in self.origins
+
+    def check_item(self, item: object) -> str:
+        """Return ``item`` when it is an id of this site's items.
+
+        Raises:
+            BadItem: it is not.
+        """
+        item = check_item(item)
+        if self.items is not None and not self.items.fullmatch(item):
+            raise BadItem("this site has no such items", item=item)
+        return item

@@ -17,7 +17,6 @@ from server.errors import BadItem, BadMessage, MessageTooLarge, Unauthorized
 from server.guard import Guard
 from server.ledger.reader import State
 from server.protocol.codec import MAX_MESSAGE
-from server.rules.items import check_item
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.rules.tokens import Identity
@@ -101,7 +100,7 @@ class Api:
         """Counts of up to 100 items; with a token, what the bearer holds too."""
         query, site = _asked(request)
         identity = self._identity(request, site)
-        unique = self._listed(query)
+        unique = self._listed(site, query)
         visitor = identity.visitor if identity is not None else None
         states = dict(zip(unique, await self._rooms.states(site, unique, visitor), strict=True))
         if identity is not None:
@@ -122,7 +121,7 @@ class Api:
         identity = self._identity(request, site)
         if identity is None:
             raise Unauthorized("Authorization: Bearer <token> is needed")
-        item = check_item(query.item)
+        item = site.check_item(query.item)
         wanted = None if request.method == "DELETE" else await _wanted(request)
         reaction = check_reaction(wanted, site.kinds)
         receipt = await self._rooms.react(site, item, identity.visitor, reaction)
@@ -134,7 +133,7 @@ class Api:
         """Counts of up to 100 items, live, as server-sent events."""
         query, site = _asked(request)
         stream = Stream(self._rooms)
-        await stream.open(site, self._listed(query))
+        await stream.open(site, self._listed(site, query))
         return StreamResponse(self._rooms, stream)
 
     async def livez(self, _request: Request) -> Response:
@@ -151,11 +150,11 @@ class Api:
         """This API as an OpenAPI document."""
         return _json(document(), headers={"Cache-Control": "public, max-age=300"})
 
-    def _listed(self, query: Query) -> list[str]:
+    def _listed(self, site: Site, query: Query) -> list[str]:
         """The items asked for, each once; at least one."""
         if not query.items:
             raise BadItem("at least one item is needed")
-        return self._guard.items(query.items)
+        return self._guard.items(site, query.items)
 
     def _identity(self, request: Request, site: Site) -> Identity | None:
         token = _token(request)

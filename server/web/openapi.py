@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from server import __version__
-from server.guard import ITEMS_A_MESSAGE
 from server.protocol.messages import MAX_SAFE_INTEGER
 from server.rules.items import MAX_BYTES
+from server.rules.sites import Limits
 
 Schema = dict[str, Any]
 
@@ -50,7 +50,7 @@ _PARAMETERS: Schema = {
         "description": "Repeat it for several items.",
         "style": "form",
         "explode": True,
-        "schema": {"type": "array", "minItems": 1, "maxItems": ITEMS_A_MESSAGE, "items": _ITEM},
+        "schema": {"type": "array", "minItems": 1, "maxItems": Limits().items_a_message, "items": _ITEM},
     },
 }
 _STREAM = (

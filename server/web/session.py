@@ -39,7 +39,6 @@ from server.protocol.messages import (
     Watch,
     Watching,
 )
-from server.rules.items import check_item
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.rules.tokens import Identity
@@ -147,11 +146,25 @@ class Session:
 
     def visit(self) -> None:
         """About a second has passed."""
+        if self._rooms.guard.sites.get(self._site.name) is not self._site and not self._adopt():
+            return
         if self._identity is not None and self._rooms.guard.expired(self._identity, TOKEN_GRACE):
             self._forget()
             self._refuse(Unauthorized("the token has expired"), UNSET)
         if self._owed and not self._busy and not self._waiting and self._rooms.ready():
             self._catch_up()
+
+    def _adopt(self) -> bool:
+        """The sites were read again: go by what this one says now; ``False`` when it is served no more."""
+        site = self._rooms.guard.sites.get(self._site.name)
+        if site is None:
+            self._line.close(CloseCode.UNKNOWN_SITE)
+            return False
+        self._site = site
+        if self._identity is not None and not self._rooms.guard.vouches(site, self._identity):
+            self._forget()
+            self._refuse(Unauthorized("this site does not take such tokens any more"), UNSET)
+        return True
 
     def beat(self) -> None:
         """Nothing was sent for a while."""
@@ -233,7 +246,7 @@ class Session:
     # react
 
     def _react(self, message: React) -> None:
-        item = check_item(message.item)
+        item = self._site.check_item(message.item)
         if self._identity is None:
             raise Unauthorized("say who you are first: auth", item=item)
         try:
@@ -258,8 +271,8 @@ class Session:
     # watch
 
     def _on_watch(self, message: Watch) -> None:
-        items = self._rooms.guard.items(message.items)
-        self._rooms.guard.room(len(self._topics.keys() | items))
+        items = self._rooms.guard.items(self._site, message.items)
+        self._rooms.guard.room(self._site, len(self._topics.keys() | items))
         self._busy = True
         self._watch(items, message.since or {}, message.ref)
 
@@ -332,7 +345,7 @@ class Session:
         ]
 
     def _unwatch(self, message: Unwatch) -> None:
-        for item in self._rooms.guard.items(message.items):
+        for item in self._rooms.guard.items(self._site, message.items):
             topic = self._topics.pop(item, None)
             if topic is not None:
                 if self._owed is not None:

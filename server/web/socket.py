@@ -27,7 +27,6 @@ from websockets.typing import Subprotocol
 from server.errors import BadItem, CloseCode, Forbidden, UnknownSite
 from server.hub import Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
-from server.rules.items import check_item
 from server.rules.sites import Site
 from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
 from server.web.query import Query
@@ -278,7 +277,7 @@ class Socket(asyncio.Protocol):
         query = Query(request.path.partition("?")[2].encode("latin-1"))
         site = self._rooms.guard.site(query.site)
         self._rooms.guard.origin(site, request.headers.get("Origin"))
-        return site, check_item(query.item) if query.items else None
+        return site, site.check_item(query.item) if query.items else None
 
     def _handle(self, event: Event) -> None:
         match event:

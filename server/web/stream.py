@@ -51,6 +51,7 @@ class Stream:
         self._shown = self._beat_due = self._leaving = self._over = False
         self.sent_at = rooms.rounds.now
         self.drained: Callable[[], Awaitable[None]]
+        self.site: str
 
     async def open(self, site: Site, items: Sequence[str]) -> None:
         """Watch the items, and know their counts.
@@ -58,6 +59,7 @@ class Stream:
         Raises:
             Unavailable: their counts cannot be read; none is watched then.
         """
+        self.site = site.name
         self._topics = [self._rooms.hub.hold(site, item) for item in items]
         # As for a socket: what is known here is good enough while updates come in.
         trusted = self._rooms.ready()
@@ -190,12 +192,12 @@ class StreamResponse(EventSourceResponse):
                 self._transport.abort()
 
     def visit(self, now: float) -> None:
-        """About a second has passed: drop a reader who takes nothing, and let one who waits hear a beat."""
+        """About a second has passed: drop a reader who takes nothing, or whose site is gone; beat."""
         left = self._transport.get_write_buffer_size()
         if left == 0 or left < self._left or self._stream.sent_at > self._since:
             self._since = now
         self._left = left
-        if now - self._since > STALL_AFTER:
+        if now - self._since > STALL_AFTER or self._stream.site not in self._rooms.guard.sites:
             self._transport.abort()
         else:
             self._stream.beat_if_silent(now)

@@ -1,7 +1,10 @@
 """Which origins belong to a site."""
 
+import re
+
 import pytest
 
+from server.errors import BadItem
 from server.rules.sites import Site
 
 
@@ -17,6 +20,37 @@ def test_any_origin_is_any_page(origin: str | None) -> None:
 )
 def test_null_and_nonsense_are_not_any_origin(origin: str) -> None:
     assert not Site().allows(origin)
+
+
+def test_one_level_of_subdomains() -> None:
+    site = Site(origins=frozenset({"https://*.blog.example", "http://*.dev.example:3000"}))
+    for origin in ("https://www.blog.example", "https://a-b_1.blog.example", "http://x.dev.example:3000"):
+        assert site.allows(origin)
+    for other in (
+        "https://blog.example",
+        "https://.blog.example",
+        "https://a.b.blog.example",
+        "http://www.blog.example",
+        "https://www.blog.example:8443",
+        "https://www.blog.example.evil.example",
+        "https://evilblog.example",
+        "https://www-blog.example",
+        "https://*.blog.example",
+        "https://evil.example/www.blog.example",
+        "https://user@www.blog.example",
+        "https://x.dev.example:3000",
+        "http://x.dev.example",
+        "null",
+    ):
+        assert not site.allows(other), other
+
+
+def test_items_must_match_the_pattern_as_a_whole() -> None:
+    site = Site(items=re.compile("posts/[0-9]+"))
+    assert site.check_item("posts/42") == "posts/42"
+    for item in ("posts/", "posts/42/", "my posts/42", "posts/42\n", "", 5):
+        with pytest.raises(BadItem):
+            site.check_item(item)
 
 
 def test_listed_origins_are_compared_exactly() -> None:

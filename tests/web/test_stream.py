@@ -431,3 +431,13 @@ async def versions(lines: AsyncIterator[str], wanted: int) -> None:
         if line.startswith("data: ") and json.loads(line[6:]).get("version") == wanted:
             return
     raise AssertionError("the stream ended")
+
+
+async def test_a_stream_of_a_site_that_is_gone_ends(bench: Bench) -> None:
+    await bench.open("a")
+    await bench.turn()
+    bench.wait(2)
+    assert not bench.transport.aborted
+    bench.rooms.guard.sites = {}
+    bench.wait(2)
+    assert bench.transport.aborted
