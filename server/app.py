@@ -13,13 +13,15 @@ from typing import Any
 import structlog
 import uvloop
 
-from server.errors import Unavailable
+from server.errors import EngineError, Unavailable
 from server.guard import Guard
 from server.hub import Hub, People
+from server.keysets import KeySets
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
-from server.ledger.keys import item_key
+from server.ledger.keys import item_key, person_channel
 from server.ledger.reader import Query, Reader, State
+from server.ledger.revocations import Revocations
 from server.ledger.writer import Writer
 from server.rules.sites import Site
 from server.settings import Settings
@@ -119,8 +121,14 @@ async def _serve(
         loop = asyncio.get_running_loop()
         relay.hub = Hub(item_key, feed.follow, feed.leave, loop.call_later)
         relay.people = People(feed.follow, feed.leave)
+        key_sets = KeySets()
+        revocations = Revocations(engine, partial(_tell, relay.people))
+        try:
+            await revocations.look()
+        except Unavailable as refusal:
+            raise EngineError(f"revocations cannot be read: {refusal}") from None
         rooms = Rooms(
-            guard=Guard(sites, secret),
+            guard=Guard(sites, secret, keys=key_sets, revoked=revocations.at),
             hub=relay.hub,
             people=relay.people,
             rounds=Rounds(),
@@ -138,12 +146,14 @@ async def _serve(
             _vital(rooms.rounds.run(), "rounds"),
             _vital(_sweep(relay.hub), "sweep"),
             _vital(engine.keep_time(), "clock"),
+            _vital(revocations.follow(), "revocations"),
         ]
         await Server(rooms, on_ready, demo=settings.demo).serve(sockets=[listener])
         for task in background:
             task.cancel()
         # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.
         await asyncio.wait(background, timeout=STOP_WITHIN)
+        await key_sets.close()
         await writer.close()
         await reader.close()
     finally:
@@ -156,6 +166,11 @@ def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
     except RuntimeError:
         pass
+
+
+def _tell(people: People, site: str, who: bytes, at: float) -> None:
+    """A visitor's tokens were revoked."""
+    people.revoke(person_channel(site, who), at)
 
 
 def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:

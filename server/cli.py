@@ -1,4 +1,4 @@
-"""The command line: ``tallycast serve``, ``load``, ``embed``, ``version``.
+"""The command line: ``tallycast serve``, ``load``, ``embed``, ``token``, ``revoke``, ``version``.
 
 Owns flags, help texts and exit statuses: 0 after a clean end, 1 when the server cannot start, 2 for a wrong
 flag or setting, always with one line on standard error. ``load`` has options and statuses of its own (1 for
@@ -7,12 +7,13 @@ are handed to ``settings`` as they were typed.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from server import __version__, logs, supervisor
+from server import __version__, logs, manage, supervisor
 from server.errors import LoadError, SettingsError, StartError
 from server.load import command
 from server.rules.sites import DEFAULT_SITE
@@ -63,6 +64,26 @@ _EMBED_EXAMPLES = """
 
 [cyan]tallycast embed --server https://tally.example --pin > snippet.html[/cyan]
 [dim]only this very version of the script, checked by the browser[/dim]
+"""
+
+_TRY_EXAMPLES = """
+[bold]Examples[/bold]
+
+[cyan]tallycast token --config tallycast.toml --site blog --sub 42[/cyan]
+[dim]signed with the secret of the site blog, for one hour[/dim]
+
+[cyan]tallycast token --config tallycast.toml --site blog --sub 42 --key-file private.pem --ttl 7d[/cyan]
+[dim]signed with the private key that belongs to a public key of the site[/dim]
+"""
+
+_REVOKE_EXAMPLES = """
+[bold]Examples[/bold]
+
+[cyan]tallycast revoke --config tallycast.toml --site blog --sub 42[/cyan]
+[dim]on the server whose data is in ./data[/dim]
+
+[cyan]REDIS_URL=redis://localhost:6379/0 tallycast revoke --config tallycast.toml --site blog --sub 42[/cyan]
+[dim]on all servers of that Redis[/dim]
 """
 
 LOCAL = "http://127.0.0.1:8000"
@@ -138,6 +159,37 @@ def embed(
 
 
 app.command("load", help=command.HELP, epilog=command.EXAMPLES)(command.load)
+
+
+_SUBJECT = typer.Option("--sub", metavar="ID", help="The visitor, as your own tokens name them.")
+
+
+@app.command(epilog=_TRY_EXAMPLES)
+def token(
+    sub: Annotated[str, _SUBJECT],
+    site: Annotated[str, typer.Option(metavar="NAME", help="A site of the file.")] = DEFAULT_SITE,
+    ttl: Annotated[str, typer.Option(metavar="TIME", help="How long it holds: 30s, 15m, 1h, 7d.")] = "1h",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Sign with this private key (PEM), not with the site's secret."),
+    ] = None,
+    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+) -> None:
+    """Print a publisher's token, for trying out. Your own server makes the real ones."""
+    print(manage.make_token(load(config=config), site, sub, ttl, key_file))
+
+
+@app.command(epilog=_REVOKE_EXAMPLES)
+def revoke(
+    sub: Annotated[str, _SUBJECT],
+    site: Annotated[str, typer.Option(metavar="NAME", help="A site of the file.")] = DEFAULT_SITE,
+    data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
+    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+) -> None:
+    """Refuse the tokens a visitor was given until now, within 5 seconds everywhere; newer ones hold."""
+    logs.configure()
+    manage.revoke_tokens(load(config=config, data=data), site, sub)
+    print("Revoked: tokens issued before now are refused from here on.")
 
 
 @app.command()

@@ -12,20 +12,14 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from server.errors import SettingsError
+from server.rules.keys import SECRET_BYTES, check_key
 from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, Limits, Site
 from server.rules.tokens import Key, KeySet
 
-# RFC 7518, sections 3.2 and 3.3.
-SECRET_BYTES = 32
-RSA_BITS = 2048
 MOST_KEYS = 8
 LARGEST = 1024 * 1024
 # So much (bytes) is read again at most to find the line of a mistake: some seconds' worth.
@@ -240,15 +234,7 @@ def _public_key(text: str, algorithm: str) -> Any:
                 "this is a private key: keep that to yourself, put its public key here"
             ) from None
         raise ValueError("public_key is not a public key in PEM form") from None
-    if algorithm == "RS256" and isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS:
-        raise ValueError(f"an RSA key has at least {RSA_BITS} bits")
-    fits = {
-        "RS256": isinstance(key, RSAPublicKey),
-        "ES256": isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1),
-        "EdDSA": isinstance(key, Ed25519PublicKey | Ed448PublicKey),
-    }
-    if not fits[algorithm]:
-        raise ValueError(f"public_key is not one for {algorithm}")
+    check_key(key, algorithm)
     return key
 
 

@@ -1,31 +1,53 @@
 """Who may come in, and how much they may do.
 
 Owns the checks on sites, origins, tokens and sizes, for sockets and HTTP alike. Must not know sockets, HTTP,
-the hub or the ledger; the secret and the clock are handed in.
+the hub or the ledger; the secret, the clock, key sets and revocations are handed in.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from secrets import token_bytes
+from typing import Protocol
 
-from server.errors import Forbidden, TooManyItems, UnknownSite
+from server.errors import Forbidden, Refusal, TooManyItems, Unauthorized, Unavailable, UnknownSite
 from server.rules import tokens
 from server.rules.sites import Site
-from server.rules.tokens import Identity
+from server.rules.tokens import Identity, Key, KeySet, NotOurs
+
+KEYS_RETRY_AFTER = 30.0
+
+
+class Keys(Protocol):
+    """The key sets of sites."""
+
+    def known(self, key_set: KeySet) -> Sequence[Key]:
+        """Its keys, as far as they are known."""
+
+    def refresh(self, key_sets: Sequence[KeySet], done: Callable[[bool], None]) -> None:
+        """Fetch them again, if it is time; then tell whether they are known."""
 
 
 class Guard:
     """The checks that need no look at the store. ``clock`` gives seconds since 1970.
 
-    ``sites`` are the present ones, by name; set it to change them all at once.
+    ``sites`` are the present ones, by name; set it to change them all at once. ``revoked`` tells when
+    (seconds since 1970) the tokens of a visitor of a site were last revoked.
     """
 
     def __init__(
-        self, sites: Mapping[str, Site], secret: bytes, clock: Callable[[], float] = time.time
+        self,
+        sites: Mapping[str, Site],
+        secret: bytes,
+        clock: Callable[[], float] = time.time,
+        *,
+        keys: Keys | None = None,
+        revoked: Callable[[str, str], float | None] = lambda site, visitor: None,
     ) -> None:
         self.sites = sites
         self._secret = secret
         self._clock = clock
+        self._keys = keys
+        self._revoked = revoked
 
     def site(self, name: str) -> Site:
         """The site of that name.
@@ -70,15 +92,62 @@ class Guard:
         if watched > site.limits.items_a_connection:
             raise TooManyItems(f"at most {site.limits.items_a_connection} items a connection")
 
-    def identify(self, site: Site, token: str) -> Identity:
-        """Who the token speaks for.
+    def identify(self, site: Site, token: str, done: Callable[[Identity | Refusal], None]) -> None:
+        """Find out who the token speaks for.
 
-        Raises:
-            Forbidden: it is an anonymous visitor's, and the site has none.
-            Unauthorized: it does not hold.
+        ``done`` is called exactly once: at once, or when a key set of the site's has been fetched. A refusal
+        is ``Unauthorized`` (it does not hold), ``Forbidden`` (it is an anonymous visitor's, and the site has
+        none) or ``Unavailable`` (its keys cannot be fetched).
         """
-        _allow_anonymous(site)
-        return tokens.verify_anonymous(token, site.name, self._secret, self._clock())
+        try:
+            done(self._judge(site, token))
+        except NotOurs as refusal:
+            key_sets = self._worth_fetching(site, token)
+            if self._keys is None or not key_sets:
+                done(refusal)
+            else:
+                self._keys.refresh(key_sets, lambda known: done(self._judge_again(site, token, known)))
+        except Refusal as refusal:
+            done(refusal)
+
+    def _judge(self, site: Site, token: str) -> Identity:
+        now = self._clock()
+        try:
+            identity = tokens.verify_anonymous(token, site.name, self._secret, now)
+        except NotOurs:
+            identity = tokens.verify(token, site.name, self._present_keys(site), now)
+        else:
+            _allow_anonymous(site)
+        revoked = self._revoked(site.name, identity.visitor)
+        if revoked is not None and identity.issued <= revoked:
+            raise Unauthorized("the token was revoked")
+        return identity
+
+    def _judge_again(self, site: Site, token: str, known: bool) -> Identity | Refusal:
+        try:
+            return self._judge(site, token)
+        except NotOurs as refusal:
+            if known:
+                return refusal
+            return Unavailable("the site's keys cannot be fetched right now", retry_after=KEYS_RETRY_AFTER)
+        except Refusal as refusal:
+            return refusal
+
+    def _present_keys(self, site: Site) -> Iterator[tuple[Key, KeySet | None]]:
+        for key in site.keys:
+            if isinstance(key, Key):
+                yield key, None
+            elif self._keys is not None:
+                for one in self._keys.known(key):
+                    yield one, key
+
+    def _worth_fetching(self, site: Site, token: str) -> list[KeySet]:
+        now = self._clock()
+        return [
+            key
+            for key in site.keys
+            if isinstance(key, KeySet) and tokens.may_be_from(key, token, site.name, now)
+        ]
 
     def newcomer(self, site: Site) -> tuple[str, str, int]:
         """A new anonymous visitor: id, token, and the second the token expires.

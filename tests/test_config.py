@@ -179,11 +179,11 @@ def test_what_is_not_an_origin(origin: str) -> None:
         ),
         (
             {"algorithm": "RS256", "public_key": pem(ed25519.Ed25519PrivateKey.generate())},
-            ": public_key is not one for RS256",
+            ": the key is not one for RS256",
         ),
         (
             {"algorithm": "ES256", "public_key": pem(ec.generate_private_key(ec.SECP384R1()))},
-            ": public_key is not one for ES256",
+            ": the key is not one for ES256",
         ),
     ],
 )  # fmt: skip

@@ -1,13 +1,25 @@
 """The guard's checks, with a clock of its own."""
 
 import re
+from collections.abc import Callable, Sequence
 
+import jwt
 import pytest
 
-from server.errors import BadItem, Forbidden, TooManyItems, Unauthorized, UnknownSite
+from server.errors import (
+    BadItem,
+    Forbidden,
+    Refusal,
+    TooManyItems,
+    Unauthorized,
+    Unavailable,
+    UnknownSite,
+)
 from server.guard import Guard
 from server.rules import tokens
 from server.rules.sites import Limits, Site
+from server.rules.tokens import Key, KeySet
+from tests.support.signing import SECRET, private_key
 
 SITE = Site("blog", origins=frozenset({"https://blog.example"}))
 OTHER = Site("other")
@@ -28,6 +40,16 @@ def clock() -> Clock:
 @pytest.fixture
 def guard(clock: Clock) -> Guard:
     return Guard({"blog": SITE, "other": OTHER}, b"s" * 32, clock)
+
+
+def identify(guard: Guard, site: Site, token: str) -> tokens.Identity:
+    """The identity, or the refusal raised; it must come at once."""
+    answers: list[tokens.Identity | Refusal] = []
+    guard.identify(site, token, answers.append)
+    (answer,) = answers
+    if isinstance(answer, Refusal):
+        raise answer
+    return answer
 
 
 def test_sites_by_name(guard: Guard) -> None:
@@ -72,19 +94,20 @@ def test_items_of_a_connection(guard: Guard) -> None:
 
 def test_a_newcomer_is_somebody_on_this_site_only(guard: Guard, clock: Clock) -> None:
     visitor, token, expires = guard.newcomer(SITE)
-    assert guard.identify(SITE, token) == tokens.Identity(visitor, clock.now, expires)
+    assert identify(guard, SITE, token) == tokens.Identity(visitor, clock.now, expires)
     with pytest.raises(Unauthorized):
-        guard.identify(OTHER, token)
+        identify(guard, OTHER, token)
     assert guard.newcomer(SITE)[0] != visitor
 
 
 def test_a_site_without_strangers(guard: Guard) -> None:
     closed = Site("blog", anonymous=False)
     _, token, _ = guard.newcomer(SITE)
-    identity = guard.identify(SITE, token)
-    for refused in (guard.identify, guard.renew):
-        with pytest.raises(Forbidden):
-            refused(closed, token)
+    identity = identify(guard, SITE, token)
+    with pytest.raises(Forbidden):
+        identify(guard, closed, token)
+    with pytest.raises(Forbidden):
+        guard.renew(closed, token)
     with pytest.raises(Forbidden):
         guard.newcomer(closed)
     assert guard.vouches(SITE, identity)
@@ -95,17 +118,112 @@ def test_renewal_keeps_the_visitor_after_the_token_has_expired(guard: Guard, clo
     visitor, token, expires = guard.newcomer(SITE)
     clock.now = expires + 86400.0
     with pytest.raises(Unauthorized):
-        guard.identify(SITE, token)
+        identify(guard, SITE, token)
     again, fresh, later = guard.renew(SITE, token)
     assert (again, later) == (visitor, int(clock.now) + tokens.LIFETIME)
-    assert guard.identify(SITE, fresh).visitor == visitor
+    assert identify(guard, SITE, fresh).visitor == visitor
     clock.now = expires + tokens.RENEWABLE + 60.0
     with pytest.raises(Unauthorized):
         guard.renew(SITE, token)
 
 
+KEY = Key("HS256", SECRET, None, SECRET.encode())
+SET = KeySet("ES256", "https://blog.example/keys")
+
+
+class FetchedKeys:
+    """A key set that is fetched when the test says so."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+        self.waiting: list[Callable[[bool], None]] = []
+
+    def known(self, key_set: KeySet) -> list[Key]:
+        assert key_set is SET
+        return self.keys
+
+    def refresh(self, key_sets: Sequence[KeySet], done: Callable[[bool], None]) -> None:
+        assert list(key_sets) == [SET]
+        self.waiting.append(done)
+
+
+def published(algorithm: str, key: object, **claims: object) -> str:
+    whole = {"sub": "42", "aud": "blog", "iat": 1_800_000_000, "exp": 1_800_000_060} | claims
+    return jwt.encode(whole, key, algorithm)  # type: ignore[arg-type]
+
+
+def test_a_publishers_visitor(clock: Clock) -> None:
+    site = Site("blog", keys=(KEY,), anonymous=False)
+    guard = Guard({"blog": site}, b"s" * 32, clock)
+    identity = identify(guard, site, published("HS256", SECRET))
+    assert (identity.visitor, identity.anonymous) == ("u:42", False)
+    assert guard.vouches(site, identity)
+    same = Key("HS256", SECRET, None, SECRET.encode())
+    assert guard.vouches(Site("blog", keys=(same,)), identity), "read again, and still there"
+    assert not guard.vouches(Site("blog"), identity)
+    with pytest.raises(Unauthorized):
+        guard.renew(Site("blog", keys=(KEY,)), published("HS256", SECRET))
+
+
+def test_who_was_let_in_late_has_the_grace_too(clock: Clock) -> None:
+    site = Site("blog", keys=(KEY,))
+    guard = Guard({"blog": site}, b"s" * 32, clock)
+    clock.now += 60 + tokens.LEEWAY
+    identity = identify(guard, site, published("HS256", SECRET))
+    clock.now += 25
+    assert not guard.expired(identity, 25.0)
+    clock.now += 1
+    assert guard.expired(identity, 25.0)
+
+
+def test_a_key_that_is_not_known_yet_is_fetched(clock: Clock) -> None:
+    site, keys = Site("blog", keys=(KEY, SET)), FetchedKeys()
+    guard = Guard({"blog": site}, b"s" * 32, clock, keys=keys)
+    answers: list[object] = []
+    token = published("ES256", private_key("ES256"))
+    guard.identify(site, token, answers.append)
+    assert answers == []
+    keys.keys = [Key("ES256", "", None, private_key("ES256").public_key())]
+    keys.waiting.pop()(True)
+    assert [answer.visitor for answer in answers if isinstance(answer, tokens.Identity)] == ["u:42"]
+    assert identify(guard, site, token).key is SET
+    guard.identify(site, published("ES256", private_key("ES256", 1)), answers.append)
+    keys.waiting.pop()(True)
+    assert isinstance(answers[1], Unauthorized)
+    keys.keys = []
+    guard.identify(site, token, answers.append)
+    keys.waiting.pop()(False)
+    assert isinstance(answers[2], Unavailable)
+    assert answers[2].retry_after
+
+
+def test_what_no_key_could_make_right_is_not_fetched_for(clock: Clock) -> None:
+    site, keys = Site("blog", keys=(SET,)), FetchedKeys()
+    guard = Guard({"blog": site}, b"s" * 32, clock, keys=keys)
+    for token in (
+        "garbage",
+        published("HS256", SECRET),
+        published("ES256", private_key("ES256"), aud="other"),
+        published("ES256", private_key("ES256"), exp=1),
+    ):
+        with pytest.raises(Unauthorized):
+            identify(guard, site, token)
+    assert keys.waiting == []
+
+
+def test_revoked_tokens(clock: Clock) -> None:
+    site = Site("blog", keys=(KEY,))
+    revoked = {("blog", "u:42"): clock.now + 5}
+    guard = Guard({}, b"s" * 32, clock, revoked=lambda site, visitor: revoked.get((site, visitor)))
+    for issued in (clock.now, clock.now + 5):
+        with pytest.raises(Unauthorized, match="revoked"):
+            identify(guard, site, published("HS256", SECRET, iat=issued))
+    assert identify(guard, site, published("HS256", SECRET, iat=clock.now + 5.1)).visitor == "u:42"
+    assert identify(guard, site, published("HS256", SECRET, sub="43")).visitor == "u:43"
+
+
 def test_grace_counts_from_the_end_of_the_token(guard: Guard, clock: Clock) -> None:
-    identity = guard.identify(SITE, guard.newcomer(SITE)[1])
+    identity = identify(guard, SITE, guard.newcomer(SITE)[1])
     clock.now = identity.expires + 25.0
     assert not guard.expired(identity, 25.0)
     clock.now += 1

@@ -261,6 +261,18 @@ def find_binary() -> Path:
     )
 
 
+def running_engine(data: Path) -> str:
+    """Where clients connect to the engine of the server that runs on this data folder.
+
+    Raises:
+        EngineError: none does.
+    """
+    note = DataFolder(data).noted_engine()
+    if note is None or not note.socket.exists():
+        raise EngineError(f"no server runs on the data folder {data}; --data says which, or REDIS_URL where")
+    return _url(note.socket)
+
+
 def _arguments(folder: DataFolder, socket: Path) -> list[str]:
     options = {
         "port": "0",

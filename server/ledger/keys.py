@@ -5,6 +5,7 @@
     tc:me:site:member    channel MessagePack [item, version, kind or "", origin]
     tc:{me:site:member}  zset    item -> when it was last reacted to (µs); a superset of what is held
     tc:secret            string  the secret that signs anonymous visitors' tokens
+    tc:revoked           stream site, member: whose tokens were revoked; its ids are when
     tc:pulse:…           channel a worker's heartbeat to itself
 
 An item's channel has the name of its key, and so its slot on a cluster. A visitor's index lies in a slot of
@@ -14,6 +15,7 @@ its own. Site names have no colon, so names are unambiguous whatever an item id 
 from hashlib import blake2b
 
 SECRET = "tc:secret"  # noqa: S105  the name of the key, not the secret
+REVOKED = b"tc:revoked"
 PERSON_PREFIX = b"tc:me:"
 PULSE_PREFIX = b"tc:pulse:"
 

@@ -96,10 +96,11 @@ def sign(visitor: str, site: str, secret: bytes, now: int) -> tuple[str, int]:
     return jwt.encode(_claims(visitor, site, now, expires), secret, algorithm=ANONYMOUS), expires
 
 
-def issue(subject: str, site: str, key: Key, now: int, ttl: int) -> str:
+def issue(subject: str, site: str, key: Key, now: float, ttl: int) -> str:
     """A publisher's token for ``subject``; ``key.loaded`` is the secret or the private key."""
     headers = None if key.id is None else {"kid": key.id}
-    claims = _claims(subject, site, now, now + ttl)
+    # RFC 7519 allows fractions of a second, and one issued right after a revocation is newer than that.
+    claims = _claims(subject, site, round(now, 3), int(now) + ttl)
     return jwt.encode(claims, key.loaded, algorithm=key.algorithm, headers=headers)
 
 
@@ -175,7 +176,7 @@ def may_be_from(key_set: KeySet, token: str, site: str, now: float) -> bool:
     return site in (audience if isinstance(audience, list) else [audience])
 
 
-def _claims(subject: str, site: str, now: int, expires: int) -> dict[str, Any]:
+def _claims(subject: str, site: str, now: float, expires: int) -> dict[str, Any]:
     return {"sub": subject, "aud": site, "iat": now, "exp": expires}
 
 

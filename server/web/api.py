@@ -99,7 +99,7 @@ class Api:
     async def items(self, request: Request) -> Response:
         """Counts of up to 100 items; with a token, what the bearer holds too."""
         query, site = _asked(request)
-        identity = self._identity(request, site)
+        identity = await self._identity(request, site)
         unique = self._listed(site, query)
         visitor = identity.visitor if identity is not None else None
         states = dict(zip(unique, await self._rooms.states(site, unique, visitor), strict=True))
@@ -118,7 +118,7 @@ class Api:
     async def reaction(self, request: Request) -> Response:
         """Set (PUT) or clear (DELETE) the bearer's reaction on an item."""
         query, site = _asked(request)
-        identity = self._identity(request, site)
+        identity = await self._identity(request, site)
         if identity is None:
             raise Unauthorized("Authorization: Bearer <token> is needed")
         item = site.check_item(query.item)
@@ -156,9 +156,9 @@ class Api:
             raise BadItem("at least one item is needed")
         return self._guard.items(site, query.items)
 
-    def _identity(self, request: Request, site: Site) -> Identity | None:
+    async def _identity(self, request: Request, site: Site) -> Identity | None:
         token = _token(request)
-        return None if token is None else self._guard.identify(site, token)
+        return None if token is None else await self._rooms.identify(site, token)
 
 
 def _shown(item: str, state: State) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from server.ledger.keys import member
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.rules.sites import Site
+from server.rules.tokens import Identity
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rounds import Rounds
@@ -41,6 +42,14 @@ class Rooms:
     read: Callable[[Query], None]
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
+
+    async def identify(self, site: Site, token: str) -> Identity:
+        """Who the token speaks for.
+
+        Raises:
+            Forbidden, Unauthorized, Unavailable: as ``Guard.identify`` says.
+        """
+        return await _answer(lambda done: self.guard.identify(site, token, done))
 
     async def react(self, site: Site, item: str, visitor: str, reaction: str | None) -> Receipt:
         """Set a visitor's reaction and wait for the receipt.

@@ -190,6 +190,12 @@ class Session:
         if origin != self._origin and item in self._topics and not self._line.blocked:
             self._send(Mine(item, version, reaction))
 
+    def revoked(self, at: float) -> None:
+        """What the visitor was issued until then holds no more (seconds since 1970)."""
+        if self._identity is not None and self._identity.issued <= at:
+            self._forget()
+            self._refuse(Unauthorized("the token was revoked"), UNSET)
+
     # Messages in order
 
     def _must_wait(self, message: ClientMessage | Unreadable) -> bool:
@@ -359,30 +365,46 @@ class Session:
     def _auth(self, message: Auth) -> None:
         # Every auth replaces the identity before it, and a failed one leaves none.
         self._forget()
-        identity = self._rooms.guard.identify(self._site, message.token)
-        if message.merge is not UNSET:
-            raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
+        self._busy = True
+        self._rooms.guard.identify(self._site, message.token, partial(self._identified, message))
+
+    def _identified(self, message: Auth, answer: Identity | Refusal) -> None:
+        if self._closed:
+            return
+        if isinstance(answer, Identity) and message.merge is not UNSET:
+            answer = Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
+        if isinstance(answer, Refusal):
+            self._not_authed(answer, message.ref)
+        else:
+            self._become(answer, message.ref)
+
+    def _become(self, identity: Identity, ref: Ref) -> None:
+        """Be this visitor from here on, and show what is held."""
         self._identity = identity
         self._origin = randbits(53)
         self._member = member(identity.visitor)
         self._person = person_channel(self._site.name, self._member)
         self._rooms.people.join(self._person, self)
-        done = partial(self._authed, identity, message.ref)
+        done = partial(self._authed, identity, ref)
         if self._topics:
-            self._busy = True
             self._read(list(self._topics.values()), identity.visitor, done)
         else:
             done({})
 
-    def _authed(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
+    def _not_authed(self, refusal: Refusal, ref: Ref) -> None:
         self._busy = False
+        self._forget()
+        self._refuse(refusal, ref)
+        self._proceed()
+
+    def _authed(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
         if isinstance(answer, Refusal):
-            self._forget()
-            self._refuse(answer, ref)
-        else:
-            out = self._held(answer)
-            out.append(self._wire.frame(Ready(identity.visitor, ref)))
-            self._line.write(b"".join(out))
+            self._not_authed(answer, ref)
+            return
+        self._busy = False
+        out = self._held(answer)
+        out.append(self._wire.frame(Ready(identity.visitor, ref)))
+        self._line.write(b"".join(out))
         self._proceed()
 
     def _forget(self) -> None:

@@ -1,0 +1,107 @@
+"""What an operator does beside a running server: make a token for trying out, revoke a visitor's tokens.
+
+Owns these tasks from the settings to the result. Must not know how they are asked for, nor how to serve.
+"""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from server import config
+from server.errors import SettingsError, StartError, Unavailable
+from server.ledger.embedded import running_engine
+from server.ledger.engine import Engine, wait_until_ready
+from server.ledger.revocations import revoke
+from server.rules.keys import algorithm_of, check_key
+from server.rules.sites import Site
+from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Key, issue
+from server.settings import Settings
+
+PATIENCE = 5.0
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def make_token(settings: Settings, site_name: str, subject: str, ttl: str, key_file: Path | None) -> str:
+    """A token for a visitor of a site, signed with its secret, or with the private key in a file.
+
+    Raises:
+        SettingsError: it cannot be made from what was given.
+    """
+    site = _site(settings, site_name)
+    _check_subject(subject)
+    key = _secret(site) if key_file is None else _private_key(site, key_file)
+    return issue(subject, site.name, key, time.time(), _seconds(ttl))
+
+
+def revoke_tokens(settings: Settings, site_name: str, subject: str) -> None:
+    """Refuse what was issued to a publisher's visitor until now, on every server of this engine.
+
+    Raises:
+        SettingsError: there is no such site, or visitor.
+        StartError: the engine cannot be used.
+    """
+    site = _site(settings, site_name)
+    _check_subject(subject)
+    asyncio.run(_revoke(settings.redis_url or running_engine(settings.data), site.name, f"u:{subject}"))
+
+
+async def _revoke(url: str, site: str, visitor: str) -> None:
+    engine = Engine(url)
+    try:
+        await wait_until_ready(engine, PATIENCE)
+        await revoke(engine, site, visitor)
+    except Unavailable as refusal:
+        raise StartError(f"not revoked: {refusal}") from None
+    finally:
+        await engine.close()
+
+
+def _site(settings: Settings, name: str) -> Site:
+    path = settings.config
+    sites = config.sites(config.read(path) if path else None, str(path))
+    if name not in sites:
+        raise SettingsError(f"--site: there is no site {name!r}; there are: {', '.join(sites)}")
+    return sites[name]
+
+
+def _check_subject(subject: str) -> None:
+    if not 1 <= len(subject.encode(errors="replace")) <= SUBJECT_BYTES:
+        raise SettingsError(f"--sub: expected 1 to {SUBJECT_BYTES} bytes")
+
+
+def _seconds(ttl: str) -> int:
+    found = re.fullmatch(r"(\d{1,9})([smhd])", ttl, re.ASCII)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 1 <= seconds <= MAX_AGE:
+        raise SettingsError(f"--ttl: expected a time such as 30s, 15m, 1h or 7d, at most 90d, not {ttl!r}")
+    return seconds
+
+
+def _secret(site: Site) -> Key:
+    for key in site.keys:
+        if isinstance(key, Key) and key.algorithm == "HS256":
+            return key
+    raise SettingsError(
+        f"site {site.name} has no secret in the sites file: give the private key with --key-file, "
+        "or add a secret; see docs/configuration.md"
+    )
+
+
+def _private_key(site: Site, file: Path) -> Key:
+    try:
+        loaded = load_pem_private_key(file.read_bytes(), password=None)
+    except OSError as error:
+        raise SettingsError(f"--key-file: {file}: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SettingsError(f"--key-file: {file}: not a private key in PEM form without a password") from None
+    algorithm = algorithm_of(loaded) or "any algorithm taken here"
+    try:
+        check_key(loaded, algorithm)
+    except ValueError as error:
+        raise SettingsError(f"--key-file: {file}: {error}") from None
+    ids = [key.id for key in site.keys if isinstance(key, Key) and key.algorithm == algorithm]
+    return Key(algorithm, "", ids[0] if ids else None, loaded)

@@ -1,0 +1,86 @@
+"""Revocations on a real engine: learnt in order, none missed, by whoever comes late too."""
+
+from typing import Any
+
+from server.ledger import keys, revocations
+from server.ledger.engine import Engine
+from server.ledger.revocations import KEEP, Revocations, revoke
+
+
+class Process:
+    """One process's copy."""
+
+    def __init__(self, link: Engine) -> None:
+        self.heard: list[tuple[str, bytes, float]] = []
+        self.known = Revocations(link, lambda *told: self.heard.append(told))
+
+
+async def test_everybody_learns_of_it_once(link: Engine) -> None:
+    early, late = Process(link), Process(link)
+    await early.known.look()
+    assert early.known.at("blog", "u:1") is None
+    await revoke(link, "blog", "u:1")
+    await revoke(link, "blog", "u:2")
+    for _ in range(2):
+        await early.known.look()
+    await late.known.look()
+    for process in (early, late):
+        assert [(site, who) for site, who, _ in process.heard] == [
+            ("blog", keys.member("u:1")),
+            ("blog", keys.member("u:2")),
+        ]
+        assert process.known.at("blog", "u:1") == process.heard[0][2]
+        assert process.known.at("other", "u:1") is None
+        assert process.known.at("blog", "u:3") is None
+
+
+async def test_the_engine_stamps_them(link: Engine) -> None:
+    process = Process(link)
+    await revoke(link, "blog", "u:1")
+    seconds, micros = await link.command("TIME")
+    await process.known.look()
+    first = process.known.at("blog", "u:1")
+    assert first is not None
+    assert 0 <= int(seconds) + int(micros) / 1e6 - first < 5
+    await revoke(link, "blog", "u:1")
+    await process.known.look()
+    again = process.known.at("blog", "u:1")
+    assert again is not None
+    assert again >= first
+
+
+async def test_more_than_a_page(link: Engine, monkeypatch: Any) -> None:
+    monkeypatch.setattr(revocations, "PAGE", 3)
+    for number in range(10):
+        await revoke(link, "blog", f"u:{number}")
+    process = Process(link)
+    await process.known.look()
+    assert len(process.heard) == 10
+
+
+async def test_what_is_too_old_is_forgotten(link: Engine, client: Any) -> None:
+    seconds, _ = await client.time()
+    old = (seconds - KEEP - 10) * 1000
+    await client.xadd(keys.REVOKED, {"site": "blog", "member": keys.member("u:old")}, id=f"{old}-0")
+    process = Process(link)
+    await process.known.look()
+    assert process.known.at("blog", "u:old") is not None
+    await revoke(link, "blog", "u:new")
+    await process.known.look()
+    assert process.known.at("blog", "u:old") is None
+    assert process.known.at("blog", "u:new") is not None
+
+
+async def test_the_stream_does_not_grow_for_ever(link: Engine, client: Any, monkeypatch: Any) -> None:
+    for number in range(300):
+        await client.xadd(keys.REVOKED, {"site": "b", "member": b"x"}, id=f"{1000 + number}-0")
+    await revoke(link, "blog", "u:1")
+    assert await client.xlen(keys.REVOKED) < 200
+
+
+async def test_what_somebody_else_wrote_there_does_no_harm(link: Engine, client: Any) -> None:
+    await client.xadd(keys.REVOKED, {"nonsense": "x"})
+    await revoke(link, "blog", "u:1")
+    process = Process(link)
+    await process.known.look()
+    assert len(process.heard) == 1

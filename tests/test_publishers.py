@@ -1,0 +1,218 @@
+"""A publisher's own visitors on a whole server: tokens, key sets, expiry, revocation, on every worker."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.conftest import MakeServer
+from tests.support.process import ServerProcess
+from tests.support.signing import SECRET, jwk, key_set, private_key, private_pem, public_pem
+from tests.support.waiting import wait_for
+from tests.test_cli import tallycast
+
+
+class Publisher:
+    """The web server of a publisher, with its key set."""
+
+    def __init__(self) -> None:
+        self.keys = key_set(jwk(private_key("RS256"), "RS256", "first"))
+        self.asked = 0
+        publisher = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                publisher.asked += 1
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(publisher.keys)))
+                self.end_headers()
+                self.wfile.write(publisher.keys)
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
+
+
+@pytest.fixture(scope="module")
+def publisher() -> Iterator[Publisher]:
+    publisher = Publisher()
+    thread = Thread(target=publisher.server.serve_forever)
+    thread.start()
+    yield publisher
+    publisher.server.shutdown()
+    thread.join()
+    publisher.server.server_close()
+
+
+@pytest.fixture
+def file(tmp_path: Path, publisher: Publisher) -> Path:
+    file = tmp_path / "tallycast.toml"
+    file.write_text(f'''
+[sites.blog]
+origins = ["*"]
+[[sites.blog.tokens]]
+algorithm = "HS256"
+secret = "{SECRET}"
+[[sites.blog.tokens]]
+algorithm = "EdDSA"
+kid = "ed"
+public_key = """
+{public_pem(private_key("EdDSA"))}"""
+[[sites.blog.tokens]]
+algorithm = "RS256"
+jwks = "{publisher.url}"
+[sites.other]
+origins = ["*"]
+''')
+    return file
+
+
+@pytest.fixture
+def server(make_server: MakeServer, file: Path) -> ServerProcess:
+    return make_server(flags=["--workers", "2", "--config", str(file)])
+
+
+def made(file: Path, sub: str, *more: str) -> str:
+    """A token of the command line's."""
+    done = tallycast("token", "--config", str(file), "--site", "blog", "--sub", sub, *more)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def signed(key: Any, algorithm: str, kid: str | None = None, *, sub: str = "42", ttl: int = 60) -> str:
+    now = int(time.time())
+    claims = {"sub": sub, "aud": "blog", "iat": now, "exp": now + ttl}
+    return jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+
+
+def status(server: ServerProcess, token: str, site: str = "blog") -> int:
+    return httpx.put(
+        f"{server.url}/v1/reaction",
+        params={"site": site, "item": "a"},
+        json={"reaction": "like"},
+        headers={"Authorization": f"Bearer {token}"},
+    ).status_code
+
+
+def ask(page: ClientConnection, **message: Any) -> dict[str, Any]:
+    page.send(json.dumps(message))
+    return hear(page, ref=message["ref"])
+
+
+def hear(page: ClientConnection, within: float = 10, **fields: Any) -> dict[str, Any]:
+    while True:
+        frame = json.loads(page.recv(timeout=within))
+        if fields.items() <= frame.items():
+            return dict(frame)
+
+
+def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publisher, tmp_path: Path) -> None:
+    private = tmp_path / "private.pem"
+    private.write_text(private_pem(private_key("EdDSA")))
+    tokens = [
+        made(file, "42"),
+        made(file, "42", "--key-file", str(private)),
+        signed(private_key("RS256"), "RS256", "first"),
+    ]
+    with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+        for ref, token in enumerate(tokens):
+            assert ask(page, type="auth", token=token, ref=ref)["visitor"] == "u:42"
+            assert status(server, token) == 200
+            assert status(server, token, "other") == 401
+        # It is one person all along.
+        assert ask(page, type="react", item="a", reaction="like", ref=9)["counts"]["like"] == 1
+    # A key that nobody has is asked for, once for each worker in 30 s; here they have just asked.
+    asked = publisher.asked
+    assert 1 <= asked <= 2
+    with connect(f"{server.ws_url}/ws?site=blog") as page:
+        for number in range(200):
+            token = signed(private_key("RS256", 1), "RS256", f"unknown-{number}")
+            assert ask(page, type="auth", token=token, ref=number)["code"] == "unauthorized"
+    assert publisher.asked <= 2
+
+
+def test_a_token_that_ends_on_an_open_socket(server: ServerProcess) -> None:
+    """It was let in within the leeway, so 25 s of grace begin there; watching goes on."""
+    with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+        began = time.monotonic()
+        assert ask(page, type="auth", token=signed(SECRET, "HS256", ttl=-20), ref=1)["type"] == "ready"
+        assert ask(page, type="react", item="a", reaction="like", ref=2)["type"] == "ack"
+        told = hear(page, 40, type="error", code="unauthorized")
+        assert "ref" not in told
+        assert time.monotonic() - began > 24.5
+        assert ask(page, type="react", item="a", reaction=None, ref=3)["code"] == "unauthorized"
+        assert status(server, signed(SECRET, "HS256", sub="43")) == 200
+        assert hear(page, type="counts")["counts"] == {"like": 2, "dislike": 0}
+
+
+def test_revoking(server: ServerProcess, file: Path) -> None:
+    old, other = made(file, "42"), made(file, "43")
+    with ExitStack() as stack:
+        pages = [stack.enter_context(connect(f"{server.ws_url}/ws?site=blog&item=a")) for _ in range(8)]
+        for ref, page in enumerate(pages):
+            assert ask(page, type="auth", token=old if ref else other, ref=ref)["type"] == "ready"
+        done = tallycast(
+            "revoke", "--config", str(file), "--data", str(server.data), "--site", "blog", "--sub", "42"
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        for page in pages[1:]:
+            assert "ref" not in hear(page, 5, type="error", code="unauthorized")
+            assert ask(page, type="watch", items=["b"], ref=1)["type"] == "watching"
+        assert ask(pages[0], type="react", item="a", reaction="like", ref=1)["type"] == "ack"
+        wait_for(lambda: all(status(server, old) == 401 for _ in range(10)), "every worker's refusal", 5)
+        assert status(server, other) == 200
+        new = made(file, "42")
+        assert status(server, new) == 200
+        assert ask(pages[1], type="auth", token=new, ref=2)["visitor"] == "u:42"
+    # Who starts later knows too, and what was newer still holds.
+    server.restart()
+    assert [status(server, token) for token in (old, new, other)] == [401, 200, 200]
+
+
+WRONG = {
+    "--site nope": "--site: there is no site 'nope'; there are: blog, other",
+    "--site other": "site other has no secret in the sites file",
+    "--site blog --sub=": "--sub: expected 1 to 128 bytes",
+    f"--site blog --sub={'é' * 65}": "--sub: expected 1 to 128 bytes",
+    "--site blog --ttl soon": "--ttl: expected a time such as",
+    "--site blog --ttl 91d": "--ttl: expected a time such as",
+    "--site blog --key-file gone.pem": "--key-file: gone.pem: no such file",
+    "--site blog --key-file .": "--key-file: .: is a directory",
+    "--config gone.toml": "gone.toml: no such file or directory",
+}
+
+
+@pytest.mark.parametrize(("arguments", "line"), WRONG.items(), ids=WRONG)
+def test_a_token_that_cannot_be_made(file: Path, arguments: str, line: str) -> None:
+    refused(line, "token", "--config", str(file), "--sub", "1", *arguments.split())
+
+
+def test_a_public_key_signs_nothing(file: Path, tmp_path: Path) -> None:
+    public = tmp_path / "public.pem"
+    public.write_text(public_pem(private_key("EdDSA")))
+    more = ["--site", "blog", "--sub", "1", "--key-file", str(public)]
+    refused(f"--key-file: {public}: not a private key", "token", "--config", str(file), *more)
+
+
+def test_nothing_is_revoked_where_no_server_runs(file: Path, tmp_path: Path) -> None:
+    more = ["--site", "blog", "--sub", "1", "--data", str(tmp_path)]
+    refused(f"no server runs on the data folder {tmp_path}", "revoke", "--config", str(file), *more)
+
+
+def refused(line: str, *arguments: str) -> None:
+    done = tallycast(*arguments)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"tallycast: {line}"), done.stderr
+    assert done.stderr.count("\n") == 1
