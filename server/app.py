@@ -20,6 +20,7 @@ from server.keysets import KeySets
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
 from server.ledger.keys import item_key, person_channel
+from server.ledger.merge import Merger
 from server.ledger.reader import Query, Reader, State
 from server.ledger.revocations import Revocations
 from server.ledger.writer import Writer
@@ -54,6 +55,10 @@ class Relay:
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         """A visitor's reaction changed."""
         self.people.tell(channel, item, version, reaction, origin)
+
+    def retired(self, channel: bytes) -> None:
+        """An anonymous visitor has become an account."""
+        self.people.retire(channel)
 
     async def reread(self, channels: list[bytes]) -> None:
         """Read the stored state of these items, because updates may have been missed.
@@ -115,7 +120,7 @@ async def _serve(
     engine = Engine(settings.redis_url)
     try:
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
-        writer, reader = Writer(engine), Reader(engine)
+        writer, reader, merger = Writer(engine), Reader(engine), Merger(engine)
         relay = Relay(reader.submit)
         feed = Feed(engine, relay)
         loop = asyncio.get_running_loop()
@@ -136,6 +141,7 @@ async def _serve(
             parser=Shared(),
             write=writer.submit,
             read=reader.submit,
+            merge=merger.submit,
             ready=lambda: feed.up,
             soon=loop.call_soon,
         )
@@ -154,6 +160,7 @@ async def _serve(
         # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.
         await asyncio.wait(background, timeout=STOP_WITHIN)
         await key_sets.close()
+        await merger.close()
         await writer.close()
         await reader.close()
     finally:

@@ -166,10 +166,18 @@ class Guard:
             Unauthorized: the token never held, or expired too long ago.
         """
         _allow_anonymous(site)
-        identity = tokens.verify_anonymous(
-            token, site.name, self._secret, self._clock(), expired_for=tokens.RENEWABLE
-        )
-        return self._signed(identity.visitor, site)
+        return self._signed(self.stranger(site, token), site)
+
+    def stranger(self, site: Site, token: str) -> str:
+        """The anonymous visitor of a token that holds, or did not long ago.
+
+        Raises:
+            Unauthorized: the token never held, or expired too long ago.
+        """
+        now = self._clock()
+        return tokens.verify_anonymous(
+            token, site.name, self._secret, now, expired_for=tokens.RENEWABLE
+        ).visitor
 
     def expired(self, identity: Identity, grace: float) -> bool:
         """Whether the identity's token ran out more than ``grace`` seconds ago."""

@@ -332,6 +332,9 @@ class Person(Protocol):
     def hear(self, item: str, version: int, reaction: str | None, origin: int) -> None:
         """What the visitor holds on an item changed."""
 
+    def retired(self) -> None:
+        """The visitor has become an account, and is no more."""
+
     def revoked(self, at: float) -> None:
         """What the visitor was issued until then (seconds since 1970) holds no more."""
 
@@ -362,6 +365,11 @@ class People:
         """Tell the visitor's connections here, the one it came from excepted by its ``origin``."""
         for person in tuple(self._present.get(channel, ())):
             person.hear(item, version, reaction, origin)
+
+    def retire(self, channel: bytes) -> None:
+        """Tell the visitor's connections here that it is no more."""
+        for person in tuple(self._present.get(channel, ())):
+            person.retired()
 
     def revoke(self, channel: bytes, at: float) -> None:
         """Tell the visitor's connections here that what it was issued until then holds no more."""

@@ -180,6 +180,54 @@ def test_revoking(server: ServerProcess, file: Path) -> None:
     assert [status(server, token) for token in (old, new, other)] == [401, 200, 200]
 
 
+def stranger(server: ServerProcess) -> str:
+    return str(httpx.post(f"{server.url}/v1/visitors?site=blog").raise_for_status().json()["token"])
+
+
+def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Path) -> None:
+    mine, known = stranger(server), made(file, "77")
+    address = f"{server.ws_url}/ws?site=blog&item=x"
+    with ExitStack() as stack:
+        # Enough tabs for both workers.
+        tabs = [stack.enter_context(connect(address)) for _ in range(6)]
+        watcher = stack.enter_context(connect(address))
+        for ref, tab in enumerate(tabs):
+            assert ask(tab, type="auth", token=mine, ref=ref)["type"] == "ready"
+        for item in "xyz":
+            assert ask(tabs[0], type="react", item=item, reaction="like", ref=9)["type"] == "ack"
+        page = stack.enter_context(connect(address))
+        assert ask(page, type="auth", token=known, ref=1)["visitor"] == "u:77"
+        assert ask(page, type="react", item="x", reaction="dislike", ref=2)["counts"] == {
+            "like": 1,
+            "dislike": 1,
+        }
+        for ref in (3, 4):
+            assert ask(page, type="auth", token=known, merge=mine, ref=ref)["visitor"] == "u:77"
+        hear(watcher, type="counts", counts={"like": 0, "dislike": 1})
+        held = httpx.get(
+            f"{server.url}/v1/items?site=blog&item=x&item=y&item=z",
+            headers={"Authorization": f"Bearer {known}"},
+        ).json()["items"]
+        assert [(one["reaction"], *one["counts"].values()) for one in held] == [
+            ("dislike", 0, 1),
+            ("like", 1, 0),
+            ("like", 1, 0),
+        ]
+        for tab in tabs:
+            assert "ref" not in hear(tab, 5, type="error", code="unauthorized")
+            assert ask(tab, type="auth", token=mine, ref=5)["code"] == "unauthorized"
+        # Another account cannot have it too, and signs in without.
+        other = made(file, "78")
+        assert ask(page, type="auth", token=other, merge=mine, ref=6)["code"] == "unauthorized"
+        assert ask(page, type="react", item="x", reaction="like", ref=7)["code"] == "unauthorized"
+        assert ask(page, type="auth", token=other, ref=8)["visitor"] == "u:78"
+    assert status(server, mine) == 401
+    bearer = {"Authorization": f"Bearer {mine}"}
+    for method, path in (("GET", "items?item=x&"), ("DELETE", "reaction?item=x&"), ("POST", "visitors?")):
+        answer = httpx.request(method, f"{server.url}/v1/{path}site=blog", headers=bearer)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), path
+
+
 WRONG = {
     "--site nope": "--site: there is no site 'nope'; there are: blog, other",
     "--site other": "site other has no secret in the sites file",

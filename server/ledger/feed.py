@@ -41,6 +41,9 @@ class Listener(Protocol):
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         """A visitor's reaction changed."""
 
+    def retired(self, channel: bytes) -> None:
+        """An anonymous visitor has become an account."""
+
     async def reread(self, channels: list[bytes]) -> None:
         """What was published on these item channels may have been missed: read the stored state.
 
@@ -132,6 +135,9 @@ class Feed:
 
     def _hear(self, channel: bytes, payload: bytes) -> None:
         if channel == self._pulse:
+            return
+        if _personal(channel) and not payload:
+            self._listener.retired(channel)
             return
         try:
             news: Any = msgpack.unpackb(payload)

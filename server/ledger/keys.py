@@ -2,8 +2,11 @@
 
     tc:{site:item}       hash    member -> reaction kind, and "" -> what was published of the item last
                          channel MessagePack [version, {kind: count}]
-    tc:me:site:member    channel MessagePack [item, version, kind or "", origin]
+    tc:me:site:member    channel MessagePack [item, version, kind or "", origin], or nothing: it is retired
     tc:{me:site:member}  zset    item -> when it was last reacted to (µs); a superset of what is held
+                         string  of a retired visitor instead, the member it became: a mark, where react.lua
+                                 would add an item, and so keeps it from ever holding one again
+    …:taken              zset    what of a retired visitor's index is still to be moved
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
     tc:pulse:…           channel a worker's heartbeat to itself
@@ -33,6 +36,11 @@ def member(visitor: str) -> bytes:
 def person_channel(site: str, who: bytes) -> bytes:
     """The channel on which a visitor's other tabs and devices hear of a change."""
     return PERSON_PREFIX + site.encode() + b":" + who
+
+
+def taken_key(site: str, who: bytes) -> bytes:
+    """The key of the items on which a retired visitor's reactions are still to be moved."""
+    return index_key(site, who) + b":taken"
 
 
 def index_key(site: str, who: bytes) -> bytes:

@@ -13,7 +13,7 @@
 -- All numbers count from 1.
 --
 -- Returns MessagePack [now] when refused, else [now, answers]: answers is flat, for each wish its version and
--- then one count for each kind of the item's site.
+-- then one count for each kind of the item's site. A version of -1: the visitor is retired, and the wish not granted.
 --
 -- An item's state is what was published of it last: MessagePack [version, counts]. It lies in the hash of its
 -- members, because what a reaction costs the engine is mostly the number of commands.
@@ -28,7 +28,7 @@ local batch = cmsgpack.unpack(ARGV[2])
 local sites, items, wishes = batch[1], batch[2], batch[3]
 
 -- What a script has written stays when a later command of it fails. So first everything is read and decided, which
--- may fail; then it is written; and what may be forbidden to us, publishing, comes last and costs nobody anything.
+-- may fail (but the indexes); then it is written; and what may be forbidden to us, publishing, comes last and costs nobody anything.
 
 local fields = {}
 for which = 1, #items do
@@ -49,21 +49,31 @@ for which, asked in ipairs(fields) do
   holds[which] = held
 end
 
-local found, changes, publications = {}, {}, {}
+local stamp = string.format('%.0f', now)
+local changes, publications = {}, {}
 local answers, n = {}, 0
 
 for i = 1, #wishes, 5 do
   local which, member, wish = wishes[i], wishes[i + 1], wishes[i + 2]
   local item, state = items[which], states[which]
   local site, counts = sites[item[1]], state[2]
-  local held = holds[which][member]
+  local held, retired = holds[which][member], false
   if held ~= wish then
     if held ~= '' then
       counts[held] = math.max((counts[held] or 0) - 1, 0)
     else
-      -- What is held is in the index already: nothing is ever taken out of it.
-      found[#found + 1] = {KEYS[#items + wishes[i + 3]], item[2]}
+      -- What is held is in the index already: nothing is ever taken out of it. It is written this early because a
+      -- retired visitor has a mark in its place, and must not come to hold anything. It may hold too much.
+      local added = redis.pcall('ZADD', KEYS[#items + wishes[i + 3]], stamp, item[2])
+      if type(added) == 'table' then
+        if string.sub(added.err, 1, 9) ~= 'WRONGTYPE' then
+          return added
+        end
+        retired = true
+      end
     end
+  end
+  if held ~= wish and not retired then
     if wish ~= '' then
       counts[wish] = (counts[wish] or 0) + 1
     end
@@ -76,17 +86,11 @@ for i = 1, #wishes, 5 do
   end
 
   n = n + 1
-  answers[n] = state[1]
+  answers[n] = retired and -1 or state[1]
   for k = 2, #site do
     n = n + 1
     answers[n] = counts[site[k]] or 0
   end
-end
-
--- The indexes first: they hold more than what is held, never less.
-local stamp = string.format('%.0f', now)
-for _, entry in ipairs(found) do
-  redis.call('ZADD', entry[1], stamp, entry[2])
 end
 
 for which, members in pairs(changes) do

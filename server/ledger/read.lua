@@ -4,8 +4,10 @@
 -- KEYS[1 .. n]  the n items (hash): member -> kind, and "" -> the state
 -- ARGV[1 .. n]  for each item: the member asked for, or ""
 --
--- Returns MessagePack [now, answers]: answers is flat, for each item its state as stored ("": never touched)
--- and the kind the member holds ("": none).
+-- KEYS[n+1 .. ] the indexes of the visitors asked for
+--
+-- Returns MessagePack [now, answers, retired]: answers is flat, for each item its state as stored ("": never
+-- touched) and the kind the member holds ("": none). retired has a 1 for each index that is a mark instead.
 
 local time = redis.call('TIME')
 local answers = {}
@@ -17,4 +19,9 @@ for i = 1, #ARGV do
   answers[2 * i] = member ~= '' and stored[2] or ''
 end
 
-return cmsgpack.pack({time[1] * 1000000 + time[2], answers})
+local retired = {}
+for i = #ARGV + 1, #KEYS do
+  retired[#retired + 1] = redis.call('TYPE', KEYS[i]).ok == 'string' and 1 or 0
+end
+
+return cmsgpack.pack({time[1] * 1000000 + time[2], answers, retired})

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from server.errors import Refusal
+from server.errors import Refusal, Unauthorized
 from server.ledger import keys
 from server.ledger.batch import Batcher, answer
 from server.ledger.engine import Engine, Script
@@ -35,7 +35,7 @@ class State(NamedTuple):
 class Query:
     """The state of ``items``; with ``visitor``, also what that visitor holds.
 
-    ``done`` is called exactly once.
+    ``done`` is called exactly once. It is refused, with ``Unauthorized``, to a visitor that is retired.
     """
 
     site: Site
@@ -46,7 +46,7 @@ class Query:
     @property
     def weight(self) -> int:
         """A query fills a batch by its items."""
-        return len(self.items)
+        return max(1, len(self.items))
 
     def refuse(self, refusal: Refusal) -> None:
         """Not read in time."""
@@ -65,19 +65,26 @@ class Reader:
     async def _send(self, queries: Sequence[Query]) -> None:
         names: list[bytes] = []
         members: list[bytes] = []
+        indexes: list[bytes] = []
         for query in queries:
             who = keys.member(query.visitor) if query.visitor is not None else b""
+            if who:
+                indexes.append(keys.index_key(query.site.name, who))
             for item in query.items:
                 names.append(keys.item_key(query.site.name, item))
                 members.append(who)
         # Raw, because a state within is MessagePack itself, and Lua's knows no bin type to tell them apart.
-        now, answers = msgpack.unpackb(await self._engine.run(_READ, names, *members), raw=True)
+        reply = await self._engine.run(_READ, [*names, *indexes], *members)
+        now, answers, flags = msgpack.unpackb(reply, raw=True)
         self._engine.tick(now)
-        at = 0
+        at, retired = 0, iter(flags)
         for query in queries:
             end = at + 2 * len(query.items)
             pairs = zip(answers[at:end:2], answers[at + 1 : end : 2], strict=True)
-            answer(query.done, [_state(query.site, stored, held) for stored, held in pairs])
+            if query.visitor is not None and next(retired):
+                query.refuse(Unauthorized("this anonymous visitor has become an account"))
+            else:
+                answer(query.done, [_state(query.site, stored, held) for stored, held in pairs])
             at = end
 
 

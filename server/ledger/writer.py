@@ -4,24 +4,22 @@ Owns the making of a batch for ``react.lua`` and the reading of its answers. Mus
 a visitor id. Order: wishes take effect in the order they were submitted.
 """
 
-import asyncio
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgpack
 from msgspec import Struct
 
-from server.errors import OutcomeUnknown, Refusal, Unavailable
-from server.ledger import keys
+from server.errors import Refusal, Unauthorized
+from server.ledger import keys, timed
 from server.ledger.batch import Batcher, answer
-from server.ledger.engine import DEADLINE, Engine, Script
+from server.ledger.engine import Engine, Script
 from server.rules.sites import Site
 
 MOST = 512
-# Added (s) to a deadline where it is waited for, because two clocks never run alike.
-MARGIN = 0.1
 ROOM = 16_384
+# In place of a version.
+RETIRED = -1
 
 _REACT = Script("react.lua")
 
@@ -64,37 +62,21 @@ class Writer:
 
     async def _send(self, wishes: Sequence[Wish]) -> None:
         batch = Batch(wishes)
-        reply = await self._run(batch)
-        if len(reply) == 1:
-            # Nothing took effect. The engine's clock may have been set; it is known anew now.
-            reply = await self._run(batch)
-        if len(reply) == 1:
-            raise Unavailable("the engine came to it too late", retry_after=1.0)
-        for wish, receipt in zip(wishes, receipts(wishes, reply[1]), strict=True):
+        answers = await timed.run(self._engine, _REACT, batch.names, batch.packed)
+        for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):
             answer(wish.done, receipt)
 
-    async def _run(self, batch: "Batch") -> Any:
-        # Without an engine this fails already, at once, and nothing was sent.
-        deadline = await self._engine.deadline()
-        sent = time.monotonic()
-        try:
-            reply = msgpack.unpackb(await self._engine.run(_REACT, batch.names, deadline, batch.packed))
-        except OutcomeUnknown:
-            # It may lie in the buffer of an engine that stands still. "Unavailable" is not said, and nothing
-            # else is sent that it could overtake, before the engine would refuse it.
-            await asyncio.sleep(sent + DEADLINE + MARGIN - time.monotonic())
-            raise
-        self._engine.tick(reply[0])
-        return reply
 
-
-def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt]:
-    """The script's flat answers, one receipt a wish."""
+def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt | Refusal]:
+    """The script's flat answers, one receipt a wish, or the refusal of a visitor that is retired."""
     at = 0
     for wish in wishes:
         kinds = wish.site.kinds
         end = at + 1 + len(kinds)
-        yield Receipt(answers[at], dict(zip(kinds, answers[at + 1 : end], strict=False)))
+        if answers[at] == RETIRED:
+            yield Unauthorized("this anonymous visitor has become an account", item=wish.item)
+        else:
+            yield Receipt(answers[at], dict(zip(kinds, answers[at + 1 : end], strict=False)))
         at = end
 
 

@@ -38,6 +38,14 @@ def react(item: Item, visitor: str, wish: str | None, now: int) -> Item:
     return Item(MappingProxyType(held), max(item.version + 1, now))
 
 
+def merge(item: Item, visitor: str, account: str, now: int) -> Item:
+    """The item after what ``visitor`` holds became ``account``'s, whose own reaction stays (``now``: µs)."""
+    if visitor not in item.held:
+        return item
+    held = {account: item.held[visitor]} | {who: what for who, what in item.held.items() if who != visitor}
+    return Item(MappingProxyType(held), max(item.version + 1, now))
+
+
 def check_reaction(reaction: object, kinds: tuple[str, ...]) -> str | None:
     """Return ``reaction`` when it is one of ``kinds`` or ``None``.
 

@@ -91,9 +91,12 @@ class Api:
         """A new anonymous visitor, or the bearer's token renewed."""
         _, site = _asked(request)
         token = _token(request)
-        visitor, fresh, expires = (
-            self._guard.newcomer(site) if token is None else self._guard.renew(site, token)
-        )
+        if token is None:
+            visitor, fresh, expires = self._guard.newcomer(site)
+        else:
+            visitor, fresh, expires = self._guard.renew(site, token)
+            # Who has become an account meanwhile is not renewed: reading for such a visitor is refused.
+            await self._rooms.states(site, (), visitor)
         return _json({"visitor": visitor, "token": fresh, "expires": expires}, 201)
 
     async def items(self, request: Request) -> Response:
@@ -124,6 +127,9 @@ class Api:
         item = site.check_item(query.item)
         wanted = None if request.method == "DELETE" else await _wanted(request)
         reaction = check_reaction(wanted, site.kinds)
+        if reaction is None:
+            # Taking back what is not held changes nothing, and so does not find out who is retired.
+            await self._rooms.states(site, (), identity.visitor)
         receipt = await self._rooms.react(site, item, identity.visitor, reaction)
         return _json(
             {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}

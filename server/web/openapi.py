@@ -113,7 +113,7 @@ def _paths() -> Schema:
                         "content": _json({"$ref": "#/components/schemas/Visitor"}),
                     }
                 },
-                "401 403 404",
+                "401 403 404 503",
                 security=either,
             )
         },

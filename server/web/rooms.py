@@ -13,6 +13,7 @@ from server.errors import Refusal
 from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import member
+from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.rules.sites import Site
@@ -40,6 +41,7 @@ class Rooms:
     parser: Shared
     write: Callable[[Wish], None]
     read: Callable[[Query], None]
+    merge: Callable[[Merge], None]
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
 

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from server.errors import BadMessage, CloseCode, Forbidden, Refusal, Unauthorized
 from server.hub import UNKNOWN, Subscriber, Topic
 from server.ledger.keys import member, person_channel
+from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import Unreadable, Wire
@@ -190,6 +191,12 @@ class Session:
         if origin != self._origin and item in self._topics and not self._line.blocked:
             self._send(Mine(item, version, reaction))
 
+    def retired(self) -> None:
+        """The visitor has become an account, here or elsewhere, and is no more."""
+        if self._identity is not None:
+            self._forget()
+            self._refuse(Unauthorized("this anonymous visitor has become an account"), UNSET)
+
     def revoked(self, at: float) -> None:
         """What the visitor was issued until then holds no more (seconds since 1970)."""
         if self._identity is not None and self._identity.issued <= at:
@@ -318,6 +325,11 @@ class Session:
         answer: dict[str, State] | Refusal,
     ) -> None:
         items = [topic.item for topic in topics]
+        if isinstance(answer, Unauthorized):
+            # The visitor has become an account in another tab, and nobody has said so yet.
+            self.retired()
+            self._watch([item for item in items if item in self._topics], since, ref)
+            return
         if isinstance(answer, Refusal):
             # A refused watch stands: the snapshot follows when the engine is back.
             owed = self._owed or {}
@@ -371,25 +383,56 @@ class Session:
     def _identified(self, message: Auth, answer: Identity | Refusal) -> None:
         if self._closed:
             return
-        if isinstance(answer, Identity) and message.merge is not UNSET:
-            answer = Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
         if isinstance(answer, Refusal):
             self._not_authed(answer, message.ref)
-        else:
-            self._become(answer, message.ref)
+            return
+        if message.merge is UNSET:
+            self._become(answer)
+            self._show(answer, message.ref)
+            return
+        try:
+            if answer.anonymous:
+                raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
+            stranger = self._rooms.guard.stranger(self._site, message.merge)
+        except Refusal as refusal:
+            self._not_authed(refusal, message.ref)
+            return
+        self._become(answer)
+        done = partial(self._merged, answer, message.ref)
+        self._rooms.merge(Merge(self._site.name, member(stranger), self._member, done))
 
-    def _become(self, identity: Identity, ref: Ref) -> None:
-        """Be this visitor from here on, and show what is held."""
+    def _merged(self, identity: Identity, ref: Ref, refusal: Refusal | None) -> None:
+        if self._closed:
+            return
+        if refusal is not None:
+            self._not_authed(refusal, ref)
+        else:
+            self._show(identity, ref)
+
+    def _become(self, identity: Identity) -> None:
+        """Be this visitor from here on."""
         self._identity = identity
         self._origin = randbits(53)
         self._member = member(identity.visitor)
         self._person = person_channel(self._site.name, self._member)
         self._rooms.people.join(self._person, self)
-        done = partial(self._authed, identity, ref)
+
+    def _show(self, identity: Identity, ref: Ref) -> None:
+        """Show what the visitor holds. An anonymous one may be retired, which only the store knows."""
+        if self._identity is not identity:
+            self._not_authed(Unauthorized("the token was revoked"), ref)  # while it was merged
+            return
         if self._topics:
-            self._read(list(self._topics.values()), identity.visitor, done)
+            shown = partial(self._shown, identity, ref)
+            self._read(list(self._topics.values()), identity.visitor, shown)
+            return
+        self._busy = False
+        if identity.anonymous:
+            # Only the answer waits for the store: who is retired is granted no wish anyway.
+            self._read([], identity.visitor, partial(self._authed, identity, ref))
         else:
-            done({})
+            self._authed(identity, ref, {})
+        self._proceed()
 
     def _not_authed(self, refusal: Refusal, ref: Ref) -> None:
         self._busy = False
@@ -397,15 +440,21 @@ class Session:
         self._refuse(refusal, ref)
         self._proceed()
 
+    def _shown(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
+        """What is held on watched items was read; what came after the ``auth`` has waited for it."""
+        self._busy = False
+        self._authed(identity, ref, answer)
+        self._proceed()
+
     def _authed(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
         if isinstance(answer, Refusal):
-            self._not_authed(answer, ref)
+            if self._identity is identity:
+                self._forget()
+            self._refuse(answer, ref)
             return
-        self._busy = False
         out = self._held(answer)
         out.append(self._wire.frame(Ready(identity.visitor, ref)))
         self._line.write(b"".join(out))
-        self._proceed()
 
     def _forget(self) -> None:
         """Be anonymous."""

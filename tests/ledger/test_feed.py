@@ -26,6 +26,7 @@ class Ear:
         self.counts: list[tuple[bytes, dict[str, int]]] = []
         self.persons: list[tuple[str, str | None, int]] = []
         self.rereads: list[set[bytes]] = []
+        self.gone: list[bytes] = []
         self.unable = 0
 
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
@@ -34,6 +35,9 @@ class Ear:
 
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         self.persons.append((item, reaction, origin))
+
+    def retired(self, channel: bytes) -> None:
+        self.gone.append(channel)
 
     async def reread(self, channels: list[bytes]) -> None:
         if self.unable:
@@ -94,6 +98,17 @@ async def test_a_visitor_hears_of_itself_with_the_origin(
     await eventually(lambda: len(ear.persons) == 2)
     assert ear.persons == [("x", "like", 7), ("x", None, 8)]
     assert ear.rereads == []
+
+
+async def test_a_visitor_that_is_retired_is_told_of(feed: Feed, ear: Ear, client: Any) -> None:
+    channel = keys.person_channel("default", keys.member("a:1"))
+    feed.follow(channel)
+
+    async def published() -> bool:
+        return bool(await client.publish(channel, b""))
+
+    await eventually(published)
+    await eventually(lambda: ear.gone == [channel])
 
 
 async def test_channels_left_are_left(feed: Feed, ear: Ear, client: Any) -> None:

@@ -147,6 +147,7 @@ class Scene:
             outbox=Outbox(self.turns.append),
             parser=Shared(),
             write=nothing,
+            merge=print,
             read=self.queries.append,
             ready=lambda: True,
             soon=self.turns.append,

@@ -115,6 +115,7 @@ class Bench:
             outbox=Outbox(lambda call: call()),
             parser=Shared(),
             write=nothing,
+            merge=print,
             read=nothing,
             ready=lambda: True,
             soon=self.turns.append,

@@ -74,6 +74,7 @@ class Bench:
             outbox=Outbox(lambda call: call()),
             parser=Shared(),
             write=nothing,
+            merge=print,
             read=self._read,
             ready=lambda: self.ready,
             soon=nothing,

@@ -1,0 +1,266 @@
+"""From anonymous to known: the scripts beside the readable rule, interrupted and taken up again at will."""
+
+import asyncio
+from typing import Any
+
+import hypothesis.strategies as st
+import msgpack
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from redis import Redis
+
+from server.errors import Refusal, Unauthorized, Unavailable
+from server.ledger import keys, merge, timed
+from server.ledger.engine import Engine
+from server.ledger.merge import Merge, Merger
+from server.ledger.reader import Query, Reader
+from server.ledger.writer import Receipt, Writer
+from server.rules import reactions
+from server.rules.reactions import Item
+from tests.ledger.support import SITE, read, submitted, wish
+from tests.support.waiting import eventually
+
+ITEMS = ("a", "b}", "{c", "é", "e")
+STRANGERS = ("a:1", "a:2")
+ACCOUNTS = ("u:1", "u:2")
+KINDS = (None, *SITE.kinds)
+
+
+def a_merge(stranger: str, account: str) -> tuple[Merge, "asyncio.Future[Refusal | None]"]:
+    future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+    return Merge(SITE.name, keys.member(stranger), keys.member(account), future.set_result), future
+
+
+async def merged(merger: Merger, stranger: str, account: str) -> Refusal | None:
+    """Merge and wait; the refusal, if any."""
+    asked, future = a_merge(stranger, account)
+    merger.submit(asked)
+    return await future
+
+
+class MergeAndRule(RuleBasedStateMachine):
+    """People react; strangers become accounts, in steps that anything may come between."""
+
+    url: str
+    client: Any
+
+    @initialize()
+    def start(self) -> None:
+        self.client.flushdb()
+        self.loop = asyncio.new_event_loop()
+        self.link = Engine(self.url)
+        self.writer, self.merger = Writer(self.link), Merger(self.link)
+        self.model: dict[str, Item] = {}
+        self.became: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "loop"):
+            self.loop.run_until_complete(self.link.close())
+            self.loop.close()
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    @rule(
+        who=st.sampled_from(STRANGERS + ACCOUNTS),
+        item=st.sampled_from(ITEMS),
+        reaction=st.sampled_from(KINDS),
+    )
+    def react(self, who: str, item: str, reaction: str | None) -> None:
+        async def ask() -> Receipt | Refusal:
+            return await submitted(self.writer, who, item, reaction)
+
+        answer = self.run(ask())
+        before = self.model.get(item, Item())
+        if who in self.became and who not in before.held and reaction is not None:
+            assert isinstance(answer, Unauthorized), "who is retired comes to hold nothing"
+            return
+        assert isinstance(answer, Receipt)
+        after = self.model[item] = reactions.react(before, who, reaction, answer.version)
+        assert (answer.version, answer.counts) == (after.version, after.counts(SITE.kinds))
+
+    @rule(who=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
+    def retire(self, who: str, account: str) -> None:
+        async def ask() -> None:
+            await self.merger.retire(a_merge(who, account)[0])
+
+        if self.became.setdefault(who, account) == account:
+            self.run(ask())
+        else:
+            with pytest.raises(Unauthorized):
+                self.run(ask())
+
+    @rule(who=st.sampled_from(STRANGERS), many=st.integers(1, 3))
+    def move(self, who: str, many: int) -> None:
+        account = self.became.get(who)
+        if account is None:
+            return
+        page = self.client.zrange(keys.taken_key(SITE.name, keys.member(who)), 0, many - 1)
+
+        async def ask() -> bool:
+            return await self.merger.move(a_merge(who, account)[0])
+
+        before, merge.PAGE = merge.PAGE, many
+        try:
+            assert self.run(ask()) is bool(page)
+        finally:
+            merge.PAGE = before
+        for raw in page:
+            item = raw.decode()
+            old = self.model.get(item, Item())
+            new = reactions.merge(old, who, account, old.version + 1)
+            if new is not old:
+                version, _ = msgpack.unpackb(self.client.hget(keys.item_key(SITE.name, item), ""))
+                assert version > old.version
+                self.model[item] = Item(new.held, version)
+
+    @rule(who=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
+    def whole(self, who: str, account: str) -> None:
+        """All steps at once, as a request does them."""
+        if self.became.get(who, account) != account:
+            return
+        self.retire(who, account)
+        while self.client.exists(keys.taken_key(SITE.name, keys.member(who))):
+            self.move(who, 2)
+        assert all(who not in item.held for item in self.model.values())
+
+    @invariant()
+    def stored_is_what_the_rule_says(self) -> None:
+        for item, model in getattr(self, "model", {}).items():
+            stored = self.client.hgetall(keys.item_key(SITE.name, item))
+            state = stored.pop(b"", None)
+            version, counts = msgpack.unpackb(state) if state else (0, {})
+            assert version == model.version
+            assert stored == {keys.member(who): kind.encode() for who, kind in model.held.items()}
+            assert {kind: counts.get(kind, 0) for kind in SITE.kinds} == model.counts(SITE.kinds)
+            for who in model.held.keys() - self.became.keys():
+                assert self.client.zscore(keys.index_key(SITE.name, keys.member(who)), item) is not None
+
+
+@pytest.mark.timeout(300)
+def test_the_scripts_never_differ_from_the_rule(engine: str) -> None:
+    with Redis.from_url(engine) as client:
+
+        class Machine(MergeAndRule):
+            pass
+
+        Machine.client, Machine.url = client, engine
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=150,
+                stateful_step_count=20,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+async def test_many_items_and_whoever_watches_is_told(
+    link: Engine, writer: Writer, reader: Reader, client: Any
+) -> None:
+    items = [str(i) for i in range(2 * merge.PAGE + 1)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    await wish(writer, "u:1", "0", "dislike")
+    async with client.pubsub() as pubsub:
+        for channel in (
+            keys.item_key(SITE.name, "0"),
+            keys.item_key(SITE.name, "1"),
+            keys.person_channel(SITE.name, keys.member("u:1")),
+            keys.person_channel(SITE.name, keys.member("a:1")),
+        ):
+            await pubsub.subscribe(channel)
+            await pubsub.get_message(timeout=5)
+        assert await merged(Merger(link), "a:1", "u:1") is None
+        heard = [await pubsub.get_message(ignore_subscribe_messages=True, timeout=5) for _ in range(4)]
+        told = {message["channel"]: message["data"] for message in heard if message}
+    assert told[keys.person_channel(SITE.name, keys.member("a:1"))] == b""
+    states = await read(reader, items[:100], "u:1")
+    assert [state.reaction for state in states] == ["dislike"] + ["like"] * 99
+    assert states[0].counts == {"like": 0, "dislike": 1}
+    assert states[1].counts == {"like": 1, "dislike": 0}
+    assert msgpack.unpackb(told[keys.item_key(SITE.name, "0")]) == [states[0].version, states[0].counts]
+    assert not await client.exists(keys.taken_key(SITE.name, keys.member("a:1")))
+    assert await client.zcard(keys.index_key(SITE.name, keys.member("u:1"))) == len(items)
+    assert 0 < await client.ttl(keys.index_key(SITE.name, keys.member("a:1"))) <= merge.KEEP
+
+
+async def test_who_is_retired_is_nobody(link: Engine, writer: Writer, reader: Reader) -> None:
+    await wish(writer, "a:1", "a", "like")
+    assert await merged(Merger(link), "a:1", "u:1") is None
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    reader.submit(Query(SITE, [], "a:1", future.set_result))
+    assert isinstance(await future, Unauthorized)
+    # In one batch with others, who are not concerned.
+    answers = await asyncio.gather(
+        submitted(writer, "a:1", "a", "like"),
+        submitted(writer, "u:2", "a", "like"),
+        submitted(writer, "a:1", "b", "like"),
+        submitted(writer, "a:2", "b", "dislike"),
+    )
+    assert [type(answer) for answer in answers] == [Unauthorized, Receipt, Unauthorized, Receipt]
+    assert isinstance(answers[1], Receipt)
+    assert answers[1].counts == {"like": 2, "dislike": 0}
+    # The same again is harmless, and another account comes too late.
+    assert await merged(Merger(link), "a:1", "u:1") is None
+    assert isinstance(await merged(Merger(link), "a:1", "u:3"), Unauthorized)
+
+
+async def test_who_never_reacted_is_retired_too(link: Engine, writer: Writer) -> None:
+    assert await merged(Merger(link), "a:9", "u:1") is None
+    assert isinstance(await submitted(writer, "a:9", "a", "like"), Unauthorized)
+
+
+async def test_racing_reactions_of_other_tabs_are_never_counted_twice(
+    link: Engine, writer: Writer, reader: Reader
+) -> None:
+    items = [str(i) for i in range(50)]
+    merger = Merger(link)
+    before = [submitted(writer, "a:1", item, "like") for item in items[:25]]
+    first, second = merged(merger, "a:1", "u:1"), merged(merger, "a:1", "u:1")
+    during = [submitted(writer, who, item, "like") for item in items for who in ("a:1", "u:1")]
+    assert await asyncio.gather(first, second) == [None, None]
+    await asyncio.gather(*before, *during)
+    await eventually(lambda: not merger._tasks)
+    assert await merged(merger, "a:1", "u:1") is None
+    states = await read(reader, items, "u:1")
+    assert [(state.counts["like"], state.reaction) for state in states] == [(1, "like")] * 50
+
+
+async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
+    link: Engine, writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [str(i) for i in range(250)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    real, runs = timed.run, 0
+
+    async def unreliable(*given: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            raise Unavailable("the engine is away")
+        return await real(*given)
+
+    monkeypatch.setattr(timed, "run", unreliable)
+    merger = Merger(link)
+    assert isinstance(await merged(merger, "a:1", "u:1"), Unavailable)
+    states = await read(reader, items[:250], "u:1")
+    assert [state.reaction for state in states].count("like") == merge.PAGE
+    assert {state.counts["like"] for state in states} == {1}
+    assert await merged(merger, "a:1", "u:1") is None
+    states = await read(reader, items, "u:1")
+    assert {(state.counts["like"], state.reaction) for state in states} == {(1, "like")}
+
+
+async def test_too_many_at_once_are_refused(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "ROOM", 1)
+    merger = Merger(link)
+    first = asyncio.ensure_future(merged(merger, "a:1", "u:1"))
+    await asyncio.sleep(0)
+    assert isinstance(await merged(merger, "a:2", "u:2"), Unavailable)
+    assert await first is None
+    await merger.close()
