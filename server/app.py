@@ -24,6 +24,7 @@ from server.ledger.merge import Merger
 from server.ledger.reader import Query, Reader, State
 from server.ledger.revocations import Revocations
 from server.ledger.writer import Writer
+from server.rules.addresses import networks
 from server.rules.sites import Site
 from server.settings import Settings
 from server.web.inbound import Shared
@@ -154,7 +155,8 @@ async def _serve(
             _vital(engine.keep_time(), "clock"),
             _vital(revocations.follow(), "revocations"),
         ]
-        await Server(rooms, on_ready, demo=settings.demo).serve(sockets=[listener])
+        trusted = networks(settings.forwarded_allow_ips)
+        await Server(rooms, on_ready, demo=settings.demo, trusted=trusted).serve(sockets=[listener])
         for task in background:
             task.cancel()
         # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.

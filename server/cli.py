@@ -118,10 +118,21 @@ def serve(
     workers: Annotated[str | None, typer.Option(help=_help("workers"), metavar="NUMBER")] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
     config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+    forwarded_allow_ips: Annotated[
+        str | None, typer.Option(help=_help("forwarded_allow_ips"), metavar="LIST")
+    ] = None,
     demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
 ) -> int:
     """Serve; the exit status."""
-    settings = load(host=host, port=port, workers=workers, data=data, config=config, demo=demo)
+    settings = load(
+        host=host,
+        port=port,
+        workers=workers,
+        data=data,
+        config=config,
+        forwarded_allow_ips=forwarded_allow_ips,
+        demo=demo,
+    )
     logs.configure()
     return supervisor.run(settings)
 

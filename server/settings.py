@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
+from server.rules.addresses import networks
 
 # What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
 ENGINE_OPTIONS = frozenset(
@@ -98,6 +99,14 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a file"),
         ),
     ] = None
+    forwarded_allow_ips: Annotated[
+        str,
+        Field(
+            validation_alias="TALLYCAST_FORWARDED_ALLOW_IPS",
+            description="Proxies whose X-Forwarded-For is believed: addresses and networks, or none.",
+            json_schema_extra=_says("addresses and networks, such as 127.0.0.1,10.0.0.0/8, or none"),
+        ),
+    ] = "127.0.0.0/8,::1"
     demo: Annotated[
         bool,
         Field(
@@ -128,6 +137,12 @@ class Settings(BaseSettings):
             return Path(value).expanduser()
         except RuntimeError as error:
             raise ValueError("no such home") from error
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        networks(value)
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -61,7 +61,7 @@ def test_help_of_serve_tells_every_setting() -> None:
         for variable in environment_names(name):
             assert variable in told
         if name != "redis_url":
-            assert f"--{name}" in told
+            assert f"--{name.replace('_', '-')}" in told
             assert f"default: {default_text(name)}" in told
 
 

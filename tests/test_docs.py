@@ -20,7 +20,7 @@ def test_every_setting_has_its_row_in_the_readme(name: str) -> None:
     row = next(line for line in README.splitlines() if line.startswith("|") and names in line)
     assert str(field.description) in row
     if field.default is not None:
-        assert f"| `--{name}` |" in row
+        assert f"| `--{name.replace('_', '-')}` |" in row
         assert f"| `{default_text(name)}` |" in row
 
 

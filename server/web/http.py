@@ -4,14 +4,15 @@ Owns the limits and errors below the application. Must not know any endpoint.
 """
 
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from server.web.problems import problem
+from server.rules.addresses import Client, Networks, client
+from server.web.problems import CLIENT, problem
 from server.web.socket import Socket
 
 # 100 ids of 256 bytes, percent-encoded, are 77 KiB.
@@ -27,6 +28,11 @@ class Http(HttpToolsProtocol):
     _head: int | None = 0
     # The request wants an upgrade to something that is not spoken here.
     _declined = False
+
+    def __init__(self, trusted: Networks, *given: Any, **more: Any) -> None:
+        """``trusted`` are the proxies whose word on a client's address is taken; the rest is uvicorn's."""
+        super().__init__(*given, **more)
+        self._trusted = trusted
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A head that does not end is not waited for: it would be kept in memory."""
@@ -69,7 +75,8 @@ class Http(HttpToolsProtocol):
         self.url, _, query = url.partition(b"?")
         super().on_headers_complete()
         self.scope["query_string"] = query
-        cast("dict[str, object]", self.scope)[TRANSPORT] = self.transport
+        more = cast("dict[str, object]", self.scope)
+        more[TRANSPORT], more[CLIENT] = self.transport, self._client()
         self.url = url
 
     def on_message_complete(self) -> None:
@@ -90,12 +97,18 @@ class Http(HttpToolsProtocol):
         make = cast("type[Socket]", self.ws_protocol_class)
         given = {"config": self.config, "server_state": self.server_state, "app_state": self.app_state}
         socket = make(**given)  # type: ignore[arg-type]
+        socket.client = cast("Any", self.scope)[CLIENT]
         transport = self.transport
         # The parser holds this object and this object the parser: nobody else would tell them apart.
         self.parser = None  # type: ignore[assignment]
         transport.set_protocol(socket)
         socket.connection_made(transport)
         socket.upgraded(request)
+
+    def _client(self) -> Client:
+        """Who the request came from."""
+        said = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
+        return client(self.client[0] if self.client else "", said, self._trusted)
 
     def _begin_again(self) -> None:
         """Read the head again as one that wants no upgrade; its body follows.

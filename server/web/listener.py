@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from server.errors import Refusal
+from server.rules.addresses import Networks
 from server.web import pages
 from server.web.api import Api
 from server.web.http import Http
@@ -57,11 +58,15 @@ def prepare(listener: socket.socket) -> None:
 class Server(uvicorn.Server):
     """Uvicorn's server, saying when it accepts connections."""
 
-    def __init__(self, rooms: Rooms, on_ready: Callable[[], None], *, demo: bool) -> None:
+    def __init__(
+        self, rooms: Rooms, on_ready: Callable[[], None], *, demo: bool, trusted: Networks = ()
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application(rooms, demo=demo),
-                http=Http,
+                http=partial(Http, trusted),  # type: ignore[arg-type]
+                # Ours, because uvicorn's takes the word of whoever is on the same machine.
+                proxy_headers=False,
                 ws=partial(Socket, rooms),  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,

@@ -12,6 +12,8 @@ from starlette.responses import Response
 from server.errors import RateLimited, Refusal, Unauthorized, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
+# Where an endpoint finds who the request came from in its scope: a ``rules.addresses.Client``.
+CLIENT = "tallycast.client"
 _OWN_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 _log = structlog.get_logger("web")

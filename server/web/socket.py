@@ -27,6 +27,7 @@ from websockets.typing import Subprotocol
 from server.errors import BadItem, CloseCode, Forbidden, UnknownSite
 from server.hub import Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
+from server.rules.addresses import Client
 from server.rules.sites import Site
 from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
 from server.web.query import Query
@@ -38,12 +39,13 @@ BEAT_AFTER = 25.0
 STALL_AFTER = 15.0
 CLOSE_WITHIN = 5.0
 NO_DESCRIPTOR = -1
+NOBODY = Client("", forwarded=False)
 
 _log = structlog.get_logger("web")
 
 
 class Socket(asyncio.Protocol):
-    """One connection, from the upgrade request to the end of TCP."""
+    """One connection, from the upgrade request to the end of TCP. ``client`` is who it came from."""
 
     __slots__ = (
         "_connections",
@@ -63,6 +65,7 @@ class Socket(asyncio.Protocol):
         "_transport",
         "_working",
         "blocked",
+        "client",
         "several",
         "wire",
     )
@@ -88,6 +91,7 @@ class Socket(asyncio.Protocol):
         self._held = self._working = False
         self.blocked = self.several = False
         self.wire = JSON.index
+        self.client = NOBODY
 
     # asyncio.Protocol
 

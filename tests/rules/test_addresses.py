@@ -1,0 +1,83 @@
+"""Whose address a request is counted under, and that nobody can choose it."""
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import assume, given
+
+from server.rules.addresses import MOST_HOPS, Client, client, networks
+
+TRUSTED = networks("127.0.0.0/8, ::1, 10.0.0.0/8, fd00::/8")
+PROXIES = ("127.0.0.1", "::1", "10.1.2.3", "fd00::1", "::ffff:10.9.9.9")
+addresses = st.ip_addresses().map(str)
+strangers = addresses.filter(lambda text: client(text, ["192.0.2.1"], TRUSTED).address != "192.0.2.1")
+proxies = st.sampled_from(PROXIES)
+header = st.text(max_size=200)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.7", [], "192.0.2.7"),
+        ("192.0.2.7", ["198.51.100.1"], "192.0.2.7"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["6.6.6.6, 198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["6.6.6.6", "198.51.100.1, 10.0.0.1"], "198.51.100.1"),
+        ("127.0.0.1", ["10.0.0.2, 10.0.0.1"], "10.0.0.2"),
+        ("127.0.0.1", ["198.51.100.1:4711"], "198.51.100.1"),
+        ("127.0.0.1", ["[2001:DB8:0::1]:4711"], "2001:db8::1"),
+        ("127.0.0.1", ['"[2001:db8::1]"'], "2001:db8::1"),
+        ("127.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+        ("127.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("::ffff:127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["198.51.100.1, unknown"], "127.0.0.1"),
+        ("127.0.0.1", ["unknown, 10.0.0.1"], "10.0.0.1"),
+        ("127.0.0.1", ["198.51.100.1,"], "127.0.0.1"),
+        ("127.0.0.1", [""], "127.0.0.1"),
+        ("fe80::1%eth0", [], "fe80::1"),
+        ("", ["198.51.100.1"], ""),
+    ],
+)
+def test_examples(peer: str, forwarded: list[str], address: str) -> None:
+    assert client(peer, forwarded, TRUSTED) == Client(address, bool(forwarded))
+
+
+@given(strangers, st.lists(header))
+def test_what_a_stranger_says_is_ignored(peer: str, forwarded: list[str]) -> None:
+    assert client(peer, forwarded, TRUSTED) == client(peer, [], TRUSTED)._replace(forwarded=bool(forwarded))
+
+
+@given(proxies, strangers, st.lists(header), st.lists(proxies, max_size=5))
+def test_nobody_hides_behind_what_is_further_left(
+    peer: str, stranger: str, forged: list[str], between: list[str]
+) -> None:
+    """Each proxy appends whom it got it from; the first of them got it from the stranger."""
+    chain = [*forged, ", ".join([stranger, *between])]
+    assert client(peer, chain, TRUSTED) == client(stranger, ["x"], TRUSTED)
+
+
+@given(proxies, st.lists(header), st.sampled_from(["none", "192.0.2.0/24"]))
+def test_nobody_is_trusted_unless_said(peer: str, forwarded: list[str], trusted: str) -> None:
+    assume(forwarded)
+    assert client(peer, forwarded, networks(trusted)).address == client(peer, [], ()).address
+
+
+@given(addresses, st.lists(header))
+def test_the_form_is_canonical(peer: str, forwarded: list[str]) -> None:
+    found = client(peer, forwarded, TRUSTED).address
+    assert client(found, [], ()).address == found
+
+
+def test_long_chains_are_not_followed_for_ever() -> None:
+    chain = ["198.51.100.1"] + ["10.0.0.1"] * (MOST_HOPS - 1)
+    assert client("127.0.0.1", [",".join(chain)], TRUSTED).address == "198.51.100.1"
+    chain = ["198.51.100.1"] + ["10.0.0.1"] * 100_000
+    assert client("127.0.0.1", [",".join(chain)], TRUSTED).address == "10.0.0.1"
+
+
+def test_networks() -> None:
+    assert networks(" none ") == ()
+    assert [str(network) for network in networks("127.0.0.1, fd00::/8")] == ["127.0.0.1/32", "fd00::/8"]
+    for wrong in ("", "*", "10.0.0.1/8", "proxy.example", "127.0.0.1;::1", "1.2.3"):
+        with pytest.raises(ValueError, match=r"does not appear|has host bits|is not"):
+            networks(wrong)

@@ -1,0 +1,88 @@
+"""Whose address a request and a socket are given, over real connections."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from server.rules.addresses import Client, networks
+from server.web.http import Http
+from server.web.problems import CLIENT
+
+UPGRADE = [
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+]
+
+
+class Place:
+    """A server that only notes who came."""
+
+    def __init__(self, trusted: str) -> None:
+        self.came: list[Client] = []
+        self.trusting = trusted != "none"
+        place = self
+
+        class Noting(asyncio.Protocol):
+            client: Client
+
+            def __init__(self, **_: Any) -> None:
+                self.transport: Any = None
+
+            def connection_made(self, transport: Any) -> None:
+                self.transport = transport
+
+            def upgraded(self, _request: object) -> None:
+                place.came.append(self.client)
+                self.transport.close()
+
+        config = uvicorn.Config(
+            self.application,
+            http=partial(Http, networks(trusted)),  # type: ignore[arg-type]
+            ws=Noting,
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+        )
+        self.server = uvicorn.Server(config)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+
+    async def application(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self.came.append(scope[CLIENT])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask(self, *headers: str) -> Client:
+        """Who came, when a request had these headers."""
+        reader, writer = await asyncio.open_connection(*self.listener.getsockname())
+        closing = [] if "Connection: Upgrade" in headers else ["Connection: close"]
+        writer.write("\r\n".join(["GET / HTTP/1.1", "Host: x", *headers, *closing, "", ""]).encode("latin-1"))
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return self.came.pop()
+
+
+@pytest.fixture(params=["127.0.0.0/8", "none"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    place = Place(request.param)
+    serving = asyncio.create_task(place.server.serve(sockets=[place.listener]))
+    yield place
+    place.server.should_exit = True
+    await serving
+
+
+@pytest.mark.parametrize("upgrade", [[], UPGRADE], ids=["http", "socket"])
+async def test_who_came(place: Place, upgrade: list[str]) -> None:
+    assert await place.ask(*upgrade) == Client("127.0.0.1", forwarded=False)
+    forged = ["X-Forwarded-For: 6.6.6.6", "X-FORWARDED-FOR: \xff, ::ffff:198.51.100.7, 127.0.0.9"]
+    came = await place.ask(*forged, *upgrade)
+    assert came == Client("198.51.100.7" if place.trusting else "127.0.0.1", forwarded=True)
