@@ -121,6 +121,9 @@ def serve(
     forwarded_allow_ips: Annotated[
         str | None, typer.Option(help=_help("forwarded_allow_ips"), metavar="LIST")
     ] = None,
+    log_addresses: Annotated[
+        bool | None, typer.Option("--log-addresses/--no-log-addresses", help=_help("log_addresses"))
+    ] = None,
     demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
 ) -> int:
     """Serve; the exit status."""
@@ -131,6 +134,7 @@ def serve(
         data=data,
         config=config,
         forwarded_allow_ips=forwarded_allow_ips,
+        log_addresses=log_addresses,
         demo=demo,
     )
     logs.configure()

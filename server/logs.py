@@ -16,11 +16,19 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 # Their INFO lines repeat what ours say, or say it once per connection.
 CHATTY = ("uvicorn", "websockets", "asyncio", "redis", "httpx")
 
+# The key under which a line says whose request it is about: the one place for an address.
+CLIENT = "client"
 
-def configure(context: Mapping[str, object] | None = None, *, stream: TextIO | None = None) -> None:
-    """Send every log line of this process to ``stream``, with ``context`` (who is speaking) in each."""
+
+def configure(
+    context: Mapping[str, object] | None = None, *, addresses: bool = False, stream: TextIO | None = None
+) -> None:
+    """Send every log line of this process to ``stream``, with ``context`` (who is speaking) in each.
+
+    ``addresses``: a line may say which ``client``, by its address, it is about.
+    """
     stream = stream or sys.stderr
-    shared = _shared(dict(context or {}))
+    shared = _shared(dict(context or {}), addresses)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -51,8 +59,10 @@ def configure(context: Mapping[str, object] | None = None, *, stream: TextIO | N
     logging.captureWarnings(True)
 
 
-def _shared(context: dict[str, object]) -> list[Processor]:
+def _shared(context: dict[str, object], addresses: bool) -> list[Processor]:
     def add_context(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if not addresses:
+            event.pop(CLIENT, None)
         return {**context, **event}
 
     return [

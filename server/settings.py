@@ -107,6 +107,14 @@ class Settings(BaseSettings):
             json_schema_extra=_says("addresses and networks, such as 127.0.0.1,10.0.0.0/8, or none"),
         ),
     ] = "127.0.0.0/8,::1"
+    log_addresses: Annotated[
+        bool,
+        Field(
+            validation_alias="TALLYCAST_LOG_ADDRESSES",
+            description="Let log lines have the addresses of clients.",
+            json_schema_extra=_says("on or off"),
+        ),
+    ] = False
     demo: Annotated[
         bool,
         Field(

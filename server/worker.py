@@ -19,8 +19,8 @@ from server.rules.sites import Site
 def main(number: int, descriptor: int) -> int:
     """Serve until SIGTERM; the status is 0 after a clean end."""
     parent = link.Parent()
-    logs.configure({"worker": number})
     settings = link.settings_from_parent()
+    logs.configure({"worker": number}, addresses=settings.log_addresses)
 
     def on_sites(take: Callable[[Mapping[str, Site]], None]) -> None:
         parent.then(lambda text: take(config.sites(text, str(settings.config))))

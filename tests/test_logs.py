@@ -82,3 +82,11 @@ def test_a_line_for_a_person() -> None:
     structlog.get_logger("x").info("hello", item=1)
     assert "hello" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_addresses_only_when_asked_for(asked: bool) -> None:
+    stream = io.StringIO()
+    logs.configure(addresses=asked, stream=stream)
+    structlog.get_logger("x").error("request failed", client="198.51.100.7")
+    assert lines(stream)[0].get("client") == ("198.51.100.7" if asked else None)

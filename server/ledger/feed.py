@@ -151,7 +151,9 @@ class Feed:
                 self._listener.changed(channel, version, counts)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Anyone with access to the engine can publish on a channel; the feed outlives it.
-            _log.warning("not an update", channel=channel.decode(errors="replace"))
+            # A visitor's channel stays out of the log.
+            shown = "tc:me:…" if _personal(channel) else channel.decode(errors="replace")
+            _log.warning("not an update", channel=shown)
 
     async def _subscribe(self, connection: AbstractConnection) -> None:
         wanted = _wanted()

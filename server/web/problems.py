@@ -60,5 +60,8 @@ async def on_http_exception(_request: Request, error: Exception) -> Response:
 
 async def on_defect(request: Request, error: Exception) -> Response:
     """Starlette's handler for everything else: a defect of ours."""
-    _log.error("request failed", path=request.scope["path"], exc_info=error)
+    client = request.scope.get(CLIENT)
+    address = client.address if client is not None else ""
+    # The path alone: clients put into a query what they like.
+    _log.error("request failed", path=request.scope["path"], client=address, exc_info=error)
     return problem(500, "internal", "the server made a mistake; it is in its log")

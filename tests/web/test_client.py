@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from server.rules.addresses import Client, networks
 from server.web.http import Http
-from server.web.problems import CLIENT
+from server.web.problems import CLIENT, on_defect
 
 UPGRADE = [
     "Upgrade: websocket",
@@ -86,3 +88,12 @@ async def test_who_came(place: Place, upgrade: list[str]) -> None:
     forged = ["X-Forwarded-For: 6.6.6.6", "X-FORWARDED-FOR: \xff, ::ffff:198.51.100.7, 127.0.0.9"]
     came = await place.ask(*forged, *upgrade)
     assert came == Client("198.51.100.7" if place.trusting else "127.0.0.1", forwarded=True)
+
+
+async def test_a_defect_says_whose_request_it_was() -> None:
+    """The log leaves it out unless it was asked for."""
+    scope = {"type": "http", "path": "/v1/items", CLIENT: Client("198.51.100.7", True)}
+    with structlog.testing.capture_logs() as said:
+        await on_defect(Request(scope), ValueError("a mistake"))
+        await on_defect(Request({"type": "http", "path": "/"}), ValueError("a mistake"))
+    assert [line["client"] for line in said] == ["198.51.100.7", ""]
