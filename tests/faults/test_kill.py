@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 
 from tests.conftest import MakeServer
 from tests.faults.oracle import Crowd
-from tests.support.processes import open_files
+from tests.support.processes import clients
 from tests.support.waiting import eventually
 
 ROUNDS = 3
@@ -118,17 +118,17 @@ async def test_one_worker_of_two_is_killed(make_server: MakeServer) -> None:
     for turn in range(ROUNDS):
         workers = server.workers
         victim, other = workers[turn % 2], workers[(turn + 1) % 2]
-        before = open_files(other)
+        before = clients(other)
         tasks: list[asyncio.Task[None]] = []
         elsewhere = 0
         while not 0 < elsewhere < len(tasks):
             # Which worker accepts a connection is the kernel's choice: connect again when one has them all.
             await quiet(tasks)
-            await eventually(lambda before=before, other=other: open_files(other) <= before)
+            await eventually(lambda before=before, other=other: clients(other) <= before)
             tasks = crowd.start(server.ws_url)
             target = crowd.acks + BETWEEN
             await eventually(lambda target=target: crowd.acks >= target)
-            elsewhere = open_files(other) - before
+            elsewhere = clients(other) - before
         os.kill(victim, signal.SIGKILL)
         lost = len(tasks) - elsewhere
         await eventually(lambda tasks=tasks, lost=lost: sum(task.done() for task in tasks) >= lost)

@@ -17,7 +17,7 @@ from websockets.frames import Opcode
 from server.errors import CloseCode
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.conftest import MakeServer
-from tests.support.processes import open_files
+from tests.support.processes import clients
 from tests.support.waiting import eventually
 
 WATCHERS, STOPPED = 100, 5
@@ -147,7 +147,7 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         for watcher in (*stopped, comes_back):
             watcher.transport.pause_reading()
         (worker,) = server.workers
-        files = open_files(worker)
+        files = clients(worker)
 
         def told(*these: Watcher) -> bool:
             return all(one.version == visitor.version and one.latest == visitor.counts for one in these)
@@ -164,7 +164,7 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
 
         # Some time after they took nothing any more, and not those that read.
         dropped = STALL_AFTER + CLOSE_WITHIN
-        await eventually(lambda: open_files(worker) == files - STOPPED, within=dropped + 10)
+        await eventually(lambda: clients(worker) == files - STOPPED, within=dropped + 10)
         await visitor.burst()
         await eventually(lambda: told(comes_back, *others))
         for watcher in stopped:

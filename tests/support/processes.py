@@ -32,11 +32,6 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
-def open_files(pid: int) -> int:
-    """How many files and connections the process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 def wait_until_gone(pids: list[int], within: float = 15.0) -> None:
     """Fails when one of the processes is still there after a while."""
     wait_for(lambda: not any(map(is_alive, pids)), f"the end of the processes {pids}", within)
@@ -49,3 +44,17 @@ def kill(pid: int) -> None:
     except ProcessLookupError:
         return
     wait_until_gone([pid])
+
+
+def clients(pid: int) -> int:
+    """How many clients are connected to a process over TCP; its links to the engine are none."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    established = {f"socket:[{row[9]}]" for row in rows if row[3] == "01"}
+    return sum(_leads_to(entry) in established for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _leads_to(entry: Path) -> str:
+    try:
+        return os.readlink(entry)
+    except OSError:
+        return ""  # closed meanwhile
