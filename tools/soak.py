@@ -136,6 +136,8 @@ def settled(folder: Path, worker: int) -> State:
 
 def main(minutes: str = "10") -> int:
     """The exit status."""
+    # Told to stop, it stops its server too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="tallycast-soak-") as name:
         folder = Path(name)
         with server(folder) as (url, worker):
