@@ -11,6 +11,7 @@ from collections import deque
 from typing import NamedTuple, cast
 
 import httptools
+import msgspec
 
 from server.load.target import Target
 
@@ -33,6 +34,22 @@ class Request(NamedTuple):
     path: str
     token: str | None = None
     body: bytes = b""
+
+
+class _Problem(msgspec.Struct):
+    """What is of interest in an error (RFC 9457)."""
+
+    code: str
+    detail: str = ""
+
+
+def told(reply: Reply) -> str:
+    """What an answer says that is not the one hoped for."""
+    try:
+        problem = msgspec.json.decode(reply.body, type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"{reply.status} {reply.body[:100]!r}"
+    return f"{reply.status} {problem.code}: {problem.detail}".rstrip(": ")
 
 
 def why(error: OSError) -> str:

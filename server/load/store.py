@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from server.errors import LoadError
-from server.load.http import Http, Request, why
+from server.load.http import Http, Request, told, why
 from server.load.target import Target
 
 ITEMS_A_REQUEST = 100
@@ -60,7 +60,7 @@ class Store:
                 raise ValueError
             answer = msgspec.json.decode(reply.body, type=_Answer)
         except ValueError:
-            raise LoadError(f"GET /v1/items was answered {reply.status}: {reply.body[:200]!r}") from None
+            raise LoadError(f"GET /v1/items was answered {told(reply)}") from None
         if [stored.item for stored in answer.items] != items:
             raise LoadError("GET /v1/items was answered with other items than those asked for")
         return answer.items

@@ -11,7 +11,7 @@ import jwt
 import msgspec
 
 from server.errors import LoadError
-from server.load.http import Http, Request, why
+from server.load.http import Http, Request, told, why
 from server.load.target import Target
 
 AT_ONCE = 16
@@ -30,9 +30,9 @@ def sign(key: str, site: str, run: str, visitor: int) -> str:
 
 
 async def newcomers(
-    http: Http, target: Target, site: str, number: int, told: Callable[[int], None]
+    http: Http, target: Target, site: str, number: int, progress: Callable[[int], None]
 ) -> list[str]:
-    """Tokens of so many new anonymous visitors; ``told`` is called with how many there are by now.
+    """Tokens of so many new anonymous visitors; ``progress`` is called with how many there are by now.
 
     Raises:
         LoadError: the server gives none.
@@ -45,7 +45,7 @@ async def newcomers(
         for _ in left:
             tokens.append(await _newcomer(http, request))
             if len(tokens) % 100 == 0:
-                told(len(tokens))
+                progress(len(tokens))
 
     await asyncio.gather(*(ask() for _ in range(min(AT_ONCE, number))))
     return tokens
@@ -63,4 +63,5 @@ async def _newcomer(http: Http, request: Request) -> str:
             raise ValueError
         return msgspec.json.decode(reply.body, type=_Newcomer).token
     except ValueError:
-        raise LoadError(f"POST /v1/visitors was answered {reply.status}: {reply.body[:200]!r}") from None
+        hint = " (--token-key signs them)" if reply.status == 403 else ""
+        raise LoadError(f"POST /v1/visitors was answered {told(reply)}{hint}") from None
