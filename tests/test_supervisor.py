@@ -1,14 +1,18 @@
 """A whole server, started, killed and stopped as it happens to operators."""
 
+import json
 import os
 import signal
 import socket
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from server import supervisor
 from server.errors import StartError
@@ -16,6 +20,7 @@ from server.settings import load
 from tests.conftest import MakeServer
 from tests.support import processes
 from tests.support.process import ServerProcess
+from tests.support.processes import open_files
 from tests.support.waiting import wait_for
 
 
@@ -42,6 +47,16 @@ def is_serving(server: ServerProcess) -> bool:
         return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def shows(connection: ClientConnection, likes: int) -> bool:
+    """Whether it is told of so many likes before it ends."""
+    try:
+        while json.loads(connection.recv(timeout=10))["counts"]["like"] != likes:
+            pass
+    except ConnectionClosed:
+        return False
+    return True
 
 
 def lines(server: ServerProcess) -> list[str]:
@@ -161,6 +176,23 @@ def test_a_killed_worker_is_replaced_without_disturbing_the_other(make_server: M
     assert first not in server.workers
     for _ in range(20):
         assert is_serving(server)
+
+
+def test_connections_of_the_other_worker_live_on(make_server: MakeServer) -> None:
+    server = make_server(flags=["--workers", "2"])
+    first, second = server.workers
+    before = open_files(second)
+    with ExitStack() as stack:
+        sockets = []
+        # The kernel decides who accepts: on until each has some.
+        while len(sockets) < 10 or not 3 < open_files(second) - before < len(sockets):
+            sockets.append(stack.enter_context(connect(f"{server.ws_url}/ws?item=kept")))
+            assert len(sockets) < 500, "all went to one worker"
+        kept = open_files(second) - before
+        processes.kill(first)
+        wait_for(lambda: "a worker is back" in server.output(), "another worker")
+        react(server, "kept")
+        assert sum(shows(one, likes=1) for one in sockets) == kept
 
 
 def test_connections_wait_while_there_is_no_worker(make_server: MakeServer) -> None:
