@@ -268,6 +268,27 @@ def test_what_is_newer_overtakes_inside_a_sweep_and_the_others_get_it_next(setup
     assert all(reader.got == [("a", 3, False)] for reader in late)
 
 
+def test_subscribers_are_told_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
+    """Who watches several of them then sends them together, and otherwise need not wait."""
+    told: list[bool] = []
+
+    class Asked(Reader):
+        def take(self, frame: bytes, alone: bool) -> bool:
+            told.append(alone)
+            return super().take(frame, alone)
+
+    reader = Asked()
+    for item in "ab":
+        setup.watch(reader, item)
+    setup.publish("a", 1)
+    setup.settle()
+    assert told == [True]
+    setup.publish("a", 2)
+    setup.publish("b", 2)
+    setup.settle()
+    assert told == [True, False, False]
+
+
 def test_a_hot_item_rests_as_long_as_it_was_swept(setup: Setup) -> None:
     """A hundred times the updates cost no more sweeps than fit into half of the time."""
 

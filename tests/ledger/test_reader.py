@@ -62,10 +62,12 @@ async def test_a_visitors_reactions_are_listed_the_latest_first(
     await wish(writer, "a:1", "i3", None)
     await wish(writer, "a:2", "other", "like")
     await wish(writer, "a:1", "i0", "dislike")
+    for reaction in (None, "like"):
+        await wish(writer, "a:1", "i5", reaction)
 
     async def states(_site: Site, items: Sequence[str], visitor: str) -> list[State]:
         return await read(reader, list(items), visitor)
 
     held = [(item, state.reaction) async for item, state in held_by(link, states, SITE, "a:1")]
-    assert held == [(f"i{i}", "like") for i in (9, 8, 7, 6, 5, 4, 2, 1)] + [("i0", "dislike")]
+    assert held == [(f"i{i}", "like") for i in (5, 9, 8, 7, 6, 4, 2, 1)] + [("i0", "dislike")]
     assert [item async for item, _ in held_by(link, states, SITE, "a:3")] == []

@@ -65,6 +65,10 @@ class Transport(asyncio.Transport):
         except BlockingIOError:
             return b""
 
+    def received_all(self) -> bytes:
+        """The same, however much it is."""
+        return b"".join(iter(self.received, b""))
+
     def fill(self) -> None:
         """Write until the socket takes no more."""
         try:
@@ -238,6 +242,17 @@ def test_what_the_socket_does_not_take_goes_through_the_transport(bench: Bench) 
     assert bench.transport.waiting == b"frame answer", "never past what waits already"
     assert not bench.socket.take(b"update", True), "an update is not queued"
     assert not bench.socket.take(b"update", False)
+
+
+def test_of_a_frame_that_is_taken_in_part_only_the_rest_waits(bench: Bench) -> None:
+    """Sockets of a kernel's own take small writes as a whole or not at all; TCP does not."""
+    for send in (lambda data: bench.socket.take(data, True), bench.socket.write):
+        frame = bytes(range(256)) * 8192
+        send(frame)
+        taken = bench.transport.received_all()
+        assert 0 < len(taken) < len(frame)
+        assert taken + bench.transport.waiting == frame
+        bench.transport.waiting.clear()
 
 
 def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: Bench) -> None:
