@@ -164,6 +164,7 @@ def test_a_short_message_alone_needs_no_parser() -> None:
         masked(Opcode.CLOSE, b"\x03\xe8"),
         masked(Opcode.TEXT, bytes(126)),
         Frame(Opcode.TEXT, b"message").serialize(mask=False),
+        Frame(Opcode.TEXT, b"message").serialize(mask=False) + b"mask",
     ]
     assert [connection.single(data) for data in others] == [None] * len(others)
     connection.receive(frame[:3])

@@ -161,6 +161,13 @@ def test_silence_is_broken_by_a_beat(bench: Bench) -> None:
     assert bench.transport.received().count(b"beat") == 1
 
 
+def test_updates_break_the_silence_too(bench: Bench) -> None:
+    for _ in range(6):
+        bench.wait(BEAT_AFTER / 2)
+        assert bench.socket.take(b"update", True)
+    assert bench.transport.received() == b"update" * 6
+
+
 def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
     bench.socket.pause_writing()
     assert not bench.transport.reading, "who does not read is not read"
@@ -171,6 +178,7 @@ def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
     bench.socket.take(b"update", True)
     assert bench.transport.waiting.endswith(b"\x0f\xa1"), "nothing comes after a close"
     assert not bench.transport.aborted, "whoever wakes up now is told"
+    assert bench.transport.reading, "and its answer is heard"
     bench.wait(CLOSE_WITHIN + 1.1)
     assert bench.transport.aborted
 
@@ -233,6 +241,7 @@ def test_an_upgrade_that_never_comes_is_not_waited_for(bare: Bench) -> None:
 
 
 def test_what_the_socket_does_not_take_goes_through_the_transport(bench: Bench) -> None:
+    assert bench.transport.high == 0, "who has anything waiting is blocked"
     bench.transport.fill()
     assert bench.socket.take(b"frame", True)
     assert bench.transport.waiting == b"frame"
