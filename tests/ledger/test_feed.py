@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from server.errors import Unavailable
 from server.ledger import keys
 from server.ledger.engine import Engine
-from server.ledger.feed import Feed
+from server.ledger.feed import SILENCE, Feed
 from server.ledger.writer import Writer
 from tests.ledger.support import wish
 from tests.support.waiting import eventually
@@ -196,6 +197,57 @@ async def test_an_engine_that_stands_still_is_noticed_and_followed_again(
     await eventually(lambda: feed.up and set().union(*ear.rereads) == channels, within=20.0)
     await wish(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
+
+
+async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
+    engine: str, ear: Ear, writer: Writer
+) -> None:
+    """As when a machine in between has forgotten this one connection."""
+    forgotten = asyncio.Event()
+
+    async def between(client: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        """Hand on what both say. What the engine publishes is lost when it is forgotten."""
+        server, on = await asyncio.open_unix_connection(engine.removeprefix("unix://"))
+        subscribed = False
+
+        async def ask() -> None:
+            nonlocal subscribed
+            while data := await client.read(65536):
+                subscribed = subscribed or b"SUBSCRIBE" in data
+                on.write(data)
+            on.close()
+
+        async def answer() -> None:
+            lost = False
+            while data := await server.read(65536):
+                lost = lost or (subscribed and forgotten.is_set())
+                if not lost:
+                    back.write(data)
+            back.close()
+
+        await asyncio.gather(ask(), answer())
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/between.sock"
+        proxy = await asyncio.start_unix_server(between, path)
+        link = Engine(f"unix://{path}")
+        feed = Feed(link, ear)
+        feed.follow(X)
+        task = asyncio.create_task(feed.run())
+        try:
+            await eventually(lambda: feed.up and ear.rereads == [{X}])
+            forgotten.set()
+            await wish(writer, "a:1", "x", "like")
+            await eventually(lambda: not feed.up, within=2 * SILENCE)
+            forgotten.clear()
+            await eventually(lambda: ear.rereads == [{X}, {X}], within=2 * SILENCE)
+            await wish(writer, "a:1", "x", "dislike")
+            await eventually(lambda: ear.counts[-1:] == [(X, {"like": 0, "dislike": 1})])
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await link.close()
+            proxy.close()
 
 
 async def test_what_nobody_expected_is_a_lost_link_too(
