@@ -156,7 +156,7 @@ async def _serve(
             _vital(revocations.follow(), "revocations"),
         ]
         trusted = networks(settings.forwarded_allow_ips)
-        await Server(rooms, on_ready, demo=settings.demo, trusted=trusted).serve(sockets=[listener])
+        await Server(rooms, on_ready, demo=settings.has_demo, trusted=trusted).serve(sockets=[listener])
         for task in background:
             task.cancel()
         # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.

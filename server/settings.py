@@ -116,13 +116,13 @@ class Settings(BaseSettings):
         ),
     ] = False
     demo: Annotated[
-        bool,
+        bool | None,
         Field(
             validation_alias="TALLYCAST_DEMO",
-            description="Serve the demo pages: /, /demo/wall and /live.",
+            description="Serve the demo pages: /, /demo/wall and /live. On unless there is a sites file.",
             json_schema_extra=_says("on or off"),
         ),
-    ] = True
+    ] = None
     redis_url: Annotated[
         str | None,
         Field(
@@ -133,6 +133,11 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a redis://, rediss:// or unix:// URL"),
         ),
     ] = None
+
+    @property
+    def has_demo(self) -> bool:
+        """Whether the demo pages are served: as said, else where nobody has sites of their own."""
+        return self.config is None if self.demo is None else self.demo
 
     @field_validator("data", "config", mode="before")
     @classmethod

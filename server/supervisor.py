@@ -144,7 +144,7 @@ class _Supervisor:
                 f"embedded {self._engine.version}, every write synced",
                 str(self._settings.data.absolute()),
             )
-        banner.show(address, engine, data, self._settings.workers, demo=self._settings.demo)
+        banner.show(address, engine, data, self._settings.workers, demo=self._settings.has_demo)
 
     async def _shut_down(self) -> None:
         if self._listener is not None:

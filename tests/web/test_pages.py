@@ -10,6 +10,7 @@ import brotli
 import httpx
 import pytest
 
+from server.settings import load
 from server.web.embed import STATIC, installed
 from server.web.pages import DEMO
 from tests.conftest import MakeServer
@@ -163,6 +164,19 @@ async def test_without_the_demo(make_server: MakeServer, given: dict[str, object
             assert (await http.get(path)).status_code == 404, path
         for path in (*NAMES, "/v1/items?item=a", "/readyz"):
             assert (await http.get(path)).status_code == 200, path
+
+
+@pytest.mark.parametrize(
+    ("flags", "served"),
+    [
+        ({}, True),
+        ({"config": "sites"}, False),
+        ({"config": "sites", "demo": True}, True),
+        ({"demo": False}, False),
+    ],
+)
+def test_who_has_sites_asks_for_the_demo(flags: dict[str, object], served: bool) -> None:
+    assert load(**flags).has_demo is served
 
 
 def test_the_hash_is_of_the_file_that_is_served() -> None:
