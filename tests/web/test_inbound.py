@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -129,7 +129,7 @@ def alone(stream: bytes) -> Heard:
     return heard
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(streams, min_size=2, max_size=4), st.randoms(use_true_random=False))
 def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes], chance: Any) -> None:
     shared = Shared()
