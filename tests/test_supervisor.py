@@ -20,7 +20,7 @@ from server.settings import load
 from tests.conftest import MakeServer
 from tests.support import processes
 from tests.support.process import ServerProcess
-from tests.support.processes import open_files
+from tests.support.processes import clients
 from tests.support.waiting import wait_for
 
 
@@ -181,14 +181,14 @@ def test_a_killed_worker_is_replaced_without_disturbing_the_other(make_server: M
 def test_connections_of_the_other_worker_live_on(make_server: MakeServer) -> None:
     server = make_server(flags=["--workers", "2"])
     first, second = server.workers
-    before = open_files(second)
+    before = clients(second)
     with ExitStack() as stack:
         sockets = []
         # The kernel decides who accepts: on until each has some.
-        while len(sockets) < 10 or not 3 < open_files(second) - before < len(sockets):
+        while len(sockets) < 10 or not 3 < clients(second) - before < len(sockets):
             sockets.append(stack.enter_context(connect(f"{server.ws_url}/ws?item=kept")))
             assert len(sockets) < 500, "all went to one worker"
-        kept = open_files(second) - before
+        kept = clients(second) - before
         processes.kill(first)
         wait_for(lambda: "a worker is back" in server.output(), "another worker")
         react(server, "kept")
