@@ -95,11 +95,11 @@ export const connection = (ways, owner) => {
 
   /** Give up what there is, without waiting for a closing handshake that may never come. */
   const drop = () => {
-    transport?._close();
     if (transport) closed();
   };
 
   const closed = (code = 0) => {
+    transport?._close(); // what reported its end may yet go on by itself, as an EventSource does
     transport = undefined;
     wait();
     owner._lost();

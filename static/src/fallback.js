@@ -59,7 +59,7 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
     const ids = [...watched];
     if (!streaming || !ids[0]) return poll();
     // Of more than a stream may have it is refused, and the next way is gone.
-    if (address === (address = at('stream', ids))) return;
+    if (over || address === (address = at('stream', ids))) return;
     source?.close();
     fresh = new Set(ids);
     source = new EventSource(address);

@@ -171,3 +171,23 @@ async def test_a_server_that_is_away_is_not_taken_for_a_wall(make_server: object
     await tab.widget.is_stale(False)
     assert len(tab.sockets) > sockets
     await expect(tab.widget.like).to_have_text("0")
+
+
+async def test_a_stream_that_failed_is_let_go(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall
+) -> None:
+    """An EventSource tries again by itself, forever: each would keep a connection for good."""
+    person = await new_person()
+    await person.add_init_script(
+        "window.sources = []; window.EventSource = class extends EventSource {"
+        " constructor(...all) { super(...all); sources.push(this); } }"
+    )
+    wall.streams = True
+    await wall.stand(person)
+    tab = await new_tab(person)
+    tab.tolerant = True
+    await tab.page.clock.install()
+    await tab.visit(server, f'<live-reactions item="{fresh_item()}"></live-reactions>')
+    await tab.page.clock.run_for(2_000)
+    await tab.widget.shows(like=0, dislike=0)
+    assert await tab.page.evaluate("sources.map(one => one.readyState)") == [2], "one, and closed"
