@@ -119,7 +119,7 @@ const channel = (server, site, key) => {
       const anew = !presented && !!unsent()[0];
       if (anew || me._due()) auth(await me._ask(anew));
     } catch (caught) {
-      problem = caught;
+      problem = { code: 'unavailable', .../** @type {any} */ (caught) }; // a publisher's function rejects with anything
     }
     if (link._isOpen()) for (const item of unsent()) presented ? send(item) : complain(item, problem);
   };

@@ -25,7 +25,7 @@ export const request = async (method, url, token, body) => {
     const response = await fetch(url, {
       method,
       body: JSON.stringify(body),
-      headers: token ? { Authorization: 'Bearer ' + token } : {},
+      headers: /** @type {any} */ (token && { Authorization: 'Bearer ' + token }),
       cache: 'no-cache', // an answer may be kept for half a minute, which is not what "now" means
       signal: AbortSignal.timeout(1e4),
     });

@@ -46,9 +46,14 @@ export const identity = (server, query, key, changed) => {
     save(key, pass);
   };
 
-  /** @param {boolean} [anew] */
+  /** @param {boolean} [anew] @returns {Promise<string | null | undefined>} */
   const ask = async (anew) => {
-    if (publisher) return (given ||= typeof publisher === 'function' ? await publisher() : publisher);
+    const asked = publisher;
+    if (asked) {
+      const answer = given || (typeof asked === 'function' ? await asked() : asked);
+      // Somebody else may have signed in while it was on its way, or nobody be left who had.
+      return asked === publisher ? (given = answer) : ask(anew);
+    }
     recall(); // another tab may have been quicker
     if (pass && due()) {
       try {
@@ -96,6 +101,7 @@ export const identity = (server, query, key, changed) => {
     /** Whoever spoke for the person, somebody else does now, or nobody. */
     _reset() {
       given = null;
+      turn = Promise.resolve(); // nobody waits for an answer that no longer matters
     },
   };
 };

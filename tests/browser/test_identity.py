@@ -130,6 +130,36 @@ async def test_a_publishers_function_is_asked_again(scripted: ScriptedServer) ->
     assert await scripted.page.evaluate("JSON.stringify(localStorage)") == "{}", "kept in memory only"
 
 
+async def test_a_publishers_function_may_fail_with_anything(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    failed: list[str] = []
+    scripted.page.on("pageerror", lambda error: failed.append(str(error)))
+    await scripted.page.evaluate(
+        "addEventListener('tallycast:error', ({ detail }) => { window.told = detail.code; });"
+        "tallycast.auth(() => Promise.reject())"
+    )
+    await widget.like.click()
+    await expect(widget.status).to_have_text("Not saved. Please try again.")
+    await widget.holds(None)
+    assert await scripted.page.evaluate("told") == "unavailable"
+    assert failed == []
+
+
+async def test_an_answer_that_comes_late_speaks_for_nobody(scripted: ScriptedServer) -> None:
+    """Ann's token was still on its way when Bob signed in: he must not vote as Ann, nor wait for her."""
+    widget = await scripted.open()
+    await scripted.page.evaluate(
+        "tallycast.auth(() => new Promise(tell => { window.tell = tell; }));"
+        "setTimeout(() => tallycast.auth('bob'))"
+    )
+    assert (await scripted.hear("auth"))["token"] == "bob"
+    await scripted.page.evaluate("tell('ann')")
+    scripted.say("error", code="unauthorized", message="expired")
+    assert (await scripted.hear("auth"))["token"] == "bob"
+    await widget.like.click()
+    await scripted.hear("react")
+
+
 async def test_a_publishers_token_before_there_is_a_connection(scripted: ScriptedServer) -> None:
     await scripted.page.add_init_script(
         "customElements.whenDefined('live-reactions').then(() => tallycast.auth('user'))"
