@@ -27,7 +27,7 @@ Put load on a server that keeps the contract, measure it, and check that nothing
 Without a URL it starts a private server on a free port: a smaller load, for a first look.
 
 Exit status: 0 all is well; 99 a threshold was missed; 3 a check failed; 2 INVALID: the generator did \
-not keep up; 1 it could not be run; 130 interrupted.
+not keep up; 1 it could not be run, or not be checked; 130 interrupted.
 """
 
 EXAMPLES = """

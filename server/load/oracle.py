@@ -69,6 +69,16 @@ def without_lateness(checks: list[Check], found: Faults) -> list[Check]:
     ]
 
 
+def without_store(checks: list[Check]) -> list[Check]:
+    """The checks after a run at whose end the store could not be read: what needs it is not judged."""
+    return [
+        check._replace(passed=None, found="the store could not be read", details=[])
+        if check.name in ("acked", "counts", "converged")
+        else check
+        for check in checks
+    ]
+
+
 def _durable(evidence: Evidence) -> Check:
     compared = sum(audited.compared for audited in evidence.audited)
     lost = sum(audited.lost for audited in evidence.audited)

@@ -234,13 +234,23 @@ class Run:
         self._fleet.tell(link.Freeze())
         frozen = now()
         await self._until(lambda: len(self._shown) == self._count)
-        self._fleet.tell(link.Audit())
-        store = await self._store.read(self._items(), self._token)
-        await self._until(lambda: len(self._audited) == self._count)
+        store = await self._audit()
         # The last sightings are counted two reports after they were made.
         ticks = self._totals.ticks
         await self._until(lambda: all(tick.at > frozen + LAST_SIGHTINGS for tick in ticks.values()))
         self._judge(store)
+
+    async def _audit(self) -> list[Stored]:
+        """What the store holds, and every process's comparison with it; nothing when it cannot be read."""
+        try:
+            store = await self._store.read(self._items(), self._token)
+        except LoadError as error:
+            # A server that died under the load: what was measured until then is still worth telling.
+            self.result.verdict.unread = str(error)
+            return []
+        self._fleet.tell(link.Audit())
+        await self._until(lambda: len(self._audited) == self._count)
+        return store
 
     def _judge(self, store: list[Stored]) -> None:
         result, totals = self.result.verdict, self._totals
@@ -264,6 +274,8 @@ class Run:
             *totals.late(held), self.result.cpu if self._plan.steps is None else [], machine.cores()
         )
         result.checks = oracle.judge(evidence)
+        if result.unread:
+            result.checks = oracle.without_store(result.checks)
         if result.complaints:
             result.checks = oracle.without_lateness(result.checks, totals.faults)
 

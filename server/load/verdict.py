@@ -39,13 +39,17 @@ class Step:
 
 @dataclass
 class Verdict:
-    """Everything a run is judged by. ``complaints``: why the generator could not be trusted."""
+    """Everything a run is judged by.
+
+    ``complaints``: why the generator could not be trusted; ``unread``: why the store could not be read.
+    """
 
     checks: list[Check] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     interrupted: bool = False
+    unread: str = ""
 
     @property
     def status(self) -> int:
@@ -54,6 +58,8 @@ class Verdict:
             return INTERRUPTED
         if any(check.passed is False for check in self.checks):
             return WRONG
+        if self.unread:
+            return ERROR
         if self.complaints:
             return INVALID
         if self.steps:
@@ -65,6 +71,7 @@ class Verdict:
         """The status in a word or two."""
         words = {
             PASSED: "PASS",
+            ERROR: "NOT CHECKED",
             INVALID: "INVALID",
             WRONG: "FAIL",
             MISSED: "THRESHOLD MISSED",

@@ -78,6 +78,7 @@ class Fake:
         self.acked: dict[int, float] = {}
         self.published: dict[int, float] = {}
         self._watchers: list[Watcher] = []
+        self._writers: set[asyncio.StreamWriter] = set()
         self._newcomers = 0
         self._frames = 0
         self._server: asyncio.Server
@@ -88,14 +89,19 @@ class Fake:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for watcher in self._watchers:
-            watcher.writer.transport.abort()
+        self.die()
         await asyncio.sleep(0)
+
+    def die(self) -> None:
+        """Nobody can connect any more, and everybody is cut off."""
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
 
     # HTTP
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -126,6 +132,7 @@ class Fake:
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     async def _answer(

@@ -15,7 +15,7 @@ from server.errors import LoadError
 from server.load.plan import make
 from tests.load.fake import Fake, Faults
 from tests.support.process import clean_environment
-from tests.support.waiting import wait_for
+from tests.support.waiting import eventually, wait_for
 
 SMALL = ["--connections", "10", "--items", "3", "--reactions", "20/s", "--duration", "1s", "--warmup", "0s"]
 
@@ -73,6 +73,23 @@ async def test_a_server_that_is_not_there() -> None:
     done = await run(url, *SMALL)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == "tallycast: POST /v1/visitors: connection refused"
+
+
+async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
+    """What was measured until then is told; what needs the store is not judged, and nothing passes."""
+    out, page = tmp_path / "run.json", tmp_path / "run.html"
+    async with Fake() as fake:
+        running = asyncio.create_task(run(fake.url, *SMALL, "--duration", "2s", "--json", out, "--html", page))
+        await eventually(lambda: fake.reactions > 10)
+        fake.die()
+        done = await running
+    told = json.loads(out.read_text())
+    checks = {check["name"]: check["passed"] for check in told["checks"]}
+    assert (checks["acked"], checks["counts"], checks["converged"]) == (None, None, None)
+    # Its connections were cut without a close code, which needs no store to be known.
+    assert (checks["closes"], done.returncode, told["status"]) == (False, 3, 3)
+    assert told["latencies"]["ack"]["count"] > 0
+    assert "the store could not be read" in page.read_text()
 
 
 async def test_a_run_and_its_reports(tmp_path: Path) -> None:

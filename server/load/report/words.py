@@ -55,6 +55,8 @@ def outcome(result: Result) -> str:
     failed = [check.name for check in verdict.checks if check.passed is False]
     if failed:
         return f"The server broke its promises: {', '.join(failed)}."
+    if verdict.unread:
+        return f"The store could not be read at the end: {verdict.unread}."
     if verdict.complaints:
         return "The generator did not keep up: these numbers say nothing about the server."
     if verdict.steps:
