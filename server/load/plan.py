@@ -42,7 +42,15 @@ def _thresholds(value: object) -> tuple[Threshold, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
         raise ValueError("not thresholds")
-    return tuple(Threshold(*one) if isinstance(one, list | tuple) else Threshold.parse(one) for one in given)
+    return tuple(Threshold(*one) if isinstance(one, list | tuple) else _threshold(one) for one in given)
+
+
+def _threshold(text: object) -> Threshold:
+    try:
+        return Threshold.parse(text)
+    except ValueError:
+        # The one that is wrong, not all that were given.
+        raise PydanticCustomError("plan", "not a threshold", {"value": text}) from None
 
 
 def _durations(value: object) -> tuple[float, ...]:
@@ -324,7 +332,8 @@ def _one_line(error: ValidationError, flags: dict[str, Any], scenario: Path | No
         return f"{where}: there is no such key"
     if first["type"] == "missing":
         return f"{where}: missing"
-    return f"{where}: expected {_expected(names)}, not {str(first['input'])!r}"
+    value = first.get("ctx", {}).get("value", first["input"])
+    return f"{where}: expected {_expected(names)}, not {str(value)!r}"
 
 
 def _expected(names: list[str]) -> str:

@@ -33,6 +33,9 @@ class Threshold(NamedTuple):
         if found is None:
             raise ValueError("not a threshold")
         distribution, point, errors, sign, amount = found.groups()
+        if amount[-1].isdigit():
+            # Fifty would be seconds, whatever was meant, and would always hold.
+            raise ValueError("no unit")
         inclusive = sign == "<="
         if errors:
             return cls(str(text).strip(), "errors", 0.0, units.share(amount), inclusive)

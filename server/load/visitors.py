@@ -16,6 +16,8 @@ from server.load.target import Target
 
 AT_ONCE = 16
 LIFETIME = 86400
+# A key for HS256 is at least as long as its hash (RFC 7518, section 3.2).
+KEY_BYTES = 32
 
 
 class _Newcomer(msgspec.Struct):
@@ -23,7 +25,13 @@ class _Newcomer(msgspec.Struct):
 
 
 def sign(key: str, site: str, run: str, visitor: int) -> str:
-    """A publisher's token (HS256) for user ``load-RUN-N``."""
+    """A publisher's token (HS256) for user ``load-RUN-N``.
+
+    Raises:
+        LoadError: the key is too short.
+    """
+    if len(key.encode()) < KEY_BYTES:
+        raise LoadError(f"--token-key: expected at least {KEY_BYTES} bytes, as HS256 wants")
     now = int(time.time())
     claims = {"sub": f"load-{run}-{visitor}", "aud": site, "iat": now, "exp": now + LIFETIME}
     return jwt.encode(claims, key, algorithm="HS256")

@@ -12,6 +12,7 @@ import pytest
 
 from server.cli import main
 from server.errors import LoadError
+from server.load import visitors
 from server.load.plan import make
 from tests.load.fake import Fake, Faults
 from tests.support.process import clean_environment
@@ -79,7 +80,9 @@ async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
     """What was measured until then is told; what needs the store is not judged, and nothing passes."""
     out, page = tmp_path / "run.json", tmp_path / "run.html"
     async with Fake() as fake:
-        running = asyncio.create_task(run(fake.url, *SMALL, "--duration", "2s", "--json", out, "--html", page))
+        running = asyncio.create_task(
+            run(fake.url, *SMALL, "--duration", "2s", "--json", out, "--html", page)
+        )
         await eventually(lambda: fake.reactions > 10)
         fake.die()
         done = await running
@@ -190,6 +193,21 @@ def _command_line(pid: str) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize("text", ["p99<50", "errors<=1", "ack.max < 2"])
+def test_a_threshold_has_a_unit(text: str) -> None:
+    """Fifty seconds would hold whatever the server did; and only the wrong one is told."""
+    with pytest.raises(LoadError) as caught:
+        make({"threshold": ["p50<5ms", text]}, None, private=False)
+    expected = "something like p99<50ms, ack.p99.9<=200ms, connect.max<2s or errors<1%"
+    assert str(caught.value) == f"--threshold: expected {expected}, not {text!r}"
+
+
+def test_a_token_key_that_is_too_short() -> None:
+    assert visitors.sign("k" * 32, "default", "run", 1)
+    with pytest.raises(LoadError, match="^--token-key: expected at least 32 bytes, as HS256 wants$"):
+        visitors.sign("k" * 31, "default", "run", 1)
 
 
 @pytest.mark.parametrize(
