@@ -1,0 +1,160 @@
+"""The oracle, the verdict and the ladder on evidence that is made up: each promise by itself."""
+
+import pytest
+
+from server.load import faults, verdict
+from server.load.faults import Faults
+from server.load.latency import LONGEST, Latencies
+from server.load.link import Audited, Shown
+from server.load.oracle import Check, Evidence, judge, without_store
+from server.load.schedule import drops
+from server.load.sightings import FORGET_AFTER, KEEP_REACTIONS, UNSEEN, Carried, Seen, Sightings
+from server.load.store import Stored
+from server.load.thresholds import Threshold
+from server.load.totals import Totals
+from server.load.verdict import INVALID, MISSED, PASSED, WRONG, Judged, Step, Verdict
+
+TALLY = {0: {"like": 2}}
+STORED = Stored("a", 20, {"like": 2, "dislike": 0})
+SHOWN = Shown({0: {20: 3}}, {0: (20, {"like": 2, "dislike": 0})})
+
+
+def failed(
+    stored: Stored = STORED, shown: Shown = SHOWN, *, lost: int = 0, fault: str | None = None
+) -> list[str]:
+    found = Faults()
+    if fault is not None:
+        found.add(fault, "x")
+    audited = [Audited(2, lost, [], TALLY)]
+    evidence = Evidence(["a"], ["like", "dislike"], [stored], audited, [shown], found, {}, 2)
+    return [check.name for check in judge(evidence) if not check.passed]
+
+
+def test_nothing_is_wrong() -> None:
+    assert failed() == []
+
+
+@pytest.mark.parametrize("version", [-1, 10, 30])
+def test_one_of_many_shows_something_else(version: int) -> None:
+    """Nothing, something older, or something that the store does not have: a version lost after its frame."""
+    assert failed(shown=Shown({0: {20: 3, version: 1}}, SHOWN.counts)) == ["converged"]
+
+
+def test_one_version_has_one_set_of_counts() -> None:
+    assert failed(shown=Shown({0: {20: 3}}, {0: (20, {"like": 1, "dislike": 0})})) == ["converged"]
+
+
+@pytest.mark.parametrize("counts", [{}, {"like": 2}, {"like": 3, "dislike": 0}])
+def test_counts_are_the_visitors_states(counts: dict[str, int]) -> None:
+    assert "counts" in failed(stored=Stored("a", 20, counts))
+
+
+def test_a_lost_reaction() -> None:
+    assert failed(lost=1) == ["acked"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "check"),
+    [
+        (faults.WENT_DOWN, "versions"),
+        (faults.REPEATED, "versions"),
+        (faults.TWO_COUNTS, "versions"),
+        (faults.LOST, "closes"),
+        (faults.UNANSWERED, "answers"),
+        (faults.ANSWERED_TWICE, "answers"),
+        (faults.WRONG_ANSWER, "answers"),
+        (faults.UNREADABLE, "answers"),
+        (faults.NOT_WATCHED, "answers"),
+    ],
+)
+def test_each_fault_fails_its_check(fault: str, check: str) -> None:
+    assert failed(fault=fault) == [check]
+
+
+def check(name: str, passed: bool | None) -> Check:
+    return Check(name, "", passed, "", [])
+
+
+def test_without_the_store_nothing_that_needs_it_is_judged() -> None:
+    names = ("acked", "counts", "converged", "versions", "closes", "answers")
+    assert [one.passed for one in without_store([check(name, True) for name in names])] == [
+        None, None, None, True, True, True,
+    ]  # fmt: skip
+
+
+def test_the_worst_comes_first() -> None:
+    """Interrupted, then wrong, then not checked, then INVALID, then missed."""
+    missed = Judged(Threshold.parse("p99<1s"), 2.0, False)
+    found = Verdict(judged=[missed])
+    assert found.status == MISSED
+    found.complaints = ["late"]
+    assert found.status == INVALID
+    found.unread = "gone"
+    assert found.status == verdict.ERROR
+    found.checks = [check("acked", None), check("counts", False)]
+    assert found.status == WRONG
+    found.interrupted = True
+    assert found.status == verdict.INTERRUPTED
+
+
+def test_a_ladder_tells_the_last_rate_that_held() -> None:
+    def step(rate: float, holds: bool) -> Step:
+        return Step(rate, (Judged(Threshold.parse("p99<1s"), 1.0, holds),), 10, 0)
+
+    climbed = Verdict(steps=[step(100, True), step(150, True), step(225, False)])
+    assert climbed.best is not None
+    assert (climbed.best.rate, climbed.status) == (150, PASSED)
+    fell = Verdict(steps=[step(100, False)])
+    assert (fell.best, fell.status) == (None, MISSED)
+
+
+def test_errors_are_a_share_of_what_was_sent() -> None:
+    assert [one.holds for one in verdict.judge([Threshold.parse("errors<1%")], Totals())] == [False]
+
+
+def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:
+    measured: list[int] = []
+    sightings = Sightings(lambda stage, ns, weight: measured.append(ns), lambda: None)
+    sightings.learn(0, Carried(10, 0, -1, 1))
+    before, frame = Seen(0, 5, {}, False, 0), Seen(0, 10, {}, False, 1)
+    sightings.trim(KEEP_REACTIONS)
+    frame.previous, frame.times = before, [7]
+    sightings.follow(frame)
+    assert sightings.settle(2, FORGET_AFTER + 1) == []
+    assert measured == [7]
+    assert sightings.settle(2, FORGET_AFTER + 1) == [], "somebody may still bring it"
+    assert sightings.settle(2, FORGET_AFTER + 2) == [frame]
+    # Nobody is taken for its usual reader any more: it is decoded again if it comes.
+    assert frame.previous is UNSEEN
+    sightings.trim(KEEP_REACTIONS + 1)
+    late = Seen(0, 10, {}, False, 1)
+    late.previous, late.times = before, [9]
+    sightings.follow(late)
+    sightings.settle(2, 3)
+    assert measured == [7]
+
+
+def test_the_groups_of_reactions_weigh_what_they_stand_for() -> None:
+    measured: list[tuple[int, int]] = []
+    sightings = Sightings(lambda stage, ns, weight: measured.append((ns, weight)), lambda: None)
+    for number in range(1, 101):
+        sightings.learn(0, Carried(number, number, -1, 1))
+    frame = Seen(0, 100, {}, False, 0)
+    frame.previous, frame.times = Seen(0, 0, {}, False, 0), [1000]
+    sightings.follow(frame)
+    sightings.settle(1, 1)
+    assert sum(weight for _, weight in measured) == 100
+    assert max(measured)[0] == 999
+
+
+def test_what_is_longer_than_the_range_is_counted_as_its_end() -> None:
+    latencies = Latencies()
+    latencies.record(LONGEST * 10_000)
+    latencies.record(-1)
+    assert latencies.count == 2
+    assert latencies.at(100) == pytest.approx(LONGEST / 1e6, rel=0.001)
+
+
+def test_half_of_those_who_come_and_go_say_goodbye() -> None:
+    polite = [drop.polite for drop in drops(20, 100.0, 30.0, [], 1)]
+    assert sum(polite) / len(polite) == pytest.approx(0.5, abs=0.05)
