@@ -41,6 +41,7 @@ class Faults:
     answer_twice: int = 0
     repeat_version: int = 0
     go_down: int = 0
+    two_counts: int = 0  # a version comes again, with others
     drop_frames_from: int = 0  # to one watcher, for good
     cut_connection: int = 0
     close_without_code: int = 0
@@ -234,6 +235,8 @@ class Fake:
         watcher.send("counts", message)
         if self._frames == faults.repeat_version:
             watcher.send("counts", message)
+        if self._frames == faults.two_counts:
+            watcher.send("counts", {**message, "counts": {"like": 999, "dislike": 0}})
         if self._frames == faults.go_down:
             watcher.send("counts", {**message, "version": message["version"] - 1})
 

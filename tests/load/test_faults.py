@@ -32,6 +32,7 @@ CASES = [
     case("loses an ack", Faults(lose_ack=20), "answers", faults.UNANSWERED),
     case("answers twice", Faults(answer_twice=20), "answers", faults.ANSWERED_TWICE),
     case("repeats a version", Faults(repeat_version=30), "versions", faults.REPEATED),
+    case("has two counts of a version", Faults(two_counts=30), "versions", faults.TWO_COUNTS),
     case("goes backwards", Faults(go_down=30), "versions", faults.WENT_DOWN),
     case("drops frames", Faults(drop_frames_from=30), "converged", "the store has"),
     case("cuts a connection", Faults(cut_connection=30), "closes", faults.LOST),

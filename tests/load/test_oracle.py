@@ -5,7 +5,7 @@ import pytest
 from server.load import faults, verdict
 from server.load.faults import Faults
 from server.load.latency import LONGEST, Latencies
-from server.load.link import Audited, Shown
+from server.load.link import Audited, Shown, Tick
 from server.load.oracle import Check, Evidence, judge, without_store
 from server.load.schedule import drops
 from server.load.sightings import FORGET_AFTER, KEEP_REACTIONS, UNSEEN, Carried, Seen, Sightings
@@ -104,12 +104,28 @@ def test_a_ladder_tells_the_last_rate_that_held() -> None:
     climbed = Verdict(steps=[step(100, True), step(150, True), step(225, False)])
     assert climbed.best is not None
     assert (climbed.best.rate, climbed.status) == (150, PASSED)
-    fell = Verdict(steps=[step(100, False)])
-    assert (fell.best, fell.status) == (None, MISSED)
+    fell = Verdict(steps=[step(100, False), step(150, True)])
+    assert fell.status == MISSED
 
 
-def test_errors_are_a_share_of_what_was_sent() -> None:
-    assert [one.holds for one in verdict.judge([Threshold.parse("errors<1%")], Totals())] == [False]
+def tick(latencies: dict[str, dict[int, bytes]]) -> Tick:
+    counters = {"sent": 400}
+    return Tick(0, [], 0, 0, latencies, counters, {"rate_limited": 2}, {}, {}, {}, 0, 0, 0, 0.0, 0, {})
+
+
+def test_thresholds_are_held_against_what_was_measured() -> None:
+    thresholds = [Threshold.parse(text) for text in ("errors<1%", "connect.max<2s", "ack.max<2s")]
+    assert [one.holds for one in verdict.judge(thresholds, Totals())] == [False, False, False]
+    totals, second, three = Totals(), Latencies(), Latencies()
+    second.record(1_000_000_000)
+    three.record(3_000_000_000)
+    latencies = {"connect": {1: second.encode()}, "ack": {1: three.encode(), 2: second.encode()}}
+    totals.take(0, tick(latencies))
+    # Connections belong to the whole run, reactions to their step.
+    judged = verdict.judge(thresholds, totals, [2])
+    assert [one.value for one in judged] == pytest.approx([0.005, 1.0, 1.0], rel=0.001)
+    assert [one.holds for one in judged] == [True, True, True]
+    assert [one.holds for one in verdict.judge(thresholds, totals)] == [True, True, False]
 
 
 def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:
