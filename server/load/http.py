@@ -56,6 +56,10 @@ def why(error: OSError) -> str:
     """Why there is no answer, in a few words."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return "no answer in time"
+    if isinstance(error, ssl.SSLError):
+        # Its number is OpenSSL's own, not the system's.
+        told = getattr(error, "verify_message", "") or (error.reason or str(error)).replace("_", " ")
+        return f"no TLS: {told.lower()}"
     # The words of asyncio name the call that failed, those of the system what is wrong.
     return os.strerror(error.errno).lower() if error.errno else str(error)
 

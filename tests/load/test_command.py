@@ -15,7 +15,7 @@ from server.errors import LoadError
 from server.load import visitors
 from server.load.plan import make
 from tests.load.fake import Fake, Faults
-from tests.support.process import clean_environment
+from tests.support.process import ServerProcess, clean_environment
 from tests.support.waiting import eventually, wait_for
 
 SMALL = ["--connections", "10", "--items", "3", "--reactions", "20/s", "--duration", "1s", "--warmup", "0s"]
@@ -74,6 +74,14 @@ async def test_a_server_that_is_not_there() -> None:
     done = await run(url, *SMALL)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == "tallycast: POST /v1/visitors: connection refused"
+
+
+async def test_a_server_without_tls(server: ServerProcess) -> None:
+    done = await run(server.url.replace("http", "https"), *SMALL)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("tallycast: POST /v1/visitors: no TLS: ")
+    assert "permitted" not in last
 
 
 async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
@@ -206,7 +214,7 @@ def test_a_threshold_has_a_unit(text: str) -> None:
 
 def test_a_token_key_that_is_too_short() -> None:
     assert visitors.sign("k" * 32, "default", "run", 1)
-    with pytest.raises(LoadError, match="^--token-key: expected at least 32 bytes, as HS256 wants$"):
+    with pytest.raises(LoadError, match=r"^--token-key: expected at least 32 bytes, as HS256 wants$"):
         visitors.sign("k" * 31, "default", "run", 1)
 
 
