@@ -137,21 +137,24 @@ const channel = (server, site, key) => {
     }, HOLD);
   };
 
-  /** The wish is answered. @param {Item} item @returns {Watcher | undefined} where it was made */
-  const end = (item) => {
+  /**
+   * The wish is answered.
+   * @param {Item} item
+   * @param {(element: Watcher, mine: boolean) => unknown} tell mine: where it was made, if that still shows the item
+   */
+  const end = (item, tell) => {
     const wish = item._wish;
     if (wish) drop(wishes, item._id, wish._reaction);
     settle(item);
     update(item);
     sync();
-    return wish?._by;
+    item._elements.forEach((element) => tell(element, element === wish?._by));
   };
 
   /** @param {Item} item @param {any} problem */
   const complain = (item, problem) => {
     if (problem.code === 'offline') return again(item, AGAIN);
-    const by = end(item);
-    item._elements.forEach((element) => element._failed(problem, element === by));
+    end(item, (element, mine) => element._failed(problem, mine));
   };
 
   /** @param {Item} item @param {number} delay */
@@ -185,7 +188,7 @@ const channel = (server, site, key) => {
     if (item && message.version !== undefined) {
       if (message.reaction !== undefined) item._silent = 0;
       const back = take(item, message, type === 'ack');
-      if (type === 'ack' && item._wish?._ref === ref) end(item)?._confirmed(message.reaction);
+      if (type === 'ack' && item._wish?._ref === ref) end(item, (element, mine) => mine && element._confirmed(message.reaction));
       update(item);
       if (back && presented) watch([item]); // for what I hold there now
     }
@@ -255,7 +258,7 @@ const channel = (server, site, key) => {
       _turned(code) {
         for (const item of items.values()) {
           item._elements.forEach((element) => element._turned());
-          if (code) complain(item, { code: 'forbidden', message: 'closed with ' + code });
+          if (code) complain(item, { code: 'forbidden', message: 'code ' + code });
         }
       },
     },

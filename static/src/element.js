@@ -79,6 +79,7 @@ export const life = (host) => {
         channel?._sync();
         item = undefined;
         drawn = '';
+        _say();
         channel = nextChannel;
         id = nextId;
         const digest = digestOf(id);

@@ -30,7 +30,7 @@ const SORRY = {
 /** @param {string} code */
 export const sorryFor = (code) => SORRY[code] || 'Not saved. Please try again.';
 
-export const KEPT = 'You are offline. Your vote is kept.';
+export const KEPT = 'Offline. Your vote is kept.';
 
 /** @param {string | null} label of the vote */
 export const thanksFor = (label) => `Your vote: ${label || 'none'}.`;

@@ -134,3 +134,30 @@ async def test_a_first_vote_while_the_server_is_away_arrives(
     await tab.widget.shows(like=1, dislike=0)
     await tab.page.reload()
     await tab.widget.holds("like")
+
+
+async def test_a_vote_that_is_under_way_when_the_element_turns_to_another_item(
+    server: Server, new_tab: NewTab
+) -> None:
+    first, second = fresh_item(), fresh_item()
+    tab = await visit(await new_tab(), server, first)
+    heard = await tab.page.evaluate_handle(
+        """(second) => {
+          const heard = [];
+          document.addEventListener('tallycast:react', ({ detail }) => heard.push(detail.item));
+          const element = document.querySelector('live-reactions');
+          element.shadowRoot.querySelector('button').click();
+          element.setAttribute('item', second);
+          return heard;
+        }""",
+        second,
+    )
+    other = await new_tab()
+    await other.visit(server, f'<live-reactions item="{first}"></live-reactions>')
+    await other.widget.shows(like=1, dislike=0)
+    await tab.widget.shows(like=0, dislike=0)
+
+    await tab.event("tallycast:react", tab.widget.dislike.click)
+
+    assert await heard.evaluate("heard => heard") == [second], "the vote for the first was not made on it"
+    await other.widget.shows(like=1, dislike=0)

@@ -52,7 +52,7 @@ async def test_a_vote_survives_its_page(scripted: ScriptedServer) -> None:
     widget = await alone(scripted)
     await widget.like.click()
     await widget.dislike.click()
-    await expect(widget.status).to_have_text("You are offline. Your vote is kept.")
+    await expect(widget.status).to_have_text("Offline. Your vote is kept.")
     assert await kept(scripted.page) == {"a": "dislike"}
 
     await scripted.page.reload()
