@@ -274,7 +274,7 @@ async def test_the_network_is_taken_away_and_given_back(server: Server, new_tab:
     await ann.page.context.set_offline(True)
     await ann.widget.is_stale(True)
     await ann.widget.dislike.click()
-    await expect(ann.widget.status).to_contain_text("offline")
+    await expect(ann.widget.status).to_contain_text("Offline")
     await ann.widget.shows(like=0, dislike=1)
     await bob.widget.shows(like=1, dislike=0)
     await bob.event("tallycast:react", bob.widget.like.click)

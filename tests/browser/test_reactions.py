@@ -111,7 +111,7 @@ async def test_a_click_while_the_server_is_away_arrives(
 
     await ann.event("tallycast:status", lambda: asyncio.to_thread(server.kill))
     await ann.widget.dislike.click()
-    await expect(ann.widget.status).to_contain_text("offline")
+    await expect(ann.widget.status).to_contain_text("Offline")
     await ann.widget.shows(like=0, dislike=1)  # my wish, kept
     await asyncio.to_thread(server.restart)
 
