@@ -36,6 +36,10 @@ async def show(
     widget = Widget(scripted.page.locator("live-reactions"))
     await expect(widget.element.get_by_role("button")).to_have_count(len(counts))
     await widget.is_stale(False)
+    # What moves on its way there is measured when it has arrived.
+    await widget.element.evaluate(
+        "({ shadowRoot }) => Promise.allSettled(shadowRoot.getAnimations().map(({ finished }) => finished))"
+    )
     return widget
 
 
