@@ -168,7 +168,7 @@ class Topic:
             except Exception:
                 _log.exception("an update could not be delivered")
         missed = {subscriber: brought[subscriber] for subscriber in refused}
-        # At once for all, which costs a third of setting them one by one.
+        # At once for all, in one operation of the dictionary.
         brought.update(dict.fromkeys(behind, version))
         brought.update(missed)
         for subscriber in refused:
