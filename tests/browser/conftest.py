@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from .chromium import launch
 from .script import ScriptedServer
-from .tabs import NewPerson, NewTab, Tab
+from .tabs import PATIENCE, NewPerson, NewTab, Tab
 
 HERE = Path(__file__).parent
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

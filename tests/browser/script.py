@@ -14,11 +14,10 @@ from typing import Any
 
 from playwright.async_api import Page, Route, WebSocketRoute
 
-from .tabs import Widget, host
+from .tabs import PATIENCE, Widget, host
 
 ORIGIN = "http://tally.test"
 EMBED = Path(__file__).parents[2] / "static" / "embed.js"
-DEADLINE = 5
 
 
 class ScriptedServer:
@@ -53,7 +52,7 @@ class ScriptedServer:
 
     async def connection(self) -> WebSocketRoute:
         """The next socket that the page opens."""
-        self._socket = await asyncio.wait_for(self._sockets.get(), DEADLINE)
+        self._socket = await asyncio.wait_for(self._sockets.get(), PATIENCE)
         return self._socket
 
     @property
@@ -62,7 +61,7 @@ class ScriptedServer:
 
     async def hear(self, kind: str) -> dict[str, Any]:
         """The next message of this kind. What comes before it must be something else, and is dropped."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 message = await self._heard.get()
                 if message["type"] == kind:

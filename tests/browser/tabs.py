@@ -20,10 +20,13 @@ STRICT_POLICY = (
 
 HEAD = '<script src="/embed.js" async></script>'
 
+# How long anything may take, in seconds: many times what it does, because the machine may be busy.
+PATIENCE = 30.0
+
 _numbers = itertools.count(1)
 
 
-async def wait_until(look: Callable[[], Awaitable[object]], wanted: object, within: float = 5.0) -> None:
+async def wait_until(look: Callable[[], Awaitable[object]], wanted: object, within: float = PATIENCE) -> None:
     """Wait until a look at the page finds what is wanted."""
     deadline = asyncio.get_running_loop().time() + within
     while (found := await look()) != wanted:
@@ -99,7 +102,10 @@ class Tab:
         await host(self.page, server.url, body, policy, head)
 
     async def event(self, name: str, action: Callable[[], Awaitable[Any]]) -> Any:
-        """The detail of the next event called `name` that reaches the document, which `action` causes."""
+        """The detail of the next event called `name` that reaches the document, which `action` causes.
+
+        Nothing else may still be on its way that fires one: wait for what is shown before.
+        """
         heard = await self.page.evaluate_handle(
             """name => ({
               next: new Promise(tell => {
@@ -108,8 +114,9 @@ class Tab:
             })""",
             name,
         )
-        await action()
-        return await heard.evaluate("heard => heard.next")
+        async with asyncio.timeout(PATIENCE):
+            await action()
+            return await heard.evaluate("heard => heard.next")
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

@@ -11,7 +11,7 @@ from playwright.async_api import Page, WebSocketRoute, async_playwright, expect
 
 from .chromium import launch
 from .script import ORIGIN, ScriptedServer
-from .tabs import NewTab, Server, Tab, Widget, fresh_item, host, wait_until
+from .tabs import PATIENCE, NewTab, Server, Tab, Widget, fresh_item, host, wait_until
 
 # Notes when the page opens and closes sockets, by its own clock.
 LOG = """
@@ -228,7 +228,7 @@ async def test_leaving_the_page_closes_and_coming_back_reopens(scripted: Scripte
     assert scripted.socket is not None
     scripted.socket.on_close(lambda code, reason: closed.put_nowait(code))
     await page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
-    await asyncio.wait_for(closed.get(), 5)
+    await asyncio.wait_for(closed.get(), PATIENCE)
     before = await dialled(page)
     await advance(page, 60)
     assert await dialled(page) == before, "it rests"

@@ -165,7 +165,7 @@ async def test_a_server_that_is_away_is_not_taken_for_a_wall(make_server: object
     )
     server.kill()
     await tab.widget.is_stale(True)
-    await wait_until(lambda: _value(len(streams) >= 2), True, 15)
+    await wait_until(lambda: _value(len(streams) >= 2), True)
     sockets = len(tab.sockets)
     server.restart()
     await tab.widget.is_stale(False)
