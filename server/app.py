@@ -21,9 +21,10 @@ from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
 from server.ledger.keys import item_key, person_channel
 from server.ledger.merge import Merger
-from server.ledger.reader import Query, Reader, State
+from server.ledger.reader import Reader
 from server.ledger.revocations import Revocations
 from server.ledger.writer import Writer
+from server.relay import Reconciler, Relay
 from server.rules.addresses import networks
 from server.rules.sites import Site
 from server.settings import Settings
@@ -39,58 +40,6 @@ SWEEP_EVERY = 1.0
 STOP_WITHIN = 1.0
 
 _log = structlog.get_logger("app")
-
-
-class Relay:
-    """Tells the hub and the people what the feed hears."""
-
-    def __init__(self, read: Callable[[Query], None]) -> None:
-        self._read = read
-        self.hub: Hub
-        self.people: People
-
-    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
-        """An item has new counts."""
-        self.hub.publish(channel, version, counts)
-
-    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
-        """A visitor's reaction changed."""
-        self.people.tell(channel, item, version, reaction, origin)
-
-    def retired(self, channel: bytes) -> None:
-        """An anonymous visitor has become an account."""
-        self.people.retire(channel)
-
-    async def reread(self, channels: list[bytes]) -> None:
-        """Read the stored state of these items, because updates may have been missed.
-
-        Raises:
-            Unavailable: at least one could not be read.
-        """
-        failures: list[Unavailable] = []
-        loop = asyncio.get_running_loop()
-        waiting = []
-        for topic in self.hub.known(channels):
-            future = loop.create_future()
-            waiting.append(future)
-
-            def done(
-                answer: list[State] | Exception,
-                channel: bytes = topic.channel,
-                floor: int = topic.version,
-                future: asyncio.Future[None] = future,
-            ) -> None:
-                if isinstance(answer, Unavailable):
-                    failures.append(answer)
-                elif isinstance(answer, list):
-                    self.hub.reconcile(channel, answer[0].version, answer[0].counts, floor)
-                if not future.done():
-                    future.set_result(None)
-
-            self._read(Query(topic.site, [topic.item], None, done))
-        await asyncio.gather(*waiting)
-        if failures:
-            raise failures[0]
 
 
 def run_worker(
@@ -123,9 +72,11 @@ async def _serve(
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
         writer, reader, merger = Writer(engine), Reader(engine), Merger(engine)
         relay = Relay(reader.submit)
+        reconciler = Reconciler(relay)
         feed = Feed(engine, relay)
         loop = asyncio.get_running_loop()
-        relay.hub = Hub(item_key, feed.follow, feed.leave, loop.call_later)
+        follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
+        relay.hub = Hub(item_key, follow, leave, loop.call_later)
         relay.people = People(feed.follow, feed.leave)
         key_sets = KeySets()
         revocations = Revocations(engine, partial(_tell, relay.people))
@@ -152,6 +103,7 @@ async def _serve(
             _vital(feed.run(), "feed"),
             _vital(rooms.rounds.run(), "rounds"),
             _vital(_sweep(relay.hub), "sweep"),
+            _vital(reconciler.run(), "reconciler"),
             _vital(engine.keep_time(), "clock"),
             _vital(revocations.follow(), "revocations"),
         ]
@@ -175,6 +127,14 @@ def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
     except RuntimeError:
         pass
+
+
+def _both(first: Callable[[bytes], None], second: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def call(channel: bytes) -> None:
+        first(channel)
+        second(channel)
+
+    return call
 
 
 def _tell(people: People, site: str, who: bytes, at: float) -> None:

@@ -1,6 +1,5 @@
 """The wiring of a worker: its parts together, on a real engine, in this process."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -15,18 +14,15 @@ from redis import Redis
 from websockets.sync.client import connect
 
 from server import app, hub
-from server.app import Relay, run_worker
-from server.errors import Unavailable
-from server.hub import Hub
+from server.app import run_worker
 from server.ledger import engine as engine_module
 from server.ledger import feed
 from server.ledger.keys import item_key
-from server.ledger.reader import Query, State
 from server.rules.sites import Site
 from server.settings import load
 from server.web.socket import Socket
 from tests.support.engine import private_engine
-from tests.support.waiting import eventually, wait_for
+from tests.support.waiting import wait_for
 
 X = item_key("default", "x")
 
@@ -148,48 +144,3 @@ def test_it_is_not_ready_when_the_engine_is_gone(monkeypatch: pytest.MonkeyPatch
             wait_for(lambda: readiness(address) == 503, "the end of readiness")
 
         with_worker(url, act)
-
-
-# The relay
-
-
-class Reread:
-    """A relay with a hub, and a store that answers when the test says so."""
-
-    def __init__(self) -> None:
-        self.queries: list[Query] = []
-        self.relay = Relay(self.queries.append)
-        nothing: Callable[[bytes], None] = lambda channel: None  # noqa: E731
-        self.hub = self.relay.hub = Hub(item_key, nothing, nothing, lambda _, call: None)
-        for item, version in (("x", 9), ("y", 9)):
-            self.hub.hold(Site(), item)
-            self.relay.changed(item_key("default", item), version, {"like": version})
-
-    def answer(self, item: str, answer: State | Unavailable) -> None:
-        (query,) = (query for query in self.queries if query.items == [item])
-        query.done(answer if isinstance(answer, Unavailable) else [answer])
-
-    def versions(self) -> list[int]:
-        return [self.hub.version(item_key("default", item)) for item in "xy"]
-
-
-async def test_a_reread_that_failed_is_said_and_the_others_are_taken() -> None:
-    scene = Reread()
-    reading = asyncio.create_task(scene.relay.reread([item_key("default", item) for item in "xyz"]))
-    await eventually(lambda: len(scene.queries) == 2)
-    scene.answer("x", Unavailable("gone", retry_after=1.0))
-    scene.answer("y", State(12, {"like": 12}, None))
-    with pytest.raises(Unavailable):
-        await reading
-    assert scene.versions() == [9, 12]
-
-
-async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not() -> None:
-    scene = Reread()
-    reading = asyncio.create_task(scene.relay.reread([item_key("default", item) for item in "xy"]))
-    await eventually(lambda: len(scene.queries) == 2)
-    scene.relay.changed(item_key("default", "y"), 10, {"like": 10})
-    scene.answer("x", State(4, {"like": 4}, None))
-    scene.answer("y", State(4, {"like": 4}, None))
-    await reading
-    assert scene.versions() == [4, 10]

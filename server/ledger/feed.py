@@ -27,7 +27,7 @@ PULSE = 1.5
 SILENCE = 3.0
 CHUNK = 500
 REREAD_PAUSE = 0.5
-MAX_BACKOFF = 2.0
+MAX_BACKOFF = 1.0
 
 _log = structlog.get_logger("feed")
 

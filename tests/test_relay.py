@@ -1,0 +1,224 @@
+"""What was missed is read from the store: at once where that is known, and otherwise in the next round."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from server import relay as module
+from server.errors import Unavailable
+from server.hub import Hub, Topic
+from server.ledger.engine import Engine
+from server.ledger.keys import item_key
+from server.ledger.reader import Query, Reader, State
+from server.ledger.writer import Writer
+from server.relay import Reconciler, Relay
+from server.rules.sites import Site
+from tests.ledger.support import raw, wish
+from tests.support.waiting import eventually
+
+SITE = Site()
+
+
+def nothing(_channel: bytes) -> None:
+    """Nobody is told."""
+
+
+class Reread:
+    """A relay with a hub, and a store that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.queries: list[Query] = []
+        self.relay = Relay(self.queries.append)
+        self.hub = self.relay.hub = Hub(item_key, nothing, nothing, lambda _, call: None)
+        for item, version in (("x", 9), ("y", 9)):
+            self.hub.hold(SITE, item)
+            self.relay.changed(item_key("default", item), version, {"like": version})
+
+    def answer(self, item: str, answer: State | Unavailable) -> None:
+        (query,) = (query for query in self.queries if query.items == [item])
+        query.done(answer if isinstance(answer, Unavailable) else [answer])
+
+    def versions(self) -> list[int]:
+        return [self.hub.version(item_key("default", item)) for item in "xy"]
+
+
+async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 1)
+    scene = Reread()
+    reading = asyncio.create_task(scene.relay.reread([item_key("default", item) for item in "xyz"]))
+    await eventually(lambda: len(scene.queries) == 2)
+    scene.answer("x", Unavailable("gone", retry_after=1.0))
+    scene.answer("y", State(12, {"like": 12}, None))
+    with pytest.raises(Unavailable):
+        await reading
+    assert scene.versions() == [9, 12]
+
+
+async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not() -> None:
+    scene = Reread()
+    reading = asyncio.create_task(scene.relay.reread([item_key("default", item) for item in "xy"]))
+    await eventually(lambda: len(scene.queries) == 1)
+    scene.relay.changed(item_key("default", "y"), 10, {"like": 10})
+    (query,) = scene.queries
+    assert query.items == ["x", "y"]
+    query.done([State(4, {"like": 4}, None)] * 2)
+    await reading
+    assert scene.versions() == [4, 10]
+
+
+async def test_much_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(module, "WAVE", 3)
+    scene = Reread()
+    channels = [scene.hub.hold(SITE, str(i)).channel for i in range(15)]
+    reading = asyncio.create_task(scene.relay.reread(channels))
+    answered: list[str] = []
+    while len(answered) < len(channels):
+        await eventually(lambda: bool(scene.queries) or reading.done())
+        assert len(scene.queries) <= 3
+        queries, scene.queries[:] = scene.queries[:], []
+        for query in queries:
+            assert len(query.items) <= 2
+            answered += query.items
+            query.done([State(1, {}, None)] * len(query.items))
+    await reading
+    assert sorted(answered) == sorted(map(str, range(15)))
+
+
+async def test_sites_are_not_mixed() -> None:
+    scene = Reread()
+    other = Site("other")
+    channels = [scene.hub.hold(site, "x").channel for site in (SITE, other)]
+    reading = asyncio.create_task(scene.relay.reread(channels))
+    await eventually(lambda: len(scene.queries) == 2)
+    assert {query.site for query in scene.queries} == {SITE, other}
+    for query in scene.queries:
+        query.done([State(12, {}, None)])
+    await reading
+
+
+# The steady comparison, with a real engine and no feed: everything is missed
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.2)
+    monkeypatch.setattr(module, "GRACE", 0.2)
+
+
+class Scene:
+    """A hub that hears nothing, and the reconciler that looks after it."""
+
+    def __init__(self, link: Engine) -> None:
+        self.writer = Writer(link)
+        self.reader = Reader(link)
+        self.queries: list[Query] = []
+        relay = Relay(self.read)
+        self.reconciler = Reconciler(relay)
+        self.hub = relay.hub = Hub(
+            item_key,
+            self.reconciler.follow,
+            self.reconciler.leave,
+            lambda delay, call: asyncio.get_running_loop().call_later(delay, call),
+        )
+
+    def read(self, query: Query) -> None:
+        self.queries.append(query)
+        self.reader.submit(query)
+
+    async def known(self, item: str) -> Topic:
+        """An item that is watched, and shown as it is stored."""
+        topic = self.hub.hold(SITE, item)
+        await eventually(lambda: topic.version >= 0)
+        return topic
+
+
+@pytest.fixture
+async def scene(engine: str, quick: None) -> AsyncIterator[Scene]:
+    link = Engine(engine)
+    scene = Scene(link)
+    running = asyncio.create_task(scene.reconciler.run())
+    yield scene
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await link.close()
+
+
+@pytest.fixture
+async def client(engine: str) -> AsyncIterator[Any]:
+    client = raw(engine)
+    yield client
+    await client.aclose()
+
+
+async def test_what_was_missed_is_found_counted_told_and_repaired(scene: Scene) -> None:
+    x, y = await scene.known("x"), await scene.known("y")
+    assert scene.reconciler.repairs == 0, "to read an item for the first time repairs nothing"
+    with capture_logs() as told:
+        await wish(scene.writer, "a:1", "x", "like")
+        await eventually(lambda: x.counts == {"like": 1, "dislike": 0})
+    assert scene.reconciler.repairs == 1
+    assert [line["items"] for line in told if line["event"].endswith("repaired")] == [1]
+    assert y.version == 0
+
+
+async def test_what_is_only_on_its_way_was_not_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE", 5 * module.PERIOD)
+    x = await scene.known("x")
+    receipt = await wish(scene.writer, "a:1", "x", "like")
+    # The store is seen to be ahead, before the feed brings it.
+    before = len(scene.queries)
+    await eventually(lambda: len(scene.queries) > before + 1)
+    scene.hub.publish(x.channel, receipt.version, receipt.counts)
+    await eventually(lambda: len(scene.queries) > before + 10)
+    assert scene.reconciler.repairs == 0
+
+
+async def test_a_store_that_went_back_is_shown_as_it_is(scene: Scene, client: Any) -> None:
+    x = await scene.known("x")
+    receipt = await wish(scene.writer, "a:1", "x", "like")
+    scene.hub.publish(x.channel, receipt.version, receipt.counts)
+    await client.flushall()
+    await eventually(lambda: x.version == 0)
+    assert x.counts == {"like": 0, "dislike": 0}
+    assert scene.reconciler.repairs == 1
+
+
+async def test_what_is_not_watched_any_more_is_not_compared(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.hub.LINGER", -1.0)
+    topic = await scene.known("x")
+    scene.hub.release(topic, None)  # type: ignore[arg-type]  nobody
+    scene.hub.sweep()
+    await scene.known("y")
+    scene.queries.clear()
+    await eventually(lambda: len(scene.queries) > 3)
+    assert all(query.items == ["y"] for query in scene.queries)
+
+
+async def test_a_round_takes_in_everything_evenly(scene: Scene) -> None:
+    for i in range(2000):
+        scene.hub.hold(SITE, str(i))
+    before: list[Query] = scene.queries
+    await eventually(lambda: len({item for query in before for item in query.items}) == 2000)
+    assert max(len(query.items) for query in scene.queries) < 100, "a share is a small part"
+
+
+async def test_an_engine_that_is_away_stops_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = await scene.known("x")
+    submit, refused = scene.reader.submit, 0
+
+    def refuse(query: Query) -> None:
+        nonlocal refused
+        refused += 1
+        query.refuse(Unavailable("gone", retry_after=1.0))
+
+    monkeypatch.setattr(scene.reader, "submit", refuse)
+    await wish(scene.writer, "a:1", "x", "like")
+    await eventually(lambda: refused > 1)
+    monkeypatch.setattr(scene.reader, "submit", submit)
+    await eventually(lambda: x.counts == {"like": 1, "dislike": 0})
