@@ -1,7 +1,7 @@
 """A conversation on one WebSocket: what each message of the contract does, and the order of the answers.
 
-Owns the identity, the watched items and the order of one connection. Must not know frames, TCP or uvicorn: it
-is given whole messages and a line to write ready-made frames to.
+Owns the watched items and the order of one connection; whom it speaks for is a ``Visitor``'s. Must not know
+frames, TCP or uvicorn: it is given whole messages and a line to write ready-made frames to.
 
 Order: messages take effect in the order sent. A reaction only has to wait for a read that is under way; a
 read (``watch``, ``auth``) waits until every reaction before it is confirmed, so that it shows them.
@@ -10,15 +10,12 @@ read (``watch``, ``auth``) waits until every reaction before it is confirmed, so
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from secrets import randbits
 from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from server.errors import BadMessage, CloseCode, Forbidden, Refusal, Unauthorized
+from server.errors import BadMessage, CloseCode, Refusal, Unauthorized
 from server.hub import UNKNOWN, Subscriber, Topic
-from server.ledger.keys import member, person_channel
-from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import Unreadable, Wire
@@ -42,8 +39,8 @@ from server.protocol.messages import (
 )
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
-from server.rules.tokens import Identity
 from server.web.rooms import Rooms
+from server.web.visitor import Visitor
 
 # Reactions under way, and messages waiting for their turn, before the line stops reading.
 MAX_UNDER_WAY = 64
@@ -87,17 +84,14 @@ class Session:
         "_busy",
         "_closed",
         "_held_back",
-        "_identity",
         "_line",
-        "_member",
-        "_origin",
         "_owed",
-        "_person",
         "_proceeding",
         "_rooms",
         "_site",
         "_topics",
         "_under_way",
+        "_visitor",
         "_waiting",
         "_wire",
     )
@@ -107,10 +101,8 @@ class Session:
         self._line = line
         self._site = site
         self._wire = wire
-        self._identity: Identity | None = None
-        self._member = b""
-        self._person: bytes | None = None
-        self._origin = 0
+        # Nobody, until an ``auth``.
+        self._visitor: Visitor | None = None
         self._topics: dict[str, Topic] = {}
         # What most connections never need is made when it is needed.
         self._owed: dict[str, int | None] | None = None
@@ -149,9 +141,8 @@ class Session:
         """About a second has passed."""
         if self._rooms.guard.sites.get(self._site.name) is not self._site and not self._adopt():
             return
-        if self._identity is not None and self._rooms.guard.expired(self._identity, TOKEN_GRACE):
-            self._forget()
-            self._refuse(Unauthorized("the token has expired"), UNSET)
+        if self._visitor is not None and self._visitor.expired(TOKEN_GRACE):
+            self._dismiss("the token has expired")
         if self._owed and not self._busy and not self._waiting and self._rooms.ready():
             self._catch_up()
 
@@ -162,9 +153,8 @@ class Session:
             self._line.close(CloseCode.UNKNOWN_SITE)
             return False
         self._site = site
-        if self._identity is not None and not self._rooms.guard.vouches(site, self._identity):
-            self._forget()
-            self._refuse(Unauthorized("this site does not take such tokens any more"), UNSET)
+        if self._visitor is not None and not self._visitor.welcome(site):
+            self._dismiss("this site does not take such tokens any more")
         return True
 
     def beat(self) -> None:
@@ -188,20 +178,19 @@ class Session:
 
     def hear(self, item: str, version: int, reaction: str | None, origin: int) -> None:
         """The visitor's reaction changed; told when it was elsewhere and the item is watched here."""
-        if origin != self._origin and item in self._topics and not self._line.blocked:
+        here = self._visitor is not None and self._visitor.origin == origin
+        if not here and item in self._topics and not self._line.blocked:
             self._send(Mine(item, version, reaction))
 
     def retired(self) -> None:
         """The visitor has become an account, here or elsewhere, and is no more."""
-        if self._identity is not None:
-            self._forget()
-            self._refuse(Unauthorized("this anonymous visitor has become an account"), UNSET)
+        if self._visitor is not None:
+            self._dismiss("this anonymous visitor has become an account")
 
     def revoked(self, at: float) -> None:
         """What the visitor was issued until then holds no more (seconds since 1970)."""
-        if self._identity is not None and self._identity.issued <= at:
-            self._forget()
-            self._refuse(Unauthorized("the token was revoked"), UNSET)
+        if self._visitor is not None and self._visitor.issued_by(at):
+            self._dismiss("the token was revoked")
 
     # Messages in order
 
@@ -260,7 +249,8 @@ class Session:
 
     def _react(self, message: React) -> None:
         item = self._site.check_item(message.item)
-        if self._identity is None:
+        visitor = self._visitor
+        if visitor is None:
             raise Unauthorized("say who you are first: auth", item=item)
         try:
             check_reaction(message.reaction, self._site.kinds)
@@ -269,7 +259,7 @@ class Session:
             raise
         self._under_way += 1
         done = partial(self._reacted, message)
-        self._rooms.write(Wish(self._site, item, self._member, message.reaction, self._origin, done))
+        self._rooms.write(Wish(self._site, item, visitor.member, message.reaction, visitor.origin, done))
 
     def _reacted(self, message: React, answer: Receipt | Refusal) -> None:
         self._under_way -= 1
@@ -302,7 +292,7 @@ class Session:
                 self._topics[item] = self._rooms.hub.hold(self._site, item)
         self._line.several = len(self._topics) > 1
         topics = [self._topics[item] for item in items]
-        visitor = self._identity.visitor if self._identity is not None else None
+        visitor = self._visitor.id if self._visitor is not None else None
         # What is known here is good enough for a stranger while updates come in: what it may lack is on its
         # way. To compare with what the stranger shows, the store itself is needed.
         trusted = self._rooms.ready()
@@ -378,90 +368,56 @@ class Session:
         # Every auth replaces the identity before it, and a failed one leaves none.
         self._forget()
         self._busy = True
-        self._rooms.guard.identify(self._site, message.token, partial(self._identified, message))
+        visitor = self._visitor = Visitor(self._rooms, self._site, self)
+        merge = None if message.merge is UNSET else message.merge
+        visitor.sign_in(message.token, merge, partial(self._signed_in, visitor, message.ref))
 
-    def _identified(self, message: Auth, answer: Identity | Refusal) -> None:
-        if self._closed:
-            return
-        if isinstance(answer, Refusal):
-            self._not_authed(answer, message.ref)
-            return
-        if message.merge is UNSET:
-            self._become(answer)
-            self._show(answer, message.ref)
-            return
-        try:
-            if answer.anonymous:
-                raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
-            stranger = self._rooms.guard.stranger(self._site, message.merge)
-        except Refusal as refusal:
-            self._not_authed(refusal, message.ref)
-            return
-        self._become(answer)
-        done = partial(self._merged, answer, message.ref)
-        self._rooms.merge(Merge(self._site.name, member(stranger), self._member, done))
-
-    def _merged(self, identity: Identity, ref: Ref, refusal: Refusal | None) -> None:
-        if self._closed:
-            return
-        if refusal is not None:
-            self._not_authed(refusal, ref)
-        else:
-            self._show(identity, ref)
-
-    def _become(self, identity: Identity) -> None:
-        """Be this visitor from here on."""
-        self._identity = identity
-        self._origin = randbits(53)
-        self._member = member(identity.visitor)
-        self._person = person_channel(self._site.name, self._member)
-        self._rooms.people.join(self._person, self)
-
-    def _show(self, identity: Identity, ref: Ref) -> None:
+    def _signed_in(self, visitor: Visitor, ref: Ref, refusal: Refusal | None) -> None:
         """Show what the visitor holds. An anonymous one may be retired, which only the store knows."""
-        if self._identity is not identity:
-            self._not_authed(Unauthorized("the token was revoked"), ref)  # while it was merged
+        if self._closed:
             return
-        if self._topics:
-            shown = partial(self._shown, identity, ref)
-            self._read(list(self._topics.values()), identity.visitor, shown)
+        if refusal is None and self._visitor is not visitor:
+            refusal = Unauthorized("the token was revoked")  # while it was merged
+        if refusal is not None:
+            self._forget()
+            self._refuse(refusal, ref)
+        elif self._topics:
+            self._read(list(self._topics.values()), visitor.id, partial(self._shown, visitor, ref))
             return
-        self._busy = False
-        if identity.anonymous:
+        elif visitor.anonymous:
             # Only the answer waits for the store: who is retired is granted no wish anyway.
-            self._read([], identity.visitor, partial(self._authed, identity, ref))
+            self._read([], visitor.id, partial(self._authed, visitor, ref))
         else:
-            self._authed(identity, ref, {})
-        self._proceed()
-
-    def _not_authed(self, refusal: Refusal, ref: Ref) -> None:
+            self._authed(visitor, ref, {})
         self._busy = False
-        self._forget()
-        self._refuse(refusal, ref)
         self._proceed()
 
-    def _shown(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
+    def _shown(self, visitor: Visitor, ref: Ref, answer: dict[str, State] | Refusal) -> None:
         """What is held on watched items was read; what came after the ``auth`` has waited for it."""
         self._busy = False
-        self._authed(identity, ref, answer)
+        self._authed(visitor, ref, answer)
         self._proceed()
 
-    def _authed(self, identity: Identity, ref: Ref, answer: dict[str, State] | Refusal) -> None:
+    def _authed(self, visitor: Visitor, ref: Ref, answer: dict[str, State] | Refusal) -> None:
         if isinstance(answer, Refusal):
-            if self._identity is identity:
+            if self._visitor is visitor:
                 self._forget()
             self._refuse(answer, ref)
             return
         out = self._held(answer)
-        out.append(self._wire.frame(Ready(identity.visitor, ref)))
+        out.append(self._wire.frame(Ready(visitor.id, ref)))
         self._line.write(b"".join(out))
 
     def _forget(self) -> None:
         """Be anonymous."""
-        if self._person is not None:
-            self._rooms.people.part(self._person, self)
-        self._identity = self._person = None
-        self._origin = 0
+        visitor, self._visitor = self._visitor, None
+        if visitor is not None:
+            visitor.leave()
+
+    def _dismiss(self, why: str) -> None:
+        """Be anonymous from here on, and say so, though nothing was asked."""
+        self._forget()
+        self._refuse(Unauthorized(why), UNSET)
 
     # Reading
 
