@@ -97,9 +97,11 @@ class Tab:
     def widgets(self, index: int) -> Widget:
         return Widget(self.page.locator("live-reactions").nth(index))
 
-    async def visit(self, server: Server, body: str, policy: str = STRICT_POLICY, head: str = HEAD) -> None:
+    async def visit(
+        self, server: Server, body: str, policy: str = STRICT_POLICY, head: str = HEAD, path: str = "host"
+    ) -> None:
         """Open a publisher's page: `body`, the script, and nothing else. It is on the server's origin."""
-        await host(self.page, server.url, body, policy, head)
+        await host(self.page, server.url, body, policy, head, path)
 
     async def event(self, name: str, action: Callable[[], Awaitable[Any]]) -> Any:
         """The detail of the next event called `name` that reaches the document, which `action` causes.
@@ -127,7 +129,9 @@ NewPerson = Callable[[], Awaitable[BrowserContext]]
 NewTab = Callable[..., Awaitable[Tab]]
 
 
-async def host(page: Page, origin: str, body: str, policy: str = STRICT_POLICY, head: str = HEAD) -> None:
+async def host(
+    page: Page, origin: str, body: str, policy: str = STRICT_POLICY, head: str = HEAD, path: str = "host"
+) -> None:
     """Let `page` load a document that no server has: a stranger's, with the embed script in its head."""
     html = (
         '<!doctype html><html lang="en"><title>A stranger’s page</title><link rel="icon" href="data:,">'
@@ -138,5 +142,5 @@ async def host(page: Page, origin: str, body: str, policy: str = STRICT_POLICY, 
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy}
         await route.fulfill(body=html, headers=headers)
 
-    await page.route(f"{origin}/host", fulfill)
-    await page.goto(f"{origin}/host")
+    await page.route(f"{origin}/{path}", fulfill)
+    await page.goto(f"{origin}/{path}")

@@ -121,12 +121,12 @@ async def test_an_element_follows_its_item(server: Server, new_tab: NewTab) -> N
 
 
 async def test_without_an_item_it_is_the_page(server: Server, new_tab: NewTab) -> None:
-    tab = await new_tab()
-    await tab.visit(server, "<live-reactions></live-reactions>")
+    tab, path = await new_tab(), fresh_item()
+    await tab.visit(server, "<live-reactions></live-reactions>", path=path)
     await tab.widget.shows(like=0, dislike=0)
 
     assert await tab.event("tallycast:react", tab.widget.like.click) == {
-        "item": f"{server.url}/host",
+        "item": f"{server.url}/{path}",
         "reaction": "like",
     }
 

@@ -117,7 +117,7 @@ async def test_elements_that_come_later_move_and_go(server: Server, new_tab: New
 async def test_a_page_that_goes_on_without_loading(server: Server, new_tab: NewTab) -> None:
     """An element without an item is the page's, and the page has another address now."""
     tab, path = await new_tab(), fresh_item()
-    await tab.visit(server, "<live-reactions></live-reactions>")
+    await tab.visit(server, "<live-reactions></live-reactions>", path=path)
     await tab.widget.shows(like=0, dislike=0)  # or what it heard next would be of the page as it came
 
     async def go(address: str) -> str:
