@@ -1,22 +1,27 @@
 """What the load-test harness itself costs: CPU for each update received, memory for each watcher.
 
-Usage: python -m bench.generator [watchers] [rounds]. A child process brings every watcher the same frames,
-round by round; beside it they are read by a loop that does nothing but ``recv``: the system's share.
+Owns one process of the harness, without the rest of a run, and a child that brings its watchers frames in
+rounds. In between a bare loop in C (``drain``) takes such frames off the same connections: that is the
+system's share, which nobody who reads can avoid.
+
+Usage, where ``make bench`` does not do it: python -m bench.generator <watchers> <passes>; prints JSON.
 """
 
 import asyncio
 import base64
 import hashlib
+import json
 import os
-import select
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Callable
 from resource import RUSAGE_SELF, getrusage
 
 import uvloop
 
+from bench.errors import Wrong
+from bench.programs import program
 from bench.usage import resident
 from server.load.crowd import Crowd
 from server.load.faults import Faults
@@ -32,139 +37,161 @@ from server.protocol.messages import Counts, Watching
 
 ITEM = "load/0a1b2c3d/0"
 FIRST = 1_767_225_600_000_000
-PAUSE = 0.05  # between two rounds
+ROUNDS = 25  # a pass
+PAUSE = 0.03  # between two rounds
+WITHIN = 30.0
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+MICRO = 1e6
 
 
 def update(number: int) -> bytes:
-    """The frame of a round."""
-    return frame(
-        TEXT, SPEECHES["json"].say(Counts(ITEM, FIRST + number * 1000, {"like": number, "dislike": 1}))
-    )
+    """The frame of a round; all are equally long."""
+    counts = Counts(ITEM, FIRST + number * 1000, {"like": 100_000 + number, "dislike": 1})
+    return frame(TEXT, SPEECHES["json"].say(counts))
 
 
-def serve(listener: socket.socket, watchers: int, rounds: int, greet: bool, go: int) -> None:
-    """The child: take all connections, then bring the frames."""
+def serve(listener: socket.socket, watchers: int, go: int) -> None:
+    """The child: take all connections, then bring a pass of frames each time it is told to."""
     connections = []
     for _ in range(watchers):
         connection, _ = listener.accept()
-        if greet:
-            head = connection.recv(4096)
-            key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-            accept = base64.b64encode(hashlib.sha1(key.split(b": ")[1] + GUID).digest())
-            connection.sendall(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Protocol: tallycast.v1.json\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-            )
-            connection.recv(4096)
-            connection.sendall(update(0) + frame(TEXT, SPEECHES["json"].say(Watching(1))))
+        head = connection.recv(4096)
+        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+        accept = base64.b64encode(hashlib.sha1(key.split(b": ")[1] + GUID).digest())
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Protocol: tallycast.v1.json\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        connection.recv(4096)
+        connection.sendall(update(0) + frame(TEXT, SPEECHES["json"].say(Watching(1))))
         connections.append(connection)
-    os.read(go, 1)
-    for number in range(1, rounds + 1):
-        ready = update(number)
-        for connection in connections:
-            connection.send(ready)
-        time.sleep(PAUSE)
-    os.read(go, 1)
+    number = 0
+    while os.read(go, 1):
+        for _ in range(ROUNDS):
+            number += 1
+            ready = update(number)
+            for connection in connections:
+                connection.send(ready)
+            time.sleep(PAUSE)
 
 
-def spent() -> tuple[float, float]:
-    """Seconds of CPU of this process: its own code's, the system's."""
-    used = getrusage(RUSAGE_SELF)
-    return used.ru_utime, used.ru_stime
+class Generator:
+    """One process's watchers. ``go`` tells the child to bring the next pass."""
+
+    def __init__(self, port: int, watchers: int, go: int) -> None:
+        self._watchers = watchers
+        self._go = go
+        self._faults = Faults()
+        latencies = Latencies()
+        self._sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None)
+        target = Target.parse(f"http://127.0.0.1:{port}")
+        self._crowd = Crowd(target, [], self._faults, lambda _reader, _took: None, lambda _reader: None)
+        self._room = Room(
+            uri=target.websocket("default"),
+            site="default",
+            speech=SPEECHES["json"],
+            items=[ITEM],
+            sightings=self._sightings,
+            faults=self._faults,
+            ready=self._crowd.arrived,
+            ended=self._crowd.ended,
+            acked=lambda _reader, _ack: None,
+            refused=lambda _reader, _error: None,
+        )
+        self._rounds = 0
+
+    async def open(self) -> float:
+        """Open all connections; bytes of memory for each."""
+        before = resident(os.getpid())
+        self._crowd.add(Watcher(self._room, number, [0], None, False) for number in range(self._watchers))
+        await self._crowd.open_all(time.monotonic_ns(), 2000.0)
+        async with asyncio.timeout(WITHIN):
+            while self._crowd.up < self._watchers:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.05)
+        return (resident(os.getpid()) - before) / self._watchers
+
+    async def read(self) -> tuple[float, float]:
+        """Read a pass as a process of the harness does, latencies included: own and system µs an update."""
+        before, wanted = getrusage(RUSAGE_SELF), self._sightings.updates + ROUNDS * self._watchers
+        begun = time.monotonic_ns()
+        for number in range(self._rounds + 1, self._rounds + ROUNDS + 1):
+            self._sightings.learn(0, Carried(FIRST + number * 1000, begun, -1, 1))
+        self._next()
+        async with asyncio.timeout(WITHIN):
+            while self._sightings.updates < wanted:
+                await asyncio.sleep(0.1)
+                moment = time.monotonic_ns()
+                for seen in self._sightings.settle(moment, moment):
+                    self._room.forget(seen)
+        after = getrusage(RUSAGE_SELF)
+        if self._faults.found or self._sightings.updates != wanted:
+            raise Wrong(f"{self._sightings.updates - wanted} updates too many; {self._faults.found}")
+        return self._each(after.ru_utime - before.ru_utime), self._each(after.ru_stime - before.ru_stime)
+
+    def drain(self) -> tuple[float, float]:
+        """Let the bare loop take a pass off the same connections: its µs an update."""
+        transports = [reader.transport for reader in self._crowd.readers.values() if reader.transport]
+        descriptors = [transport.get_extra_info("socket").fileno() for transport in transports]
+        for transport in transports:
+            transport.pause_reading()
+        command = [str(program("drain")), str(ROUNDS * self._watchers * len(update(1)))]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors, text=True
+        ) as loop:
+            assert loop.stdin is not None
+            assert loop.stdout is not None
+            loop.stdin.write("\n".join(map(str, descriptors)))
+            loop.stdin.close()
+            loop.stdout.readline()
+            self._next()
+            said = loop.stdout.read().split()
+        if loop.returncode:
+            raise Wrong("the bare loop did not get its bytes")
+        for transport in transports:
+            transport.resume_reading()
+        own, system = (int(micros) / MICRO for micros in said)
+        return self._each(own), self._each(system)
+
+    def _next(self) -> None:
+        os.write(self._go, b"1")
+        self._rounds += ROUNDS
+
+    def _each(self, seconds: float) -> float:
+        return seconds * MICRO / (ROUNDS * self._watchers)
 
 
-def bare(
-    listener: socket.socket, watchers: int, rounds: int, start: Callable[[], None]
-) -> tuple[float, float]:
-    """Read everything, and nothing else."""
-    address, poll = listener.getsockname(), select.epoll()
-    sockets = {}
-    for _ in range(watchers):
-        one = socket.create_connection(address)
-        one.setblocking(False)
-        sockets[one.fileno()] = one
-        poll.register(one.fileno(), select.EPOLLIN)
-    buffer, left = bytearray(65536), watchers * rounds * len(update(1))
-    start()
-    before = spent()
-    while left > 0:
-        for descriptor, _ in poll.poll(1, 4096):
-            left -= sockets[descriptor].recv_into(buffer)
-    after = spent()
-    return after[0] - before[0], after[1] - before[1]
+async def measure(port: int, watchers: int, passes: int, go: int) -> dict[str, object]:
+    """Both in turn, so often; the first pass of the harness warms up."""
+    generator = Generator(port, watchers, go)
+    memory = await generator.open()
+    await generator.read()
+    ours, bare = [], []
+    for _ in range(passes):
+        ours.append(await generator.read())
+        bare.append(generator.drain())
+    return {"memory": memory, "ours": _mean(ours), "bare": _mean(bare)}
 
 
-async def harness(
-    listener: socket.socket, watchers: int, rounds: int, start: Callable[[], None]
-) -> tuple[float, float, float]:
-    """Read everything as a process of the harness does, latencies included; and the memory of a watcher."""
-    latencies, faults = Latencies(), Faults()
-    sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None)
-    target = Target.parse(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    crowd = Crowd(target, [], faults, lambda _reader, _took: None, lambda _reader: None)
-    room = Room(
-        uri=target.websocket("default"),
-        site="default",
-        speech=SPEECHES["json"],
-        items=[ITEM],
-        sightings=sightings,
-        faults=faults,
-        ready=crowd.arrived,
-        ended=crowd.ended,
-        acked=lambda _reader, _ack: None,
-        refused=lambda _reader, _error: None,
-    )
-    before = resident(os.getpid())
-    crowd.add(Watcher(room, number, [0], None, False) for number in range(watchers))
-    await crowd.open_all(time.monotonic_ns(), 2000.0)
-    while crowd.up < watchers:  # noqa: ASYNC110  nobody tells
-        await asyncio.sleep(0.05)
-    memory = (resident(os.getpid()) - before) / watchers
-    begun = time.monotonic_ns()
-    for number in range(1, rounds + 1):
-        sightings.learn(0, Carried(FIRST + number * 1000, begun, -1, 1))
-    start()
-    used = spent()
-    while sightings.updates < watchers * rounds:
-        await asyncio.sleep(0.1)
-        moment = time.monotonic_ns()
-        for seen in sightings.settle(moment, moment):
-            room.forget(seen)
-    after = spent()
-    assert not faults.found, faults.found
-    return after[0] - used[0], after[1] - used[1], memory
+def _mean(passes: list[tuple[float, float]]) -> tuple[float, ...]:
+    return tuple(sum(values) / len(passes) for values in zip(*passes, strict=True))
 
 
-def main(watchers: int = 2000, rounds: int = 100) -> None:
-    """Measure both, print them."""
+def main(watchers: int, passes: int) -> None:
+    """Measure; print what was found."""
     allow_files(watchers + 100)
-    updates = watchers * rounds
-    for name in ("bare", "harness"):
-        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        ready, go = os.pipe()
-        child = os.fork()
-        if child == 0:
-            serve(listener, watchers, rounds, name == "harness", ready)
-            os._exit(0)
-
-        def start(go: int = go) -> None:
-            os.write(go, b"1")
-
-        if name == "bare":
-            own, system = bare(listener, watchers, rounds, start)
-            print(
-                f"nothing but recv: {own / updates * 1e6:.2f} µs own + {system / updates * 1e6:.2f} µs system"
-            )
-        else:
-            own, system, memory = uvloop.run(harness(listener, watchers, rounds, start))
-            print(
-                f"the harness:      {own / updates * 1e6:.2f} µs own + {system / updates * 1e6:.2f} µs system"
-            )
-            print(f"a watcher:        {memory / 1024:.2f} KiB")
-        os.write(go, b"1")
-        os.waitpid(child, 0)
-        listener.close()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    port = listener.getsockname()[1]
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go)
+        serve(listener, watchers, ready)
+        os._exit(0)
+    os.close(ready)
+    listener.close()
+    print(json.dumps(uvloop.run(measure(port, watchers, passes, go))))
+    os.close(go)
+    os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

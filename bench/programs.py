@@ -17,6 +17,7 @@ BUILD = HERE / "build"
 _SOURCES = {
     "load": ("load.c", "pool.c", "latency.c", "pings.c", "words.c"),
     "floor": ("contenders/floor.c",),
+    "drain": ("drain.c",),
 }
 
 

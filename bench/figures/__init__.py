@@ -1,6 +1,6 @@
 """Every figure, in the order in which they are taken."""
 
-from bench.figures import accept, fanout, hot, latency, memory, ping, reaction, slow, workers
+from bench.figures import accept, fanout, hot, latency, memory, ping, reaction, slow, watcher, workers
 from bench.figures.base import Figure
 
 FIGURES: tuple[Figure, ...] = (
@@ -13,4 +13,5 @@ FIGURES: tuple[Figure, ...] = (
     ping.FIGURE,
     slow.FIGURE,
     workers.FIGURE,
+    watcher.FIGURE,
 )
