@@ -85,7 +85,9 @@ class Generator:
         latencies = Latencies()
         self._sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None)
         target = Target.parse(f"http://127.0.0.1:{port}")
-        self._crowd = Crowd(target, [], self._faults, lambda _reader, _took: None, lambda _reader: None)
+        self._crowd = Crowd(
+            target, [], self._faults, lambda _reader, _took: None, lambda _reader, _wanted: None
+        )
         self._room = Room(
             uri=target.websocket("default"),
             site="default",

@@ -27,7 +27,9 @@ FINAL_FROM, FINAL_TO = 4500, 4999
 
 
 class Crowd:
-    """``ready`` is called with each connection that shows its items, and how long that took (ns)."""
+    """``ready`` is called with each connection that shows its items, and how long that took (ns); ``dropped``
+    with each that is gone, and whether that was wanted here.
+    """
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class Crowd:
         sources: list[str],
         faults: Faults,
         ready: Callable[[Reader, int], None],
-        dropped: Callable[[Reader], None],
+        dropped: Callable[[Reader, bool], None],
     ) -> None:
         self._target = target
         self._sources = sources
@@ -107,7 +109,7 @@ class Crowd:
         reader.ending()
         if self._closing:
             return
-        self._dropped(reader)
+        self._dropped(reader, code is None)
         wait = 0.0
         if code is not None:
             wait = bye if bye is not None else random.uniform(0.5, 1.5)  # noqa: S311  jitter

@@ -93,6 +93,7 @@ class Tick(Word, frozen=True):
     failures: dict[str, int]
     closed: dict[int, int]
     late: dict[int, tuple[int, int]]
+    failed: dict[int, int]
     up: int
     under_way: int
     waiting: int

@@ -68,7 +68,10 @@ class Reactor:
         self.last_ack = 0
         self.counters: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self.late: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])  # by stage: all, late
+        # By stage: all that were due, and those of them that left late.
+        self.late: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
+        # By stage: what was due and got no acknowledgement, for reasons that are not this harness's.
+        self.failed: Counter[int] = Counter()
 
     @property
     def waiting(self) -> int:
@@ -88,13 +91,15 @@ class Reactor:
         self._step()
 
     def halt(self) -> None:
-        """Send no more. What was due and has not left is late for good."""
-        moment = (now() - self._begin) / SECOND
-        while self._next is not None and self._next.at <= moment:
+        """Send no more. What was due and has not left counts with the time that it has waited."""
+        moment = now()
+        while self._next is not None and self._intended(self._next) <= moment:
             self._time(self._next)
-            self.counters["never sent"] += 1
+            self._leave_out(self._next, moment)
             self._next = next(self._dues, None)
-        self.counters["never sent"] += self.waiting
+        for dues in self._waiting.values():
+            for due in dues:
+                self._leave_out(due, moment)
         self._next = None
         self._dues = iter(())
         self._room.due = NEVER
@@ -108,11 +113,14 @@ class Reactor:
         for due in self._waiting.pop(visitor, ()):
             self._send(due)
 
-    def gone(self, visitor: int) -> None:
-        """A visitor's connection is gone: what was under way on it may or may not have taken effect."""
+    def gone(self, visitor: int, *, wanted: bool) -> None:
+        """A visitor's connection is gone: what was under way on it may or may not have taken effect.
+
+        ``wanted``: by this harness, so that it is no error of the server's.
+        """
         for ref in [ref for ref, sent in self.book.under_way.items() if sent.visitor == visitor]:
             self.counters["cut off"] += 1
-            self._refuse(ref, unsure=True)
+            self._refuse(ref, unsure=True, error=not wanted)
 
     def acked(self, ref: int, ack: Ack, visitor: int) -> None:
         """A reaction was confirmed."""
@@ -128,36 +136,37 @@ class Reactor:
         self.last_ack = at
         self.news.append((sent.item, ack.version, sent.intended, sent.visitor, sent.stage))
         self._sender.answered(sent, ack.version)
-        if sent.stage:
-            self._record(sent.stage, at - sent.intended)
+        self._record_ack(sent.stage, at - sent.intended)
 
     def refuse(self, ref: int, code: str) -> bool:
         """A reaction was refused; whether ``ref`` was one."""
         if ref < FIRST_REF:
             return False
         self.refused[code] += 1
-        self._refuse(ref, unsure=code == "unavailable")
+        self._refuse(ref, unsure=code == "unavailable", error=True)
         return True
 
     def cut(self, ref: int) -> None:
         """The answer to a reaction cannot come any more: its outcome is open."""
         self.counters["cut off"] += 1
-        self._refuse(ref, unsure=True)
+        self._refuse(ref, unsure=True, error=True)
 
     def give_up(self, patience: int = PATIENCE) -> None:
-        """Count what was never answered."""
-        for ref in self.book.overdue(now() - patience):
+        """Count what was never answered, with the time that it was waited for."""
+        moment = now()
+        for ref in self.book.overdue(moment - patience):
             sent = self.book.under_way[ref]
+            self._record_ack(sent.stage, moment - sent.intended)
             self._faults.add(
                 UNANSWERED, f"{sent.wish} on {self._items[sent.item]} by visitor {sent.visitor} (ref {ref})"
             )
             self._given_up.add(ref)
-            self._refuse(ref, unsure=True)
+            self._refuse(ref, unsure=True, error=True)
 
     def ring(self) -> None:
         """Let everything leave that is due."""
         moment = now()
-        while self._next is not None and self._begin + int(self._next.at * SECOND) <= moment:
+        while self._next is not None and self._intended(self._next) <= moment:
             due = self._next
             self._time(due)
             if self._sender.can(due.visitor):
@@ -173,27 +182,40 @@ class Reactor:
 
     def _set(self) -> None:
         if self._next is not None and self._alarm is not None:
-            at = self._begin + int(self._next.at * SECOND)
+            at = self._intended(self._next)
             self._alarm.set(at)
             self._room.due = at
         else:
             self._room.due = NEVER
 
+    def _intended(self, due: Due) -> int:
+        return self._begin + int(due.at * SECOND)
+
     def _time(self, due: Due) -> None:
         """Whether this process kept the schedule."""
         counted = self.late[due.stage]
         counted[0] += 1
-        if now() - self._begin - int(due.at * SECOND) > LATE:
+        if now() - self._intended(due) > LATE:
             counted[1] += 1
+
+    def _leave_out(self, due: Due, moment: int) -> None:
+        """It will not leave: at least so long it would have taken."""
+        self.counters["never sent"] += 1
+        self.failed[due.stage] += 1
+        self._record_ack(due.stage, moment - self._intended(due))
+
+    def _record_ack(self, stage: int, nanoseconds: int) -> None:
+        if stage:
+            self._record(stage, nanoseconds)
 
     def _send(self, due: Due) -> None:
         wish = self.book.choose(due.visitor, due.item, self._kinds, due.chance)
-        intended = self._begin + int(due.at * SECOND)
-        sent = Sent(due.visitor, due.item, wish, intended, now(), due.stage)
+        sent = Sent(due.visitor, due.item, wish, self._intended(due), now(), due.stage)
         self.counters["sent"] += 1
         self._sender.send(self.book.send(sent), sent)
 
-    def _refuse(self, ref: int, *, unsure: bool) -> None:
+    def _refuse(self, ref: int, *, unsure: bool, error: bool) -> None:
         sent = self.book.refuse(ref, unsure=unsure)
         if sent is not None:
+            self.failed[sent.stage] += error
             self._sender.answered(sent, 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic_ns as now
 
 from server.errors import LoadError
-from server.load import health, link, machine, oracle, verdict, visitors
+from server.load import health, limits, link, machine, oracle, verdict, visitors
 from server.load.fleet import Fleet
 from server.load.http import Http
 from server.load.live import Show
@@ -173,7 +173,8 @@ class Run:
         if up < wanted:
             reasons = self._totals.counted("failures").most_common(1)
             why = f": {reasons[0][0]} ({reasons[0][1]:,} times)" if reasons else ""
-            raise LoadError(f"only {up:,} of {wanted:,} connections could be opened{why}")
+            advice = "".join(f"; {line}" for line in limits.connections(self._totals.counted("failures")))
+            raise LoadError(f"only {up:,} of {wanted:,} connections could be opened{why}{advice}")
 
     async def _go(self) -> None:
         warmup = self._plan.warmup

@@ -18,7 +18,8 @@ _SPOKEN = re.compile(
 
 
 class Threshold(NamedTuple):
-    """``distribution`` at ``percentile`` stays below ``limit`` (s); ``errors``: a share of reactions."""
+    """``distribution`` at ``percentile`` stays below ``limit`` (s); ``errors``: a share of the
+    reactions that were due."""
 
     text: str
     distribution: str

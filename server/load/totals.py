@@ -88,6 +88,17 @@ class Totals:
                     every, late = every + due, late + behind
         return every, late
 
+    def errors(self, stages: Iterable[int] | None = None) -> float | None:
+        """The share of the reactions due in these stages that got no acknowledgement, and should have."""
+        due, _ = self.late(stages)
+        failed = sum(
+            number
+            for tick in self.ticks.values()
+            for stage, number in tick.failed.items()
+            if stages is None or stage in stages
+        )
+        return failed / due if due else None
+
     def moment(self, phase: str, start: int, now: int, target: float) -> Moment:
         """Close a second."""
         late = self.late()

@@ -101,5 +101,4 @@ def _value(threshold: Threshold, totals: Totals, stages: Sequence[int] | None) -
     if threshold.distribution != "errors":
         chosen = None if threshold.distribution == "connect" else stages
         return totals.all(threshold.distribution, chosen).at(threshold.percentile)
-    sent = totals.count("sent")
-    return sum(totals.counted("refused").values()) / sent if sent else None
+    return totals.errors(stages)

@@ -217,9 +217,9 @@ class Worker:
         self._record("connect", 1, nanoseconds, 1)
         self._reactor.back(reader.number)
 
-    def _dropped(self, reader: Reader) -> None:
+    def _dropped(self, reader: Reader, wanted: bool) -> None:
         if reader.token is not None:
-            self._reactor.gone(reader.number)
+            self._reactor.gone(reader.number, wanted=wanted)
 
     def _acked(self, reader: Reader, ack: Ack) -> None:
         self._reactor.acked(ack.ref if isinstance(ack.ref, int) else 0, ack, reader.number)
@@ -266,6 +266,7 @@ class Worker:
             failures=dict(crowd.failures),
             closed=dict(crowd.closed),
             late={stage: (every, late) for stage, (every, late) in reactor.late.items()},
+            failed=dict(reactor.failed),
             up=crowd.up,
             under_way=len(reactor.book.under_way),
             waiting=reactor.waiting,

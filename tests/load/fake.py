@@ -48,6 +48,7 @@ class Faults:
     miscount: int = 0
     garbage: int = 0
     refuse: int = 0
+    turn_away: int = 0  # closes the connection with a code after this reaction, and takes no other any more
     limit_newcomers: bool = False
     ack_delay: Callable[[int], float] = lambda _: 0.0  # of the n-th reaction, seconds
     update_delay: Callable[[int], float] = lambda _: 0.0
@@ -78,6 +79,7 @@ class Fake:
         # When the n-th reaction was acknowledged, and when it was published (seconds, monotonic).
         self.acked: dict[int, float] = {}
         self.published: dict[int, float] = {}
+        self.full = False
         self._watchers: list[Watcher] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._newcomers = 0
@@ -267,6 +269,9 @@ class Fake:
     # WebSocket
 
     async def _socket(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.full:
+            writer.write(b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+            return
         core = ServerProtocol(subprotocols=["tallycast.v1.json"])  # type: ignore[list-item]
         core.receive_data(head)
         (request,) = core.events_received()
@@ -335,3 +340,7 @@ class Fake:
     def _acknowledge(self, watcher: Watcher, number: int, ack: dict[str, Any]) -> None:
         self.acked[number] = time.monotonic()
         watcher.send("", ack)
+        if number == self.faults.turn_away:
+            self.full = True
+            watcher.writer.write(Frame(Opcode.CLOSE, (4001).to_bytes(2)).serialize(mask=False))
+            watcher.writer.close()

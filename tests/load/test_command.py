@@ -111,11 +111,12 @@ async def test_a_run_and_its_reports(tmp_path: Path) -> None:
     assert done.returncode in (0, 2), done
     for phase in ("preparing", "connecting", "running", "draining", "checking"):
         assert f"{phase}" in done.stderr
-    for word in ("p99.9", "acked", "converged", "refused: rate_limited"):
-        assert word in done.stdout
+    for word in ("p99.9", "acked", "converged", "refused: rate_limited", "use more --visitors (now 10)"):
+        assert word in " ".join(done.stdout.split())
     told = json.loads(data.read_text())
     assert told["plan"]["seed"] == 7
     assert told["counters"]["refused"] == {"rate_limited": 1}
+    assert told["counters"]["errors"] == 1 / told["generator"]["late"][0]
     assert [check["name"] for check in told["checks"]] == [
         "acked", "counts", "converged", "versions", "closes", "answers",
     ]  # fmt: skip

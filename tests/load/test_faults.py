@@ -8,6 +8,7 @@ import pytest
 from server.load import faults
 from server.load.run import Result
 from server.load.verdict import INVALID, PASSED, WRONG
+from server.load.worker import LAST_PATIENCE
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
 
@@ -73,3 +74,12 @@ def test_found_by_name(case: Case, results: dict[str, Result]) -> None:
     # On a machine that is busy with something else the harness may say that it did not keep up itself.
     expected = WRONG if any(check.passed is False for check in failed) else PASSED
     assert verdict.status == (INVALID if verdict.complaints and expected == PASSED else expected)
+
+
+def test_what_was_never_answered_is_an_error_and_a_latency(results: dict[str, Result]) -> None:
+    totals = results["loses an ack"].totals
+    assert totals.errors() == 1 / totals.count("sent")
+    assert totals.all("ack").count == totals.count("sent")
+    longest = totals.all("ack").at(100)
+    assert longest is not None
+    assert longest >= LAST_PATIENCE / 1e9 * 0.998

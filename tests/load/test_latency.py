@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from server.load.report import words
 from server.load.run import Result
 from server.load.verdict import INVALID, MISSED
 from tests.load.fake import Fake, Faults
@@ -92,9 +93,11 @@ def runs() -> dict[str, Measured]:
             measure(lambda: Faults(update_delay=lambda _: UPDATE), threshold=["p99<10s", "errors<1%"]),
             measure(lambda: Faults(update_delay=lambda _: UPDATE), transport="sse"),
             measure(stall),
+            measure(lambda: Faults(turn_away=RATE), visitors="1", threshold=["errors<50%"]),
         )
 
-    return dict(zip(("acks", "updates", "streams", "stall"), asyncio.run(all_of_them()), strict=True))
+    names = ("acks", "updates", "streams", "stall", "away")
+    return dict(zip(names, asyncio.run(all_of_them()), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,23 @@ def test_a_stall_is_counted_in_full(runs: dict[str, Measured]) -> None:
     """Coordinated omission: while the server says nothing, reactions go on being due, and waiting."""
     result = runs["stall"].result
     assert result.totals.all("ack").count == result.totals.count("sent") == 4 * RATE
+
+
+def test_what_could_not_leave_is_counted_with_its_waiting_time(runs: dict[str, Measured]) -> None:
+    """The only visitor is turned away after a second: three more seconds of reactions stay due."""
+    result = runs["away"].result
+    totals, due = result.totals, 4 * RATE
+    unsent, cut = totals.count("never sent"), totals.count("cut off")
+    assert (totals.count("acked"), totals.count("sent") + unsent) == (RATE, due)
+    assert totals.all("ack").count == due - cut
+    longest = totals.all("ack").at(100)
+    assert longest is not None
+    assert longest >= (due - RATE - cut) / RATE * 0.998
+    # What was measured of those that had left would have been good.
+    assert totals.errors() == (unsent + cut) / due
+    assert [one.holds for one in result.verdict.judged] == [False]
+    assert all(check.passed for check in result.verdict.checks)
+    assert any("limits refused" in line for line in words.advice(result))
 
 
 async def test_a_generator_that_is_late_is_invalid() -> None:

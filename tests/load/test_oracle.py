@@ -109,8 +109,8 @@ def test_a_ladder_tells_the_last_rate_that_held() -> None:
 
 
 def tick(latencies: dict[str, dict[int, bytes]]) -> Tick:
-    counters = {"sent": 400}
-    return Tick(0, [], 0, 0, latencies, counters, {"rate_limited": 2}, {}, {}, {}, 0, 0, 0, 0.0, 0, {})
+    late, failed = {0: (100, 0), 1: (200, 0), 2: (400, 0)}, {1: 4, 2: 2}
+    return Tick(0, [], 0, 0, latencies, {}, {}, {}, {}, late, failed, 0, 0, 0, 0.0, 0, {})
 
 
 def test_thresholds_are_held_against_what_was_measured() -> None:
@@ -125,7 +125,9 @@ def test_thresholds_are_held_against_what_was_measured() -> None:
     judged = verdict.judge(thresholds, totals, [2])
     assert [one.value for one in judged] == pytest.approx([0.005, 1.0, 1.0], rel=0.001)
     assert [one.holds for one in judged] == [True, True, True]
-    assert [one.holds for one in verdict.judge(thresholds, totals)] == [True, True, False]
+    judged = verdict.judge(thresholds, totals)
+    assert [one.value for one in judged] == pytest.approx([6 / 700, 1.0, 3.0], rel=0.001)
+    assert [one.holds for one in judged] == [True, True, False]
 
 
 def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import LoadError
-from server.load import faults, health, schedule, units
+from server.load import faults, health, limits, schedule, units
 from server.load.book import MAY_LINGER, Book, Sent
 from server.load.faults import Faults
 from server.load.frames import end_of_frame, payload
@@ -240,6 +240,23 @@ def test_a_late_generator_is_told_with_what_to_change() -> None:
     assert "left more than 10 ms" in health.complaints(1000, 11, [0.5], 2)[0]
     (busy,) = health.complaints(1000, 0, [0.99], 4)
     assert "raise --processes (now 1, here are 4 cores)" in busy
+
+
+def test_limits_of_the_server_are_told_with_what_to_change() -> None:
+    assert limits.reactions({"unavailable": 3}, 5) == []
+    (line,) = limits.reactions({"rate_limited": 3000}, 5)
+    assert "refused 3,000 (rate_limited)" in line
+    assert "more --visitors (now 5)" in line
+    assert limits.connections({"connection refused": 3, "closed with code 4500 before it was ready": 1}) == []
+    refused = (
+        "the upgrade was refused: server rejected WebSocket connection: HTTP 429",
+        "the upgrade was refused: server rejected WebSocket connection: HTTP 503",
+        "GET /v1/stream was answered 429",
+        "closed with code 4003 before it was ready",
+        "rate_limited: too many",
+    )
+    (line,) = limits.connections(dict.fromkeys(refused, 2))
+    assert "refused 10 connections" in line
 
 
 def test_only_lateness_is_forgiven() -> None:

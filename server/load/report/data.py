@@ -52,6 +52,7 @@ def shaped(result: Result) -> dict[str, Any]:
                 name: totals.count(name)
                 for name in ("sent", "acked", "never sent", "cut off", "updates", "resets", "reconnects")
             },
+            "errors": totals.errors(),
             "refused": dict(totals.counted("refused")),
             "closed": {str(code): number for code, number in totals.counted("closed").items()},
             "failures": dict(totals.counted("failures")),
@@ -59,6 +60,7 @@ def shaped(result: Result) -> dict[str, Any]:
         "generator": {"processes": result.processes, "cpu": result.cpu, "late": list(totals.late())},
         "checks": [check._asdict() for check in verdict.checks],
         "complaints": verdict.complaints,
+        "advice": words.advice(result),
         "thresholds": [_judged(one) for one in verdict.judged],
         "steps": [
             {"rate": step.rate, "held": step.held, "thresholds": [_judged(one) for one in step.judged]}

@@ -29,7 +29,7 @@ def text(result: Result) -> str:
         f"{' · partial report' if verdict.interrupted else ''}</p>",
         f'<h1><span class="badge">{escape(verdict.word)}</span> {escape(words.outcome(result))}</h1>',
         f'<p class="what"><b>{escape(result.url)}</b><br>{escape(words.asked(result))}</p></header><main>',
-        *_complaints(result),
+        *_advice(result),
         _cards(result),
         *_judgements(result),
         *_charts(result),
@@ -41,12 +41,12 @@ def text(result: Result) -> str:
     return "".join(parts)
 
 
-def _complaints(result: Result) -> Iterator[str]:
-    if result.verdict.complaints:
-        told = "".join(
-            f"<li>{escape(complaint[0].upper() + complaint[1:])}." for complaint in result.verdict.complaints
-        )
-        yield f'<section class="note"><h2>The generator did not keep up</h2><ul>{told}</ul></section>'
+def _advice(result: Result) -> Iterator[str]:
+    advice = words.advice(result)
+    if advice:
+        title = "The generator did not keep up" if result.verdict.complaints else "Limits"
+        told = "".join(f"<li>{escape(line[0].upper() + line[1:])}." for line in advice)
+        yield f'<section class="note"><h2>{title}</h2><ul>{told}</ul></section>'
 
 
 def _cards(result: Result) -> str:

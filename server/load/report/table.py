@@ -22,7 +22,7 @@ def show(result: Result, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
-    console.print(Padding(drawn(result), (1, 2)))
+    console.print(Padding(drawn(result), (1, 2), expand=False))
 
 
 def drawn(result: Result) -> Group:
@@ -35,9 +35,9 @@ def drawn(result: Result) -> Group:
         parts += [Text(), _thresholds(result)]
     if verdict.checks:
         parts += [Text(), _checks(result)]
-    parts += [
-        Text(f"{complaint[0].upper()}{complaint[1:]}.", style="yellow") for complaint in verdict.complaints
-    ]
+    advice = words.advice(result)
+    parts += [Text()] if advice else []
+    parts += [Text(f"{line[0].upper()}{line[1:]}.", style="yellow") for line in advice]
     return Group(*parts)
 
 

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from server.load import units
+from server.load import limits, units
 from server.load.faults import ABNORMAL
 from server.load.run import Result
 from server.load.thresholds import DISTRIBUTIONS
@@ -95,6 +95,16 @@ def counts(result: Result) -> list[tuple[str, str]]:
     if totals.count("resets"):
         found.append(("resets", f"{totals.count('resets'):,}"))
     return found
+
+
+def advice(result: Result) -> list[str]:
+    """What to change so that the next run says more."""
+    refused, failures = result.totals.counted("refused"), result.totals.counted("failures")
+    return [
+        *result.verdict.complaints,
+        *limits.reactions(refused, result.plan.people),
+        *limits.connections(failures),
+    ]
 
 
 def generator(result: Result) -> list[tuple[str, str]]:

@@ -1,0 +1,32 @@
+"""Limits of the server that a run came up against, and what to change: they are no mistake of either side.
+
+Pure.
+"""
+
+import re
+from collections.abc import Mapping
+
+# The contract's words for "too much": an error code, HTTP statuses, a close code.
+_TOO_MUCH = re.compile(r"\brate_limited\b|\b(429|503|4003)\b")
+
+
+def reactions(refused: Mapping[str, int], visitors: int) -> list[str]:
+    """What to say when reactions were refused for being too many."""
+    number = refused.get("rate_limited", 0)
+    if not number:
+        return []
+    return [
+        f"the server's limit on a visitor's reactions refused {number:,} (rate_limited): raise that limit, "
+        f"or use more --visitors (now {visitors:,})"
+    ]
+
+
+def connections(failures: Mapping[str, int]) -> list[str]:
+    """What to say when connections were refused for being too many."""
+    number = sum(count for why, count in failures.items() if _TOO_MUCH.search(why))
+    if not number:
+        return []
+    return [
+        f"the server's limits refused {number:,} connections: raise its limits on connections, those for "
+        "each address too, use a lower --ramp, or come from more machines"
+    ]
