@@ -19,6 +19,7 @@ from server.hub import Hub, People
 from server.keysets import KeySets
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
+from server.ledger.holdings import Holdings
 from server.ledger.keys import item_key, person_channel
 from server.ledger.merge import Merger
 from server.ledger.reader import Reader
@@ -94,6 +95,7 @@ async def _serve(
             write=writer.submit,
             read=reader.submit,
             merge=merger.submit,
+            holdings=Holdings(engine, reader.submit, writer.submit),
             ready=lambda: feed.up,
             soon=loop.call_soon,
         )

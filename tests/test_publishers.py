@@ -223,9 +223,20 @@ def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Pa
         assert ask(page, type="auth", token=other, ref=8)["visitor"] == "u:78"
     assert status(server, mine) == 401
     bearer = {"Authorization": f"Bearer {mine}"}
-    for method, path in (("GET", "items?item=x&"), ("DELETE", "reaction?item=x&"), ("POST", "visitors?")):
+    asked = [("GET", "items?item=x&"), ("DELETE", "reaction?item=x&"), ("POST", "visitors?")]
+    for method, path in [*asked, ("GET", "me?"), ("DELETE", "me?")]:
         answer = httpx.request(method, f"{server.url}/v1/{path}site=blog", headers=bearer)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), path
+
+
+def test_who_has_an_account_can_take_everything_back(server: ServerProcess, file: Path) -> None:
+    token = made(file, "90")
+    me, bearer = f"{server.url}/v1/me?site=blog", {"Authorization": f"Bearer {token}"}
+    assert [status(server, token), status(server, token, "other")] == [200, 401]
+    (line,) = httpx.get(me, headers=bearer).text.splitlines()
+    assert json.loads(line).items() >= {"item": "a", "reaction": "like"}.items()
+    assert httpx.delete(me, headers=bearer).json() == {"erased": 1}
+    assert httpx.get(me, headers=bearer).text == ""
 
 
 WRONG = {

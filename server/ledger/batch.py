@@ -100,6 +100,22 @@ def answer(done: Callable[[Answer], None], value: Answer) -> None:
         _log.exception("an answer could not be taken")
 
 
+async def answered(ask: Callable[[Callable[[Answer | Refusal], None]], None]) -> Answer:
+    """Wait for what a plain callback is given; a refusal is raised."""
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def done(answer: Answer | Refusal) -> None:
+        if future.done():
+            return  # who asked has gone
+        if isinstance(answer, Refusal):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    ask(done)
+    return await future
+
+
 def _refuse(entries: Sequence[Entry], refusal: Refusal) -> None:
     for entry in entries:
         answer(entry.refuse, refusal)

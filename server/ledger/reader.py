@@ -4,9 +4,9 @@ Owns the making of a batch for ``read.lua``. Reads that arrive together travel t
 is asked.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgpack
 
@@ -18,7 +18,6 @@ from server.rules.sites import Site
 
 MOST = 1000
 ROOM = 100_000
-PAGE = 500
 
 _READ = Script("read.lua")
 
@@ -93,23 +92,3 @@ def _state(site: Site, stored: bytes, held: bytes) -> State:
         return State(0, dict.fromkeys(site.kinds, 0), None)
     version, counts = msgpack.unpackb(stored)
     return State(version, {kind: counts.get(kind, 0) for kind in site.kinds}, held.decode() or None)
-
-
-async def held_by(
-    engine: Engine, read: Callable[[Site, Sequence[str], str], Any], site: Site, visitor: str
-) -> AsyncIterator[tuple[str, State]]:
-    """Every item on which ``visitor`` holds a reaction, the latest found first, with its state.
-
-    The visitor's index is a superset of that, so each item is asked.
-
-    Raises:
-        Unavailable: the engine did not answer in time.
-    """
-    index = keys.index_key(site.name, keys.member(visitor))
-    start = 0
-    while page := await engine.command("ZREVRANGE", index, start, start + PAGE - 1):
-        items = [item.decode() for item in page]
-        for item, state in zip(items, await read(site, items, visitor), strict=True):
-            if state.reaction is not None:
-                yield item, state
-        start += PAGE

@@ -4,7 +4,7 @@ Owns requests and responses. ``Origins`` has already found the site and let the 
 engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -21,6 +21,7 @@ from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.rules.tokens import Identity
 from server.web.etags import matches
+from server.web.lines import Lines
 from server.web.openapi import document
 from server.web.query import Query
 from server.web.rooms import Rooms
@@ -33,6 +34,8 @@ PUBLIC = {
 }
 PRIVATE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
 NO_STORE = {"Cache-Control": "no-store"}
+
+_Page = list[tuple[str, State]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -77,6 +80,7 @@ class Api:
             Route("/v1/visitors", self.visitors, methods=["POST"]),
             Route("/v1/items", self.items, methods=["GET"]),
             Route("/v1/reaction", self.reaction, methods=["PUT", "DELETE"]),
+            Route("/v1/me", self.me, methods=["GET", "DELETE"]),
             Route("/v1/stream", self.stream, methods=["GET"]),
             Route("/livez", self.livez, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
@@ -121,9 +125,7 @@ class Api:
     async def reaction(self, request: Request) -> Response:
         """Set (PUT) or clear (DELETE) the bearer's reaction on an item."""
         query, site = _asked(request)
-        identity = await self._identity(request, site)
-        if identity is None:
-            raise Unauthorized("Authorization: Bearer <token> is needed")
+        identity = await self._known(request, site)
         item = site.check_item(query.item)
         wanted = None if request.method == "DELETE" else await _wanted(request)
         reaction = check_reaction(wanted, site.kinds)
@@ -134,6 +136,17 @@ class Api:
         return _json(
             {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}
         )
+
+    async def me(self, request: Request) -> Response:
+        """All that the bearer holds, to be read (GET) or taken back (DELETE)."""
+        _, site = _asked(request)
+        visitor = (await self._known(request, site)).visitor
+        if request.method == "DELETE":
+            return _json({"erased": await self._rooms.holdings.erase(site, visitor)})
+        pages = self._rooms.holdings.pages(site, visitor)
+        # The first page is read before anything is answered: until then it can still be refused.
+        first: _Page = await anext(pages, [])
+        return Lines(_written(first, pages), PRIVATE)
 
     async def stream(self, request: Request) -> Response:
         """Counts of up to 100 items, live, as server-sent events."""
@@ -166,9 +179,27 @@ class Api:
         token = _token(request)
         return None if token is None else await self._rooms.identify(site, token)
 
+    async def _known(self, request: Request, site: Site) -> Identity:
+        identity = await self._identity(request, site)
+        if identity is None:
+            raise Unauthorized("Authorization: Bearer <token> is needed")
+        return identity
+
 
 def _shown(item: str, state: State) -> dict[str, Any]:
     return {"item": item, "version": state.version, "counts": state.counts}
+
+
+async def _written(first: _Page, rest: AsyncIterator[_Page]) -> AsyncIterator[bytes]:
+    """Pages of what a visitor holds, each as lines of JSON."""
+    yield _lines(first)
+    async for page in rest:
+        yield _lines(page)
+
+
+def _lines(page: _Page) -> bytes:
+    held = ({"item": item, "version": state.version, "reaction": state.reaction} for item, state in page)
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in held)
 
 
 async def _wanted(request: Request) -> Any:

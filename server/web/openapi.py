@@ -57,6 +57,7 @@ _STREAM = (
     "event: counts\n"
     'data: {"type":"counts","item":"posts/42","version":1767225600000000,"counts":{"like":3,"dislike":1}}\n\n'
 )
+_HELD = '{"item":"posts/42","version":1767225600000000,"reaction":"like"}\n'
 _PROBLEMS = {
     "400": "Not a valid request: `bad_message`, `bad_item`, `bad_reaction` or `too_many_items`.",
     "401": "No token, or one that does not hold: `unauthorized`.",
@@ -152,6 +153,33 @@ def _paths() -> Schema:
                 acked,
                 "400 401 403 404 503",
                 ("Item",),
+                security=bearer,
+            ),
+        },
+        "/v1/me": {
+            "get": _operation(
+                "exportReactions",
+                "All of the bearer's reactions, each as a line of JSON.",
+                {
+                    "200": {
+                        "description": "The oldest first. Who reacts meanwhile may find an item "
+                        "twice: the later line holds. An answer that breaks off is not whole.",
+                        "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _HELD}},
+                    }
+                },
+                "401 403 404 503",
+                security=bearer,
+            ),
+            "delete": _operation(
+                "eraseReactions",
+                "Take back all of the bearer's reactions. After a 503 a part is done; repeat it.",
+                {
+                    "200": {
+                        "description": "None is left but what was made meanwhile.",
+                        "content": _json(_object(erased={"type": "integer", "minimum": 0})),
+                    }
+                },
+                "401 403 404 503",
                 security=bearer,
             ),
         },

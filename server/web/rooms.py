@@ -4,14 +4,13 @@
 guard.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from server.errors import Refusal
 from server.guard import Guard
 from server.hub import Hub, People
+from server.ledger.batch import answered
+from server.ledger.holdings import Holdings
 from server.ledger.keys import member
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
@@ -21,8 +20,6 @@ from server.rules.tokens import Identity
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rounds import Rounds
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,7 @@ class Rooms:
     write: Callable[[Wish], None]
     read: Callable[[Query], None]
     merge: Callable[[Merge], None]
+    holdings: Holdings
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
 
@@ -51,7 +49,7 @@ class Rooms:
         Raises:
             Forbidden, Unauthorized, Unavailable: as ``Guard.identify`` says.
         """
-        return await _answer(lambda done: self.guard.identify(site, token, done))
+        return await answered(lambda done: self.guard.identify(site, token, done))
 
     async def react(self, site: Site, item: str, visitor: str, reaction: str | None) -> Receipt:
         """Set a visitor's reaction and wait for the receipt.
@@ -60,7 +58,7 @@ class Rooms:
             Unavailable: not confirmed in time.
         """
         who = member(visitor)
-        return await _answer(lambda done: self.write(Wish(site, item, who, reaction, 0, done)))
+        return await answered(lambda done: self.write(Wish(site, item, who, reaction, 0, done)))
 
     async def states(self, site: Site, items: Sequence[str], visitor: str | None) -> list[State]:
         """Read the stored state of items.
@@ -68,20 +66,4 @@ class Rooms:
         Raises:
             Unavailable: not read in time.
         """
-        return await _answer(lambda done: self.read(Query(site, items, visitor, done)))
-
-
-async def _answer(ask: Callable[[Callable[[T | Refusal], None]], None]) -> T:
-    """Wait for what a plain callback is given; a refusal is raised."""
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-    def done(answer: T | Refusal) -> None:
-        if future.done():
-            return  # who asked has gone
-        if isinstance(answer, Refusal):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
-    ask(done)
-    return await future
+        return await answered(lambda done: self.read(Query(site, items, visitor, done)))

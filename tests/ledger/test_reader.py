@@ -1,16 +1,12 @@
 """Reading on a real engine."""
 
-from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from server.errors import Unavailable
 from server.ledger import reader as reader_module
 from server.ledger.engine import Engine
-from server.ledger.reader import Query, Reader, State, held_by
+from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Writer
-from server.rules.sites import Site
 from tests.ledger.support import SITE, read, wish
 
 NOTHING = {"like": 0, "dislike": 0}
@@ -51,23 +47,3 @@ async def test_an_engine_that_is_full_can_be_read(writer: Writer, reader: Reader
         assert (await read(reader, ["x"]))[0].counts == {"like": 1, "dislike": 0}
     finally:
         await client.config_set("maxmemory", 0)
-
-
-async def test_a_visitors_reactions_are_listed_the_latest_first(
-    writer: Writer, reader: Reader, link: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader_module, "PAGE", 4)
-    for i in range(10):
-        await wish(writer, "a:1", f"i{i}", "like")
-    await wish(writer, "a:1", "i3", None)
-    await wish(writer, "a:2", "other", "like")
-    await wish(writer, "a:1", "i0", "dislike")
-    for reaction in (None, "like"):
-        await wish(writer, "a:1", "i5", reaction)
-
-    async def states(_site: Site, items: Sequence[str], visitor: str) -> list[State]:
-        return await read(reader, list(items), visitor)
-
-    held = [(item, state.reaction) async for item, state in held_by(link, states, SITE, "a:1")]
-    assert held == [(f"i{i}", "like") for i in (5, 9, 8, 7, 6, 4, 2, 1)] + [("i0", "dislike")]
-    assert [item async for item, _ in held_by(link, states, SITE, "a:3")] == []

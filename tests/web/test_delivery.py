@@ -148,6 +148,7 @@ class Scene:
             parser=Shared(),
             write=nothing,
             merge=print,
+            holdings=None,
             read=self.queries.append,
             ready=lambda: True,
             soon=self.turns.append,

@@ -128,6 +128,7 @@ class Talk:
             write=self.store.wishes.append,
             read=self.store.ask,
             merge=self.store.merges.append,
+            holdings=None,
             ready=lambda: self.ready,
             soon=lambda call: None,
         )

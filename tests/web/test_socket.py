@@ -120,6 +120,7 @@ class Bench:
             parser=Shared(),
             write=nothing,
             merge=print,
+            holdings=None,
             read=nothing,
             ready=lambda: True,
             soon=self.turns.append,

@@ -75,6 +75,7 @@ class Bench:
             parser=Shared(),
             write=nothing,
             merge=print,
+            holdings=None,
             read=self._read,
             ready=lambda: self.ready,
             soon=nothing,

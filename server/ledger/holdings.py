@@ -1,0 +1,94 @@
+"""What one visitor holds on a site: all of it listed, all of it taken back.
+
+Owns the way through the visitor's index of items. The index is a superset of what is held, so each item is
+asked. Must not know who wants it, nor how reactions are stored.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from server.ledger import keys
+from server.ledger.batch import answered
+from server.ledger.engine import Engine, Script
+from server.ledger.reader import Query, State
+from server.ledger.writer import Receipt, Wish
+from server.rules.sites import Site
+
+PAGE = 100
+
+_FORGET = Script("forget.lua")
+
+
+class Holdings:
+    """``read`` and ``write`` are the reader's and the writer's ``submit``."""
+
+    def __init__(self, engine: Engine, read: Callable[[Query], None], write: Callable[[Wish], None]) -> None:
+        self._engine = engine
+        self._read = read
+        self._write = write
+
+    async def pages(self, site: Site, visitor: str) -> AsyncIterator[list[tuple[str, State]]]:
+        """Every item on which ``visitor`` holds a reaction, with its state, in pages that may be empty.
+
+        An item that is reacted to again meanwhile comes again at the end.
+
+        Raises:
+            Unauthorized: the visitor is retired.
+            Unavailable: the engine did not answer in time.
+        """
+        async for page, _ in self._walk(site, visitor):
+            yield page
+
+    async def erase(self, site: Site, visitor: str) -> int:
+        """Take back every reaction of ``visitor``, and erase its index; how many there were.
+
+        Interrupted, a part of it is done, and the same again does the rest: an item leaves the index only
+        when nothing is held on it any more.
+
+        Raises:
+            Unauthorized: the visitor is retired.
+            Unavailable: not confirmed in time.
+        """
+        who = keys.member(visitor)
+        index = keys.index_key(site.name, who)
+        erased = 0
+        async for held, entries in self._walk(site, visitor):
+            await asyncio.gather(*(self._clear(site, item, who) for item, _ in held))
+            await self._engine.run(_FORGET, [index], *(word for entry in entries for word in entry))
+            erased += len(held)
+        return erased
+
+    async def _clear(self, site: Site, item: str, who: bytes) -> Receipt:
+        return await answered(lambda done: self._write(Wish(site, item, who, None, 0, done)))
+
+    async def _walk(
+        self, site: Site, visitor: str
+    ) -> AsyncIterator[tuple[list[tuple[str, State]], list[tuple[bytes, bytes]]]]:
+        """The pages of the index: what is held, and the entries with their times."""
+        # A retired visitor has no index; only the reader says so.
+        await self._states(site, [], visitor)
+        async for entries in self._entries(keys.index_key(site.name, keys.member(visitor))):
+            items = [item.decode() for item, _ in entries]
+            states = zip(items, await self._states(site, items, visitor), strict=True)
+            yield [(item, state) for item, state in states if state.reaction is not None], entries
+
+    async def _states(self, site: Site, items: list[str], visitor: str) -> list[State]:
+        return await answered(lambda done: self._read(Query(site, items, visitor, done)))
+
+    async def _entries(self, index: bytes) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """The items of an index with their times, the oldest first.
+
+        In this order none that is there all the while is missed, whatever comes and goes meanwhile.
+        """
+        after = b"-inf"
+        while page := await self._range(index, after, b"+inf", "LIMIT", 0, PAGE):
+            # Those of one batch have one time, which the end of a page must not divide.
+            last = page[-1][1]
+            yield [entry for entry in page if entry[1] != last] + await self._range(index, last, last)
+            after = b"(" + last
+
+    async def _range(
+        self, index: bytes, first: bytes, last: bytes, *limit: str | int
+    ) -> list[tuple[bytes, bytes]]:
+        flat = await self._engine.command("ZRANGEBYSCORE", index, first, last, "WITHSCORES", *limit)
+        return list(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,160 @@
+"""What one visitor holds on a real engine: all of it found, all of it taken back, whatever comes between."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server.errors import Refusal, Unauthorized, Unavailable
+from server.ledger import holdings, keys
+from server.ledger.engine import Engine
+from server.ledger.holdings import Holdings
+from server.ledger.merge import Merge, Merger
+from server.ledger.reader import Reader
+from server.ledger.writer import Wish, Writer
+from tests.ledger.support import SITE, membership, read, wish
+
+INDEX = keys.index_key(SITE.name, keys.member("a:1"))
+
+
+@pytest.fixture
+def kept(link: Engine, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Holdings:
+    monkeypatch.setattr(holdings, "PAGE", 4)
+    return Holdings(link, reader.submit, writer.submit)
+
+
+async def listed(kept: Holdings, visitor: str = "a:1") -> list[tuple[str, str | None]]:
+    return [(item, state.reaction) async for page in kept.pages(SITE, visitor) for item, state in page]
+
+
+async def test_all_of_it_is_listed_the_oldest_first(kept: Holdings, writer: Writer) -> None:
+    for i in range(10):
+        await wish(writer, "a:1", f"i{i}", "like")
+    await wish(writer, "a:1", "i3", None)
+    await wish(writer, "a:2", "other", "like")
+    await wish(writer, "a:1", "i0", "dislike")
+    for reaction in (None, "like"):
+        await wish(writer, "a:1", "i5", reaction)
+    assert await listed(kept) == [("i0", "dislike")] + [(f"i{i}", "like") for i in (1, 2, 4, 6, 7, 8, 9, 5)]
+    assert await listed(kept, "a:3") == []
+
+
+async def test_those_of_one_moment_are_not_divided(kept: Holdings, writer: Writer, client: Any) -> None:
+    """One batch has one time, and may be longer than a page."""
+    items = [f"i{i:02}" for i in range(11)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    await client.zadd(INDEX, {item: 7 if 2 <= i < 9 else 100 + i for i, item in enumerate(items)})
+    assert sorted(await listed(kept)) == [(item, "like") for item in items]
+
+
+async def test_none_is_missed_when_others_are_reacted_to_meanwhile(kept: Holdings, writer: Writer) -> None:
+    for i in range(12):
+        await wish(writer, "a:1", f"i{i}", "like")
+    found: dict[str, str | None] = {}
+    async for page in kept.pages(SITE, "a:1"):
+        found |= {item: state.reaction for item, state in page}
+        if len(found) == 4:
+            # Two that are listed and one that is not move to the end.
+            for item in ("i1", "i2", "i9"):
+                await wish(writer, "a:1", item, None)
+                await wish(writer, "a:1", item, "dislike")
+    moved = ("i1", "i2", "i9")
+    assert found == {f"i{i}": "dislike" if f"i{i}" in moved else "like" for i in range(12)}
+
+
+async def test_all_of_it_is_taken_back(kept: Holdings, writer: Writer, reader: Reader, client: Any) -> None:
+    items = [f"i{i}" for i in range(10)]
+    before = {}
+    for item in items:
+        before[item] = (await wish(writer, "a:1", item, "like")).version
+        await wish(writer, "a:2", item, "like")
+    await wish(writer, "a:1", "i3", None)
+    pubsub = client.pubsub(ignore_subscribe_messages=True)
+    await pubsub.psubscribe("tc:*")
+    assert await kept.erase(SITE, "a:1") == 9
+    states = await read(reader, items, "a:1")
+    assert {(state.counts["like"], state.reaction) for state in states} == {(1, None)}
+    assert all(state.version > before[item] for item, state in zip(items, states, strict=True))
+    assert [await membership(client, item) for item in items] == [{"like": 1, "dislike": 0}] * 10
+    heard = set()
+    while len(heard) < 9:
+        news = await pubsub.get_message(timeout=5)
+        if news is not None and not news["channel"].startswith(keys.PERSON_PREFIX):
+            heard.add(news["channel"])
+    await pubsub.aclose()
+    assert heard == {keys.item_key(SITE.name, item) for item in items if item != "i3"}
+    assert await client.exists(INDEX) == 0
+    assert await kept.erase(SITE, "a:1") == 0
+    assert len(await listed(kept, "a:2")) == 10
+
+
+async def test_cut_off_it_goes_on_with_the_same_request(
+    kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
+) -> None:
+    for i in range(10):
+        await wish(writer, "a:1", f"i{i}", "like")
+    given = 0
+
+    def unreliable(asked: Wish) -> None:
+        nonlocal given
+        given += 1
+        if given == 6:
+            asked.refuse(Unavailable("the engine is away"))
+        else:
+            writer.submit(asked)
+
+    with pytest.raises(Unavailable):
+        await Holdings(link, reader.submit, unreliable).erase(SITE, "a:1")
+    left = [item for item, _ in await listed(kept)]
+    assert "i5" in left
+    # Whatever is still held is still in the index.
+    assert {item.decode() for item in await client.zrange(INDEX, 0, -1)} >= set(left)
+    assert await kept.erase(SITE, "a:1") == len(left)
+    assert await client.exists(INDEX) == 0
+
+
+async def test_what_is_reacted_to_meanwhile_is_found_again(
+    kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
+) -> None:
+    """Another tab reacts between the reaction that is taken back and the end of its entry in the index."""
+    items = ["i0", "i1", "i2"]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    raced: list[asyncio.Task[None]] = []
+
+    def racing(asked: Wish) -> None:
+        done = asked.done
+
+        async def react(answer: Any) -> None:
+            await wish(writer, "a:1", asked.item, "dislike")
+            done(answer)
+
+        def cleared(answer: Any) -> None:
+            if len(raced) < 2:
+                raced.append(asyncio.ensure_future(react(answer)))
+            else:
+                done(answer)
+
+        asked.done = cleared
+        writer.submit(asked)
+
+    assert await Holdings(link, reader.submit, racing).erase(SITE, "a:1") == len(items) + len(raced) == 5
+    assert [state.reaction for state in await read(reader, items, "a:1")] == [None] * 3
+    assert await client.exists(INDEX) == 0
+
+
+async def test_who_has_become_an_account_has_nothing_to_say(
+    kept: Holdings, link: Engine, writer: Writer
+) -> None:
+    await wish(writer, "a:1", "x", "like")
+    future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+    merger = Merger(link)
+    merger.submit(Merge(SITE.name, keys.member("a:1"), keys.member("u:1"), future.set_result))
+    assert await future is None
+    await merger.close()
+    with pytest.raises(Unauthorized):
+        await listed(kept)
+    with pytest.raises(Unauthorized):
+        await kept.erase(SITE, "a:1")
+    assert await listed(kept, "u:1") == [("x", "like")]
