@@ -25,6 +25,7 @@ from server.ledger.merge import Merger
 from server.ledger.reader import Reader
 from server.ledger.revocations import Revocations
 from server.ledger.writer import Writer
+from server.measures import Histogram, Snapshot
 from server.relay import Reconciler, Relay
 from server.rules.addresses import networks
 from server.rules.sites import Site
@@ -49,15 +50,19 @@ def run_worker(
     on_ready: Callable[[], None],
     sites: Mapping[str, Site],
     on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
-) -> None:
-    """Serve ``sites`` until SIGTERM or SIGINT. ``settings.redis_url`` names the engine.
+    on_measure: Callable[[Callable[[], None]], None],
+    measured: Callable[[Snapshot], None],
+) -> Snapshot:
+    """Serve ``sites`` until SIGTERM or SIGINT; the last numbers. ``settings.redis_url`` names the engine.
 
-    ``on_sites`` is given a function to call, from any thread, when the sites have changed.
+    ``on_sites`` is given a function to call, from any thread, when the sites have changed, ``on_measure`` one
+    to call when the numbers are wanted: ``measured`` then gets them, from the loop, so that it shows that the
+    loop is alive.
 
     Raises:
         EngineError: the engine cannot be used.
     """
-    uvloop.run(_serve(settings, listener, on_ready, sites, on_sites))
+    return uvloop.run(_serve(settings, listener, on_ready, sites, on_sites, on_measure, measured))
 
 
 async def _serve(
@@ -66,7 +71,9 @@ async def _serve(
     on_ready: Callable[[], None],
     sites: Mapping[str, Site],
     on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
-) -> None:
+    on_measure: Callable[[Callable[[], None]], None],
+    measured: Callable[[Snapshot], None],
+) -> Snapshot:
     assert settings.redis_url is not None
     engine = Engine(settings.redis_url)
     try:
@@ -77,7 +84,7 @@ async def _serve(
         feed = Feed(engine, relay)
         loop = asyncio.get_running_loop()
         follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
-        relay.hub = Hub(item_key, follow, leave, loop.call_later)
+        relay.hub = Hub(item_key, follow, leave, loop.call_later, age=engine.age)
         relay.people = People(feed.follow, feed.leave)
         key_sets = KeySets()
         revocations = Revocations(engine, partial(_tell, relay.people))
@@ -100,6 +107,8 @@ async def _serve(
             soon=loop.call_soon,
         )
         on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
+        snapshot = partial(_snapshot, rooms, engine, writer, reconciler)
+        on_measure(lambda: _soon(loop, lambda: measured(snapshot())))
         prepare(listener)
         background = [
             _vital(feed.run(), "feed"),
@@ -119,6 +128,7 @@ async def _serve(
         await merger.close()
         await writer.close()
         await reader.close()
+        return snapshot()
     finally:
         await engine.close()
 
@@ -149,6 +159,28 @@ def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:
     rooms.guard.sites = sites
     rooms.hub.adopt(sites)
     _log.info("sites adopted", sites=len(sites))
+
+
+def _snapshot(rooms: Rooms, engine: Engine, writer: Writer, reconciler: Reconciler) -> Snapshot:
+    """What this worker has counted until now."""
+    found = Snapshot(engine_up=rooms.ready())
+    deliveries, traffic = rooms.hub.deliveries, rooms.traffic
+    found.gauge("connections", traffic.connections())
+    found.gauge("watched_items", {"": len(rooms.hub)})
+    found.count("updates_sent", {"": deliveries.sent})
+    found.count("updates_conflated", {"": deliveries.conflated})
+    found.count("reactions", traffic.outcomes())
+    found.count("engine_failures", {"": engine.failures})
+    found.count("reconciliation_repairs", {"": reconciler.repairs})
+    found.count("disconnects", traffic.disconnects())
+    histograms: dict[str, Histogram] = {
+        "delivery_lag_seconds": deliveries.lag,
+        "batch_size": writer.sizes,
+        "engine_round_trip_seconds": engine.round_trips,
+    }
+    for name, histogram in histograms.items():
+        found.spread(name, histogram.bounds, histogram.counts, histogram.total)
+    return found
 
 
 async def _sweep(hub: Hub) -> None:

@@ -21,14 +21,19 @@ def show(
     console: Console | None = None,
     *,
     demo: bool = True,
+    metrics: str | None = None,
 ) -> None:
-    """Print it to standard output: drawn on a terminal, plain lines elsewhere. ``demo``: there are pages."""
+    """Print it to standard output: drawn on a terminal, plain lines elsewhere.
+
+    ``demo``: there are pages. ``metrics`` is where those are.
+    """
     console = console or Console(highlight=False)
     rows = {
         "Demo page" if demo else "Address": url,
         "Engine": engine,
         "Data": data,
         "Workers": str(workers) if workers > 1 else None,
+        "Metrics": metrics,
     }
     told = {name: value for name, value in rows.items() if value is not None}
     try:

@@ -125,6 +125,8 @@ def serve(
         bool | None, typer.Option("--log-addresses/--no-log-addresses", help=_help("log_addresses"))
     ] = None,
     demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
+    metrics_port: Annotated[str | None, typer.Option(help=_help("metrics_port"), metavar="NUMBER")] = None,
+    metrics_host: Annotated[str | None, typer.Option(help=_help("metrics_host"), metavar="ADDRESS")] = None,
 ) -> int:
     """Serve; the exit status."""
     settings = load(
@@ -136,6 +138,8 @@ def serve(
         forwarded_allow_ips=forwarded_allow_ips,
         log_addresses=log_addresses,
         demo=demo,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
     )
     logs.configure()
     return supervisor.run(settings)

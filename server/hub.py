@@ -20,6 +20,7 @@ from typing import Protocol
 import structlog
 from msgspec import UNSET
 
+from server.measures import TIMES, Histogram
 from server.protocol.codec import WIRES
 from server.protocol.messages import Counts
 from server.rules.sites import Site
@@ -53,6 +54,21 @@ class Subscriber(Protocol):
         """Remember the topic, and have it ``bring`` the latest when there is room."""
 
 
+class Deliveries:
+    """What all subscribers together were brought, and what not.
+
+    ``age`` tells how long ago (s) a version was committed, or ``None`` when that is not known.
+    """
+
+    __slots__ = ("age", "conflated", "lag", "sent")
+
+    def __init__(self, age: Callable[[int], float | None]) -> None:
+        self.age = age
+        self.sent = 0
+        self.conflated = 0
+        self.lag = Histogram(TIMES)
+
+
 class Topic:
     """One watched item: the latest counts, and who was brought which version of them.
 
@@ -60,8 +76,10 @@ class Topic:
     """
 
     __slots__ = (
+        "_deliveries",
         "_frames",
         "_highest",
+        "_reached",
         "_sweep",
         "_swept",
         "_swept_from",
@@ -78,7 +96,8 @@ class Topic:
         "version",
     )
 
-    def __init__(self, site: Site, item: str, channel: bytes) -> None:
+    def __init__(self, site: Site, item: str, channel: bytes, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
         self.site = site
         self.item = item
         self.channel = channel
@@ -88,6 +107,8 @@ class Topic:
         self.left = 0.0
         # Who gets updates, and the version each was brought last.
         self.subscribers: dict[Subscriber, int] = {}
+        # How many of them have this version.
+        self._reached = 0
         # Waiting for a sweep, being swept, or resting: then ``publish`` has nothing to do but to set the
         # counts.
         self.dirty = False
@@ -115,10 +136,19 @@ class Topic:
         """
         before = self.subscribers.get(subscriber, UNKNOWN)
         self.subscribers[subscriber] = self.version
+        self._reached += before != self.version
         return before
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """The subscriber gets no more updates, if it ever did."""
+        self._reached -= self.subscribers.pop(subscriber, UNKNOWN) == self.version
 
     def set(self, version: int, counts: Mapping[str, int]) -> None:
         """Take new counts."""
+        if self.version != UNKNOWN:
+            # Who was not brought the ones before never will be.
+            self._deliveries.conflated += len(self.subscribers) - self._reached
+        self._reached = 0
         self.version = version
         self._highest = max(self._highest, version)
         self.counts = counts
@@ -167,12 +197,24 @@ class Topic:
                     refused.append(subscriber)
             except Exception:
                 _log.exception("an update could not be delivered")
+        if len(refused) < len(behind):
+            self._count(len(behind) - len(refused))
         missed = {subscriber: brought[subscriber] for subscriber in refused}
         # At once for all, in one operation of the dictionary.
         brought.update(dict.fromkeys(behind, version))
         brought.update(missed)
         for subscriber in refused:
             subscriber.miss(self)
+
+    def _count(self, brought: int) -> None:
+        """So many more have this version."""
+        deliveries = self._deliveries
+        self._reached += brought
+        deliveries.sent += brought
+        # One that the store went back to was committed long ago, and is not late.
+        age = deliveries.age(self.version) if self.version == self._highest else None
+        if age is not None:
+            deliveries.lag.add(age, brought)
 
     @property
     def overtaken(self) -> bool:
@@ -188,7 +230,7 @@ class Hub:
     """Maps channels to topics, and sweeps them.
 
     ``follow`` and ``leave`` start and end the supply of updates on a channel. ``later`` calls a function
-    after a delay (s), like ``loop.call_later``.
+    after a delay (s), like ``loop.call_later``. ``age`` is as for ``Deliveries``, which ``deliveries`` are.
     """
 
     def __init__(
@@ -198,7 +240,9 @@ class Hub:
         leave: Callable[[bytes], None],
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float] = time.monotonic,
+        age: Callable[[int], float | None] = lambda version: None,
     ) -> None:
+        self.deliveries = Deliveries(age)
         self._name = name
         self._follow = follow
         self._leave = leave
@@ -218,7 +262,7 @@ class Hub:
         channel = self._name(site.name, item)
         topic = self._topics.get(channel)
         if topic is None:
-            topic = self._topics[channel] = Topic(site, item, channel)
+            topic = self._topics[channel] = Topic(site, item, channel, self.deliveries)
             self._follow(channel)
         elif topic.holders == 0:
             del self._idle[channel]
@@ -227,7 +271,7 @@ class Hub:
 
     def release(self, topic: Topic, subscriber: Subscriber) -> None:
         """The subscriber holds the topic no more, and gets no more of it."""
-        topic.subscribers.pop(subscriber, None)
+        topic.detach(subscriber)
         topic.holders -= 1
         if topic.holders == 0:
             topic.left = self._clock()

@@ -1,7 +1,8 @@
 """The line between the parent process and one worker: a socket pair that is the worker's standard input.
 
 Owns how a worker is told its settings and its sites, how it says that it serves or cannot, and how each side
-learns that the other is gone: the line ends. Must not know what a worker does or when one is started.
+learns that the other is gone: the line ends. And how the parent asks for a worker's numbers. Must not know
+what a worker does or when one is started.
 
 The settings are in the environment. The sites come over the line, because they may change: first those of the
 start, later whatever is read anew, each as one line.
@@ -13,12 +14,18 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+import msgspec
+
 from server.errors import StartError
+from server.measures import Snapshot
 from server.settings import Settings, unpack
 
 SETTINGS = "TALLYCAST_WORKER_SETTINGS"
 READY = b"ready"
 FAILED = b"failed "
+MEASURED = b"measured "
+# To a worker; anything else is its sites.
+MEASURE = b"measure\n"
 
 _PARENT = 0
 
@@ -29,6 +36,7 @@ class Parent:
     def __init__(self) -> None:
         self._first: SimpleQueue[str | None] = SimpleQueue()
         self._later: SimpleQueue[str | None] = SimpleQueue()
+        self._measure: Callable[[], None] = lambda: None
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
     def first(self) -> str | None:
@@ -44,12 +52,22 @@ class Parent:
 
         threading.Thread(target=hear, name="sites", daemon=True).start()
 
+    def when_asked(self, measure: Callable[[], None]) -> None:
+        """Call ``measure``, in another thread, when the parent wants to hear the worker's numbers.
+
+        It asks nobody who has not said ``ready``.
+        """
+        self._measure = measure
+
     def _listen(self) -> None:
         """From here on this process ends at once when its parent does, however that came about."""
         queue = self._first
         try:
             with open(_PARENT, "rb", closefd=False) as lines:
                 for line in lines:
+                    if line == MEASURE:
+                        self._measure()
+                        continue
                     queue.put(json.loads(line))
                     queue = self._later
         except (OSError, ValueError):
@@ -77,6 +95,16 @@ def say_ready() -> None:
 def say_failed(error: StartError) -> None:
     """Tell the parent why this worker cannot serve."""
     _say(FAILED + " ".join(str(error).split()).encode())
+
+
+def say_measured(snapshot: Snapshot) -> None:
+    """Tell the parent the worker's numbers, asked or at the end."""
+    _say(MEASURED + msgspec.json.encode(snapshot))
+
+
+def measured(line: bytes) -> Snapshot:
+    """The numbers in a worker's line that begins with ``MEASURED``."""
+    return msgspec.json.decode(line.removeprefix(MEASURED), type=Snapshot)
 
 
 def _say(line: bytes) -> None:

@@ -35,7 +35,7 @@ async def listen(host: str, port: int) -> socket.socket:
             return _bind(family, address)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise StartError(_refused(error, host, port)) from error
+                raise StartError(refused(error, host, port)) from error
         await asyncio.sleep(POLL)
 
 
@@ -55,7 +55,7 @@ async def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise StartError(f"host {host}: {(error.strerror or str(error)).lower()}") from error
+        raise StartError(refused(error, host, port)) from error
     # IPv4 first: for a name with both, "localhost" above all, it is what most clients try.
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     family, *_, address = found[0]
@@ -78,11 +78,16 @@ def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
     return listener
 
 
-def _refused(error: OSError, host: str, port: int) -> str:
+def refused(error: OSError, host: str, port: int, flags: str = "--") -> str:
+    """Why an address cannot be used, in one line; ``flags`` is how those begin that choose another."""
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: stop what listens there, or choose another with --port"
+        return f"port {port} on {host} is in use: stop what listens there, or choose another with {flags}port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"host {host} is not an address of this machine; --host 0.0.0.0 takes them all"
+        return f"host {host} is not an address of this machine; {flags}host 0.0.0.0 takes them all"
     if error.errno == errno.EACCES:
-        return f"port {port} needs rights that this user does not have; choose one above 1023 with --port"
+        return (
+            f"port {port} needs rights that this user does not have; choose one above 1023 with {flags}port"
+        )
+    if isinstance(error, socket.gaierror):
+        return f"host {host}: {(error.strerror or str(error)).lower()}"
     return f"cannot listen on {host}, port {port}: {(error.strerror or str(error)).lower()}"

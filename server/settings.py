@@ -123,6 +123,25 @@ class Settings(BaseSettings):
             json_schema_extra=_says("on or off"),
         ),
     ] = None
+    metrics_port: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=65535,
+            validation_alias="TALLYCAST_METRICS_PORT",
+            description="Serve metrics for Prometheus on this port, at /metrics; 0 picks a free one.",
+            json_schema_extra=_says("a whole number from 0 to 65535"),
+        ),
+    ] = None
+    metrics_host: Annotated[
+        str,
+        Field(
+            pattern=r"^[\w.:%-]+$",
+            validation_alias="TALLYCAST_METRICS_HOST",
+            description="Address for the metrics' port. They are for you, not for the world.",
+            json_schema_extra=_says("an IP address or a host name"),
+        ),
+    ] = "127.0.0.1"
     redis_url: Annotated[
         str | None,
         Field(

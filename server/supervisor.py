@@ -18,16 +18,20 @@ from functools import partial
 
 import structlog
 
-from server import banner, config, link
+from server import __version__, banner, config, link
 from server.errors import SettingsError, StartError
 from server.ledger.embedded import EmbeddedEngine
 from server.listener import is_loopback, listen, url
+from server.measures import Snapshot
+from server.metrics import Listener as Metrics
 from server.settings import Settings, pack, without_password
 
 log = structlog.get_logger()
 
 STOP_WAIT = 10.0  # for a worker to finish what it does
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
+# A worker that does not tell its numbers within this (s) is not waited for.
+MEASURE_WAIT = 1.0
 # A worker that dies so often, so soon, before it was ever ready will not do better the next time.
 EARLY, TOO_OFTEN = 10.0, 3
 
@@ -46,6 +50,7 @@ class _Supervisor:
         self._settings = settings
         self._listener: socket.socket | None = None
         self._engine: EmbeddedEngine | None = None
+        self._metrics: Metrics | None = None
         self._workers: list[_Worker] = []
         self._stopping = asyncio.Event()
         # What the sites file said when it was last found to be right; None: there is no file.
@@ -112,6 +117,7 @@ class _Supervisor:
         self._listener = await listen(self._settings.host, self._settings.port)
         if self._sites is None and not is_loopback(self._listener):
             log.warning("no sites file: any page on the web may use this server; see --config")
+        self._serve_metrics()
         settings = await self._with_engine()
         numbers = range(1, settings.workers + 1)
         self._workers = [
@@ -134,6 +140,28 @@ class _Supervisor:
         await self._engine.start()
         return self._settings.model_copy(update={"redis_url": self._engine.url})
 
+    def _serve_metrics(self) -> None:
+        port = self._settings.metrics_port
+        if port is not None:
+            loop = asyncio.get_running_loop()
+
+            def look() -> Snapshot:
+                return asyncio.run_coroutine_threadsafe(self._measure(), loop).result(2 * MEASURE_WAIT)
+
+            self._metrics = Metrics(self._settings.metrics_host, port, look)
+
+    async def _measure(self) -> Snapshot:
+        """What all workers have counted, and what is known of them here."""
+        found = Snapshot()
+        answered = await asyncio.gather(*(worker.measure(found) for worker in self._workers))
+        up = {str(number): int(answer is not None) for number, answer in enumerate(answered, 1)}
+        heard = [answer.engine_up for answer in answered if answer is not None]
+        found.gauge("engine_up", {"": int(bool(heard) and all(heard))})
+        found.gauge("worker_up", up)
+        found.count("worker_restarts", {"": sum(worker.restarts for worker in self._workers)})
+        found.gauge("build_info", {__version__: 1})
+        return found
+
     async def _greet(self, address: str) -> None:
         for worker in self._workers:
             await worker.ready.wait()
@@ -144,7 +172,9 @@ class _Supervisor:
                 f"embedded {self._engine.version}, every write synced",
                 str(self._settings.data.absolute()),
             )
-        banner.show(address, engine, data, self._settings.workers, demo=self._settings.has_demo)
+        metrics = self._metrics.url if self._metrics is not None else None
+        demo = self._settings.has_demo
+        banner.show(address, engine, data, self._settings.workers, demo=demo, metrics=metrics)
 
     async def _shut_down(self) -> None:
         if self._listener is not None:
@@ -152,6 +182,8 @@ class _Supervisor:
         await asyncio.gather(*(worker.stop() for worker in self._workers))
         if self._engine is not None:
             await self._engine.stop()
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
         if self._stopping.is_set():
             log.info("stopped")
 
@@ -161,6 +193,7 @@ class _Worker:
 
     def __init__(self, number: int, listener: int, settings: Settings, sites: str | None) -> None:
         self.ready = asyncio.Event()
+        self.restarts = 0
         self._number = number
         self._listener = listener
         self._settings = settings
@@ -168,6 +201,12 @@ class _Worker:
         self._log = log.bind(worker=number)
         self._process: asyncio.subprocess.Process | None = None
         self._link: asyncio.StreamWriter | None = None
+        # The numbers of processes that are gone, and what the present one told last.
+        self._past = Snapshot()
+        self._told = Snapshot()
+        # What it was asked for and has not told yet.
+        self._asked: asyncio.Future[Snapshot] | None = None
+        self._serving = False
 
     async def keep(self) -> None:
         """Run one process after the other, more patiently each time one does not stay up.
@@ -186,6 +225,7 @@ class _Worker:
             if lived >= STEADY_AFTER:
                 pause = FIRST_PAUSE
             self._log.error("a worker died; starting another", status=status, reason=failure)
+            self.restarts += 1
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -194,6 +234,24 @@ class _Worker:
         self._sites = sites
         if self._link is not None:
             self._link.write(link.sites_line(sites))
+
+    async def measure(self, found: Snapshot) -> Snapshot | None:
+        """Add what was counted in this place since the start; the process's own, if it answered in time."""
+        answer = await self._ask()
+        found.add(self._past)
+        found.add(self._told)
+        return answer
+
+    async def _ask(self) -> Snapshot | None:
+        if not self._serving or self._link is None:
+            return None
+        # One that hangs is asked once, however often somebody wants to know.
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_future()
+            self._link.write(link.MEASURE)
+        asked = self._asked
+        await asyncio.wait([asked], timeout=MEASURE_WAIT)
+        return asked.result() if asked.done() and not asked.cancelled() else None
 
     def kill(self) -> None:
         """End the process at once."""
@@ -217,6 +275,7 @@ class _Worker:
         """The exit status of one process, and the reason that it gave for not serving."""
         self._process, reader = await self._spawn()
         failure = None
+        self._serving = False
         try:
             async for line in reader:
                 line = line.rstrip()
@@ -224,13 +283,28 @@ class _Worker:
                     if self.ready.is_set():
                         self._log.info("a worker is back", pid=self._process.pid)
                     self.ready.set()
+                    self._serving = True
+                elif line.startswith(link.MEASURED):
+                    self._told = link.measured(line)
+                    if self._asked is not None:
+                        self._asked.set_result(self._told)
+                        self._asked = None
                 elif line.startswith(link.FAILED):
                     failure = line.removeprefix(link.FAILED).decode("utf-8", "replace")
         except ConnectionError:
             pass  # It ended before it had read what it was told.
         status = await self._process.wait()
         self._drop_link()
+        self._forget()
         return status, failure
+
+    def _forget(self) -> None:
+        """The process is gone. What it counted stays true, so that no counter ever falls."""
+        self._past.add(self._told, gauges=False)
+        self._told, self._serving = Snapshot(), False
+        if self._asked is not None:
+            self._asked.cancel()
+            self._asked = None
 
     async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
         ours, theirs = socket.socketpair()

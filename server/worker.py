@@ -29,10 +29,13 @@ def main(number: int, descriptor: int) -> int:
         try:
             # The parent has checked what it says.
             sites = config.sites(parent.first(), str(settings.config))
-            run_worker(settings, listener, link.say_ready, sites, on_sites)
+            last = run_worker(
+                settings, listener, link.say_ready, sites, on_sites, parent.when_asked, link.say_measured
+            )
         except StartError as error:
             link.say_failed(error)
             return 1
+        link.say_measured(last)
     return 0
 
 

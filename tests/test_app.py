@@ -1,5 +1,7 @@
 """The wiring of a worker: its parts together, on a real engine, in this process."""
 
+import asyncio
+import json
 import os
 import signal
 import socket
@@ -13,11 +15,14 @@ import pytest
 from redis import Redis
 from websockets.sync.client import connect
 
-from server import app, hub
+from server import app, hub, relay
 from server.app import run_worker
 from server.ledger import engine as engine_module
 from server.ledger import feed
-from server.ledger.keys import item_key
+from server.ledger.engine import Engine
+from server.ledger.keys import item_key, member
+from server.ledger.writer import Receipt, Wish, Writer
+from server.measures import Snapshot
 from server.rules.sites import Site
 from server.settings import load
 from server.web.socket import Socket
@@ -27,8 +32,8 @@ from tests.support.waiting import wait_for
 X = item_key("default", "x")
 
 
-def with_worker(redis_url: str, act: Callable[[str], None]) -> None:
-    """Run a worker as long as ``act`` needs, which is given its address (host and port)."""
+def with_worker(redis_url: str, act: Callable[[str], None]) -> Snapshot:
+    """Run a worker as long as ``act`` needs, which is given its address (host and port); the last numbers."""
     failures: list[BaseException] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -43,10 +48,13 @@ def with_worker(redis_url: str, act: Callable[[str], None]) -> None:
 
         thread = threading.Thread(target=acting)
         settings = load().model_copy(update={"redis_url": redis_url})
-        run_worker(settings, listener, thread.start, {"default": Site()}, lambda take: None)
+        sites = {"default": Site()}
+        nothing: Any = lambda *_: None  # noqa: E731
+        last = run_worker(settings, listener, thread.start, sites, nothing, nothing, nothing)
         thread.join()
     for failure in failures:
         raise failure
+    return last
 
 
 def followers(client: Any, channel: bytes) -> int:
@@ -95,6 +103,32 @@ def test_the_engines_clock_is_looked_at_when_nothing_else_asks(
             wait_for(lambda: looks() >= 3, "looks at the clock")
 
     with_worker(engine, act)
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_what_nobody_published_is_found_and_counted(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "PERIOD", 0.5)
+    monkeypatch.setattr(relay, "GRACE", 0.1)
+
+    async def react_quietly() -> None:
+        link = Engine(engine.replace("unix://", "unix://quiet@"))
+        writer = Writer(link)
+        loop = asyncio.get_running_loop()
+        receipt: asyncio.Future[Any] = loop.create_future()
+        writer.submit(Wish(Site(), "x", member("a:1"), "like", 0, receipt.set_result))
+        assert isinstance(await receipt, Receipt)
+        await writer.close()
+        await link.close()
+
+    def act(address: str) -> None:
+        with Redis.from_url(engine) as client:
+            client.acl_setuser("quiet", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+        with connect(f"ws://{address}/ws?item=x") as watcher:
+            assert json.loads(watcher.recv(timeout=10))["counts"]["like"] == 0
+            asyncio.run(react_quietly())
+            assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
+
+    assert with_worker(engine, act).counters["reconciliation_repairs"] == {"": 1}
 
 
 @pytest.mark.usefixtures("no_settings")

@@ -65,10 +65,21 @@ def test_it_stops_cleanly_when_told(engine: str) -> None:
     with worker(engine) as one:
         assert one.says() == b"ready\n"
         one.process.terminate()
+        assert one.says().startswith(link.MEASURED), "the last word"
         assert one.says() == b""
         assert one.process.wait(10) in (0, -signal.SIGTERM)
         assert one.process.stderr is not None
         assert b"Traceback" not in one.process.stderr.read()
+
+
+def test_it_tells_its_numbers_when_asked(engine: str) -> None:
+    with worker(engine) as one:
+        assert one.says() == b"ready\n"
+        for _ in range(2):
+            one.line.sendall(link.MEASURE)
+            found = link.measured(one.says())
+            assert found.counters["reactions"]["acked"] == 0
+        assert found.histograms["engine_round_trip_seconds"].counts
 
 
 def test_it_does_not_outlive_its_parent(engine: str) -> None:

@@ -26,6 +26,7 @@ from redis.exceptions import TimeoutError as LinkTimeout
 
 from server.errors import EngineError, OutcomeUnknown, Unavailable
 from server.ledger import keys
+from server.measures import SHORT_TIMES, Histogram
 
 CONNECT_TIMEOUT = 1.0
 # A batch may take effect until its deadline; who waits for it waits a little longer, never less.
@@ -61,6 +62,8 @@ class Engine:
         # 3.11. The feed has a heartbeat instead.
         self._patient = _pool(url, None)
         self._client = Redis(connection_pool=self._pool)
+        self.round_trips = Histogram(SHORT_TIMES)
+        self.failures = 0
         self._clock: float | None = None
         self._down = False
         self._announced = False
@@ -72,6 +75,7 @@ class Engine:
         Raises:
             Unavailable: no reply in time, or an engine that cannot serve. It may have taken effect.
         """
+        began = time.monotonic()
         try:
             try:
                 reply = await self._client.evalsha(script.sha, len(names), *names, *arguments)
@@ -79,7 +83,7 @@ class Engine:
                 reply = await self._client.eval(script.text, len(names), *names, *arguments)
         except FAILURES as error:
             raise self._failed(error) from error
-        self._recovered()
+        self._answered(began)
         return bytes(reply)
 
     async def command(self, *words: bytes | str | int) -> Any:
@@ -88,11 +92,12 @@ class Engine:
         Raises:
             Unavailable: as for ``run``.
         """
+        began = time.monotonic()
         try:
             reply = await self._client.execute_command(*words)
         except FAILURES as error:
             raise self._failed(error) from error
-        self._recovered()
+        self._answered(began)
         return reply
 
     async def deadline(self) -> int:
@@ -118,6 +123,12 @@ class Engine:
     def tick(self, now: int) -> None:
         """Learn the engine's time (µs) from a reply that has just arrived."""
         self._clock = now - time.monotonic() * 1e6
+
+    def age(self, version: int) -> float | None:
+        """How long ago (s) a version was committed, by the engine's clock; ``None``: it is not known."""
+        if self._clock is None:
+            return None
+        return max(0.0, (self._clock - version) / 1e6 + time.monotonic())
 
     async def secret(self) -> bytes:
         """The secret that signs anonymous visitors' tokens: made once, shared by all workers and nodes."""
@@ -168,6 +179,7 @@ class Engine:
         self.tick(int(seconds) * 1_000_000 + int(micros))
 
     def _failed(self, error: Exception) -> Unavailable:
+        self.failures += 1
         reason = str(error) or type(error).__name__
         if isinstance(error, LinkError | LinkTimeout | OSError | RuntimeError):
             # Whatever answers next may have another clock.
@@ -184,7 +196,8 @@ class Engine:
             _log.error("engine refuses", error=reason)
         return Unavailable("the engine refuses", retry_after=RETRY_AFTER)
 
-    def _recovered(self) -> None:
+    def _answered(self, began: float) -> None:
+        self.round_trips.add(time.monotonic() - began)
         self._down = False
         if self._announced and time.monotonic() - self._complained >= SETTLED:
             self._announced = False

@@ -14,6 +14,7 @@ from server.errors import Refusal, Unauthorized
 from server.ledger import keys, timed
 from server.ledger.batch import Batcher, answer
 from server.ledger.engine import Engine, Script
+from server.measures import SIZES, Histogram
 from server.rules.sites import Site
 
 MOST = 512
@@ -55,12 +56,14 @@ class Writer:
     """The one way by which reactions get into the engine."""
 
     def __init__(self, engine: Engine) -> None:
+        self.sizes = Histogram(SIZES)
         self._engine = engine
         self._batcher: Batcher[Wish] = Batcher(self._send, most=MOST, room=ROOM)
         self.submit = self._batcher.submit
         self.close = self._batcher.close
 
     async def _send(self, wishes: Sequence[Wish]) -> None:
+        self.sizes.add(len(wishes))
         batch = Batch(wishes)
         answers = await timed.run(self._engine, _REACT, batch.names, batch.packed)
         for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):

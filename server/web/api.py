@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.errors import BadItem, BadMessage, MessageTooLarge, Unauthorized
+from server.errors import BadItem, BadMessage, MessageTooLarge, Refusal, Unauthorized
 from server.guard import Guard
 from server.ledger.reader import State
 from server.protocol.codec import MAX_MESSAGE
@@ -124,6 +124,15 @@ class Api:
 
     async def reaction(self, request: Request) -> Response:
         """Set (PUT) or clear (DELETE) the bearer's reaction on an item."""
+        try:
+            answer = await self._react(request)
+        except Refusal as refusal:
+            self._rooms.traffic.reacted(refusal)
+            raise
+        self._rooms.traffic.reacted(answer)
+        return answer
+
+    async def _react(self, request: Request) -> Response:
         query, site = _asked(request)
         identity = await self._known(request, site)
         item = site.check_item(query.item)

@@ -52,10 +52,10 @@ class Binary(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Frames that the protocol itself wants sent; ``end``: and then the connection ends."""
+    """Frames that the protocol itself wants sent; with ``code``, a close code, the connection then ends."""
 
     data: bytes
-    end: bool
+    code: int | None = None
 
 
 class TooManyFragments(NamedTuple):
@@ -178,7 +178,8 @@ class Inbound:
         said = own.core.data_to_send()
         if said:
             # An empty piece stands for the end of TCP.
-            events.append(Answer(b"".join(said), end=b"" in said))
+            close = own.core.close_sent if b"" in said else None
+            events.append(Answer(b"".join(said), None if close is None else close.code))
 
 
 class Shared:
@@ -200,7 +201,7 @@ class Shared:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             events.append(_message(frame.opcode, bytes(frame.data)))
         elif said:
-            events.append(Answer(b"".join(said), end=False))
+            events.append(Answer(b"".join(said)))
         return True
 
 

@@ -5,7 +5,7 @@ guard.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.guard import Guard
 from server.hub import Hub, People
@@ -20,6 +20,7 @@ from server.rules.tokens import Identity
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rounds import Rounds
+from server.web.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Rooms:
     holdings: Holdings
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
+    traffic: Traffic = field(default_factory=Traffic)
 
     async def identify(self, site: Site, token: str) -> Identity:
         """Who the token speaks for.

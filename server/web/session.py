@@ -243,6 +243,8 @@ class Session:
                 case Ping():
                     self._send(Pong(message.ref))
         except Refusal as refusal:
+            if isinstance(message, React):
+                self._rooms.traffic.reacted(refusal)
             self._refuse(refusal, message.ref)
 
     # react
@@ -263,6 +265,7 @@ class Session:
 
     def _reacted(self, message: React, answer: Receipt | Refusal) -> None:
         self._under_way -= 1
+        self._rooms.traffic.reacted(answer)
         if self._closed:
             return
         if isinstance(answer, Refusal):

@@ -33,6 +33,7 @@ from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, Too
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
+from server.web.traffic import LOST
 
 PATH = "/ws"
 BEAT_AFTER = 25.0
@@ -113,7 +114,7 @@ class Socket(asyncio.Protocol):
         core.send_response(response)
         self._put(b"".join(core.data_to_send()))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._end()
+            self._end(None)
             self._transport.close()
             return
         # An upgrade that is refused is accepted and closed, so that a page can read the code.
@@ -129,6 +130,7 @@ class Socket(asyncio.Protocol):
             wire: Wire = BY_SUBPROTOCOL.get(core.subprotocol or "", JSON)
             self.wire = wire.index
             self._session = Session(self._rooms, self, site, wire)
+            self._rooms.traffic.open[wire.index] += 1
             self._find_straight()
             self._session.open(item)
 
@@ -159,7 +161,7 @@ class Socket(asyncio.Protocol):
         """The end, whoever wanted it."""
         self._connections.discard(self)
         self._rooms.rounds.leave(self._slice, self)
-        self._end()
+        self._end(LOST)
 
     def pause_writing(self) -> None:
         """The peer does not keep up: it gets the latest when it does, and is not read meanwhile."""
@@ -236,7 +238,7 @@ class Socket(asyncio.Protocol):
         frame = self._inbound.close(code)
         if frame:
             self._put(frame)
-        self._end()
+        self._end(code)
 
     # The hub's subscriber
 
@@ -287,11 +289,10 @@ class Socket(asyncio.Protocol):
         match event:
             case Text(payload) | Binary(payload):
                 self._message(payload, isinstance(event, Binary))
-            case Answer(data, end):
-                if end:
-                    self._last(data)
-                else:
-                    self._answer(data)
+            case Answer(data, None):
+                self._answer(data)
+            case Answer(data, int(code)):
+                self._last(data, code)
             case TooManyFragments():
                 self.close(CloseCode.ABUSIVE)
 
@@ -311,7 +312,7 @@ class Socket(asyncio.Protocol):
         elif self._descriptor != NO_DESCRIPTOR:
             self._put(data)
 
-    def _last(self, data: bytes) -> None:
+    def _last(self, data: bytes, code: int) -> None:
         """Send the protocol's last word, and end."""
         self.flush()
         if self._descriptor != NO_DESCRIPTOR:
@@ -320,7 +321,7 @@ class Socket(asyncio.Protocol):
             # A message that came in one piece with this ended it here, without a close frame of its own
             # because the parser had come to this one already.
             self._transport.write(data)
-        self._end()
+        self._end(code)
         self._transport.close()
 
     def _put(self, data: bytes) -> None:
@@ -344,21 +345,25 @@ class Socket(asyncio.Protocol):
         self._straight = NO_DESCRIPTOR if waits else self._descriptor
 
     def _abort(self) -> None:
-        self._end()
+        self._end(LOST)
         self._transport.abort()
 
-    def _end(self) -> None:
+    def _end(self, code: int | None) -> None:
         """Nothing is taken or given any more, except the peer's half of the closing handshake.
 
-        Only once, so that nothing the peer does makes the deadline for its half begin anew.
+        Only once, so that nothing the peer does makes the deadline for its half begin anew. ``code`` is the
+        close code to count; ``None`` where there never was a WebSocket.
         """
         if self._descriptor == NO_DESCRIPTOR and self._session is None:
             return
         self._descriptor = self._straight = NO_DESCRIPTOR
+        if code is not None:
+            self._rooms.traffic.closed[code] += 1
         self._pending = self._missed = None
         self._since = self._rooms.rounds.now
         session, self._session = self._session, None
         if session is not None:
+            self._rooms.traffic.open[self.wire] -= 1
             session.gone()
         self._held = self.blocked = False
         self._read_or_not()

@@ -182,9 +182,11 @@ class StreamResponse(EventSourceResponse):
         if not self._transport.is_closing():
             self._transport.set_write_buffer_limits(high=0)
         place = self._rooms.rounds.join(self)
+        self._rooms.traffic.open[self._stream.wire] += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
+            self._rooms.traffic.open[self._stream.wire] -= 1
             self._rooms.rounds.leave(place, self)
             self._stream.close()
             if self.active:

@@ -105,7 +105,7 @@ class Heard:
                 self.messages.append((isinstance(event, Binary), event.payload))
             elif isinstance(event, Answer):
                 self.answers += event.data
-                self.over = self.over or event.end
+                self.over = self.over or event.code is not None
             else:
                 raise AssertionError(event)
 
@@ -195,7 +195,7 @@ def test_the_shared_parser_is_replaced_after_an_error() -> None:
     for data in (broken, too_long):
         answer = bad.receive(data)[-1]
         assert isinstance(answer, Answer)
-        assert answer.end
+        assert answer.code is not None
         assert good.receive(masked(Opcode.TEXT, b"fine")) == [Text(b"fine")]
         bad = Inbound(shared)
     assert shared._core.state is State.OPEN
@@ -213,4 +213,4 @@ def test_a_close_is_sent_once_and_the_answer_to_it_ends_it() -> None:
     assert connection.close(4500) == b"\x88\x02\x11\x94"
     assert connection.close(1012) == b""
     events = connection.receive(masked(Opcode.TEXT, b"late") + masked(Opcode.CLOSE, b"\x11\x94"))
-    assert events[-1] == Answer(b"", True)
+    assert events[-1] == Answer(b"", 4500)
