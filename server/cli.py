@@ -1,4 +1,5 @@
-"""The command line: ``tallycast serve``, ``load``, ``embed``, ``token``, ``revoke``, ``version``.
+"""The command line: ``tallycast serve``, ``load``, ``embed``, ``token``, ``revoke``, ``audit``,
+``version``.
 
 Owns flags, help texts and exit statuses: 0 after a clean end, 1 when the server cannot start, 2 for a wrong
 flag or setting, always with one line on standard error. ``load`` has options and statuses of its own (1 for
@@ -84,6 +85,16 @@ _REVOKE_EXAMPLES = """
 
 [cyan]REDIS_URL=redis://localhost:6379/0 tallycast revoke --config tallycast.toml --site blog --sub 42[/cyan]
 [dim]on all servers of that Redis[/dim]
+"""
+
+_AUDIT_EXAMPLES = """
+[bold]Examples[/bold]
+
+[cyan]tallycast audit[/cyan]
+[dim]of the server whose data is in ./data[/dim]
+
+[cyan]REDIS_URL=redis://localhost:6379/0 tallycast audit | grep reset[/cyan]
+[dim]of all servers of that Redis[/dim]
 """
 
 LOCAL = "http://127.0.0.1:8000"
@@ -209,6 +220,15 @@ def revoke(
     logs.configure()
     manage.revoke_tokens(load(config=config, data=data), site, sub)
     print("Revoked: tokens issued before now are refused from here on.")
+
+
+@app.command(epilog=_AUDIT_EXAMPLES)
+def audit(
+    data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
+) -> None:
+    """Print what was done with admin keys: when, who, what, on which site, to what. The oldest first."""
+    logs.configure()
+    manage.tell_trail(load(data=data), print)
 
 
 @app.command()

@@ -6,6 +6,8 @@ the hub or the ledger; the secret, the clock, key sets and revocations are hande
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from hmac import compare_digest
 from secrets import token_bytes
 from typing import Protocol
 
@@ -15,6 +17,8 @@ from server.rules.sites import Site
 from server.rules.tokens import Identity, Key, KeySet, NotOurs
 
 KEYS_RETRY_AFTER = 30.0
+# Hex digits that stand for an admin key.
+FINGERPRINT = 12
 
 
 class Keys(Protocol):
@@ -178,6 +182,19 @@ class Guard:
         return tokens.verify_anonymous(
             token, site.name, self._secret, now, expired_for=tokens.RENEWABLE
         ).visitor
+
+    def administrator(self, site: Site, key: str) -> str:
+        """Whose admin key it is: the beginning of its SHA-256, as it stands in the file of sites.
+
+        Raises:
+            Unauthorized: it is not one of the site's.
+        """
+        given = sha256(key.encode(errors="replace")).digest()
+        # However much of one is right, and of whichever, it takes as long.
+        found = [known for known in site.admin_keys if compare_digest(known, given)]
+        if not found:
+            raise Unauthorized("this is not an admin key of the site's")
+        return f"sha256:{given.hex()[:FINGERPRINT]}"
 
     def expired(self, identity: Identity, grace: float) -> bool:
         """Whether the identity's token ran out more than ``grace`` seconds ago."""

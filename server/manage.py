@@ -1,4 +1,5 @@
-"""What an operator does beside a running server: make a token for trying out, revoke a visitor's tokens.
+"""What an operator does beside a running server: make a token for trying out, revoke a visitor's tokens,
+see what administrators did.
 
 Owns these tasks from the settings to the result. Must not know how they are asked for, nor how to serve.
 """
@@ -6,6 +7,8 @@ Owns these tasks from the settings to the result. Must not know how they are ask
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,6 +19,7 @@ from server.errors import SettingsError, StartError, Unavailable
 from server.ledger.embedded import running_engine
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.revocations import revoke
+from server.ledger.trail import Entry, entries
 from server.rules.keys import algorithm_of, check_key
 from server.rules.sites import Site
 from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Key, issue
@@ -46,18 +50,46 @@ def revoke_tokens(settings: Settings, site_name: str, subject: str) -> None:
     """
     site = _site(settings, site_name)
     _check_subject(subject)
-    asyncio.run(_revoke(settings.redis_url or running_engine(settings.data), site.name, f"u:{subject}"))
+    _with_engine(settings, lambda engine: revoke(engine, site.name, f"u:{subject}"), "not revoked")
 
 
-async def _revoke(url: str, site: str, visitor: str) -> None:
-    engine = Engine(url)
-    try:
-        await wait_until_ready(engine, PATIENCE)
-        await revoke(engine, site, visitor)
-    except Unavailable as refusal:
-        raise StartError(f"not revoked: {refusal}") from None
-    finally:
-        await engine.close()
+def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Tell what administrators did on this engine, the oldest first, a line each.
+
+    Raises:
+        StartError: the engine cannot be used.
+    """
+
+    async def read(engine: Engine) -> None:
+        async for page in entries(engine):
+            for entry in page:
+                tell(_line(entry))
+
+    _with_engine(settings, read, "the audit trail cannot be read")
+
+
+def _line(entry: Entry) -> str:
+    """When, who, what, site, and what it was done to; last, because an item's id may have spaces."""
+    when = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(timespec="milliseconds")
+    whom = f"visitor {entry.member}" if entry.member else entry.item
+    return f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}  {whom}".rstrip()
+
+
+def _with_engine(settings: Settings, work: Callable[[Engine], Awaitable[None]], failed: str) -> None:
+    """Do something with the engine of the servers that run with these settings."""
+    url = settings.redis_url or running_engine(settings.data)
+
+    async def run() -> None:
+        engine = Engine(url)
+        try:
+            await wait_until_ready(engine, PATIENCE)
+            await work(engine)
+        except Unavailable as refusal:
+            raise StartError(f"{failed}: {refusal}") from None
+        finally:
+            await engine.close()
+
+    asyncio.run(run())
 
 
 def _site(settings: Settings, name: str) -> Site:

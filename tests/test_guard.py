@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 import jwt
 import pytest
@@ -228,3 +229,24 @@ def test_grace_counts_from_the_end_of_the_token(guard: Guard, clock: Clock) -> N
     assert not guard.expired(identity, 25.0)
     clock.now += 1
     assert guard.expired(identity, 25.0)
+
+
+def test_admin_keys() -> None:
+    keys = ["first key", "zweiter Schlüssel"]
+    digests = [sha256(key.encode()) for key in keys]
+    site = Site("blog", admin_keys=frozenset(digest.digest() for digest in digests))
+    guard = Guard({"blog": site, "other": OTHER}, b"s" * 32)
+    for key, digest in zip(keys, digests, strict=True):
+        assert guard.administrator(site, key) == f"sha256:{digest.hexdigest()[:12]}"
+        with pytest.raises(Unauthorized):
+            guard.administrator(OTHER, key)
+    for wrong in (
+        "",
+        "first key ",
+        "first",
+        digests[0].hexdigest(),
+        "\udcff",
+        f"sha256:{digests[0].hexdigest()}",
+    ):
+        with pytest.raises(Unauthorized):
+            guard.administrator(site, wrong)

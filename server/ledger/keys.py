@@ -9,6 +9,7 @@
     …:taken              zset    what of a retired visitor's index is still to be moved
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
+    tc:audit             stream who, what, site, item, member: what administrators did; its ids are when
     tc:pulse:…           channel a worker's heartbeat to itself
 
 An item's channel has the name of its key, and so its slot on a cluster. A visitor's index lies in a slot of
@@ -19,6 +20,7 @@ from hashlib import blake2b
 
 SECRET = "tc:secret"  # noqa: S105  the name of the key, not the secret
 REVOKED = b"tc:revoked"
+AUDIT = b"tc:audit"
 PERSON_PREFIX = b"tc:me:"
 PULSE_PREFIX = b"tc:pulse:"
 

@@ -1,7 +1,6 @@
 """The HTTP API of the contract.
 
-Owns requests and responses. ``Origins`` has already found the site and let the origin in. Must not know the
-engine.
+Owns what each endpoint does. Must not know the engine.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -9,14 +8,13 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.errors import BadItem, BadMessage, MessageTooLarge, Refusal, Unauthorized
+from server.errors import BadItem, BadMessage, Refusal, Unauthorized
 from server.guard import Guard
 from server.ledger.reader import State
-from server.protocol.codec import MAX_MESSAGE
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.rules.tokens import Identity
@@ -24,6 +22,7 @@ from server.web.etags import matches
 from server.web.lines import Lines
 from server.web.openapi import document
 from server.web.query import Query
+from server.web.requests import NO_STORE, PRIVATE, asked, bearer, json_answer, read_body
 from server.web.rooms import Rooms
 from server.web.stream import Stream, StreamResponse
 
@@ -32,8 +31,6 @@ PUBLIC = {
     # The same address answers otherwise, and privately, to a visitor with a token.
     "Vary": "Authorization",
 }
-PRIVATE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
-NO_STORE = {"Cache-Control": "no-store"}
 
 _Page = list[tuple[str, State]]
 
@@ -42,30 +39,6 @@ class Wanted(msgspec.Struct, frozen=True):
     """The body of a PUT: the reaction wished for, ``null`` for none."""
 
     reaction: Any
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(content), status, headers or NO_STORE, "application/json")
-
-
-def _asked(request: Request) -> tuple[Query, Site]:
-    query, site = request.scope["tallycast"]
-    return query, site
-
-
-def _token(request: Request) -> str | None:
-    """The bearer token (RFC 6750), or ``None`` when there is no Authorization header.
-
-    Raises:
-        Unauthorized: there is one of another kind.
-    """
-    header = request.headers.get("Authorization")
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("Authorization: Bearer <token> is needed")
-    return token.strip()
 
 
 class Api:
@@ -93,19 +66,19 @@ class Api:
 
     async def visitors(self, request: Request) -> Response:
         """A new anonymous visitor, or the bearer's token renewed."""
-        _, site = _asked(request)
-        token = _token(request)
+        _, site = asked(request)
+        token = bearer(request)
         if token is None:
             visitor, fresh, expires = self._guard.newcomer(site)
         else:
             visitor, fresh, expires = self._guard.renew(site, token)
             # Who has become an account meanwhile is not renewed: reading for such a visitor is refused.
             await self._rooms.states(site, (), visitor)
-        return _json({"visitor": visitor, "token": fresh, "expires": expires}, 201)
+        return json_answer({"visitor": visitor, "token": fresh, "expires": expires}, 201)
 
     async def items(self, request: Request) -> Response:
         """Counts of up to 100 items; with a token, what the bearer holds too."""
-        query, site = _asked(request)
+        query, site = asked(request)
         identity = await self._identity(request, site)
         unique = self._listed(site, query)
         visitor = identity.visitor if identity is not None else None
@@ -114,7 +87,7 @@ class Api:
             listed = [
                 _shown(item, states[item]) | {"reaction": states[item].reaction} for item in query.items
             ]
-            return _json({"items": listed}, headers=PRIVATE)
+            return json_answer({"items": listed}, headers=PRIVATE)
         body = msgspec.json.encode({"items": [_shown(item, states[item]) for item in query.items]})
         etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
         headers = {"ETag": etag, **PUBLIC}
@@ -133,7 +106,7 @@ class Api:
         return answer
 
     async def _react(self, request: Request) -> Response:
-        query, site = _asked(request)
+        query, site = asked(request)
         identity = await self._known(request, site)
         item = site.check_item(query.item)
         wanted = None if request.method == "DELETE" else await _wanted(request)
@@ -142,16 +115,16 @@ class Api:
             # Taking back what is not held changes nothing, and so does not find out who is retired.
             await self._rooms.states(site, (), identity.visitor)
         receipt = await self._rooms.react(site, item, identity.visitor, reaction)
-        return _json(
+        return json_answer(
             {"item": item, "reaction": reaction, "version": receipt.version, "counts": receipt.counts}
         )
 
     async def me(self, request: Request) -> Response:
         """All that the bearer holds, to be read (GET) or taken back (DELETE)."""
-        _, site = _asked(request)
+        _, site = asked(request)
         visitor = (await self._known(request, site)).visitor
         if request.method == "DELETE":
-            return _json({"erased": await self._rooms.holdings.erase(site, visitor)})
+            return json_answer({"erased": await self._rooms.holdings.erase(site, visitor)})
         pages = self._rooms.holdings.pages(site, visitor)
         # The first page is read before anything is answered: until then it can still be refused.
         first: _Page = await anext(pages, [])
@@ -159,24 +132,24 @@ class Api:
 
     async def stream(self, request: Request) -> Response:
         """Counts of up to 100 items, live, as server-sent events."""
-        query, site = _asked(request)
+        query, site = asked(request)
         stream = Stream(self._rooms)
         await stream.open(site, self._listed(site, query))
         return StreamResponse(self._rooms, stream)
 
     async def livez(self, _request: Request) -> Response:
         """The process answers."""
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     async def readyz(self, _request: Request) -> Response:
         """Reactions can be taken and followed."""
         if self._rooms.ready():
-            return _json({"status": "ok"})
-        return _json({"status": "unavailable"}, 503, {**NO_STORE, "Retry-After": "2"})
+            return json_answer({"status": "ok"})
+        return json_answer({"status": "unavailable"}, 503, {**NO_STORE, "Retry-After": "2"})
 
     async def openapi(self, _request: Request) -> Response:
         """This API as an OpenAPI document."""
-        return _json(document(), headers={"Cache-Control": "public, max-age=300"})
+        return json_answer(document(), headers={"Cache-Control": "public, max-age=300"})
 
     def _listed(self, site: Site, query: Query) -> list[str]:
         """The items asked for, each once; at least one."""
@@ -185,7 +158,7 @@ class Api:
         return self._guard.items(site, query.items)
 
     async def _identity(self, request: Request, site: Site) -> Identity | None:
-        token = _token(request)
+        token = bearer(request)
         return None if token is None else await self._rooms.identify(site, token)
 
     async def _known(self, request: Request, site: Site) -> Identity:
@@ -218,27 +191,6 @@ async def _wanted(request: Request) -> Any:
         BadMessage: the body is something else.
     """
     try:
-        return msgspec.json.decode(await _body(request), type=Wanted).reaction
+        return msgspec.json.decode(await read_body(request), type=Wanted).reaction
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadMessage('the body is {"reaction": …}') from None
-
-
-async def _body(request: Request) -> bytes:
-    """The request's body.
-
-    Raises:
-        MessageTooLarge: it is larger than a message may be; the rest is not read.
-    """
-    too_large = MessageTooLarge(f"a body has at most {MAX_MESSAGE} bytes")
-    length = request.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) > MAX_MESSAGE:
-        raise too_large
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_MESSAGE:
-                raise too_large
-    except ClientDisconnect:
-        raise BadMessage("the body did not come") from None
-    return bytes(body)

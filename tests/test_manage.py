@@ -1,0 +1,76 @@
+"""What an operator does beside a running server: the audit trail, as the command prints it."""
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.ledger import keys, trail
+from server.ledger.embedded import running_engine
+from server.ledger.engine import Engine
+from tests.conftest import MakeServer
+from tests.support.engine import private_engine
+from tests.support.process import ServerProcess, clean_environment
+from tests.test_cli import tallycast
+
+WHO = "sha256:0123456789ab"
+WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+@pytest.fixture(scope="module")
+def trailed() -> Iterator[str]:
+    """The URL of an engine with a long trail."""
+    with private_engine() as url:
+        asyncio.run(_note(url, 3000))
+        yield url
+
+
+async def _note(url: str, many: int) -> None:
+    engine = Engine(url)
+    for number in range(many):
+        await trail.note(engine, WHO, "reset", "blog", item=f"posts/{number} é")
+    await trail.note(engine, WHO, "erase", "blog", member=keys.member("u:42"))
+    await engine.close()
+
+
+def test_the_audit_trail(trailed: str) -> None:
+    done = tallycast("audit", env={"REDIS_URL": trailed})
+    assert (done.returncode, done.stderr) == (0, "")
+    *resets, erase = done.stdout.splitlines()
+    assert len(resets) == 3000
+    assert re.fullmatch(rf"{WHEN}  {WHO}  reset     blog  posts/2999 é", resets[-1]), resets[-1]
+    member = keys.member("u:42").hex()
+    assert re.fullmatch(rf"{WHEN}  {WHO}  erase     blog  visitor {member}", erase), erase
+
+
+def test_of_the_server_on_this_data_folder(make_server: MakeServer) -> None:
+    server: ServerProcess = make_server()
+    assert tallycast("audit", "--data", str(server.data)).stdout == ""
+    asyncio.run(_note(running_engine(server.data), 1))
+    assert len(tallycast("audit", "--data", str(server.data)).stdout.splitlines()) == 2
+
+
+def test_where_no_server_runs(tmp_path: Path) -> None:
+    done = tallycast("audit", "--data", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"tallycast: no server runs on the data folder {tmp_path}")
+
+
+def test_who_has_read_enough(trailed: str) -> None:
+    """As `| head -1` does it."""
+    command = [sys.executable, "-m", "server", "audit"]
+    with subprocess.Popen(
+        command,
+        env=clean_environment({"REDIS_URL": trailed}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"posts/0" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"", "it ends without a word"
