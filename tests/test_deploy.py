@@ -1,0 +1,172 @@
+"""What is in ``deploy/`` and in the operators' document is true: names, labels and times are the code's."""
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from server.measures import SERVER_METRICS, WORKERS_METRICS, Metric
+from server.metrics import PREFIX
+from server.settings import Settings, environment_names, load
+from server.web.traffic import TRANSPORTS, Traffic
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+DASHBOARD = (DEPLOY / "grafana-dashboard.json").read_text()
+ALERTS = (DEPLOY / "alerts.yaml").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+METRICS = (*WORKERS_METRICS, *SERVER_METRICS)
+# What the server needs after its connections are closed: the engine's end, and a margin (s).
+AFTER_THE_DRAIN = 5
+
+
+def exposed(metric: Metric) -> list[str]:
+    """The names under which a metric is found."""
+    endings = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+    return [PREFIX + metric.name + ending for ending in endings[metric.kind]]
+
+
+LABELS = {
+    name: {metric.label} - {None} | ({"le"} if name.endswith("_bucket") else set())
+    for metric in METRICS
+    for name in exposed(metric)
+}
+VALUES = {
+    "outcome": set(Traffic().outcomes()),
+    "code": set(Traffic().disconnects()),
+    "transport": set(TRANSPORTS.values()),
+}
+# What Prometheus adds.
+EVERYWHERE = {"job", "instance"}
+
+
+def expressions() -> list[str]:
+    panels = json.loads(DASHBOARD)["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    return queries + [rule["expr"] for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_queries_ask_for_what_there_is(expression: str) -> None:
+    names = re.findall(r"\btallycast_\w+", expression)
+    assert set(names) <= LABELS.keys()
+    # "up" is Prometheus' own.
+    assert names or expression.startswith("up{")
+    labels = EVERYWHERE.union(*(LABELS[name] for name in names))
+    for listed in re.findall(r"\bby \(([^)]*)\)", expression):
+        assert {label.strip() for label in listed.split(",")} <= labels
+    for matchers in re.findall(r"\{([^}]*)\}", expression):
+        for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers):
+            assert label in labels
+            assert label not in VALUES or value in VALUES[label]
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    for metric in METRICS:
+        assert any(name in DASHBOARD for name in exposed(metric)), metric.name
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_has_its_row_in_the_document(metric: Metric) -> None:
+    name = PREFIX + metric.name + ("_total" if metric.kind == "counter" else "")
+    row = next(line for line in OPERATIONS.splitlines() if line.startswith(f"| `{name}` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1] == metric.kind
+    assert cells[2] == (f"`{metric.label}`" if metric.label else "")
+    assert cells[3].startswith(metric.help)
+
+
+def test_the_document_names_no_other_metric() -> None:
+    known = {name for metric in METRICS for name in (*exposed(metric), PREFIX + metric.name)}
+    assert set(re.findall(r"\btallycast_\w+", OPERATIONS)) <= known
+
+
+def seconds(text: str) -> int:
+    assert text.endswith("s")
+    return int(text[:-1])
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+
+
+def unit() -> dict[str, list[str]]:
+    """The keys of the unit's sections; what is given more than once has all of its values."""
+    found: dict[str, list[str]] = {}
+    for line in (DEPLOY / "tallycast.service").read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def platforms() -> dict[str, tuple[dict[str, str], int]]:
+    """The settings that each platform's file gives, and the time (s) it leaves until SIGKILL."""
+    service = compose()["services"]["tallycast"]
+    fly = tomllib.loads((DEPLOY / "fly.toml").read_text())
+    variables = " ".join(unit()["Environment"]).split()
+    return {
+        "compose": (service["environment"], seconds(service["stop_grace_period"])),
+        "systemd": (dict(pair.split("=", 1) for pair in variables), int(unit()["TimeoutStopSec"][0])),
+        "fly": (fly["env"], fly["kill_timeout"]),
+    }
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("platform", platforms())
+def test_a_platform_gives_settings_that_exist_and_the_time_to_drain(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, until_kill = platforms()[platform]
+    known = {name for field in Settings.model_fields for name in environment_names(field)}
+    assert given.keys() - {"TALLYCAST_DRAIN"} <= known
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert int(given["TALLYCAST_DRAIN"]) + AFTER_THE_DRAIN <= until_kill
+    assert settings.metrics_port is not None
+
+
+def test_ports_fit_together() -> None:
+    service = compose()["services"]["tallycast"]
+    fly = tomllib.loads((DEPLOY / "fly.toml").read_text())
+    scraped = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())["scrape_configs"][0]
+    port = service["environment"]["TALLYCAST_METRICS_PORT"]
+    assert scraped["static_configs"][0]["targets"] == [f"tallycast:{port}"]
+    assert f'job="{scraped["job_name"]}"' in ALERTS
+    assert str(fly["metrics"]["port"]) == fly["env"]["TALLYCAST_METRICS_PORT"]
+    assert str(fly["http_service"]["internal_port"]) == fly["env"]["TALLYCAST_PORT"]
+
+
+def test_mounted_files_exist() -> None:
+    for service in compose()["services"].values():
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (DEPLOY / source).exists()
+
+
+def test_the_procfile_is_the_command(no_settings: None) -> None:
+    command = (ROOT / "Procfile").read_text()
+    assert command.startswith("web: tallycast serve --host 0.0.0.0")
+    assert "TALLYCAST_DRAIN=20" in OPERATIONS
+
+
+def test_the_unit_is_right(tmp_path: Path) -> None:
+    program = "/opt/tallycast/bin/tallycast"
+    assert unit()["ExecStart"][0].split()[:2] == [program, "serve"]
+    # Where systemd is not installed its own check cannot be made.
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        return
+    copy = tmp_path / "tallycast.service"
+    copy.write_text((DEPLOY / "tallycast.service").read_text().replace(program, "/bin/true"))
+    command = [verify, "verify", "--man=no", copy]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert str(copy) not in done.stderr, done.stderr
