@@ -30,6 +30,7 @@ from server.relay import Reconciler, Relay
 from server.rules.addresses import networks
 from server.rules.sites import Site
 from server.settings import Settings
+from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.listener import Server, prepare
 from server.web.outbox import Outbox
@@ -40,6 +41,8 @@ from server.web.rounds import Rounds
 ENGINE_PATIENCE = 10.0
 SWEEP_EVERY = 1.0
 STOP_WITHIN = 1.0
+# Of the time for draining this much (s) is for what follows it: the ends of the parts and of the engine.
+RESERVE = 1.5
 
 _log = structlog.get_logger("app")
 
@@ -53,11 +56,11 @@ def run_worker(
     on_measure: Callable[[Callable[[], None]], None],
     measured: Callable[[Snapshot], None],
 ) -> Snapshot:
-    """Serve ``sites`` until SIGTERM or SIGINT; the last numbers. ``settings.redis_url`` names the engine.
+    """Serve ``sites`` until SIGTERM or SIGINT, and drain; the last numbers.
 
-    ``on_sites`` is given a function to call, from any thread, when the sites have changed, ``on_measure`` one
-    to call when the numbers are wanted: ``measured`` then gets them, from the loop, so that it shows that the
-    loop is alive.
+    ``settings.redis_url`` names the engine. ``on_sites`` is given a function to call, from any thread, when
+    the sites have changed, ``on_measure`` one to call when the numbers are wanted: ``measured`` then gets
+    them, from the loop, so that it shows that the loop is alive.
 
     Raises:
         EngineError: the engine cannot be used.
@@ -92,11 +95,13 @@ async def _serve(
             await revocations.look()
         except Unavailable as refusal:
             raise EngineError(f"revocations cannot be read: {refusal}") from None
+        rounds = Rounds()
         rooms = Rooms(
             guard=Guard(sites, secret, keys=key_sets, revoked=revocations.at),
             hub=relay.hub,
             people=relay.people,
-            rounds=Rounds(),
+            rounds=rounds,
+            drain=Drain(rounds),
             outbox=Outbox(loop.call_soon),
             parser=Shared(),
             write=writer.submit,
@@ -119,7 +124,9 @@ async def _serve(
             _vital(revocations.follow(), "revocations"),
         ]
         trusted = networks(settings.forwarded_allow_ips)
-        await Server(rooms, on_ready, demo=settings.has_demo, trusted=trusted).serve(sockets=[listener])
+        drain = max(settings.drain - RESERVE, settings.drain / 2)
+        server = Server(rooms, on_ready, demo=settings.has_demo, trusted=trusted, drain=drain)
+        await server.serve(sockets=[listener])
         for task in background:
             task.cancel()
         # With a limit: redis-py waits with asyncio.wait_for, which may swallow a cancellation on Python 3.11.

@@ -128,6 +128,7 @@ def serve(
     port: Annotated[str | None, typer.Option(help=_help("port"), metavar="NUMBER")] = None,
     workers: Annotated[str | None, typer.Option(help=_help("workers"), metavar="NUMBER")] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
+    drain: Annotated[str | None, typer.Option(help=_help("drain"), metavar="SECONDS")] = None,
     config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
     forwarded_allow_ips: Annotated[
         str | None, typer.Option(help=_help("forwarded_allow_ips"), metavar="LIST")
@@ -145,6 +146,7 @@ def serve(
         port=port,
         workers=workers,
         data=data,
+        drain=drain,
         config=config,
         forwarded_allow_ips=forwarded_allow_ips,
         log_addresses=log_addresses,

@@ -91,6 +91,16 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a folder"),
         ),
     ] = Path("data")
+    drain: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3600,
+            validation_alias="TALLYCAST_DRAIN",
+            description="Seconds to stop in: connections are closed evenly over most of them.",
+            json_schema_extra=_says("a whole number of seconds from 0 to 3600"),
+        ),
+    ] = 8
     config: Annotated[
         Path | None,
         Field(

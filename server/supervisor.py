@@ -3,37 +3,30 @@
 Owns the start, the restarts and the stop of a whole server. Must not know how requests are served; it never
 accepts a connection itself.
 
-A worker never outlives this process (see ``link``), nor does the engine (see ``ledger.embedded``). Children
-run in sessions of their own, so that Ctrl+C on a terminal reaches only this process, which then stops them
-in turn: the workers first, while the engine still confirms what they write.
+Neither a worker outlives this process (see ``link``) nor the engine (see ``ledger.embedded``). Children run
+in sessions of their own, so that Ctrl+C on a terminal reaches only this process, which then stops them in
+turn: the workers first, while the engine still confirms what they write.
+
+SIGTERM and SIGINT stop the server, SIGHUP reads the sites again, SIGUSR2 replaces the workers one by one.
 """
 
 import asyncio
-import os
 import signal
 import socket
-import sys
-import time
 from functools import partial
 
 import structlog
 
-from server import __version__, banner, config, link
-from server.errors import SettingsError, StartError
+from server import __version__, banner, config
+from server.errors import SettingsError
 from server.ledger.embedded import EmbeddedEngine
 from server.listener import is_loopback, listen, url
 from server.measures import Snapshot
 from server.metrics import Listener as Metrics
-from server.settings import Settings, pack, without_password
+from server.settings import Settings, without_password
+from server.workers import MEASURE_WAIT, Worker
 
 log = structlog.get_logger()
-
-STOP_WAIT = 10.0  # for a worker to finish what it does
-FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
-# A worker that does not tell its numbers within this (s) is not waited for.
-MEASURE_WAIT = 1.0
-# A worker that dies so often, so soon, before it was ever ready will not do better the next time.
-EARLY, TOO_OFTEN = 10.0, 3
 
 
 def run(settings: Settings) -> int:
@@ -51,7 +44,8 @@ class _Supervisor:
         self._listener: socket.socket | None = None
         self._engine: EmbeddedEngine | None = None
         self._metrics: Metrics | None = None
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
+        self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         # What the sites file said when it was last found to be right; None: there is no file.
         self._sites: str | None = None
@@ -64,6 +58,7 @@ class _Supervisor:
         # Without a file it means what it always does: the terminal is gone, and so must this be.
         hang_up = self._on_hang_up if self._settings.config else partial(self._on_signal, signal.SIGHUP)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
+        loop.add_signal_handler(signal.SIGUSR2, self._on_replace)
         work = asyncio.create_task(self._work(), name="server")
         told_to_stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -98,6 +93,29 @@ class _Supervisor:
             worker.tell(self._sites)
         log.info("sites read again", file=str(self._settings.config))
 
+    def _on_replace(self) -> None:
+        """Replace every worker by a new one, unless that is being done or the server is not up yet."""
+        if self._stopping.is_set():
+            return
+        if not self._workers or not all(worker.ready.is_set() for worker in self._workers):
+            log.warning("workers are still starting; not replaced")
+        elif self._replacing is not None and not self._replacing.done():
+            log.warning("workers are being replaced already")
+        else:
+            self._replacing = asyncio.create_task(self._replace(), name="replace")
+
+    async def _replace(self) -> None:
+        """One after the other, so that all but one serve at any time, and the new one before the old goes."""
+        log.info("replacing the workers", workers=len(self._workers))
+        for worker in self._workers:
+            try:
+                if not await worker.replace():
+                    return
+            except OSError as error:
+                log.error("a worker cannot be started; the others stay", reason=str(error))
+                return
+        log.info("all workers were replaced")
+
     def _read_sites(self) -> None:
         """Know what the file says.
 
@@ -120,9 +138,7 @@ class _Supervisor:
         self._serve_metrics()
         settings = await self._with_engine()
         numbers = range(1, settings.workers + 1)
-        self._workers = [
-            _Worker(number, self._listener.fileno(), settings, self._sites) for number in numbers
-        ]
+        self._workers = [Worker(number, self._listener.fileno(), settings, self._sites) for number in numbers]
         keepers = [asyncio.create_task(worker.keep()) for worker in self._workers]
         greeter = asyncio.create_task(self._greet(url(self._listener)))
         try:
@@ -179,6 +195,9 @@ class _Supervisor:
     async def _shut_down(self) -> None:
         if self._listener is not None:
             self._listener.close()  # When the workers close theirs too, new clients are refused.
+        if self._replacing is not None:
+            self._replacing.cancel()
+            await asyncio.gather(self._replacing, return_exceptions=True)
         await asyncio.gather(*(worker.stop() for worker in self._workers))
         if self._engine is not None:
             await self._engine.stop()
@@ -186,156 +205,6 @@ class _Supervisor:
             await asyncio.to_thread(self._metrics.close)
         if self._stopping.is_set():
             log.info("stopped")
-
-
-class _Worker:
-    """One place for a worker process, and whichever process fills it."""
-
-    def __init__(self, number: int, listener: int, settings: Settings, sites: str | None) -> None:
-        self.ready = asyncio.Event()
-        self.restarts = 0
-        self._number = number
-        self._listener = listener
-        self._settings = settings
-        self._sites = sites
-        self._log = log.bind(worker=number)
-        self._process: asyncio.subprocess.Process | None = None
-        self._link: asyncio.StreamWriter | None = None
-        # The numbers of processes that are gone, and what the present one told last.
-        self._past = Snapshot()
-        self._told = Snapshot()
-        # What it was asked for and has not told yet.
-        self._asked: asyncio.Future[Snapshot] | None = None
-        self._serving = False
-
-    async def keep(self) -> None:
-        """Run one process after the other, more patiently each time one does not stay up.
-
-        Raises:
-            StartError: it never was ready, and there is no hope.
-        """
-        pause, early = FIRST_PAUSE, 0
-        while True:
-            started = time.monotonic()
-            status, failure = await self._run_one()
-            lived = time.monotonic() - started
-            if not self.ready.is_set():
-                early = early + 1 if lived < EARLY else 0
-                self._give_up(status, failure, early)
-            if lived >= STEADY_AFTER:
-                pause = FIRST_PAUSE
-            self._log.error("a worker died; starting another", status=status, reason=failure)
-            self.restarts += 1
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def tell(self, sites: str | None) -> None:
-        """The sites file was read again."""
-        self._sites = sites
-        if self._link is not None:
-            self._link.write(link.sites_line(sites))
-
-    async def measure(self, found: Snapshot) -> Snapshot | None:
-        """Add what was counted in this place since the start; the process's own, if it answered in time."""
-        answer = await self._ask()
-        found.add(self._past)
-        found.add(self._told)
-        return answer
-
-    async def _ask(self) -> Snapshot | None:
-        if not self._serving or self._link is None:
-            return None
-        # One that hangs is asked once, however often somebody wants to know.
-        if self._asked is None:
-            self._asked = asyncio.get_running_loop().create_future()
-            self._link.write(link.MEASURE)
-        asked = self._asked
-        await asyncio.wait([asked], timeout=MEASURE_WAIT)
-        return asked.result() if asked.done() and not asked.cancelled() else None
-
-    def kill(self) -> None:
-        """End the process at once."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-
-    async def stop(self) -> None:
-        """Let the process finish what it does, for a while. ``keep`` must be cancelled before."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), STOP_WAIT)
-            except TimeoutError:
-                self._log.error("a worker does not stop; killing it", pid=process.pid)
-                process.kill()
-                await process.wait()
-        self._drop_link()
-
-    async def _run_one(self) -> tuple[int, str | None]:
-        """The exit status of one process, and the reason that it gave for not serving."""
-        self._process, reader = await self._spawn()
-        failure = None
-        self._serving = False
-        try:
-            async for line in reader:
-                line = line.rstrip()
-                if line == link.READY:
-                    if self.ready.is_set():
-                        self._log.info("a worker is back", pid=self._process.pid)
-                    self.ready.set()
-                    self._serving = True
-                elif line.startswith(link.MEASURED):
-                    self._told = link.measured(line)
-                    if self._asked is not None:
-                        self._asked.set_result(self._told)
-                        self._asked = None
-                elif line.startswith(link.FAILED):
-                    failure = line.removeprefix(link.FAILED).decode("utf-8", "replace")
-        except ConnectionError:
-            pass  # It ended before it had read what it was told.
-        status = await self._process.wait()
-        self._drop_link()
-        self._forget()
-        return status, failure
-
-    def _forget(self) -> None:
-        """The process is gone. What it counted stays true, so that no counter ever falls."""
-        self._past.add(self._told, gauges=False)
-        self._told, self._serving = Snapshot(), False
-        if self._asked is not None:
-            self._asked.cancel()
-            self._asked = None
-
-    async def _spawn(self) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            reader, self._link = await asyncio.open_connection(sock=ours)
-            self._link.write(link.sites_line(self._sites))
-            # -P: a folder named "server" where the operator happens to be is none of ours.
-            command = [sys.executable, "-P", "-m", "server.worker", str(self._number), str(self._listener)]
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=theirs.fileno(),
-                pass_fds=(self._listener,),
-                env={**os.environ, link.SETTINGS: pack(self._settings)},
-                start_new_session=True,
-            )
-        return process, reader
-
-    def _give_up(self, status: int, failure: str | None, early: int) -> None:
-        if failure is not None:
-            raise StartError(failure)
-        if early >= TOO_OFTEN:
-            raise StartError(
-                f"worker {self._number} died {early} times before it was ready (the last time with status "
-                f"{status}); the lines above say why"
-            )
-
-    def _drop_link(self) -> None:
-        # Never earlier than the end of the process: to a worker the end of the link is the parent's death.
-        if self._link is not None:
-            self._link.close()
-            self._link = None
 
 
 async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:

@@ -40,8 +40,9 @@ def main(number: int, descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    # Ctrl+C is the parent's, and so is the order to read the sites again; a SIGINT by hand is no reason for a
-    # traceback.
+    # Ctrl+C is the parent's, and so are the orders to read the sites again and to replace the workers; a
+    # SIGINT by hand is no reason for a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -143,7 +143,7 @@ class Api:
 
     async def readyz(self, _request: Request) -> Response:
         """Reactions can be taken and followed."""
-        if self._rooms.ready():
+        if self._rooms.ready() and not self._rooms.drain.begun:
             return json_answer({"status": "ok"})
         return json_answer({"status": "unavailable"}, 503, {**NO_STORE, "Retry-After": "2"})
 

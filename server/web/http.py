@@ -28,6 +28,8 @@ class Http(HttpToolsProtocol):
     _head: int | None = 0
     # The request wants an upgrade to something that is not spoken here.
     _declined = False
+    # The server is draining: what is answered from here on ends the connection.
+    _draining = False
 
     def __init__(self, trusted: Networks, *given: Any, **more: Any) -> None:
         """``trusted`` are the proxies whose word on a client's address is taken; the rest is uvicorn's."""
@@ -78,11 +80,27 @@ class Http(HttpToolsProtocol):
         more = cast("dict[str, object]", self.scope)
         more[TRANSPORT], more[CLIENT] = self.transport, self._client()
         self.url = url
+        if self._draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """The request is here as a whole, unless it is about to be read again."""
         if not self._declined:
             super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server is draining. A request may be on its way already: it is answered, and the last one.
+
+        Uvicorn's own closes a connection that waits for its next request at once.
+        """
+        self._draining = True
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over.

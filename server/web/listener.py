@@ -1,10 +1,13 @@
-"""The HTTP application, and uvicorn's settings for it and for the sockets."""
+"""The HTTP application, uvicorn's settings for it and for the sockets, and how all of it ends."""
 
+import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,8 +24,12 @@ from server.web.problems import on_defect, on_http_exception, on_refusal
 from server.web.rooms import Rooms
 from server.web.socket import Socket
 
-# What is under way gets this long (s) to end after the order to stop.
-GRACE = 5
+# After the order to stop an HTTP connection without a request is kept for this long (s), because the next
+# request may be on its way already.
+IDLE = 1.0
+# What was cut off gets this long (s) to find out.
+CUT_OFF = 0.2
+POLL = 0.05
 BACKLOG = 4096
 # Bytes that are sent and not acknowledged for this long (ms) mean that the peer is gone (RFC 5482).
 USER_TIMEOUT = 30_000
@@ -59,8 +66,15 @@ class Server(uvicorn.Server):
     """Uvicorn's server, saying when it accepts connections."""
 
     def __init__(
-        self, rooms: Rooms, on_ready: Callable[[], None], *, demo: bool, trusted: Networks = ()
+        self,
+        rooms: Rooms,
+        on_ready: Callable[[], None],
+        *,
+        demo: bool,
+        trusted: Networks = (),
+        drain: float,
     ) -> None:
+        """``drain`` is how long (s) the connections have to end after the order to stop."""
         super().__init__(
             uvicorn.Config(
                 application(rooms, demo=demo),
@@ -73,9 +87,10 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_graceful_shutdown=GRACE,
             )
         )
+        self._drain = rooms.drain
+        self._drain_within = drain
         self._on_ready = on_ready
 
     @contextmanager
@@ -97,3 +112,28 @@ class Server(uvicorn.Server):
         """Start to accept, then say so."""
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to accept, let everyone finish and go, and cut off who has not in time."""
+        until = time.monotonic() + self._drain_within
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        requests = cast("set[Http]", self.server_state.connections)
+        for connection in tuple(requests):
+            connection.shutdown()
+        idle_until = min(time.monotonic() + IDLE, until)
+        await self._drain.run(until)
+        while requests and time.monotonic() < until:
+            if time.monotonic() >= idle_until:
+                for connection in tuple(requests):
+                    if connection.is_idle:
+                        connection.transport.close()
+            await asyncio.sleep(POLL)
+        for connection in tuple(requests):
+            connection.transport.abort()
+        tasks = self.server_state.tasks
+        if tasks:
+            # Those of the connections that were cut off.
+            _, still = await asyncio.wait(tasks, timeout=CUT_OFF)
+            for task in still:
+                task.cancel()

@@ -17,6 +17,7 @@ from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.rules.sites import Site
 from server.rules.tokens import Identity
+from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rounds import Rounds
@@ -35,6 +36,7 @@ class Rooms:
     hub: Hub
     people: People
     rounds: Rounds
+    drain: Drain
     outbox: Outbox
     parser: Shared
     write: Callable[[Wish], None]

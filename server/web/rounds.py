@@ -23,6 +23,15 @@ class Visited(Protocol):
     def visit(self, now: float) -> None:
         """About a second has passed; ``now`` is the monotonic clock."""
 
+    def bye(self, retry_after: float) -> None:
+        """Tell the client that the server is draining; go on until ``leave``."""
+
+    def leave(self) -> None:
+        """Finish what is under way, then close. May be said again."""
+
+    def abort(self) -> None:
+        """End at once."""
+
 
 class Rounds:
     """``now`` is the monotonic clock, precise to a tenth of a second and free to read."""
@@ -46,6 +55,10 @@ class Rounds:
     def leave(self, at: int, visited: Visited) -> None:
         """Be visited no more."""
         self._slices[at].discard(visited)
+
+    def everyone(self) -> list[Visited]:
+        """All connections there are."""
+        return [visited for places in self._slices for visited in places]
 
     def turn(self) -> None:
         """Move the hand on by one slice."""

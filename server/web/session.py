@@ -84,6 +84,7 @@ class Session:
         "_busy",
         "_closed",
         "_held_back",
+        "_leaving",
         "_line",
         "_owed",
         "_proceeding",
@@ -113,6 +114,7 @@ class Session:
         self._under_way = 0
         self._bad = 0
         self._closed = False
+        self._leaving = False
 
     # From the line
 
@@ -124,6 +126,8 @@ class Session:
 
     def received(self, payload: bytes, binary: bool) -> None:
         """A whole message."""
+        if self._leaving:
+            return  # It crosses with the close, and its sender sees that it was not answered.
         message: ClientMessage | Unreadable
         if binary is not self._wire.binary:
             message = Unreadable(BadMessage(f"{self._wire.subprotocol} has no such frames"))
@@ -164,6 +168,12 @@ class Session:
     def bye(self, retry_after: float) -> None:
         """The server is draining."""
         self._send(Bye(retry_after))
+
+    def leave(self) -> None:
+        """Close as soon as what was asked for is answered; nothing more is taken."""
+        self._leaving = True
+        if not (self._under_way or self._busy or self._waiting or self._closed):
+            self._line.close(CloseCode.RESTART)
 
     def gone(self) -> None:
         """The connection is over."""
@@ -212,6 +222,8 @@ class Session:
         finally:
             self._proceeding = False
         self._throttle()
+        if self._leaving:
+            self.leave()
 
     def _throttle(self) -> None:
         full = self._waiting is not None and len(self._waiting) >= MAX_WAITING

@@ -12,13 +12,11 @@ connection may be given it.
 
 import asyncio
 import os
-import random
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 import structlog
-from uvicorn.server import ServerState
 from websockets.exceptions import NegotiationError
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -49,7 +47,6 @@ class Socket(asyncio.Protocol):
     """One connection, from the upgrade request to the end of TCP. ``client`` is who it came from."""
 
     __slots__ = (
-        "_connections",
         "_descriptor",
         "_held",
         "_inbound",
@@ -71,9 +68,8 @@ class Socket(asyncio.Protocol):
         "wire",
     )
 
-    def __init__(self, rooms: Rooms, config: object, server_state: ServerState, app_state: object) -> None:
+    def __init__(self, rooms: Rooms, config: object, server_state: object, app_state: object) -> None:
         self._rooms = rooms
-        self._connections = cast("set[Any]", server_state.connections)
         self._transport: asyncio.Transport
         self._descriptor = NO_DESCRIPTOR
         # The descriptor, as long as nothing waits that must be written before; else none.
@@ -101,7 +97,6 @@ class Socket(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
         self._descriptor = transport.get_extra_info("socket").fileno()
-        self._connections.add(self)
         self._slice = self._rooms.rounds.join(self)
 
     def upgraded(self, request: Request) -> None:
@@ -159,7 +154,6 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever wanted it."""
-        self._connections.discard(self)
         self._rooms.rounds.leave(self._slice, self)
         self._end(LOST)
 
@@ -179,13 +173,22 @@ class Socket(asyncio.Protocol):
         for topic in missed or ():
             topic.bring(self, alone=False)
 
-    # Uvicorn
+    # The drain
 
-    def shutdown(self) -> None:
-        """The server goes down."""
+    def bye(self, retry_after: float) -> None:
+        """The server is draining."""
         if self._session is not None:
-            self._session.bye(round(random.uniform(0.5, 3.0), 1))  # noqa: S311  jitter, not a secret
-        self.close(CloseCode.RESTART)
+            self._session.bye(retry_after)
+
+    def leave(self) -> None:
+        """Close when what the client asked for is done."""
+        if self._session is not None:
+            self._session.leave()
+
+    def abort(self) -> None:
+        """End at once, whatever still waits."""
+        self._end(LOST)
+        self._transport.abort()
 
     # The rounds
 
@@ -197,7 +200,7 @@ class Socket(asyncio.Protocol):
             self._sent_at = now
         if session is None:
             if now - self._since > CLOSE_WITHIN:
-                self._abort()
+                self.abort()
         elif self.blocked:
             left = self._transport.get_write_buffer_size()
             if left < self._left:
@@ -343,10 +346,6 @@ class Socket(asyncio.Protocol):
         """Whether an update can be written at once from here on."""
         waits = self.blocked or self._pending is not None or self._session is None
         self._straight = NO_DESCRIPTOR if waits else self._descriptor
-
-    def _abort(self) -> None:
-        self._end(LOST)
-        self._transport.abort()
 
     def _end(self, code: int | None) -> None:
         """Nothing is taken or given any more, except the peer's half of the closing handshake.

@@ -10,12 +10,11 @@ room" means that everything before has been handed to the kernel.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Self
 
-import anyio
 from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
 from server.hub import UNKNOWN, Topic
@@ -26,8 +25,8 @@ from server.web.http import TRANSPORT
 from server.web.rooms import Rooms
 from server.web.socket import BEAT_AFTER, STALL_AFTER
 
-# After the order to stop, a stream gets this long (s) to say so. Uvicorn waits a little longer.
-FAREWELL = 4.0
+# Streams end when the drain says so, not all at once.
+AppStatus.enable_automatic_graceful_drain = False
 
 _BEAT = EVENTS.frame(Beat())
 
@@ -48,7 +47,8 @@ class Stream:
         # The chunk that is being put together, and only then.
         self._chunk: list[bytes] | None = None
         self._news = asyncio.Event()
-        self._shown = self._beat_due = self._leaving = self._over = False
+        self._shown = self._beat_due = self._leaving = False
+        self._farewell: float | None = None
         self.sent_at = rooms.rounds.now
         self.drained: Callable[[], Awaitable[None]]
         self.site: str
@@ -79,8 +79,12 @@ class Stream:
         for topic in topics:
             self._rooms.hub.release(topic, self)
 
-    def bye(self) -> None:
-        """The server is draining: say so, and end."""
+    def bye(self, retry_after: float) -> None:
+        """The server is draining: what is said last, because a stream's reader has nothing to finish."""
+        self._farewell = retry_after
+
+    def leave(self) -> None:
+        """Say what there is to say, the farewell last, and end."""
         self._leaving = True
         self._news.set()
 
@@ -111,14 +115,14 @@ class Stream:
 
     async def __anext__(self) -> bytes:
         """The next chunk, put together when there is room for it and not before."""
-        if self._over:
-            raise StopAsyncIteration
         while True:
             await self.drained()
             chunk = self._latest() if self._shown else self._snapshots()
             if chunk:
                 self.sent_at = self._rooms.rounds.now
                 return chunk
+            if self._leaving:
+                raise StopAsyncIteration
             await self._news.wait()
             self._news.clear()
 
@@ -136,9 +140,8 @@ class Stream:
         for topic in marked:
             topic.bring(self, alone=False)
         self._chunk = None
-        if self._leaving:
-            self._over = True
-            pause = round(random.uniform(0.5, 3.0), 1)  # noqa: S311  jitter, not a secret
+        if self._leaving and (pause := self._farewell) is not None:
+            self._farewell = None
             # A plain EventSource knows no `bye`, but waits as long as `retry` says before it comes back.
             chunk.append(b"retry: %d\n" % (1000 * pause) + EVENTS.frame(Bye(pause)))
         elif self._beat_due and not chunk:
@@ -151,14 +154,7 @@ class StreamResponse(EventSourceResponse):
     """The answer that carries a stream, and the watch over whoever reads it."""
 
     def __init__(self, rooms: Rooms, stream: Stream) -> None:
-        self._draining = anyio.Event()
-        super().__init__(
-            stream,
-            ping=0,  # The contract has beats of its own.
-            shutdown_event=self._draining,
-            shutdown_grace_period=FAREWELL,
-            data_sender_callable=self._say_bye,
-        )
+        super().__init__(stream, ping=0)  # The contract has beats of its own.
         self._rooms = rooms
         self._stream = stream
         self._transport: asyncio.Transport
@@ -204,6 +200,14 @@ class StreamResponse(EventSourceResponse):
         else:
             self._stream.beat_if_silent(now)
 
-    async def _say_bye(self) -> None:
-        await self._draining.wait()
-        self._stream.bye()
+    def bye(self, retry_after: float) -> None:
+        """The server is draining."""
+        self._stream.bye(retry_after)
+
+    def leave(self) -> None:
+        """End the stream."""
+        self._stream.leave()
+
+    def abort(self) -> None:
+        """End at once, whatever still waits."""
+        self._transport.abort()

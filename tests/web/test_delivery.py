@@ -19,6 +19,7 @@ from server.hub import Hub, People
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
 from server.rules.sites import Site
+from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
@@ -144,6 +145,7 @@ class Scene:
             hub=self.hub,
             people=People(nothing, nothing),
             rounds=Rounds(lambda: 0.0),
+            drain=Drain(Rounds()),
             outbox=Outbox(self.turns.append),
             parser=Shared(),
             write=nothing,

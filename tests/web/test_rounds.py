@@ -10,6 +10,12 @@ class Visited:
     def visit(self, now: float) -> None:
         self.at.append(now)
 
+    def bye(self, retry_after: float) -> None: ...
+
+    def leave(self) -> None: ...
+
+    def abort(self) -> None: ...
+
 
 class Faulty(Visited):
     def visit(self, now: float) -> None:

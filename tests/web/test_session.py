@@ -21,6 +21,7 @@ from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import JSON
 from server.rules.sites import Site
 from server.rules.tokens import Key, issue
+from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
@@ -123,6 +124,7 @@ class Talk:
             hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
             rounds=Rounds(),
+            drain=Drain(Rounds()),
             outbox=Outbox(lambda call: None),
             parser=Shared(),
             write=self.store.wishes.append,
@@ -680,3 +682,42 @@ def test_who_left_while_it_was_blocked_is_brought_nothing(talk: Talk) -> None:
         ("unwatched", None),
         ("counts", "b"),
     ]
+
+
+# leaving
+
+
+def test_who_has_nothing_under_way_leaves_at_once(talk: Talk) -> None:
+    talk.session.bye(1.5)
+    assert talk.line.closed is None
+    talk.session.leave()
+    assert talk.line.closed is CloseCode.RESTART
+    assert talk.heard() == [{"type": "bye", "retry_after": 1.5}]
+
+
+def test_what_was_asked_for_is_answered_before_it_leaves(talk: Talk) -> None:
+    talk.say("auth", token=talk.token)
+    talk.say("react", item="a", reaction="like", ref=1)
+    talk.say("react", item="b", reaction="like", ref=2)
+    talk.say("watch", items=["a"], ref=3)
+    talk.session.bye(1.5)
+    talk.session.leave()
+    talk.session.leave()
+    # It crosses with the close: no answer, and no effect.
+    talk.say("react", item="c", reaction="like", ref=4)
+    assert talk.line.closed is None
+    talk.store.confirm(2)
+    assert talk.line.closed is None
+    talk.store.answer()
+    assert talk.line.closed is CloseCode.RESTART
+    assert talk.store.wishes == []
+    assert [frame.get("ref") for frame in talk.heard() if "ref" in frame] == [1, 2, 3]
+
+
+def test_what_is_refused_is_answered_too(talk: Talk) -> None:
+    talk.say("watch", items=["a"], ref=1)
+    talk.session.leave()
+    assert talk.line.closed is None
+    talk.store.fail()
+    assert talk.line.closed is CloseCode.RESTART
+    assert [frame["code"] for frame in talk.heard()] == ["unavailable"]

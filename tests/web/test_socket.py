@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import item_key
 from server.rules.sites import Site
+from server.web.drain import Drain
 from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES, Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
@@ -108,7 +108,6 @@ class Bench:
         self.now = 100.0
         self.turns: list[Any] = []
         self.transport = Transport()
-        self.state: Any = SimpleNamespace(connections=set())
         self.rounds = Rounds(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = Rooms(
@@ -116,6 +115,7 @@ class Bench:
             hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
             rounds=self.rounds,
+            drain=Drain(Rounds()),
             outbox=Outbox(lambda call: call()),
             parser=Shared(),
             write=nothing,
@@ -125,7 +125,7 @@ class Bench:
             ready=lambda: True,
             soon=self.turns.append,
         )
-        self.socket = Socket(self.rooms, config=None, server_state=self.state, app_state=None)
+        self.socket = Socket(self.rooms, config=None, server_state=None, app_state=None)
         self.socket.connection_made(self.transport)
 
     def shake(self) -> None:
@@ -206,7 +206,8 @@ def test_who_reads_slowly_but_steadily_is_not_dropped(bench: Bench) -> None:
 
 
 def test_a_close_that_is_not_answered_ends_all_the_same(bench: Bench) -> None:
-    bench.socket.shutdown()
+    bench.socket.bye(1.5)
+    bench.socket.leave()
     said = bench.transport.received()
     assert b'"bye"' in said
     assert CLOSE in said
@@ -231,7 +232,7 @@ def test_who_goes_on_sending_after_a_close_has_no_more_time_for_its_own(bench: B
 
 def test_a_stalled_reader_cannot_hold_up_a_shutdown(bench: Bench) -> None:
     bench.socket.pause_writing()
-    bench.socket.shutdown()
+    bench.socket.leave()
     bench.wait(CLOSE_WITHIN + 1.1)
     assert bench.transport.aborted
 
@@ -309,10 +310,8 @@ def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench
 
 def test_after_the_end_nothing_is_left(bench: Bench) -> None:
     assert len(bench.rounds) == 1
-    assert bench.state.connections == {bench.socket}
     bench.socket.connection_lost(None)
     assert len(bench.rounds) == 0
-    assert bench.state.connections == set()
 
 
 def test_a_flood_is_taken_in_turns_and_not_read_on_meanwhile(bench: Bench) -> None:

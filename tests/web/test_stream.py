@@ -20,6 +20,7 @@ from server.hub import Hub, People
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
 from server.rules.sites import Site
+from server.web.drain import Drain
 from server.web.http import TRANSPORT
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
@@ -71,6 +72,7 @@ class Bench:
             hub=self.hub,
             people=People(nothing, nothing),
             rounds=self.rounds,
+            drain=Drain(Rounds()),
             outbox=Outbox(lambda call: call()),
             parser=Shared(),
             write=nothing,
@@ -224,7 +226,7 @@ async def test_an_engine_that_is_away_is_an_error_and_leaves_nothing_behind(benc
     assert [topic.holders for topic in bench.hub.known([item_key("default", i) for i in "ab"])] == [0, 0]
 
 
-@pytest.mark.parametrize("end", ["gone", "cancelled", "head", "bye"])
+@pytest.mark.parametrize("end", ["gone", "cancelled", "head", "left"])
 async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: str) -> None:
     await bench.open("a", "b", method="HEAD" if end == "head" else "GET")
     await bench.turn()
@@ -232,8 +234,8 @@ async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: st
         bench.gone.set()
     elif end == "cancelled":
         bench.serving.cancel()
-    elif end == "bye":
-        bench.stream.bye()
+    elif end == "left":
+        bench.stream.leave()
     await asyncio.gather(bench.serving, return_exceptions=True)
     topics = bench.hub.known([item_key("default", item) for item in "ab"])
     assert [(topic.holders, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
@@ -311,13 +313,18 @@ async def test_bye_is_the_last_event_and_names_the_pause_twice(bench: Bench) -> 
     await bench.open("a")
     await bench.turn()
     bench.publish("a", 1)
-    bench.stream.bye()
-    await bench.serving
+    bench.stream.bye(1.5)
+    await bench.turn()
     bench.publish("a", 2)
-    assert [event["type"] for event in bench.events] == ["counts", "counts", "bye"]
-    pause = bench.events[-1]["retry_after"]
+    await bench.turn()
+    bench.publish("a", 3)
+    bench.stream.leave()
+    await bench.serving
+    bench.publish("a", 4)
+    assert [event["type"] for event in bench.events] == ["counts", "counts", "counts", "counts", "bye"]
+    assert bench.events[-1]["retry_after"] == 1.5
     body = b"".join(message.get("body", b"") for message in bench.sent)
-    assert b"retry: %d\n" % round(1000 * pause) in body
+    assert body.count(b"retry: 1500\n") == 1
     assert bench.sent[-1]["more_body"] is False
     assert not bench.transport.aborted
 
@@ -328,7 +335,8 @@ async def test_bye_waits_for_room(bench: Bench) -> None:
     bench.room.clear()
     bench.publish("a", 1)
     await bench.turn()
-    bench.stream.bye()
+    bench.stream.bye(1.5)
+    bench.stream.leave()
     await bench.turn()
     bench.room.set()
     await bench.serving

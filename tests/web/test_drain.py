@@ -1,0 +1,103 @@
+"""The order and the pace in which connections leave; what they do then, their own tests say."""
+
+import asyncio
+import time
+
+import pytest
+
+from server.web import drain as module
+from server.web.drain import LATEST, SOONEST, Drain
+from server.web.rounds import Rounds
+
+
+class Connection:
+    """Leaves when it is told to, unless it is deaf."""
+
+    def __init__(self, rounds: Rounds, *, deaf: bool = False) -> None:
+        self.told: float | None = None
+        self.left_at: float | None = None
+        self.aborted = False
+        self._rounds = rounds
+        self._deaf = deaf
+        self._slice = rounds.join(self)
+
+    def visit(self, now: float) -> None: ...
+
+    def bye(self, retry_after: float) -> None:
+        assert self.told is None
+        assert self.left_at is None
+        self.told = retry_after
+
+    def leave(self) -> None:
+        if self.left_at is None:
+            self.left_at = time.monotonic()
+        if not self._deaf:
+            self._rounds.leave(self._slice, self)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self._rounds.leave(self._slice, self)
+
+
+async def test_all_are_told_first_and_then_leave_evenly() -> None:
+    rounds = Rounds()
+    connections = [Connection(rounds) for _ in range(1000)]
+    drain = Drain(rounds)
+    assert not drain.begun
+    began = time.monotonic()
+    running = asyncio.create_task(drain.run(began + 2.0))
+    await asyncio.sleep(0)
+    assert drain.begun
+    await running
+    assert len(rounds) == 0
+    pauses = {one.told for one in connections}
+    assert None not in pauses
+    assert all(SOONEST <= pause <= LATEST for pause in pauses if pause is not None)
+    assert len(pauses) > 10, "they do not all come back at once"
+    left = sorted(one.left_at - began for one in connections if one.left_at is not None)
+    # Never ahead of the pace, however late a busy machine lets it be.
+    assert all(at >= 1.6 * number / 1000 - 0.001 for number, at in enumerate(left))
+    assert not any(one.aborted for one in connections)
+
+
+async def test_a_few_do_not_take_all_of_the_time() -> None:
+    rounds = Rounds()
+    connections = [Connection(rounds) for _ in range(3)]
+    began = time.monotonic()
+    await Drain(rounds).run(began + 3600)
+    assert time.monotonic() - began < 60
+    assert all(one.left_at for one in connections)
+
+
+async def test_nobody_is_waited_for() -> None:
+    await Drain(Rounds()).run(time.monotonic() + 3600)
+
+
+async def test_who_does_not_go_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE", 1000.0)
+    rounds = Rounds()
+    deaf, other = Connection(rounds, deaf=True), Connection(rounds)
+    until = time.monotonic() + 0.3
+    await Drain(rounds).run(until)
+    assert time.monotonic() >= until
+    assert (deaf.aborted, other.aborted) == (True, False)
+
+
+async def test_who_came_in_meanwhile_leaves_too() -> None:
+    rounds = Rounds()
+    Connection(rounds)
+    running = asyncio.create_task(Drain(rounds).run(time.monotonic() + 3600))
+    await asyncio.sleep(0)
+    late = Connection(rounds)
+    await running
+    assert late.left_at is not None
+    assert not late.aborted
+
+
+async def test_without_time_all_leave_at_once() -> None:
+    rounds = Rounds()
+    connections = [Connection(rounds) for _ in range(500)]
+    began = time.monotonic()
+    await Drain(rounds).run(began)
+    assert all(one.told and one.left_at for one in connections)
+    assert len(rounds) == 0
