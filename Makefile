@@ -11,6 +11,9 @@ FOR_BENCH := $(VENV)/installed-for-bench
 FOR_WIDGET := node_modules/.installed
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 
+# How many tests run at once. Most of them wait for processes and browsers, so there is room for one more than cores.
+JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -23,7 +26,7 @@ serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 	@exec $(BIN)/tallycast serve
 
 test: check chromium ## Check everything, then run every test
-	@exec $(BIN)/python -m pytest --cov
+	@exec $(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist worksteal
 
 bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,7 @@
-"""Waiting for something to come true, instead of sleeping and hoping."""
+"""Waiting for something to come true, instead of sleeping and hoping.
+
+Deadlines are for what will never come: many times what it takes, because tests run beside one another.
+"""
 
 import asyncio
 import time
@@ -8,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, within: float = 15.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, within: float = 40.0) -> T:
     """The first truthy answer of ``condition``; fails when there is none in time."""
     deadline = time.monotonic() + within
     while not (answer := condition()):
@@ -17,7 +20,7 @@ def wait_for(condition: Callable[[], T], what: str, within: float = 15.0) -> T:
     return answer
 
 
-async def eventually(condition: Callable[[], Awaitable[bool] | bool], within: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool] | bool], within: float = 40.0) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     limit = time.monotonic() + within
     while True:

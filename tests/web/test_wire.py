@@ -80,6 +80,26 @@ async def test_a_close_is_answered_and_tcp_ends(server: ServerProcess, payload: 
             4500,
         ),
     ],
+    # Names, because the masks are drawn by chance: every process of a run must call a test the same.
+    ids=[
+        "unmasked",
+        "reserved bit",
+        "reserved data opcode",
+        "reserved control opcode",
+        "control in fragments",
+        "long control",
+        "continuation of nothing",
+        "message inside a message",
+        "close of one byte",
+        "close with a code of nobody's",
+        "close with no UTF-8",
+        "no UTF-8",
+        "a lone surrogate",
+        "too long",
+        "too long by its header",
+        "too long in fragments",
+        "too many fragments",
+    ],
 )
 async def test_broken_frames_end_it_with_a_code(server: ServerProcess, data: bytes, code: int) -> None:
     async with raw(server.url) as peer:
