@@ -1,6 +1,7 @@
 """Ten minutes of churn against a fresh server: does everything come back?
 
-Usage: python tools/soak.py [minutes]. Fails when the worker's tasks or its channels in the engine do not come
+Usage: python tools/soak.py [how long [the first run [steady for [options of tallycast load]]]], such as
+``2m 30s 20s --connections 5000``. Fails when the worker's tasks or its channels in the engine do not come
 back to what a fresh one has, or its memory or open files to what they were after a first, short run of the
 same load. Looks from outside: the tasks are told by a probe in the worker's interpreter (``sitecustomize``).
 """
@@ -14,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from redis import Redis
+
+from server.load import units
 
 # fmt: off
 LOAD = [
@@ -27,9 +30,9 @@ LOAD = [
     "--warmup", "0s", "--ramp", "500/s",
 ]
 # fmt: on
-FIRST = "30s"
-# The hub keeps a channel for a while after its last reader went, and the system its sockets.
-SETTLE, STEADY = 120.0, 20.0
+# The hub keeps a channel for a while after its last reader went, and the system its sockets (s).
+SETTLE = 120.0
+LOOK = 0.2
 # What may stay: an allocator gives back whole pages, and only when nothing on them is used.
 MEMORY = 4 * 2**20
 FILES = 2
@@ -105,9 +108,9 @@ def look(folder: Path, worker: int) -> State:
     return State(memory, files, told["tasks"], channels, told["objects"])
 
 
-def load(url: str, duration: str) -> None:
+def load(url: str, duration: str, options: Sequence[str]) -> None:
     """Run the harness; its checks must pass, whatever it says of the machine."""
-    command = [sys.executable, "-P", "-m", "server", "load", url, *LOAD, "--duration", duration]
+    command = [sys.executable, "-P", "-m", "server", "load", url, *LOAD, *options, "--duration", duration]
     status = subprocess.run(command, check=False).returncode
     if status not in (0, 2):
         raise SystemExit(f"soak: the load test ended with status {status}")
@@ -121,12 +124,12 @@ def too_much(before: State, after: State) -> list[str]:
     return [name for name, most, now in zip(State._fields, allowed, after, strict=True) if now > most]
 
 
-def settled(folder: Path, worker: int) -> State:
-    """What the worker holds when it has let go of nothing more for a while."""
+def settled(folder: Path, worker: int, steady: float) -> State:
+    """What the worker holds when its files, tasks and channels have been the same for so long (s)."""
     state, since = look(folder, worker), time.monotonic()
     deadline = since + SETTLE
-    while time.monotonic() < min(deadline, since + STEADY):
-        time.sleep(1)
+    while time.monotonic() < min(deadline, since + steady):
+        time.sleep(LOOK)
         now = look(folder, worker)
         if now[1:4] != state[1:4]:
             since = time.monotonic()
@@ -134,23 +137,32 @@ def settled(folder: Path, worker: int) -> State:
     return state
 
 
-def main(minutes: str = "10") -> int:
+def come_back(folder: Path, worker: int, before: State) -> State:
+    """What the worker holds when it has let go of everything, or had the time to."""
+    deadline = time.monotonic() + SETTLE
+    while too_much(before, state := look(folder, worker)) and time.monotonic() < deadline:
+        time.sleep(LOOK)
+    return state
+
+
+def main(duration: str = "10m", first: str = "30s", steady: str = "20s", *options: str) -> int:
     """The exit status."""
     # Told to stop, it stops its server too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="tallycast-soak-") as name:
         folder = Path(name)
         with server(folder) as (url, worker):
-            fresh = settled(folder, worker)
+            fresh = settled(folder, worker, units.duration(steady))
             print(f"fresh:       {fresh}", flush=True)
-            load(url, FIRST)
-            first = settled(folder, worker)
-            print(f"first run:   {first}", flush=True)
-            load(url, f"{minutes}m")
-            after = settled(folder, worker)
+            load(url, first, options)
+            used = settled(folder, worker, units.duration(steady))
+            print(f"first run:   {used}", flush=True)
+            # What ran for the first time took memory and connections to the engine for good; nothing after
+            # it may.
+            before = fresh._replace(memory=used.memory, files=used.files)
+            load(url, duration, options)
+            after = come_back(folder, worker, before)
             print(f"afterwards:  {after}", flush=True)
-    # What ran for the first time took memory and connections to the engine for good; nothing after it may.
-    before = fresh._replace(memory=first.memory, files=first.files)
     wrong = too_much(before, after)
     print(f"soak: {'did not come back: ' + ', '.join(wrong) if wrong else 'everything came back'}")
     return 1 if wrong else 0
