@@ -91,12 +91,9 @@ class Reactor:
         self._step()
 
     def halt(self) -> None:
-        """Send no more. What was due and has not left counts with the time that it has waited."""
+        """Send no more than is due by now. What cannot leave counts with the time that it has waited."""
+        self.ring()
         moment = now()
-        while self._next is not None and self._intended(self._next) <= moment:
-            self._time(self._next)
-            self._leave_out(self._next, moment)
-            self._next = next(self._dues, None)
         for dues in self._waiting.values():
             for due in dues:
                 self._leave_out(due, moment)

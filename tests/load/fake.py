@@ -47,7 +47,15 @@ class Faults:
     close_without_code: int = 0
     miscount: int = 0
     garbage: int = 0
+    invalid_text: int = 0
+    masked: int = 0
+    not_watched: int = 0
+    wrong_answer: int = 0
+    final_close: int = 0  # after which nobody comes back
+    goodbye: int = 0
+    odd: bool = False  # everything that is allowed, and seldom done
     refuse: int = 0
+    full_from_the_start: bool = False
     turn_away: int = 0  # closes the connection with a code after this reaction, and takes no other any more
     limit_newcomers: bool = False
     ack_delay: Callable[[int], float] = lambda _: 0.0  # of the n-th reaction, seconds
@@ -55,15 +63,45 @@ class Faults:
 
 
 class Watcher:
-    """One socket or stream that watches."""
+    """One socket or stream that watches; ``send`` takes an event's name and its message."""
 
-    def __init__(self, fake: "Fake", writer: asyncio.StreamWriter, send: Callable[[str, Any], None]) -> None:
-        self.fake = fake
+    def __init__(
+        self, writer: asyncio.StreamWriter, send: Callable[[str, Any], None], *, socket: bool
+    ) -> None:
         self.writer = writer
+        self.socket = socket
         self.send = send
         self.items: set[str] = set()
         self.visitor: str | None = None
         self.deaf = False
+
+    def close(self, code: int | None) -> None:
+        """End it: a stream has no code."""
+        if self.socket:
+            body = b"" if code is None else code.to_bytes(2)
+            self.writer.write(Frame(Opcode.CLOSE, body).serialize(mask=False))
+        self.writer.close()
+
+    def send_oddly(self, message: Any) -> None:
+        """What the contract and the RFCs allow: fragments, pings, unknown messages, comments, split lines."""
+        text = json.dumps({**message, "new": {"field": 1}}).encode()
+        if self.socket:
+            for frame in (
+                Frame(Opcode.PING, b"?"),
+                Frame(Opcode.TEXT, b'{"type":"news","of":"tomorrow"}'),
+                Frame(Opcode.TEXT, text[:20], fin=False),
+                Frame(Opcode.PONG, b"!"),
+                Frame(Opcode.CONT, text[20:]),
+            ):
+                self.writer.write(frame.serialize(mask=False))
+        else:
+            first, second = json.dumps(message, indent=1).encode().split(b"\n", 1)
+            lines = b"\r\ndata:".join((first, *second.split(b"\n")))
+            event = (
+                b": a comment\n\nevent: news\ndata: of tomorrow\n\nid: 7\nevent: counts\ndata:%s\n\n" % lines
+            )
+            for part in (event[:40], event[40:]):
+                self.writer.write(b"%x\r\n%s\r\n" % (len(part), part))
 
 
 class Fake:
@@ -79,7 +117,7 @@ class Fake:
         # When the n-th reaction was acknowledged, and when it was published (seconds, monotonic).
         self.acked: dict[int, float] = {}
         self.published: dict[int, float] = {}
-        self.full = False
+        self.full = self.faults.full_from_the_start
         self._watchers: list[Watcher] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._newcomers = 0
@@ -115,6 +153,9 @@ class Fake:
                 }
                 method, target, _ = line.split(" ")
                 path, _, query = target.partition("?")
+                if path in ("/ws", "/v1/stream") and self.full:
+                    writer.write(b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+                    return
                 if path == "/ws":
                     await self._socket(head, reader, writer)
                     return
@@ -151,7 +192,7 @@ class Fake:
             return 200, {"items": [self._shown(item, visitor) for item in items]}
         if path == "/v1/reaction" and method == "PUT" and visitor is not None:
             wish = json.loads(body)["reaction"]
-            version, counts = self._react(items[0], visitor, wish)
+            version, counts = self.react(items[0], visitor, wish)
             await asyncio.sleep(self.faults.ack_delay(self.reactions))
             return 200, {"item": items[0], "reaction": wish, "version": version, "counts": counts}
         return 404, {"code": "bad_message"}
@@ -186,7 +227,8 @@ class Fake:
 
     # Reactions
 
-    def _react(self, name: str, visitor: str, wish: str | None) -> tuple[int, dict[str, int]]:
+    def react(self, name: str, visitor: str, wish: str | None) -> tuple[int, dict[str, int]]:
+        """A visitor's reaction: the item's version and counts from then on."""
         item = self.items.setdefault(name, Item())
         self.reactions += 1
         if item.held.get(visitor) == wish:
@@ -219,27 +261,49 @@ class Fake:
                 self._bring(watcher, message)
 
     def _bring(self, watcher: Watcher, message: dict[str, Any]) -> None:
-        faults = self.faults
         self._frames += 1
-        if faults.drop_frames_from and self._frames >= faults.drop_frames_from:
-            watcher.deaf = not any(other.deaf for other in self._watchers)
-            if watcher.deaf:
-                return
-        if self._frames == faults.cut_connection:
-            watcher.writer.transport.abort()
-            return
-        if self._frames == faults.close_without_code:
-            watcher.writer.write(Frame(Opcode.CLOSE, b"").serialize(mask=False))
-            watcher.writer.close()
-            return
-        if self._frames == faults.garbage:
-            watcher.send("counts", "what?")
-        watcher.send("counts", message)
-        if self._frames == faults.repeat_version:
+        if not self._instead(watcher, message):
             watcher.send("counts", message)
-        if self._frames == faults.two_counts:
+            self._besides(watcher, message)
+
+    def _instead(self, watcher: Watcher, message: dict[str, Any]) -> bool:
+        """What it does in place of bringing a frame; whether it did."""
+        faults, now = self.faults, self._frames
+        if faults.drop_frames_from and now >= faults.drop_frames_from:
+            watcher.deaf = not any(other.deaf for other in self._watchers)
+            return watcher.deaf
+        if faults.odd:
+            watcher.send_oddly(message)
+        elif now == faults.cut_connection:
+            watcher.writer.transport.abort()
+        elif now == faults.close_without_code:
+            watcher.close(None)
+        elif now == faults.final_close:
+            watcher.close(4500)
+        elif now == faults.goodbye:
+            watcher.send("bye", {"type": "bye", "retry_after": 0.1})
+            watcher.close(1012)
+        elif now == faults.masked:
+            text = Frame(Opcode.TEXT, json.dumps(message).encode())
+            watcher.writer.write(text.serialize(mask=True))
+        else:
+            return False
+        return True
+
+    def _besides(self, watcher: Watcher, message: dict[str, Any]) -> None:
+        """What it says after the frame, and should not."""
+        faults, now = self.faults, self._frames
+        if now == faults.garbage:
+            watcher.send("counts", "what?")
+        if now == faults.invalid_text:
+            watcher.writer.write(Frame(Opcode.TEXT, b'{"type":"\xff"}').serialize(mask=False))
+        if now == faults.not_watched:
+            watcher.send("counts", {**message, "item": "somebody else's"})
+        if now == faults.repeat_version:
+            watcher.send("counts", message)
+        if now == faults.two_counts:
             watcher.send("counts", {**message, "counts": {"like": 999, "dislike": 0}})
-        if self._frames == faults.go_down:
+        if now == faults.go_down:
             watcher.send("counts", {**message, "version": message["version"] - 1})
 
     # Event stream
@@ -255,7 +319,7 @@ class Fake:
             event = f"event: {kind}\r\ndata: {json.dumps(message)}\r\n\r\n".encode()
             writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
 
-        watcher = Watcher(self, writer, send)
+        watcher = Watcher(writer, send, socket=False)
         watcher.items = set(items)
         for item in items:
             shown = self._shown(item, None)
@@ -269,9 +333,6 @@ class Fake:
     # WebSocket
 
     async def _socket(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.full:
-            writer.write(b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
-            return
         core = ServerProtocol(subprotocols=["tallycast.v1.json"])  # type: ignore[list-item]
         core.receive_data(head)
         (request,) = core.events_received()
@@ -289,7 +350,7 @@ class Fake:
                 flush()
 
         flush()
-        watcher = Watcher(self, writer, send)
+        watcher = Watcher(writer, send, socket=True)
         self._watchers.append(watcher)
         try:
             while data := await reader.read(65536):
@@ -327,10 +388,12 @@ class Fake:
             self.reactions += 1
             watcher.send("", {"type": "error", "code": "rate_limited", "message": "no", "ref": ref})
             return
-        version, counts = self._react(message["item"], watcher.visitor, message["reaction"])
+        version, counts = self.react(message["item"], watcher.visitor, message["reaction"])
         if number == self.faults.lose_ack:
             return
         fields = {key: message[key] for key in ("item", "reaction")}
+        if number == self.faults.wrong_answer:
+            fields["reaction"] = "like" if message["reaction"] != "like" else "dislike"
         ack = {"type": "ack", "ref": ref, **fields, "version": version, "counts": counts}
         delay = self.faults.ack_delay(number)
         loop = asyncio.get_running_loop()
@@ -342,5 +405,4 @@ class Fake:
         watcher.send("", ack)
         if number == self.faults.turn_away:
             self.full = True
-            watcher.writer.write(Frame(Opcode.CLOSE, (4001).to_bytes(2)).serialize(mask=False))
-            watcher.writer.close()
+            watcher.close(4001)

@@ -7,6 +7,7 @@ writes down when it answered, and the timeline says when each reaction was due.
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,13 +22,12 @@ from tests.support.processes import children
 from tests.support.waiting import eventually
 
 RATE = 60
-# A run of which the harness says itself that this machine was too busy is done again; if there is no other,
-# it is held to less.
-TRIES = 3
-EXACT, BUSY = 0.02, 0.3
-USUAL, SELDOM, UPDATE = 1.0, 3.0, 0.6
+EXACT = 0.02
+OTHERS = 5
+# Long, so that what a busy machine adds between the writing down and the reading is less than that (s).
+USUAL, SELDOM, UPDATE, STALL = 2.0, 4.0, 2.0, 3.0
 PLAN = {
-    "connections": "6",
+    "connections": f"{OTHERS + 1}",
     "items": "1",
     "reactions": f"{RATE}/s",
     "duration": "4s",
@@ -50,31 +50,30 @@ class Measured:
         return value
 
     def injected(self, distribution: str, percentile: float) -> float:
-        """The percentile of what the server did, from when reactions were due."""
-        told = self.acked if distribution == "ack" else self.published
+        """The percentile of what the server did, from when reactions were due, as far as it was measured."""
+        told, readers = (self.acked, 1) if distribution == "ack" else (self.published, OTHERS)
+        measured = self.result.totals.all(distribution).count // readers
         start = self.result.start / 1e9
-        # The first reaction is number 1, and was due at the start.
-        waited = sorted(at - start - (number - 1) / RATE for number, at in told.items())
+        # The first reaction is number 1, and was due at the start. The last frames may come after the end.
+        done = sorted((at, number) for number, at in told.items())[:measured]
+        waited = sorted(at - start - (number - 1) / RATE for at, number in done)
         return waited[round(percentile / 100 * (len(waited) - 1))]
 
 
 async def measure(faults: Callable[[], Faults], **flags: object) -> Measured:
-    for _ in range(TRIES):
-        async with Fake(faults()) as fake:
-            result = await harness(fake.url, **PLAN, **flags)
-        if not result.verdict.complaints:
-            break
+    async with Fake(faults()) as fake:
+        result = await harness(fake.url, **PLAN, **flags)
     return Measured(result, fake.acked, fake.published)
 
 
 def stall() -> Faults:
-    """A server that says nothing for two seconds after the first reaction."""
+    """A server that acknowledges nothing for a while after the first reaction."""
     clock = asyncio.get_running_loop().time
     end: list[float] = []
 
     def left(_: int) -> float:
         if not end:
-            end.append(clock() + 2.0)
+            end.append(clock() + STALL)
         return max(0.0, end[0] - clock())
 
     return Faults(ack_delay=left)
@@ -92,11 +91,12 @@ def runs() -> dict[str, Measured]:
             ),
             measure(lambda: Faults(update_delay=lambda _: UPDATE), threshold=["p99<10s", "errors<1%"]),
             measure(lambda: Faults(update_delay=lambda _: UPDATE), transport="sse"),
+            measure(Faults, transport="sse"),
             measure(stall),
             measure(lambda: Faults(turn_away=RATE), visitors="1", threshold=["errors<50%"]),
         )
 
-    names = ("acks", "updates", "streams", "stall", "away")
+    names = ("acks", "updates", "streams", "prompt", "stall", "away")
     return dict(zip(names, asyncio.run(all_of_them()), strict=True))
 
 
@@ -109,7 +109,8 @@ def runs() -> dict[str, Measured]:
         ("updates", "update", 50, UPDATE),
         ("updates", "update", 90, UPDATE),
         ("streams", "update", 50, UPDATE),
-        ("stall", "ack", 75, 0.9),
+        ("stall", "ack", 75, 1.9),
+        ("stall", "ack", 90, 2.5),
     ],
 )
 def test_percentiles_are_the_injected_delays(
@@ -118,8 +119,7 @@ def test_percentiles_are_the_injected_delays(
     run = runs[name]
     injected = run.injected(distribution, percentile)
     assert injected >= least * 0.98
-    within = BUSY if run.result.verdict.complaints else EXACT
-    assert run.found(distribution, percentile) == pytest.approx(injected, rel=within)
+    assert run.found(distribution, percentile) == pytest.approx(injected, rel=EXACT)
 
 
 def test_a_missed_threshold(runs: dict[str, Measured]) -> None:
@@ -129,13 +129,22 @@ def test_a_missed_threshold(runs: dict[str, Measured]) -> None:
     assert [one.holds for one in runs["updates"].result.verdict.judged] == [True, True]
 
 
-def test_every_reaction_is_counted_once_for_each_other_watcher(runs: dict[str, Measured]) -> None:
-    totals = runs["updates"].result.totals
-    assert totals.all("update").count == totals.count("acked") * 5
+@pytest.mark.parametrize("name", ["stall", "prompt"])
+def test_every_reaction_is_counted_once_for_each_other_watcher(runs: dict[str, Measured], name: str) -> None:
+    totals = runs[name].result.totals
+    assert totals.all("update").count == totals.count("acked") * OTHERS
+
+
+@pytest.mark.parametrize("name", ["updates", "streams"])
+def test_frames_that_come_later_than_a_second_have_not_converged(
+    runs: dict[str, Measured], name: str
+) -> None:
+    checks = runs[name].result.verdict.checks
+    assert [check.name for check in checks if not check.passed] == ["converged"]
 
 
 def test_the_event_stream_passes_all_checks(runs: dict[str, Measured]) -> None:
-    result = runs["streams"].result
+    result = runs["prompt"].result
     assert all(check.passed for check in result.verdict.checks)
     assert result.totals.count("acked") == result.totals.count("sent") == 4 * RATE
 
@@ -164,13 +173,14 @@ def test_what_could_not_leave_is_counted_with_its_waiting_time(runs: dict[str, M
 
 
 async def test_a_generator_that_is_late_is_invalid() -> None:
-    """Its process is stopped for half a second, as a busy machine would."""
+    """Its process is stopped until twenty reactions are due, as a busy machine would."""
     async with Fake() as fake:
         running = asyncio.create_task(harness(fake.url, **PLAN))
         await eventually(lambda: fake.reactions > RATE)
         (worker,) = (pid for pid, line in children(os.getpid()).items() if "server.load.worker" in line)
         os.kill(worker, signal.SIGSTOP)
-        await asyncio.sleep(0.5)
+        stopped = time.monotonic()
+        await eventually(lambda: time.monotonic() > stopped + 20 / RATE)
         os.kill(worker, signal.SIGCONT)
         result = await running
     assert result.verdict.status == INVALID, result.verdict
