@@ -40,6 +40,10 @@ CASES = [
     case("closes without a code", Faults(close_without_code=30), "closes", faults.LOST),
     case("counts wrong", Faults(miscount=1), "counts converged", "the visitors hold"),
     case("says what is no message", Faults(garbage=30), "answers", faults.UNREADABLE),
+    case("answers something else", Faults(wrong_answer=20), "answers", faults.WRONG_ANSWER),
+    # What it may do: none of it is a fault.
+    case("says goodbye", Faults(goodbye=30), "", ""),
+    case("is odd", Faults(odd=True), "", ""),
 ]
 PLAN = {
     "connections": "8",
