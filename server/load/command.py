@@ -115,9 +115,10 @@ def load(
     """Run it; the exit status. The plan's options are taken from the context, where they have names."""
     flags = {name: context.params[name] for name in context.params.keys() & Plan.model_fields.keys()}
     plan = make(flags, scenario, private=url is None)
+    looked_at = Metrics(metrics) if metrics else None
     for file in (json, html):
         _writable(file)
-    result = asyncio.run(_load(plan, url, token_key, metrics))
+    result = asyncio.run(_load(plan, url, token_key, looked_at))
     table.show(result)
     if json is not None:
         json.write_text(data.text(result))
@@ -129,20 +130,23 @@ def load(
 def _writable(file: Path | None) -> None:
     """Better said now than after a minute of load."""
     if file is not None:
+        there = file.exists()
         try:
             file.open("a").close()
+            if not there:
+                file.unlink()
         except OSError as error:
             raise LoadError(f"{file}: {(error.strerror or str(error)).lower()}") from None
 
 
-async def _load(plan: Plan, url: str | None, token_key: str | None, metrics: str | None) -> Result:
+async def _load(plan: Plan, url: str | None, token_key: str | None, metrics: Metrics | None) -> Result:
     show = live.show()
     try:
         async with AsyncExitStack() as stack:
             if url is None:
                 machine.allow_files(plan.connections + machine.SPARE_FILES)
                 url = (await stack.enter_async_context(PrivateServer())).url
-            run = Run(plan, Target.parse(url), show, token_key, Metrics(metrics) if metrics else None)
+            run = Run(plan, Target.parse(url), show, token_key, metrics)
             return await _interruptible(run)
     finally:
         show.close()

@@ -127,6 +127,8 @@ class Run:
     async def _prepare(self) -> None:
         self._phase("preparing")
         machine.allow_files(machine.files_for(self._plan, self._count))
+        if self._metrics is not None:
+            await self._metrics.begin()
         await self._meet()
         await self._fleet.start(
             [

@@ -20,7 +20,8 @@ POINTS = {"p50": 50.0, "p99": 99.0, "max": 100.0}
 class Moment:
     """One second of the run: rates per second, what was measured in it, and how the harness was."""
 
-    at: float  # seconds since the start of the warm-up; below zero while connecting
+    at: float  # seconds since the phase's timeline began: that of the connections, or the warm-up's
+    clock: float  # the same moment in seconds of the monotonic clock
     phase: str
     up: int
     rates: dict[str, float]
@@ -109,6 +110,7 @@ class Totals:
         gone = {name: number - self._before.get(name, 0) for name, number in counts.items()}
         moment = Moment(
             at=(now - start) / 1e9,
+            clock=now / 1e9,
             phase=phase,
             up=self.sum("up"),
             rates={name: number / passed for name, number in gone.items()},

@@ -51,7 +51,7 @@ async def newcomers(
 
     async def ask() -> None:
         for _ in left:
-            tokens.append(await _newcomer(http, request))
+            tokens.append(await _newcomer(http, target, request))
             if len(tokens) % 100 == 0:
                 progress(len(tokens))
 
@@ -59,11 +59,11 @@ async def newcomers(
     return tokens
 
 
-async def _newcomer(http: Http, request: Request) -> str:
+async def _newcomer(http: Http, target: Target, request: Request) -> str:
     try:
         reply = await http.ask(request)
     except OSError as error:
-        raise LoadError(f"POST /v1/visitors: {why(error)}") from None
+        raise LoadError(f"{target.url} does not answer: {why(error)} (POST /v1/visitors)") from None
     if reply.status == 429:
         raise LoadError("the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key")
     try:

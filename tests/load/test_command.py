@@ -73,14 +73,18 @@ async def test_a_server_that_is_not_there() -> None:
         url = fake.url
     done = await run(url, *SMALL)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == "tallycast: POST /v1/visitors: connection refused"
+    assert (
+        done.stderr.splitlines()[-1]
+        == f"tallycast: {url} does not answer: connection refused (POST /v1/visitors)"
+    )
 
 
 async def test_a_server_without_tls(server: ServerProcess) -> None:
-    done = await run(server.url.replace("http", "https"), *SMALL)
+    url = server.url.replace("http", "https")
+    done = await run(url, *SMALL)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("tallycast: POST /v1/visitors: no TLS: ")
+    assert last.startswith(f"tallycast: {url} does not answer: no TLS: ")
     assert "permitted" not in last
 
 

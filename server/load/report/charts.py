@@ -3,7 +3,8 @@
 Owns the choice of lines and scales. Must not know SVG.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from math import log10
 
 from server.load import units
@@ -31,8 +32,9 @@ def all_of(result: Result) -> Iterator[Drawn]:
 
 def metrics(result: Result) -> Iterator[tuple[str, str, str]]:
     """Name, latest value and a small chart of each of the server's own metrics that ever changed."""
-    for series in result.metrics.series.values() if result.metrics is not None else ():
-        points: list[Point] = _per_second(series) if series.counter else list(series.values)
+    every = result.metrics.series if result.metrics is not None else {}
+    for series in every.values():
+        name, unit, points = _worth_seeing(series, every)
         values = [value for _, value in points if value is not None]
         if series.name.startswith(DULL) or len(points) < 2 or len(set(values)) < 2:
             continue
@@ -43,11 +45,10 @@ def metrics(result: Result) -> Iterator[tuple[str, str, str]]:
             y,
             units.show_amount,
             lambda at: f"{at:g}",
-            series.name,
+            name,
             height=190,
         )
-        rate = "/s" if series.counter else ""
-        yield series.name, f"at most {units.show_amount(max(values))}{rate}", chart.svg()
+        yield name, f"at most {units.show_amount(max(values))}{unit}", chart.svg()
 
 
 def _from_warm_up(result: Result) -> list[Moment]:
@@ -178,13 +179,10 @@ def _rates(result: Result, moments: list[Moment]) -> Iterator[Drawn]:
 
 
 def _connections(result: Result) -> Drawn:
+    # Seconds since the start of the warm-up: a run that was interrupted before has none.
     moments = result.totals.moments
-    # Before the warm-up time counts from the first connection: one clock for both.
-    before = [moment for moment in moments if moment.phase in ("preparing", "connecting")]
-    start = -(before[-1].at if before else 0.0)
-    points: list[Point] = [(moment.at + start, float(moment.up)) for moment in before]
-    points += [(moment.at, float(moment.up)) for moment in moments if moment not in before]
-    points.sort(key=lambda point: point[0])
+    start = result.start / 1e9 or moments[0].clock
+    points: list[Point] = [(moment.clock - start, float(moment.up)) for moment in moments]
     chart = Chart(
         [Line("up", "four", points, filled=True)],
         Scale(points[0][0], max(points[-1][0], points[0][0] + 1)),
@@ -223,9 +221,20 @@ def _generator(result: Result, moments: list[Moment]) -> Drawn:
     return "Generator", about, chart
 
 
-def _per_second(series: Series) -> list[Point]:
-    points: list[Point] = []
-    for (before, least), (at, most) in zip(series.values, series.values[1:], strict=False):
-        if at > before:
-            points.append((at, max(0.0, most - least) / (at - before)))
-    return points
+def _worth_seeing(series: Series, every: Mapping[str, Series]) -> tuple[str, str, list[Point]]:
+    """A name, a unit and the points: a gauge as it is, a counter's rate, of a histogram's sum the mean."""
+    whole = every.get(f"{series.name.removesuffix('_sum')}_count")
+    if whole is not None and series.name.endswith("_sum"):
+        risen, number = dict(_risen(series)), dict(_risen(whole))
+        means = {at: risen[at] / number[at] for at in risen if number.get(at)}
+        return f"{series.name.removesuffix('_sum')}, mean", "", list(means.items())
+    if series.counter:
+        spans = {at: at - before for (before, _), (at, _) in pairwise(series.values)}
+        return series.name, "/s", [(at, more / spans[at]) for at, more in _risen(series)]
+    return series.name, "", list(series.values)
+
+
+def _risen(series: Series) -> list[tuple[float, float]]:
+    """How much a counter rose from one look to the next; one that began anew did not fall."""
+    looks = pairwise(series.values)
+    return [(at, max(0.0, most - least)) for (before, least), (at, most) in looks if at > before]

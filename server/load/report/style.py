@@ -41,12 +41,14 @@ th { text-align: left; font-weight: 500; color: var(--soft); font-size: 13px; wh
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top }
 tbody tr:last-child td { border-bottom: 0 }
 .numbers td:not(:first-child), .numbers th:not(:first-child) { text-align: right; white-space: nowrap }
+.numbers td:first-child { min-width: 13em }
 td small { color: var(--soft); overflow-wrap: anywhere }
 .mark { display: inline-block; padding: 0 8px; border-radius: 5px; font-size: 12px; font-weight: 700 }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 0 16px }
 dl { display: grid; grid-template-columns: 1fr auto; gap: 4px 16px; margin: 0; font-size: 14px }
 dt { color: var(--soft) } dd { margin: 0; text-align: right }
-figure { margin: 0 } svg { display: block; width: 100%; height: auto }
+figure { margin: 0; overflow-x: auto }
+svg { display: block; width: 100%; height: auto } figure:not(.small) svg { min-width: 620px }
 .grid-of { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 16px 24px }
 .small figcaption { font-size: 12.5px; color: var(--soft); overflow-wrap: anywhere }
 .small b { color: var(--ink) }

@@ -92,6 +92,8 @@ def counts(result: Result) -> list[tuple[str, str]]:
         name = "lost without a close code" if code == ABNORMAL else f"closed by the server: {code}"
         found.append((name, f"{number:,}"))
     found += [(f"could not connect: {why}", f"{n:,}") for why, n in totals.counted("failures").most_common(5)]
+    if result.metrics is not None and result.metrics.missed:
+        found.append(("metrics: no answer", f"{result.metrics.missed:,}"))
     if totals.count("resets"):
         found.append(("resets", f"{totals.count('resets'):,}"))
     return found
