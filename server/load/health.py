@@ -13,6 +13,11 @@ LATE = 0.01
 BUSY = 0.95
 
 
+def kept_up(due: int, late: int) -> bool:
+    """Whether so many of the reactions left on time that the rest does not matter."""
+    return late <= LATE * due
+
+
 def complaints(due: int, late: int, cpu: Sequence[float], cores: int) -> list[str]:
     """Why the run is invalid, each with what to change; nothing when it is valid.
 
@@ -21,7 +26,7 @@ def complaints(due: int, late: int, cpu: Sequence[float], cores: int) -> list[st
     found = []
     busy = [share for share in cpu if share > BUSY]
     advice = _advice(len(cpu), cores, bool(busy))
-    if due and late / due > LATE:
+    if not kept_up(due, late):
         found.append(
             f"{show_share(late / due)} of the reactions left more than 10 ms after they were due: {advice}"
         )

@@ -24,6 +24,7 @@ LINE_EVERY = 5.0
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKS_SHOWN = 60
 LABEL = 16
+_HOW = {True: "held", False: "broke", None: "broke, the generator was late"}
 
 
 class Show(Protocol):
@@ -195,7 +196,7 @@ def _in_words(moment: Moment) -> str:
 
 def _step(step: Step) -> str:
     told = ", ".join(f"{one.threshold.text}: {one.threshold.shown(one.value)}" for one in step.judged)
-    return f"{units.show_count(step.rate)}/s {'held' if step.held else 'broke'} ({told})"
+    return f"{units.show_count(step.rate)}/s {_HOW[step.passed]} ({told})"
 
 
 def _time(seconds: float | None) -> str:

@@ -211,7 +211,7 @@ class Run:
             )
             self.result.verdict.steps.append(step)
             self._show.step(step)
-            if not step.held:
+            if verdict.is_over(self.result.verdict.steps):
                 break
 
     async def _drain(self) -> None:

@@ -6,6 +6,7 @@ Pure.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from server.load import health
 from server.load.oracle import Check
 from server.load.thresholds import Threshold
 from server.load.totals import Totals
@@ -36,6 +37,11 @@ class Step:
         """Whether the server held this rate."""
         return all(one.holds for one in self.judged)
 
+    @property
+    def passed(self) -> bool | None:
+        """The same; ``None`` when it did not, while the generator did not keep up either."""
+        return True if self.held else False if health.kept_up(self.due, self.late) else None
+
 
 @dataclass
 class Verdict:
@@ -63,7 +69,7 @@ class Verdict:
         if self.complaints:
             return INVALID
         if self.steps:
-            return PASSED if self.steps[0].held else MISSED
+            return PASSED if self.best is not None and self.steps[0].passed is not False else MISSED
         return PASSED if all(one.holds for one in self.judged) else MISSED
 
     @property
@@ -84,6 +90,14 @@ class Verdict:
         """The last step that held."""
         held = [step for step in self.steps if step.held]
         return held[-1] if held else None
+
+
+def is_over(steps: Sequence[Step]) -> bool:
+    """Whether a ladder ends with its last step: it broke, or the generator was late in two that broke.
+
+    After one the next is tried: a machine that was busy for a moment says nothing about a server.
+    """
+    return steps[-1].passed is False or [step.passed for step in steps[-2:]] == [None, None]
 
 
 def judge(

@@ -97,15 +97,30 @@ def test_the_worst_comes_first() -> None:
     assert found.status == verdict.INTERRUPTED
 
 
-def test_a_ladder_tells_the_last_rate_that_held() -> None:
-    def step(rate: float, holds: bool) -> Step:
-        return Step(rate, (Judged(Threshold.parse("p99<1s"), 1.0, holds),), 10, 0)
+def step(rate: float, holds: bool, late: int = 0) -> Step:
+    return Step(rate, (Judged(Threshold.parse("p99<1s"), 1.0, holds),), 100, late)
 
+
+def test_a_ladder_tells_the_last_rate_that_held() -> None:
     climbed = Verdict(steps=[step(100, True), step(150, True), step(225, False)])
     assert climbed.best is not None
     assert (climbed.best.rate, climbed.status) == (150, PASSED)
-    fell = Verdict(steps=[step(100, False), step(150, True)])
-    assert fell.status == MISSED
+    assert [verdict.is_over(climbed.steps[:number]) for number in (1, 2, 3)] == [False, False, True]
+    fell = Verdict(steps=[step(100, False)])
+    assert (fell.status, verdict.is_over(fell.steps)) == (MISSED, True)
+
+
+def test_a_step_that_broke_while_the_generator_was_late_says_nothing() -> None:
+    steps = [step(100, True), step(150, False, late=2), step(225, True), step(338, False, late=2)]
+    assert [one.passed for one in steps] == [True, None, True, None]
+    assert not verdict.is_over(steps)
+    best = Verdict(steps=steps).best
+    assert best is not None
+    assert best.rate == 225
+    assert verdict.is_over([*steps, step(506, False, late=2)])
+    # Late, but good enough all the same.
+    assert step(100, True, late=2).passed is True
+    assert Verdict(steps=[step(100, False, late=2), step(150, True)]).status == PASSED
 
 
 def tick(latencies: dict[str, dict[int, bytes]]) -> Tick:

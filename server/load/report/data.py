@@ -63,7 +63,7 @@ def shaped(result: Result) -> dict[str, Any]:
         "advice": words.advice(result),
         "thresholds": [_judged(one) for one in verdict.judged],
         "steps": [
-            {"rate": step.rate, "held": step.held, "thresholds": [_judged(one) for one in step.judged]}
+            {"rate": step.rate, "held": step.passed, "thresholds": [_judged(one) for one in step.judged]}
             for step in verdict.steps
         ],
         "moments": [asdict(moment) for moment in totals.moments],

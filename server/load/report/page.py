@@ -93,7 +93,7 @@ def _judgements(result: Result) -> Iterator[str]:
         limits = [one.threshold.text for one in verdict.steps[0].judged]
         rows = [
             [
-                _mark(step.held),
+                _mark(step.passed),
                 f"<b>{units.show_count(step.rate)}/s</b>",
                 *(escape(one.threshold.shown(one.value)) for one in step.judged),
                 units.show_share(step.late / step.due) if step.due else "–",

@@ -95,7 +95,7 @@ def _steps(result: Result) -> Table:
     for step in result.verdict.steps:
         values = (one.threshold.shown(one.value) for one in step.judged)
         late = units.show_share(step.late / step.due) if step.due else "–"
-        grid.add_row(units.show_count(step.rate), _mark(step.held), *values, late)
+        grid.add_row(units.show_count(step.rate), _mark(step.passed), *values, late)
     return grid
 
 

@@ -64,7 +64,10 @@ def outcome(result: Result) -> str:
         if best is None:
             return f"Not even {units.show_count(verdict.steps[0].rate)} reactions/s held."
         last = verdict.steps[-1]
-        broke = "" if last.held else f"; {units.show_count(last.rate)}/s did not"
+        why = {True: "", False: "did not", None: "was more than the generator could send on time"}[
+            last.passed
+        ]
+        broke = f"; {units.show_count(last.rate)}/s {why}" if why else ""
         return f"{units.show_count(best.rate)} reactions/s held{broke}."
     missed = [one.threshold.text for one in verdict.judged if not one.holds]
     if missed:
