@@ -18,14 +18,15 @@ def kept_up(due: int, late: int) -> bool:
     return late <= LATE * due
 
 
-def complaints(due: int, late: int, cpu: Sequence[float], cores: int) -> list[str]:
+def complaints(due: int, late: int, cpu: Sequence[float], cores: int, *, shared: bool) -> list[str]:
     """Why the run is invalid, each with what to change; nothing when it is valid.
 
-    ``cpu`` is each process's share of a core while it was measured.
+    ``cpu`` is each process's share of a core while it was measured; ``shared``: with the server on the same
+    machine.
     """
     found = []
     busy = [share for share in cpu if share > BUSY]
-    advice = _advice(len(cpu), cores, bool(busy))
+    advice = _advice(len(cpu), cores, busy=bool(busy), shared=shared)
     if not kept_up(due, late):
         found.append(
             f"{show_share(late / due)} of the reactions left more than 10 ms after they were due: {advice}"
@@ -38,8 +39,10 @@ def complaints(due: int, late: int, cpu: Sequence[float], cores: int) -> list[st
     return found
 
 
-def _advice(processes: int, cores: int, busy: bool) -> str:
-    less = "ask for fewer connections or reactions"
+def _advice(processes: int, cores: int, *, busy: bool, shared: bool) -> str:
+    less = "ask for less (--connections, --reactions)"
     if busy and processes < cores:
         return f"raise --processes (now {processes}, here are {cores} cores), or {less}"
-    return f"run the harness on a machine of its own, or {less}"
+    if shared:
+        return f"run the harness on a machine of its own (here both share {cores} cores), or {less}"
+    return f"run the harness on a machine with more cores or less to do, or {less}"

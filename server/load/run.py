@@ -274,7 +274,10 @@ class Run:
         else:
             result.judged = verdict.judge(self._plan.threshold, totals)
         result.complaints = health.complaints(
-            *totals.late(held), self.result.cpu if self._plan.steps is None else [], machine.cores()
+            *totals.late(held),
+            self.result.cpu if self._plan.steps is None else [],
+            machine.cores(),
+            shared=self._shared,
         )
         result.checks = oracle.judge(evidence)
         if result.unread:

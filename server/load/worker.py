@@ -322,6 +322,7 @@ async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 def main() -> None:
     """Work until the coordinator is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    machine.go_first()
     uvloop.run(_run())
 
 

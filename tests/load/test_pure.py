@@ -236,10 +236,14 @@ def test_latencies_survive_the_way_between_processes() -> None:
 
 
 def test_a_late_generator_is_told_with_what_to_change() -> None:
-    assert health.complaints(1000, 10, [0.5], 2) == []
-    assert "left more than 10 ms" in health.complaints(1000, 11, [0.5], 2)[0]
-    (busy,) = health.complaints(1000, 0, [0.99], 4)
+    assert health.complaints(1000, 10, [0.5], 2, shared=True) == []
+    (late,) = health.complaints(1000, 11, [0.5], 2, shared=True)
+    assert "1.10 % of the reactions left more than 10 ms after they were due" in late
+    assert "a machine of its own (here both share 2 cores)" in late
+    assert "with more cores" in health.complaints(1000, 11, [0.5], 2, shared=False)[0]
+    (busy,) = health.complaints(1000, 0, [0.99], 4, shared=True)
     assert "raise --processes (now 1, here are 4 cores)" in busy
+    assert "raise --processes" not in health.complaints(1000, 0, [0.99], 1, shared=True)[0]
 
 
 def test_limits_of_the_server_are_told_with_what_to_change() -> None:

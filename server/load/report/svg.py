@@ -107,7 +107,7 @@ class Chart:
             if self.y.least <= value <= self.y.most:
                 y = self._y(value)
                 yield f'<path class="limit" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-                yield _text(LEFT + 6, y - 5, name, "limit-name")
+                yield _text(WIDTH - RIGHT - 6, y - 5, name, "limit-name", "end")
 
     def _lines(self) -> Iterator[str]:
         for line in self.lines:
