@@ -25,7 +25,7 @@ from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import TimeoutError as LinkTimeout
 
 from server.errors import EngineError, OutcomeUnknown, Unavailable
-from server.ledger import keys
+from server.ledger import keys, layout
 from server.measures import SHORT_TIMES, Histogram
 
 CONNECT_TIMEOUT = 1.0
@@ -45,10 +45,12 @@ _log = structlog.get_logger("engine")
 
 
 class Script:
-    """A Lua script in a file of its own beside this module."""
+    """A Lua script in a file of its own beside this module, with the files it needs ``before`` it."""
 
-    def __init__(self, name: str) -> None:
-        self.text = Path(__file__).with_name(name).read_text()
+    def __init__(self, name: str, *before: str) -> None:
+        first, *parts = (Path(__file__).with_name(part).read_text() for part in (name, *before))
+        shebang, script = first.split("\n", 1)
+        self.text = "\n".join((shebang, *parts, script))
         # SHA-1 is how EVALSHA names a script; nothing rests on its strength.
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
@@ -129,6 +131,24 @@ class Engine:
         if self._clock is None:
             return None
         return max(0.0, (self._clock - version) / 1e6 + time.monotonic())
+
+    async def claim(self) -> None:
+        """Make sure that this version can read what is stored.
+
+        Raises:
+            EngineError: another version wrote it.
+            RedisError, OSError: it does not answer.
+        """
+        # Whoever made the secret had noted the layout before.
+        if not await self._client.exists(keys.SECRET):
+            await self._client.set(keys.LAYOUT, layout.VERSION, nx=True)
+        found: Any = await self._client.get(keys.LAYOUT)
+        if found != layout.VERSION:
+            other = (found or b"1").decode(errors="replace")
+            raise EngineError(
+                f"the engine holds data of another version of Tallycast, in layout {other} instead of "
+                f"{layout.VERSION.decode()}: use that version, or start with an empty folder or database"
+            )
 
     async def secret(self) -> bytes:
         """The secret that signs anonymous visitors' tokens: made once, shared by all workers and nodes."""
@@ -220,6 +240,7 @@ async def wait_until_ready(engine: Engine, patience: float) -> bytes:
             version = await engine.check()
             # An access list may allow every command and no channel.
             await engine.probe()
+            await engine.claim()
             secret = await engine.secret()
         except FAILURES as error:
             # While it connects, redis-py wraps what went wrong.

@@ -1,24 +1,28 @@
 """Names in the engine: keys, channels, members.
 
-    tc:{site:item}       hash    member -> reaction kind, and "" -> what was published of the item last
+    tc:{site:item}       hash    "" -> the item's state, and member -> what it holds: see layout.lua
                          channel MessagePack [version, {kind: count}]
+    tc:{site:item}g.b    hash    member -> what it holds: bucket b of the item in its generation g
     tc:me:site:member    channel MessagePack [item, version, kind or "", origin], or nothing: it is retired
-    tc:{me:site:member}  zset    item -> when it was last reacted to (µs); a superset of what is held
+    tc:{@site:member}    zset    item -> when it was last reacted to (µs); a superset of what is held
                          string  of a retired visitor instead, the member it became: a mark, where react.lua
                                  would add an item, and so keeps it from ever holding one again
     …:taken              zset    what of a retired visitor's index is still to be moved
+    tc:layout            string  the version of this layout
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
     tc:audit             stream who, what, site, item, member: what administrators did; its ids are when
     tc:pulse:…           channel a worker's heartbeat to itself
 
 An item's channel has the name of its key, and so its slot on a cluster. A visitor's index lies in a slot of
-its own. Site names have no colon, so names are unambiguous whatever an item id holds.
+its own. Site names have neither a colon nor an @, and of all that begins with ``tc:{`` only buckets end in a
+digit, so names are unambiguous whatever an item id holds.
 """
 
 from hashlib import blake2b
 
 SECRET = "tc:secret"  # noqa: S105  the name of the key, not the secret
+LAYOUT = "tc:layout"
 REVOKED = b"tc:revoked"
 AUDIT = b"tc:audit"
 PERSON_PREFIX = b"tc:me:"
@@ -28,6 +32,11 @@ PULSE_PREFIX = b"tc:pulse:"
 def item_key(site: str, item: str) -> bytes:
     """The key of an item, and the channel on which its counts are published."""
     return f"tc:{{{site}:{item}}}".encode()
+
+
+def bucket_key(site: str, item: str, generation: int, bucket: int) -> bytes:
+    """The key of a bucket of an item's members; bucket 0 is in ``item_key``."""
+    return item_key(site, item) + f"{generation}.{bucket}".encode()
 
 
 def member(visitor: str) -> bytes:
@@ -47,4 +56,4 @@ def taken_key(site: str, who: bytes) -> bytes:
 
 def index_key(site: str, who: bytes) -> bytes:
     """The key of a visitor's index of items."""
-    return b"tc:{me:" + site.encode() + b":" + who + b"}"
+    return b"tc:{@" + site.encode() + b":" + who + b"}"

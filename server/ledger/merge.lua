@@ -3,7 +3,7 @@
 -- the other goes. All of these items or none, and running it twice is harmless: the second time nothing is held.
 -- The readable reference of the rule is server/rules/reactions.py.
 --
--- KEYS[1 .. n]  the n items (hash): member -> kind, and "" -> the state
+-- KEYS[1 .. n]  the n items, see layout.lua; their other buckets have the same hash tag
 -- KEYS[n+1]     the account's index (zset of items)
 -- KEYS[n+2]     the items whose reactions are still to be moved (zset)
 -- ARGV[1]       deadline, engine time in µs
@@ -22,41 +22,40 @@ local visitor, account, channel, items = asked[1], asked[2], asked[3], asked[4]
 
 -- As in react.lua: first everything is read and decided, then written, and published last.
 
-local changes = {}
+local moves = {}
 for which = 1, #items do
-  local stored = redis.call('HMGET', KEYS[which], '', visitor, account)
-  local held, own = stored[2], stored[3]
-  if held then
-    local state = stored[1] and cmsgpack.unpack(stored[1]) or {0, {}}
+  local key = KEYS[which]
+  local state, _, held = look(key, {visitor, account})
+  local at, own = held[visitor], held[account]
+  if at then
     if own then
-      state[2][held] = math.max((state[2][held] or 0) - 1, 0)
+      state[at] = math.max(state[at] - 1, 0)
     end
-    state[1] = math.max(state[1] + 1, now)
-    changes[#changes + 1] = {which, cmsgpack.pack(state), state[1], not own and held}
+    state[VERSION] = math.max(state[VERSION] + 1, now)
+    moves[#moves + 1] = {key = key, item = items[which], state = state, at = not own and at}
   end
 end
 
 local stamp = string.format('%.0f', now)
-for _, change in ipairs(changes) do
-  if change[4] then
-    redis.call('ZADD', KEYS[#items + 1], stamp, items[change[1]])
+for _, move in ipairs(moves) do
+  if move.at then
+    redis.call('ZADD', KEYS[#items + 1], stamp, move.item)
   end
 end
-for _, change in ipairs(changes) do
-  local key = KEYS[change[1]]
-  if change[4] then
-    redis.call('HSET', key, '', change[2], account, change[4])
-  else
-    redis.call('HSET', key, '', change[2])
+for _, move in ipairs(moves) do
+  local changes = {[visitor] = false}
+  if move.at then
+    changes[account] = move.at
   end
-  redis.call('HDEL', key, visitor)
+  write(move.key, move.state, changes)
 end
 redis.call('ZREM', KEYS[#items + 2], unpack(items))
 
-for _, change in ipairs(changes) do
-  redis.pcall('PUBLISH', KEYS[change[1]], change[2])
-  if change[4] then
-    redis.pcall('PUBLISH', channel, cmsgpack.pack({items[change[1]], change[3], change[4], 0}))
+for _, move in ipairs(moves) do
+  local state, at = move.state, move.at
+  redis.pcall('PUBLISH', move.key, shown(state))
+  if at then
+    redis.pcall('PUBLISH', channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
   end
 end
-return cmsgpack.pack({now, #changes})
+return cmsgpack.pack({now, #moves})

@@ -30,7 +30,7 @@ ROOM = 256
 KEEP = LIFETIME + RENEWABLE + 2 * LEEWAY
 
 _RETIRE = Script("retire.lua")
-_MERGE = Script("merge.lua")
+_MERGE = Script("merge.lua", "layout.lua")
 _log = structlog.get_logger("merge")
 
 

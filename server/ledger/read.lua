@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Reads the state of items and what a visitor holds on each, all at one moment.
 --
--- KEYS[1 .. n]  the n items (hash): member -> kind, and "" -> the state
+-- KEYS[1 .. n]  the n items, see layout.lua; their other buckets have the same hash tag
 -- ARGV[1 .. n]  for each item: the member asked for, or ""
 --
 -- KEYS[n+1 .. ] the indexes of the visitors asked for
@@ -14,9 +14,13 @@ local answers = {}
 
 for i = 1, #ARGV do
   local member = ARGV[i]
-  local stored = redis.call('HMGET', KEYS[i], '', member)
-  answers[2 * i - 1] = stored[1] or ''
-  answers[2 * i] = member ~= '' and stored[2] or ''
+  if member == '' then
+    answers[2 * i - 1], answers[2 * i] = redis.call('HGET', KEYS[i], '') or '', ''
+  else
+    local state, stored, held = look(KEYS[i], {member})
+    answers[2 * i - 1] = stored or ''
+    answers[2 * i] = held[member] and state[held[member] - 1] or ''
+  end
 end
 
 local retired = {}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgpack
 
 from server.errors import Refusal, Unauthorized
-from server.ledger import keys
+from server.ledger import keys, layout
 from server.ledger.batch import Batcher, answer
 from server.ledger.engine import Engine, Script
 from server.rules.sites import Site
@@ -19,15 +19,19 @@ from server.rules.sites import Site
 MOST = 1000
 ROOM = 100_000
 
-_READ = Script("read.lua")
+_READ = Script("read.lua", "layout.lua")
 
 
 class State(NamedTuple):
-    """An item as stored: version (0: never touched), counts, and what the visitor asked for holds."""
+    """An item as stored: version (0: never touched), counts, and what the visitor asked for holds.
+
+    While it is ``frozen``, nobody can react to it.
+    """
 
     version: int
     counts: dict[str, int]
     reaction: str | None
+    frozen: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +92,6 @@ class Reader:
 
 
 def _state(site: Site, stored: bytes, held: bytes) -> State:
-    if not stored:
-        return State(0, dict.fromkeys(site.kinds, 0), None)
-    version, counts = msgpack.unpackb(stored)
-    return State(version, {kind: counts.get(kind, 0) for kind in site.kinds}, held.decode() or None)
+    item = layout.unpack(stored)
+    counts = {kind: item.counts.get(kind, 0) for kind in site.kinds}
+    return State(item.version, counts, held.decode() or None, item.frozen)

@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 from msgspec import Struct
 
-from server.errors import Refusal, Unauthorized
+from server.errors import Forbidden, Refusal, Unauthorized
 from server.ledger import keys, timed
 from server.ledger.batch import Batcher, answer
 from server.ledger.engine import Engine, Script
@@ -20,9 +20,9 @@ from server.rules.sites import Site
 MOST = 512
 ROOM = 16_384
 # In place of a version.
-RETIRED = -1
+RETIRED, FROZEN = -1, -2
 
-_REACT = Script("react.lua")
+_REACT = Script("react.lua", "layout.lua")
 
 
 class Receipt(Struct, frozen=True):
@@ -71,13 +71,15 @@ class Writer:
 
 
 def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt | Refusal]:
-    """The script's flat answers, one receipt a wish, or the refusal of a visitor that is retired."""
+    """The script's flat answers: a receipt for each wish, or why it was not granted."""
     at = 0
     for wish in wishes:
         kinds = wish.site.kinds
         end = at + 1 + len(kinds)
         if answers[at] == RETIRED:
             yield Unauthorized("this anonymous visitor has become an account", item=wish.item)
+        elif answers[at] == FROZEN:
+            yield Forbidden("this item is frozen: nobody can react to it", item=wish.item)
         else:
             yield Receipt(answers[at], dict(zip(kinds, answers[at + 1 : end], strict=False)))
         at = end

@@ -1,12 +1,17 @@
 """What the ledger's tests share: wishes to wait for, and a look into the engine past the ledger."""
 
 import asyncio
+import re
+from copy import copy
+from hashlib import sha1
 from typing import Any
 
 from redis.asyncio import Redis
 
 from server.errors import Refusal
-from server.ledger import keys
+from server.ledger import keys, layout
+from server.ledger.engine import Script
+from server.ledger.layout import Stored
 from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Receipt, Wish, Writer
 from server.rules.sites import Site
@@ -41,9 +46,34 @@ async def read(reader: Reader, items: list[str], visitor: str | None = None) -> 
 
 async def membership(client: Any, item: str) -> dict[str, int]:
     """Counts by counting who holds what."""
-    held = await client.hgetall(keys.item_key(SITE.name, item))
-    kinds = [kind for who, kind in held.items() if who]
-    return {kind: kinds.count(kind.encode()) for kind in SITE.kinds}
+    state = layout.unpack(await client.hget(keys.item_key(SITE.name, item), ""))
+    hashes = [await client.hgetall(key) for key in state.bucket_keys(SITE.name, item)]
+    kinds = list(members(state, hashes).values())
+    return {kind: kinds.count(kind) for kind in SITE.kinds}
+
+
+def stored(client: Any, site: str, item: str) -> tuple[Stored, dict[bytes, str]]:
+    """An item's state, and who holds what, past the ledger."""
+    state = layout.unpack(client.hget(keys.item_key(site, item), ""))
+    hashes = [client.hgetall(key) for key in state.bucket_keys(site, item)]
+    return state, members(state, hashes)
+
+
+def members(state: Stored, buckets: list[dict[bytes, bytes]]) -> dict[bytes, str]:
+    """Who holds what, from the buckets; nobody is in two."""
+    kinds = list(state.counts)
+    found = [(who, kinds[int(number) - 1]) for bucket in buckets for who, number in bucket.items() if who]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def cramped(script: Script, spread: int = 2) -> Script:
+    """The same script for items of a few members: it splits buckets that hold so many."""
+    made = copy(script)
+    made.text, changed = re.subn(r"(?<=^local SPREAD = )\d+$", str(spread), script.text, flags=re.MULTILINE)
+    assert changed == 1
+    made.sha = sha1(made.text.encode(), usedforsecurity=False).hexdigest()
+    return made
 
 
 def raw(url: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 from server.errors import EngineError, OutcomeUnknown, Unavailable
 from server.ledger import engine as engine_module
+from server.ledger import keys
 from server.ledger.engine import DEADLINE, Engine, wait_until_ready
 from tests.ledger.support import raw
 from tests.support.waiting import eventually
@@ -149,3 +150,14 @@ async def test_what_may_have_taken_effect_is_not_done_again(engine: str, client:
 
 async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: Engine) -> None:
     assert link._pool.connection_kwargs["socket_timeout"] > DEADLINE
+
+
+async def test_data_of_another_layout_is_refused(link: Engine, client: Any) -> None:
+    await wait_until_ready(link, 1.0)
+    for layout, told in ((b"1000", "layout 1000"), (None, "layout 1 ")):
+        await client.delete(keys.LAYOUT)
+        if layout is not None:
+            await client.set(keys.LAYOUT, layout)
+        with pytest.raises(EngineError, match=f"another version of Tallycast, in {told}"):
+            await wait_until_ready(link, 1.0)
+        assert await client.get(keys.LAYOUT) == layout

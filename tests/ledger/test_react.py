@@ -13,29 +13,39 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from server.errors import Forbidden, Refusal
 from server.ledger import keys
 from server.ledger.engine import Script
 from server.ledger.writer import Batch, Receipt, Wish, receipts
 from server.rules.reactions import Item, react
 from server.rules.sites import Site
+from tests.ledger.support import cramped, stored
 
 SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
-VISITORS = tuple(keys.member(visitor) for visitor in ("a:1", "a:2", "u:3"))
-REACT = Script("react.lua")
+VISITORS = tuple(keys.member(f"a:{number}") for number in range(9))
+REACT, READ, RESET, FREEZE = (
+    Script(f"{name}.lua", "layout.lua") for name in ("react", "read", "reset", "freeze")
+)
+CRAMPED = cramped(REACT, 1)
 FAR = 2**53
 PAST = 1
 
 
 class ScriptAndRule(RuleBasedStateMachine):
-    """One machine, two ledgers: the engine's and a dictionary of the rule's items."""
+    """One machine, two ledgers: the engine's and a dictionary of the rule's items.
+
+    The engine's has buckets of one member on average, so it splits them all the time.
+    """
 
     client: Any
+    most = 0  # buckets that an item had
 
     @initialize()
     def start(self) -> None:
         self.client.flushdb()
         self.model: dict[tuple[Site, str], Item] = {}
+        self.frozen: set[tuple[Site, str]] = set()
         self.pubsub = self.client.pubsub(ignore_subscribe_messages=True)
         self.pubsub.psubscribe("tc:*")
         self.drain()
@@ -59,7 +69,7 @@ class ScriptAndRule(RuleBasedStateMachine):
     def run(self, wishes: list[Wish], deadline: int) -> Any:
         batch = Batch(wishes)
         return msgpack.unpackb(
-            self.client.eval(REACT.text, len(batch.names), *batch.names, deadline, batch.packed)
+            self.client.eval(CRAMPED.text, len(batch.names), *batch.names, deadline, batch.packed)
         )
 
     @rule(
@@ -72,7 +82,7 @@ class ScriptAndRule(RuleBasedStateMachine):
                 st.integers(0, 2**53 - 1),
             ),
             min_size=1,
-            max_size=6,
+            max_size=10,
         )
     )
     def batch(self, wishes: list[tuple[Site, str, bytes, int, int]]) -> None:
@@ -84,6 +94,9 @@ class ScriptAndRule(RuleBasedStateMachine):
         expected, touched, personal = [], {}, []
         for wish in asked:
             where = (wish.site, wish.item)
+            if where in self.frozen:
+                expected.append(Forbidden)
+                continue
             before = self.model.get(where, Item())
             after = self.model[where] = react(before, wish.member, wish.reaction, now)
             expected.append(Receipt(after.version, after.counts(wish.site.kinds)))
@@ -92,7 +105,8 @@ class ScriptAndRule(RuleBasedStateMachine):
                 channel = keys.person_channel(wish.site.name, wish.member)
                 change = [wish.item, after.version, wish.reaction or "", wish.origin]
                 personal.append((channel, change))
-        assert list(receipts(asked, answers)) == expected
+        answered = receipts(asked, answers)
+        assert [type(one) if isinstance(one, Refusal) else one for one in answered] == expected
         heard = self.drain()
         assert [news for news in heard if news[0].startswith(keys.PERSON_PREFIX)] == personal
         shown = {channel: news for channel, news in heard if not channel.startswith(keys.PERSON_PREFIX)}
@@ -109,16 +123,57 @@ class ScriptAndRule(RuleBasedStateMachine):
         assert len(self.run([Wish(site, item, visitor, site.kinds[0], 0, print)], PAST)) == 1
         assert self.drain() == []
 
+    @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
+    def reset(self, site: Site, item: str, deadline: int) -> None:
+        key = keys.item_key(site.name, item)
+        before = stored(self.client, site.name, item)[0]
+        now, *answer = msgpack.unpackb(self.client.eval(RESET.text, 1, key, deadline))
+        heard = self.drain()
+        if deadline == PAST or not before.version:
+            assert answer == ([] if deadline == PAST else [[0, 0, 1]])
+            assert heard == []
+            return
+        version = max(before.version + 1, now)
+        self.model[site, item] = Item(version=version)
+        assert answer == [[version, before.generation, before.buckets]]
+        assert heard == [(key, [version, dict.fromkeys(before.counts, 0)])]
+
+    @rule(
+        site=st.sampled_from(SITES),
+        item=st.sampled_from(ITEMS[:1]),
+        frozen=st.booleans(),
+        deadline=st.sampled_from((FAR, PAST)),
+    )
+    def freeze(self, site: Site, item: str, frozen: bool, deadline: int) -> None:
+        key = keys.item_key(site.name, item)
+        _, *answer = msgpack.unpackb(self.client.eval(FREEZE.text, 1, key, deadline, int(frozen)))
+        assert self.drain() == []
+        was = (site, item) in self.frozen
+        if deadline == PAST:
+            assert answer == []
+        else:
+            assert answer == [int(was is not frozen)]
+            (self.frozen.add if frozen else self.frozen.discard)((site, item))
+
+    @rule(site=st.sampled_from(SITES))
+    def read(self, site: Site) -> None:
+        names = [keys.item_key(site.name, item) for item in ITEMS for _ in VISITORS]
+        reply = self.client.eval(READ.text, len(names), *names, *(VISITORS * len(ITEMS)))
+        held = msgpack.unpackb(reply, raw=True)[1][1::2]
+        models = [self.model.get((site, item), Item()) for item in ITEMS]
+        assert [kind.decode() for kind in held] == [
+            model.held.get(member, "") for model in models for member in VISITORS
+        ]
+
     @invariant()
     def stored_is_what_the_rule_says(self) -> None:
         for (site, item), model in getattr(self, "model", {}).items():
-            key = keys.item_key(site.name, item)
-            held = self.client.hgetall(key)
-            state = held.pop(b"", None)
-            version, counts = msgpack.unpackb(state) if state else (0, {})
-            assert version == model.version
-            assert {member: kind.decode() for member, kind in held.items()} == model.held
-            assert {kind: counts.get(kind, 0) for kind in site.kinds} == model.counts(site.kinds)
+            state, held = stored(self.client, site.name, item)
+            assert state.version == model.version
+            assert held == model.held
+            assert state.frozen is ((site, item) in self.frozen)
+            assert {kind: state.counts.get(kind, 0) for kind in site.kinds} == model.counts(site.kinds)
+            ScriptAndRule.most = max(ScriptAndRule.most, state.buckets)
             for member in model.held:
                 index = keys.index_key(site.name, member)
                 assert self.client.zscore(index, item) is not None, "the index is a superset of what is held"
@@ -141,6 +196,33 @@ def test_the_script_never_differs_from_the_rule(engine: str) -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
+        assert Machine.most > 3, "buckets were split"
+
+
+def test_what_a_cut_off_split_left_behind_is_not_taken_for_members(engine: str) -> None:
+    with Redis.from_url(engine) as client:
+        client.hset(keys.bucket_key("default", "a", 0, 1), keys.member("a:stale"), 1)
+        batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS])
+        client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, batch.packed)
+        state, held = stored(client, "default", "a")
+        assert state.buckets == len(VISITORS)
+        assert held == dict.fromkeys(VISITORS, "like")
+
+
+@pytest.mark.parametrize("item", ["x", "x" * 256], ids=["short", "long"])
+def test_buckets_stay_compact(engine: str, item: str) -> None:
+    """In the engine's compact encoding, and under the least limit of it that an engine has by default."""
+    with Redis.from_url(engine) as client:
+        sha = client.script_load(REACT.text)
+        for start in range(0, 6000, 500):
+            visitors = [keys.member(f"u:{number}") for number in range(start, start + 500)]
+            batch = Batch([Wish(Site(), item, who, "dislike", 0, print) for who in visitors])
+            client.evalsha(sha, len(batch.names), *batch.names, FAR, batch.packed)
+        state, held = stored(client, "default", item)
+        assert len(held) == 6000
+        names = state.bucket_keys("default", item)
+        assert max(client.hlen(name) for name in names) <= 128
+        assert {client.object("encoding", name) for name in names} == {b"listpack"}
 
 
 def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
@@ -148,7 +230,7 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
     ahead = 4 * 10**15
     with Redis.from_url(engine) as client:
         key = keys.item_key("default", "a")
-        client.hset(key, "", msgpack.packb([ahead, {}]))
+        client.hset(key, "", msgpack.packb([ahead, 0, 0, 1]))
         batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
         _, answers = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
@@ -193,14 +275,14 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
                 client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
             )
         assert answers[1:] == [0, 1]
-        stored = client.hget(keys.item_key("s", "a"), "")
-        assert msgpack.unpackb(stored)[1] == {"love": 0, "dislike": 1}
+        assert stored(client, "s", "a")[0].counts == {"love": 0, "dislike": 1}
 
 
 def test_a_count_is_never_below_nothing(engine: str) -> None:
-    """A store in which the state was lost, and who holds what was not."""
+    """A store in which the count was lost, and who holds what was not."""
     with Redis.from_url(engine) as client:
-        client.hset(keys.item_key("default", "a"), VISITORS[0], "like")
+        client.hset(keys.item_key("default", "a"), "", msgpack.packb([1, 0, 0, 1, "like", 0]))
+        client.hset(keys.item_key("default", "a"), VISITORS[0], 1)
         wished = [
             Wish(Site(), "a", VISITORS[0], None, 0, print),
             Wish(Site(), "a", VISITORS[1], "like", 0, print),

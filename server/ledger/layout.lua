@@ -1,0 +1,169 @@
+-- How an item is stored: goes before every script that touches items. Why so, with figures: docs/storage.md.
+--
+-- An item's members are spread over buckets: hashes small enough for the engine's compact encoding. Bucket 0 is the
+-- item's own key; under "" it holds the item's state, too. Their number grows with the item, one split at a time (linear
+-- hashing, W. Litwin 1980), so that nothing ever reads more than some dozens of members at once.
+--
+-- A state is MessagePack [version, frozen (0 or 1), generation, buckets, kind, count, kind, count, ...]. A member holds
+-- the number of its kind in there, from 1: a kind comes in at the end when it is first wished for, and stays. When an
+-- item is reset its generation rises, and the buckets of the one before are rubbish.
+
+local VERSION, FROZEN, GENERATION, BUCKETS = 1, 2, 3, 4
+-- Members a bucket, on average. The next to be split has twice as many, give or take: up to about 128.
+local SPREAD = 40
+-- So few are asked for in bucket 0 along with the state, before it is known where they are: mostly, they are there.
+local FEW = 4
+
+local function opened(stored)
+  return stored and cmsgpack.unpack(stored) or {0, 0, 0, 1}
+end
+
+-- The count of a kind in a state.
+local function count_of(state, kind)
+  for at = BUCKETS + 2, #state, 2 do
+    if state[at - 1] == kind then
+      return state[at]
+    end
+  end
+  return 0
+end
+
+-- Where the count of a kind stands in a state, from now on at least; before it stands the kind.
+local function place_for(state, kind)
+  for at = BUCKETS + 2, #state, 2 do
+    if state[at - 1] == kind then
+      return at
+    end
+  end
+  state[#state + 1], state[#state + 2] = kind, 0
+  return #state
+end
+
+-- What is published of a state.
+local function shown(state)
+  local counts = {}
+  for at = BUCKETS + 2, #state, 2 do
+    counts[state[at - 1]] = state[at]
+  end
+  return cmsgpack.pack({state[VERSION], counts})
+end
+
+-- Which of so many buckets a member is in. Members are digests, so any part of one is as good as random.
+local function bucket_of(member, buckets)
+  if buckets == 1 then
+    return 0
+  end
+  local a, b, c = string.byte(member, 1, 3)
+  local _, bits = math.frexp(buckets - 1)
+  local bucket = (a * 65536 + b * 256 + c) % 2 ^ bits
+  return bucket < buckets and bucket or bucket - 2 ^ (bits - 1)
+end
+
+local function bucket_key(key, state, bucket)
+  return bucket == 0 and key or key .. state[GENERATION] .. '.' .. bucket
+end
+
+-- Into `held`, for each of these members, the place in the state of what it holds, or false.
+local function learn(held, state, members, numbers, first)
+  for k = 1, #members do
+    local number = numbers[k + first]
+    local at = number and BUCKETS + 2 * number
+    held[members[k]] = state[at] and at
+  end
+  return held
+end
+
+-- An item's state, what is stored of it, and what these members hold: the place of it in the state, or false.
+local function look(key, members)
+  local few = #members <= FEW
+  local found = few and redis.call('HMGET', key, '', unpack(members)) or {redis.call('HGET', key, '')}
+  local stored = found[1]
+  local state = opened(stored)
+  if few and state[BUCKETS] == 1 then
+    return state, stored, learn({}, state, members, found, 1)
+  end
+  local asked, held = {}, {}
+  for k = 1, #members do
+    local member = members[k]
+    local bucket = bucket_key(key, state, bucket_of(member, state[BUCKETS]))
+    local some = asked[bucket]
+    if some then
+      some[#some + 1] = member
+    else
+      asked[bucket] = {member}
+    end
+  end
+  for bucket, some in pairs(asked) do
+    learn(held, state, some, redis.call('HMGET', bucket, unpack(some)), 0)
+  end
+  return state, stored, held
+end
+
+-- Makes room for the members that a state counts. `stored` is the state as it is: whatever fails here, or later, all
+-- that is stored stays right.
+local function grow(key, state, stored)
+  local members = 0
+  for at = BUCKETS + 2, #state, 2 do
+    members = members + state[at]
+  end
+  if members <= SPREAD * state[BUCKETS] then
+    return
+  end
+  local before = opened(stored)
+  while members > SPREAD * state[BUCKETS] do
+    local new = state[BUCKETS]
+    local _, bits = math.frexp(new)
+    local source, target = bucket_key(key, state, new - 2 ^ (bits - 1)), bucket_key(key, state, new)
+    local fields, moved, names = redis.call('HGETALL', source), {}, {}
+    for k = 1, #fields, 2 do
+      if fields[k] ~= '' and bucket_of(fields[k], new + 1) == new then
+        moved[#moved + 1], moved[#moved + 2] = fields[k], fields[k + 1]
+        names[#names + 1] = fields[k]
+      end
+    end
+    state[BUCKETS], before[BUCKETS] = new + 1, new + 1
+    redis.call('UNLINK', target)
+    if #names > 0 then
+      redis.call('HSET', target, unpack(moved))
+    end
+    redis.call('HSET', key, '', cmsgpack.pack(before))
+    if #names > 0 then
+      redis.call('HDEL', source, unpack(names))
+    end
+  end
+end
+
+-- Stores a state, and what members hold now: a place in it, or false for nothing.
+local function write(key, state, changes)
+  local member, at = next(changes)
+  if not next(changes, member) and state[BUCKETS] == 1 then
+    -- The same as below, for the many.
+    if at then
+      redis.call('HSET', key, '', cmsgpack.pack(state), member, (at - BUCKETS) / 2)
+    else
+      redis.call('HSET', key, '', cmsgpack.pack(state))
+      redis.call('HDEL', key, member)
+    end
+    return
+  end
+  local set, dropped = {[key] = {'', cmsgpack.pack(state)}}, {}
+  for member, at in pairs(changes) do
+    local bucket = bucket_key(key, state, bucket_of(member, state[BUCKETS]))
+    local lists = at and set or dropped
+    local list = lists[bucket]
+    if not list then
+      list = {}
+      lists[bucket] = list
+    end
+    list[#list + 1] = member
+    if at then
+      list[#list + 1] = (at - BUCKETS) / 2
+    end
+  end
+  for bucket, fields in pairs(set) do
+    redis.call('HSET', bucket, unpack(fields))
+  end
+  for bucket, members in pairs(dropped) do
+    redis.call('HDEL', bucket, unpack(members))
+  end
+end

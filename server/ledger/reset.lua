@@ -1,0 +1,30 @@
+#!lua
+-- Forgets who reacted to an item, and so its counts. In one step whatever its size: its members are left behind in
+-- buckets of an older generation, which nobody reads.
+--
+-- KEYS[1]  the item, see layout.lua
+-- ARGV[1]  deadline, engine time in µs
+--
+-- Returns MessagePack [now] when refused, else [now, [version, generation, buckets]]: the item's version (0: nobody ever
+-- touched it, and nothing was done), and which generation and how many buckets were left behind.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if now > tonumber(ARGV[1]) then
+  return cmsgpack.pack({now})
+end
+
+local key = KEYS[1]
+local state = opened(redis.call('HGET', key, ''))
+local generation, buckets = state[GENERATION], state[BUCKETS]
+if state[VERSION] > 0 then
+  state[VERSION] = math.max(state[VERSION] + 1, now)
+  state[GENERATION], state[BUCKETS] = generation + 1, 1
+  for at = BUCKETS + 2, #state, 2 do
+    state[at] = 0
+  end
+  redis.call('UNLINK', key)
+  redis.call('HSET', key, '', cmsgpack.pack(state))
+  redis.pcall('PUBLISH', key, shown(state))
+end
+return cmsgpack.pack({now, {state[VERSION], generation, buckets}})

@@ -1,0 +1,86 @@
+"""What a publisher may do to an item, on a real engine. The scripts themselves: test_react.py."""
+
+from typing import Any
+
+import pytest
+
+from server.errors import Forbidden, Unavailable
+from server.ledger import keys, moderation, writer
+from server.ledger.engine import Engine
+from server.ledger.moderation import freeze, reset
+from server.ledger.reader import Reader
+from server.ledger.writer import Writer
+from tests.ledger.support import SITE, cramped, membership, read, submitted, wish
+
+
+@pytest.fixture(autouse=True)
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_REACT", cramped(writer._REACT, 1))
+
+
+async def test_a_reset_item_is_empty_and_newer(
+    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moderation, "PAGE", 3)
+    for number in range(20):
+        before = await wish(writer, f"a:{number}", "x", "like")
+    assert len(await client.keys(keys.item_key(SITE.name, "x") + b"*")) > 10
+    version = await reset(link, SITE.name, "x")
+    assert version > before.version
+    [state] = await read(reader, ["x"], "a:1")
+    assert (state.version, state.counts, state.reaction) == (version, {"like": 0, "dislike": 0}, None)
+    assert await client.keys(keys.item_key(SITE.name, "x") + b"*") == [keys.item_key(SITE.name, "x")]
+    receipt = await wish(writer, "a:1", "x", "dislike")
+    assert receipt.counts == {"like": 0, "dislike": 1} == await membership(client, "x")
+
+
+async def test_what_nobody_touched_is_not_reset(link: Engine, client: Any) -> None:
+    assert await reset(link, SITE.name, "x") == 0
+    assert await client.keys("*") == []
+
+
+async def test_members_that_were_not_removed_yet_do_not_come_back(
+    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise Unavailable("the engine is away")
+
+    for number in range(20):
+        await wish(writer, f"a:{number}", "x", "like")
+    with monkeypatch.context() as broken:
+        broken.setattr(link, "command", away)
+        assert await reset(link, SITE.name, "x")
+    assert len(await client.keys(keys.item_key(SITE.name, "x") + b"0.*")) > 10
+    for number in range(10):
+        await wish(writer, f"a:{number}", "x", "dislike")
+    assert await membership(client, "x") == {"like": 0, "dislike": 10}
+
+
+async def test_nobody_can_react_to_a_frozen_item(link: Engine, writer: Writer, reader: Reader) -> None:
+    first = await wish(writer, "a:1", "x", "like")
+    assert await freeze(link, SITE.name, "x", frozen=True) is True
+    assert await freeze(link, SITE.name, "x", frozen=True) is False
+    for who, what in (("a:1", "dislike"), ("a:1", "like"), ("a:1", None), ("a:2", "like")):
+        refusal = await submitted(writer, who, "x", what)
+        assert isinstance(refusal, Forbidden)
+        assert refusal.item == "x"
+    # In one batch with others, which are not concerned.
+    answers = [submitted(writer, "a:2", item, "like") for item in ("y", "x", "z")]
+    assert [isinstance(await answer, Forbidden) for answer in answers] == [False, True, False]
+    [state] = await read(reader, ["x"], "a:1")
+    assert (state.version, state.counts["like"], state.reaction) == (first.version, 1, "like")
+    assert state.frozen
+    assert await reset(link, SITE.name, "x")
+    assert (await read(reader, ["x"]))[0].frozen, "reset is not thawed"
+    assert await freeze(link, SITE.name, "x", frozen=False) is True
+    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 1, "dislike": 0}
+    assert not (await read(reader, ["x"]))[0].frozen
+
+
+async def test_an_item_can_be_frozen_before_anybody_touches_it(
+    link: Engine, writer: Writer, reader: Reader
+) -> None:
+    await freeze(link, SITE.name, "x", frozen=True)
+    assert isinstance(await submitted(writer, "a:1", "x", "like"), Forbidden)
+    [state] = await read(reader, ["x"])
+    assert (state.version, state.frozen) == (0, True)
