@@ -11,7 +11,7 @@ from server.ledger import keys
 from server.ledger.batch import answered
 from server.ledger.engine import Engine, Script
 from server.ledger.reader import Query, State
-from server.ledger.writer import Receipt, Wish
+from server.ledger.writer import PUBLISHER, Receipt, Wish
 from server.rules.sites import Site
 
 PAGE = 100
@@ -59,7 +59,7 @@ class Holdings:
         return erased
 
     async def _clear(self, site: Site, item: str, who: bytes) -> Receipt:
-        return await answered(lambda done: self._write(Wish(site, item, who, None, 0, done)))
+        return await answered(lambda done: self._write(Wish(site, item, who, None, PUBLISHER, done)))
 
     async def _walk(
         self, site: Site, visitor: str

@@ -15,7 +15,7 @@ _FREEZE = Script("freeze.lua", "layout.lua")
 
 
 async def reset(engine: Engine, site: str, item: str) -> int:
-    """Forget who reacted to an item: nobody holds anything on it, and its counts are 0; a frozen one stays so.
+    """Forget who reacted to an item: nobody holds anything on it, and its counts are 0. Frozen stays frozen.
 
     That is published like every change, with a higher version, so for whoever watches it is an ordinary
     update. What visitors are shown as their own reaction is not: they learn of it when they next ask.

@@ -9,7 +9,8 @@
 -- ARGV[2]           MessagePack [sites, items, wishes]
 --                     sites:  [[name, kind, kind, ...], ...]
 --                     items:  [[site number, item id], ...], in the order of KEYS
---                     wishes: [item number, member, kind or "", index number, origin, ...], flat, five a wish
+--                     wishes: [item number, member, kind or "", index number, origin, ...], flat, five a wish;
+--                             an origin below 0 may do what it likes with a frozen item
 -- All numbers count from 1.
 --
 -- Returns MessagePack [now] when refused, else [now, answers]: answers is flat, for each wish its version and
@@ -48,7 +49,7 @@ for i = 1, #wishes, 5 do
   local which, member, wish = wishes[i], wishes[i + 1], wishes[i + 2]
   local item, state, held = items[which], states[which], holds[which]
   local site, at = sites[item[1]], held[member] or false
-  local refused = state[FROZEN] == 1 and -2
+  local refused = state[FROZEN] == 1 and wishes[i + 4] >= 0 and -2
   if not refused and wish ~= (at and state[at - 1] or '') then
     if at then
       state[at] = math.max(state[at] - 1, 0)

@@ -21,6 +21,8 @@ MOST = 512
 ROOM = 16_384
 # In place of a version.
 RETIRED, FROZEN = -1, -2
+# In place of an origin: it is the publisher's wish, whom a frozen item does not stop.
+PUBLISHER = -1
 
 _REACT = Script("react.lua", "layout.lua")
 

@@ -10,6 +10,7 @@ from server.ledger import holdings, keys
 from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
 from server.ledger.merge import Merge, Merger
+from server.ledger.moderation import freeze
 from server.ledger.reader import Reader
 from server.ledger.writer import Wish, Writer
 from tests.ledger.support import SITE, membership, read, wish
@@ -158,3 +159,11 @@ async def test_who_has_become_an_account_has_nothing_to_say(
     with pytest.raises(Unauthorized):
         await kept.erase(SITE, "a:1")
     assert await listed(kept, "u:1") == [("x", "like")]
+
+
+async def test_frozen_items_are_erased_too(kept: Holdings, link: Engine, writer: Writer, client: Any) -> None:
+    for who in ("a:1", "a:2"):
+        await wish(writer, who, "x", "like")
+    await freeze(link, SITE.name, "x", frozen=True)
+    assert await kept.erase(SITE, "a:1") == 1
+    assert await membership(client, "x") == {"like": 1, "dislike": 0}

@@ -190,7 +190,7 @@ def test_the_script_never_differs_from_the_rule(engine: str) -> None:
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=500,
+                max_examples=300,
                 stateful_step_count=12,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
