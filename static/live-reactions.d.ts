@@ -66,13 +66,16 @@ export type LiveReactionsElement = HTMLElement;
 
 /** All bubble, through shadow roots too. */
 export interface LiveReactionsEvents {
-  /** The first counts of an item are shown. */
+  /** The server's counts of an item are shown for the first time, and what the person holds there. */
   'tallycast:ready': CustomEvent<{ item: string; counts: Counts; reaction: Reaction }>;
   /** What is shown changed, for whatever reason. */
   'tallycast:change': CustomEvent<{ item: string; counts: Counts; reaction: Reaction }>;
   /** A vote made on this element is stored. */
   'tallycast:react': CustomEvent<{ item: string; reaction: Reaction }>;
-  /** Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. */
+  /**
+   * Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. Also `forbidden`, once, when
+   * there will be no other attempt to connect: the server does not want this page, or its address is none.
+   */
   'tallycast:error': CustomEvent<{ item: string; code: string; message?: string; retry_after?: number }>;
   'tallycast:status': CustomEvent<{ item: string; status: Status }>;
 }
@@ -82,6 +85,7 @@ export interface Tallycast {
    * Votes are those of the publisher's user from here on: a token, or a function that is asked for one, and again when
    * the server no longer accepts the last. What this browser's anonymous visitor voted becomes theirs where the server
    * can do that. `null` goes back to the anonymous visitor. It goes to every server that an element of the page names.
+   * A vote of the user before that was not sent yet is undone, with the error `unavailable`.
    */
   auth(token: string | (() => string | Promise<string>) | null): void;
 }

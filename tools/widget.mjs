@@ -48,6 +48,7 @@ const { code } = await minify(bundle.outputFiles[0].text, {
     booleans_as_integers: true,
     reduce_funcs: false,
     sequences: false,
+    lhs_constants: false,
   },
 });
 const script = BANNER + code + '\n';

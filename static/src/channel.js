@@ -86,7 +86,7 @@ const channel = (server, site, key) => {
 
   // Being somebody
 
-  /** @param {string | null | undefined} token @param {string} [merge] */
+  /** @param {string | null | undefined} token @param {any} [merge] */
   const auth = (token, merge = me._orphan()) => {
     if (!token || token === presented || !link._isOpen()) return;
     presented = token;
@@ -110,18 +110,25 @@ const channel = (server, site, key) => {
 
   /** Say who I am, if that is known, and what I wish for; who wishes is made known, whatever it takes. */
   const speak = async () => {
-    if (!link._isOpen()) return;
     const unsent = () => those((item) => item._wish && !item._wish._ref);
     /** @type {any} */
     let problem = { code: 'unauthorized' };
+    for (const item of unsent()) {
+      // What a user wished for is nobody else's; what the anonymous visitor did goes over to the user, as all their votes.
+      if (item._wish?._whose && item._wish._whose !== publisher) complain(item, { code: 'unavailable' });
+    }
     auth(me._token());
     try {
       const anew = !presented && !!unsent()[0];
-      if (anew || me._due()) auth(await me._ask(anew));
+      if (link._isOpen() && (anew || me._due())) auth(await me._ask(anew));
     } catch (caught) {
       problem = { code: 'unavailable', .../** @type {any} */ (caught) }; // a publisher's function rejects with anything
     }
-    if (link._isOpen()) for (const item of unsent()) presented ? send(item) : complain(item, problem);
+    if (!link._isOpen()) return;
+    if (presented && presented !== me._token()) {
+      link._stop(); // there is no message for "nobody", who comes after somebody
+      link._start();
+    } else for (const item of unsent()) presented ? send(item) : complain(item, problem);
   };
 
   /** @param {Item} item */
@@ -174,7 +181,8 @@ const channel = (server, site, key) => {
 
   /** @param {Message} message */
   const received = (message) => {
-    const { type, ref } = message;
+    const { type, ref, reaction } = message;
+    const isAck = type === 'ack';
     const item = items.get(message.item);
     if (type === 'error') return failed(message);
     if (ref === presentation) {
@@ -186,9 +194,10 @@ const channel = (server, site, key) => {
       update(silent);
     }
     if (item && message.version !== undefined) {
+      if (isAck && item._wish?._whose !== publisher) delete message.reaction; // it is of who was here before
       if (message.reaction !== undefined) item._silent = 0;
-      const back = take(item, message, type === 'ack');
-      if (type === 'ack' && item._wish?._ref === ref) end(item, (element, mine) => mine && element._confirmed(message.reaction));
+      const back = take(item, message, isAck);
+      if (isAck && item._wish?._ref === ref) end(item, (element, mine) => mine && element._confirmed(reaction));
       update(item);
       if (back && presented) watch([item]); // for what I hold there now
     }
@@ -208,7 +217,7 @@ const channel = (server, site, key) => {
       if (isAway || isLate) setTimeout(speak, delay);
       else if (merging) auth(token, ''); // who I am may hold without it
       else if (isUnknown) {
-        me._refuse(token);
+        me._failed(token);
         if (strikes++ < 3) speak();
       }
     }
@@ -224,8 +233,9 @@ const channel = (server, site, key) => {
         if (isAway && item._watched) watch([item]);
       }
     }
-    if (isAuth || isAway) return; // a refused watch stands then, and the snapshots follow
     const asked = those((item) => item._silent === ref);
+    for (const item of asked) item._silent = 0;
+    if (isAuth || isAway) return; // a refused watch stands then, and the snapshots follow
     if (isLate) {
       for (const item of asked) item._watched = false;
       setTimeout(sync, delay);
@@ -250,15 +260,14 @@ const channel = (server, site, key) => {
         presented = null;
         for (const item of items.values()) {
           item._watched = false;
-          item._silent = 0;
           lose(item);
           update(item);
         }
       },
-      _turned(code) {
+      _turned(message) {
         for (const item of items.values()) {
           item._elements.forEach((element) => element._turned());
-          if (code) complain(item, { code: 'forbidden', message: 'code ' + code });
+          if (message) complain(item, { code: 'forbidden', message });
         }
       },
     },
@@ -267,7 +276,7 @@ const channel = (server, site, key) => {
   onChange(wishes, () => heed());
   return {
     _status: link._status,
-    _sync: sync,
+    _refresh: sync,
 
     /** @param {string} id @param {Watcher} element */
     _join(id, element) {
@@ -278,21 +287,17 @@ const channel = (server, site, key) => {
 
     /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
     _react(item, reaction, by) {
-      item._wish = { _reaction: reaction, _by: by };
+      item._wish = { _reaction: reaction, _by: by, _whose: publisher };
       if (!publisher) keep(wishes, item._id, reaction);
       update(item);
       if (link._status() === 'closed') complain(item, { code: 'forbidden' });
       else speak();
     },
 
-    /** Somebody else speaks for the person now, or nobody. @param {unknown} somebody */
-    _reset(somebody) {
+    /** Somebody else speaks for the person now, or nobody. */
+    _reset() {
       me._reset();
-      if (somebody) speak();
-      else if (presented) {
-        link._stop(); // there is no message for "nobody"
-        link._start();
-      }
+      speak();
     },
   };
 };
@@ -311,5 +316,5 @@ export const channelTo = (server, site) => {
 /** @param {import('./identity.js').Publisher} token */
 export const auth = (token) => {
   publish(token);
-  channels.forEach((one) => one._reset(token));
+  channels.forEach((one) => one._reset());
 };

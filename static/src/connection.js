@@ -12,14 +12,14 @@
  * @typedef {(message: Message) => void} Line
  */
 
-/** @typedef {{_send: (message: Message) => void, _close: () => void}} Transport */
+/** @typedef {{_send: (message: Message) => void, _stop: () => void}} Transport */
 
 /**
  * @typedef {object} Owner
  * @property {() => void} _opened a new connection can be sent on; nothing was heard on it yet
  * @property {(message: Message) => void} _received
  * @property {() => void} _lost it is gone
- * @property {(code?: number) => void} _turned the status changed; with the code of a server that wants no other attempt
+ * @property {(why?: string) => void} _turned the status changed; with the reason, if there will be no other attempt
  */
 
 const SECOND = 1000;
@@ -27,6 +27,7 @@ const CONNECT_TIMEOUT = 4 * SECOND;
 const SILENCE = 35 * SECOND; // the server speaks at least every 25 s
 const STEADY = 5 * SECOND; // a connection that lived this long ends the backoff
 const HIDDEN = 60 * SECOND;
+const NEVER = 4500; // from this code on, the server wants no other attempt
 const SECOND_BEST = 300 * SECOND; // how long a fallback has to do before the WebSocket is tried again
 
 /** @param {((line: Line) => Transport)[]} ways best first @param {Owner} owner */
@@ -41,17 +42,15 @@ export const connection = (ways, owner) => {
   let failures = 0; // handshakes of the first way in a row
   let attempt = 0;
   let openedAt = 0; // 0: not open
-  let heard = false;
+  let heard = 0; // messages on this connection
   let pause = 0; // milliseconds that the server asked us to stay away
   let timer = 0; // connect timeout, silence or pause before the next attempt: only one can be due
   let better = 0; // timer to leave a fallback
   let hidden = 0; // timer to rest
 
-  /** @param {Status} next @param {number} [code] */
-  const turn = (next, code) => {
-    const changed = status !== next;
-    status = next;
-    if (changed) owner._turned(code);
+  /** @param {Status} next @param {string} [why] */
+  const turn = (next, why) => {
+    if (status !== (status = next)) owner._turned(why);
   };
 
   /** @param {() => void} [then] @param {number} [delay] */
@@ -62,16 +61,15 @@ export const connection = (ways, owner) => {
 
   const dial = () => {
     wait(drop, CONNECT_TIMEOUT);
-    openedAt = pause = 0;
-    heard = false;
+    openedAt = pause = heard = 0;
     try {
       /** @type {Transport} */
       const mine = ways[way]((message) => {
         if (transport === mine) hear(message);
       });
       transport = mine;
-    } catch {
-      closed(); // not a URL, or one that this page must not use
+    } catch (problem) {
+      closed(NEVER, /** @type {Error} */ (problem).message); // not a URL, or one that this page must not use
     }
   };
 
@@ -80,14 +78,14 @@ export const connection = (ways, owner) => {
     const { type } = message;
     if (type === 'close') return closed(message.code);
     wait(drop, SILENCE);
-    if (type === 'open') {
-      if (openedAt) return;
+    if (!openedAt) {
       openedAt = Date.now();
-      return owner._opened();
+      owner._opened();
     }
-    heard = true;
+    // That a socket is open says little: a page that is refused gets one too, but only to be closed with the reason.
+    if (type === 'open' && !way) return;
+    heard++;
     if (way) better ||= setTimeout(reset, SECOND_BEST, 1); // where one more failure decides
-    // Not before: a page that is refused gets a connection too, but only to be closed with the reason.
     turn(way > 1 ? 'polling' : 'live');
     if (type === 'bye') pause = message.retry_after * SECOND;
     owner._received(message);
@@ -98,12 +96,12 @@ export const connection = (ways, owner) => {
     if (transport) closed();
   };
 
-  const closed = (code = 0) => {
-    transport?._close(); // what reported its end may yet go on by itself, as an EventSource does
+  const closed = (code = 0, why = 'code ' + code) => {
+    transport?._stop(); // what reported its end may yet go on by itself, as an EventSource does
     transport = undefined;
     wait();
     owner._lost();
-    if (code >= 4500) return turn('closed', code);
+    if (code >= NEVER) return turn('closed', why);
     turn('reconnecting');
     if (!wanted || resting) return;
     if (!heard) {
@@ -147,7 +145,7 @@ export const connection = (ways, owner) => {
   addEventListener('pageshow', wake);
   addEventListener('offline', drop);
   addEventListener('online', hurry);
-  document.addEventListener('visibilitychange', () => {
+  addEventListener('visibilitychange', () => {
     if (document.hidden) hidden = setTimeout(rest, HIDDEN);
     else wake();
   });

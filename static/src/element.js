@@ -14,6 +14,7 @@ import { SERVER, SITE } from './script.js';
 import { countsOf, reactionOf } from './store.js';
 import { KEPT, labelOf, sorryFor, thanksFor } from './text.js';
 import { view } from './view.js';
+import { observer } from './watches.js';
 
 /** @typedef {import('./store.js').Counts} Counts */
 /** @typedef {import('./store.js').Reaction} Reaction */
@@ -26,16 +27,20 @@ const connected = new Set();
 const refreshAll = () => connected.forEach((one) => one._refresh());
 
 /** Hear of what elements depend on: their own, and the page's address and canonical one. @param {Node} node */
-export const watchFor = (node) => mutations.observe(node, { attributes: true, childList: true, subtree: true });
+const watchFor = (node) => mutations.observe(node, { attributes: true, childList: true, subtree: true });
 
 /** @type {MutationObserver} */
 let mutations;
 
+/** @type {IntersectionObserver} */
+let near;
+
 /** Once, where there is a page. */
 export const begin = () => {
   mutations = new MutationObserver(refreshAll);
+  near = observer();
   watchFor(document.head);
-  /** @type {any} */ (globalThis).navigation?.addEventListener('currententrychange', refreshAll);
+  /** @type {any} */ (window).navigation?.addEventListener('currententrychange', refreshAll);
 };
 
 /**
@@ -43,6 +48,8 @@ export const begin = () => {
  * @param {HTMLElement} host
  */
 export const life = (host) => {
+  watchFor(host);
+  near.observe(host);
   const { states } = host.attachInternals();
   /** @type {import('./channel.js').Channel | undefined} */
   let channel;
@@ -51,32 +58,28 @@ export const life = (host) => {
   let id = '';
   let drawn = '';
 
-  const { _show, _say } = view(host, (kind) => {
-    if (!item || !channel) return;
+  const { _draw, _say } = view(host, (kind) => {
+    if (!item) return;
     _say();
-    channel._react(item, reactionOf(item) === kind ? null : kind, self);
-    if (channel._status() === 'reconnecting') _say(KEPT, true);
+    channel?._react(item, reactionOf(item) === kind ? null : kind, self);
+    if (channel?._status() === 'reconnecting') _say(KEPT, true);
   });
 
   /** @param {string} name @param {object} detail */
   const emit = (name, detail) => {
-    detail = { item: item?._id, ...detail };
-    host.dispatchEvent(new CustomEvent('tallycast:' + name, { detail, bubbles: true, composed: true }));
+    host.dispatchEvent(new CustomEvent('tallycast:' + name, { detail: { item: item?._id, ...detail }, bubbles: true, composed: true }));
   };
 
   const self = {
-    _near: false,
-
     /** Be and show what attributes, page and children say now. A move within the page changes nothing. */
     async _refresh() {
-      const { isConnected } = host;
-      connected[isConnected ? 'add' : 'delete'](self);
       const server = (host.getAttribute('server') || SERVER).replace(/\/+$/, '');
-      const nextChannel = isConnected ? channelTo(server, host.getAttribute('site') || SITE) : undefined;
+      const nextChannel = host.isConnected ? channelTo(server, host.getAttribute('site') || SITE) : undefined;
+      connected[nextChannel ? 'add' : 'delete'](self);
       const nextId = host.getAttribute('item') || pageItem();
       if (nextChannel !== channel || nextId !== id) {
         item?._elements.delete(self);
-        channel?._sync();
+        channel?._refresh();
         item = undefined;
         drawn = '';
         _say();
@@ -85,20 +88,24 @@ export const life = (host) => {
         const digest = digestOf(id);
         const fit = digest ? await digest : id;
         if (nextChannel !== channel || nextId !== id) return; // changed in the meantime, or taken away
-        item = channel?._join(fit, self);
-        if (channel) self._turned();
+        if (channel) {
+          item = channel._join(fit, self);
+          self._turned();
+        }
       }
-      channel?._sync();
+      channel?._refresh();
       self._draw();
     },
 
     _draw() {
       const counts = countsOf(item, given(host));
       const reaction = reactionOf(item);
-      _show(counts, reaction);
+      _draw(counts, reaction);
       const before = drawn;
-      if (!item || !counts || before === (drawn = JSON.stringify([counts, reaction]))) return;
-      emit(before ? 'change' : 'ready', { counts: { ...counts }, reaction });
+      // The counts of an item come before what the person holds there: one `ready` for both.
+      if (!item?._counts || (!before && item._silent)) return;
+      drawn = JSON.stringify([counts, reaction]);
+      if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: { ...counts } });
     },
 
     /** @param {Reaction} reaction */
@@ -128,6 +135,6 @@ export const life = (host) => {
 const given = (host) => {
   /** @type {Counts | undefined} */
   let counts;
-  for (const data of host.querySelectorAll('data')) (counts ??= {})[data.dataset.kind || ''] = +data.value;
+  for (const data of host.querySelectorAll('data')) (counts ??= {})[/** @type {string} */ (data.dataset.kind)] = +data.value;
   return counts;
 };

@@ -6,26 +6,18 @@
  *   <live-reactions item="posts/42"></live-reactions>
  */
 import { auth } from './channel.js';
-import { begin, life, watchFor } from './element.js';
-import { observer } from './watches.js';
+import { begin, life } from './element.js';
 
 const NAME = 'live-reactions';
 const registry = globalThis.customElements;
 
 if (registry && !registry.get(NAME)) {
-  const near = observer();
   begin();
   /** @type {any} */ (window).tallycast = { auth };
   registry.define(
     NAME,
     class extends HTMLElement {
       _life = life(this);
-
-      constructor() {
-        super();
-        watchFor(this);
-        near.observe(this);
-      }
 
       connectedCallback() {
         this._life._refresh();

@@ -32,10 +32,7 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
   const at = (path, items) =>
     `${server}/v1/${path}?${query}${items.map((item) => '&item=' + encodeURIComponent(item)).join('')}`;
 
-  const alive = () => {
-    line({ type: 'open' });
-    line({ type: 'beat' });
-  };
+  const alive = () => line({ type: 'open' });
 
   /** @param {Iterable<string>} ids */
   const read = async (ids) => {
@@ -110,7 +107,7 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
           (problem) => line({ ...problem, type: 'error', ref, item }),
         );
     },
-    _close() {
+    _stop() {
       over = true;
       clearTimeout(timer);
       source?.close();

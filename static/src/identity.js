@@ -32,17 +32,17 @@ export const identity = (server, query, key, changed) => {
   };
 
   /** The token to present, if there is a good one. */
-  const token = () => (publisher ? given : pass && pass.expires > now() ? pass.token : null);
+  const token = () => (publisher ? given : /** @type {Pass} */ (pass)?.expires > now() ? pass?.token : null);
 
   /** Whether asking for a token needs nobody's click: one is known, but old, or not fetched yet. */
-  const due = () => (publisher ? !given : pass && pass.renew < now());
+  const due = () => (publisher ? !given : /** @type {Pass} */ (pass)?.renew < now());
 
   /** @param {string} [old] */
   const obtain = async (old) => {
     const { token: fresh, expires } = await request('POST', `${server}/v1/visitors?${query}`, old);
     // Two tabs may make a visitor in the same moment: the first one written is the person.
     if (recall()?.token !== old && token()) return;
-    pass = { token: fresh, expires, renew: expires - (expires - now()) / 3 };
+    pass = { token: fresh, expires, renew: (2 * expires + now()) / 3 };
     save(key, pass);
   };
 
@@ -83,7 +83,7 @@ export const identity = (server, query, key, changed) => {
     _merged: forget,
 
     /** The token of the anonymous visitor whose votes a publisher's user is to take over. */
-    _orphan: () => (publisher ? pass?.token : undefined),
+    _orphan: () => publisher && pass?.token,
 
     /**
      * A good token for the same person, renewed or asked for; with `anew`, for a visitor made now if there is none.
@@ -93,7 +93,7 @@ export const identity = (server, query, key, changed) => {
     _ask: (anew) => (turn = turn.then(() => ask(anew), () => ask(anew))),
 
     /** The server does not accept this token. @param {string} refused */
-    _refuse(refused) {
+    _failed(refused) {
       given = null;
       if (recall()?.token === refused) save(key, (pass = { token: refused, expires: 0, renew: 0 }));
     },

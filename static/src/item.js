@@ -17,4 +17,4 @@ export const digestOf = (id) => {
 
 /** @param {ArrayBuffer} hash */
 const hex = (hash) =>
-  'sha256:' + Array.from(new Uint8Array(hash), (byte) => (256 + byte).toString(16).slice(1)).join('');
+  'sha256:' + [...new Uint8Array(hash)].map((byte) => (256 + byte).toString(16).slice(1)).join('');

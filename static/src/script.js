@@ -6,5 +6,5 @@ const script = /** @type {HTMLScriptElement | null | undefined} */ (
   page?.currentScript || page?.querySelector('script[type=module][src*="/embed."]')
 );
 
-export const SERVER = script?.src ? new URL(script.src).origin : page?.location.origin;
+export const SERVER = page && new URL(script?.src || location.href).origin;
 export const SITE = script?.dataset.site || 'default';

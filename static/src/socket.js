@@ -9,6 +9,6 @@ export const socket = (server, query) => (/** @type {import('./connection.js').L
   return {
     /** @param {object} message */
     _send: (message) => websocket.send(JSON.stringify(message)),
-    _close: () => websocket.close(),
+    _stop: () => websocket.close(),
   };
 };

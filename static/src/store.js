@@ -13,7 +13,7 @@
 
 /**
  * @typedef {object} Watcher an element, as those see it that do not know what one is
- * @property {boolean} _near whether a person can see it, or nearly
+ * @property {boolean} [_near] whether a person can see it, or nearly
  * @property {() => void} _draw its item may have changed
  * @property {() => void} _turned the status of its connection has
  * @property {(reaction: Reaction) => void} _confirmed a wish that was made on it is stored
@@ -26,6 +26,7 @@
  * @property {number} [_ref] of the message that carries it, while it is on its way
  * @property {boolean} [_retried]
  * @property {Watcher} [_by] where it was made
+ * @property {unknown} [_whose] the publisher's token or function at that time; none of an anonymous visitor
  */
 
 /**
@@ -33,7 +34,7 @@
  * @property {string} _id
  * @property {Set<Watcher>} _elements that show it
  * @property {boolean} [_watched] as the server knows it
- * @property {number} _silent ref of the answer that is to say what I hold here; 0 once it has been said
+ * @property {number} [_silent] ref of the answer that is to say what I hold here; 0 once it has been said
  * @property {Counts} [_counts]
  * @property {number} _version of the counts
  * @property {Reaction} _reaction mine, confirmed
@@ -46,7 +47,6 @@
 export const newItem = (id) => ({
   _id: id,
   _elements: new Set(),
-  _silent: 0,
   _version: -1,
   _reaction: null,
   _heldVersion: -1,
@@ -78,8 +78,8 @@ export const take = (item, message, answer) => {
   if (item._later && !back && !answer) item._later.push(message);
   else {
     if (back) {
-      item._later = item._later && [];
       item._heldVersion = -1;
+      item._later &&= [];
     }
     if (counts && (back || version > item._version)) {
       item._version = version;
@@ -94,7 +94,10 @@ export const take = (item, message, answer) => {
 };
 
 /** The answer to `auth` or `watch` is complete and named nothing that I hold here. @param {Item} item */
-export const holdNothing = (item) => take(item, { reaction: null, version: item._heldVersion });
+export const holdNothing = (item) => {
+  item._silent = 0;
+  take(item, { reaction: null, version: item._heldVersion });
+};
 
 /** Let in what waited for an ack. @param {Item} item */
 export const thaw = (item) => {

@@ -4,19 +4,17 @@
 export const labelOf = (element, kind) =>
   element.getAttribute('label-' + kind) || kind[0].toUpperCase() + kind.slice(1);
 
-/** @type {Record<string, Intl.NumberFormat>} */
-const formats = {};
-
-/** How an element writes numbers: as its language does, long or short. @param {Element} element */
-export const formatOf = (element) => {
-  const { lang } = /** @type {HTMLElement} */ (element.closest('[lang]') || document.body);
-  const style = element.getAttribute('format');
+/** A number as an element's language writes it, long or short. @param {Element} element @param {number} number */
+export const numberIn = (element, number) => {
+  const lang = /** @type {HTMLElement | null} */ (element.closest('[lang]'))?.lang;
   // 999,950 is not "1M" yet: what is left out is cut, not rounded.
-  const options = /** @type {any} */ (style === 'full' ? {} : { notation: 'compact', roundingMode: 'trunc' });
+  const options = /** @type {any} */ (
+    element.getAttribute('format') === 'full' ? {} : { notation: 'compact', roundingMode: 'trunc' }
+  );
   try {
-    return (formats[lang + style] ??= new Intl.NumberFormat(lang, options));
+    return number.toLocaleString(lang, options);
   } catch {
-    return (formats[lang + style] = new Intl.NumberFormat(undefined, options)); // not a language
+    return number.toLocaleString([], options); // not a language
   }
 };
 
@@ -24,7 +22,7 @@ export const formatOf = (element) => {
 const SORRY = {
   rate_limited: 'Too fast. Please try again.',
   unauthorized: 'Please sign in to vote.',
-  forbidden: 'Voting is not possible here.',
+  forbidden: 'You cannot vote here.',
 };
 
 /** @param {string} code */

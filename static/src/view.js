@@ -3,12 +3,12 @@
  * root. Must not know where counts come from nor what becomes of a click.
  */
 import { sheet } from './styles.js';
-import { formatOf, labelOf } from './text.js';
+import { labelOf, numberIn } from './text.js';
 
-const THUMB = 'M5 7l3-5q2 0 1 4h4q1 0 1 1l-1 6H5zM5 7v6H2V7z';
+const THUMB = 'M2 7h3l3-5q2 0 1 4h4q1 0 1 1l-1 6H2zm3 0v6';
 
-/** @param {string} tag @param {Record<string, string>} [attributes] @param {...Node} children @returns {any} */
-const make = (tag, attributes = {}, ...children) => {
+/** @param {string} tag @param {Record<string, string> | null} [attributes] @param {...Node} children @returns {any} */
+const make = (tag, attributes, ...children) => {
   const element = /g|th/.test(tag)
     ? document.createElementNS('http://www.w3.org/2000/svg', tag)
     : document.createElement(tag);
@@ -32,25 +32,24 @@ export const view = (host, clicked) => {
   const control = (kind) => {
     // The count describes the button. It is not part of its name, which stays the same.
     const id = 'n' + made++;
-    const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
+    const count = make('span', { part: 'count', id });
     const label = make('span');
-    const thumb = make('svg', { viewBox: '0 0 16 16', role: 'img' }, make('path', { d: THUMB }));
-    const face = /^(dis)?like$/.test(kind) ? thumb : label;
+    const face = /^(dis)?like$/.test(kind) ? make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB })) : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = () => clicked(kind);
     /** @param {any} counts @param {string | null} reaction */
     return (counts, reaction) => {
-      label.textContent = button.title = thumb.ariaLabel = labelOf(host, kind);
+      label.textContent = button.title = button.ariaLabel = labelOf(host, kind);
       button.ariaPressed = kind === reaction;
       button.disabled = host.hasAttribute('readonly');
-      count.textContent = counts ? formatOf(host).format(counts[kind]) : '';
+      count.textContent = counts ? numberIn(host, counts[kind]) : '';
       return button;
     };
   };
 
   const shadow = host.attachShadow({ mode: 'open' });
   shadow.adoptedStyleSheets = [sheet()];
-  shadow.append(make('div', {}, group, bar), note);
+  shadow.append(make('div', null, group, bar), note);
 
   /**
    * Said once, politely, about the person's own vote only. Counts are outside: each change would be read aloud.
@@ -65,13 +64,13 @@ export const view = (host, clicked) => {
     _say: say,
 
     /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
-    _show(counts, reaction) {
-      const { like = 0, dislike = 0 } = counts || {};
-      const kinds = Object.keys(counts || { like, dislike });
+    _draw(counts, reaction) {
+      const known = counts || { like: 0, dislike: 0 };
+      const kinds = Object.keys(known);
       const buttons = kinds.map((kind) => (controls[kind] ??= control(kind))(counts, reaction));
       if (drawn !== (drawn = kinds.join())) group.replaceChildren(...buttons);
       bar.hidden = drawn !== 'like,dislike';
-      share.style.width = (100 * like) / (like + dislike || 1) + '%';
+      share.style.width = (100 * known.like) / (known.like + known.dislike || 1) + '%';
     },
   };
 };

@@ -290,7 +290,7 @@ async def show(page: Page, visible: bool) -> None:
     await page.evaluate(
         """visible => {
           Object.defineProperty(document, 'hidden', { value: !visible, configurable: true });
-          document.dispatchEvent(new Event('visibilitychange'));
+          document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
         }""",
         visible,
     )

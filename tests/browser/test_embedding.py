@@ -260,6 +260,28 @@ async def test_it_leaves_the_page_alone(server: Server, new_tab: NewTab) -> None
     assert boxes[0]["y"] == boxes[1]["y"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize("address", ["https://[", "nonsense:"])
+async def test_a_server_address_that_is_none_is_told_and_not_tried_again(
+    server: Server, new_tab: NewTab, address: str
+) -> None:
+    tab = await new_tab()
+    await tab.page.clock.install()
+    await tab.page.add_init_script(
+        """window.told = [];
+        for (const name of ['error', 'status']) document.addEventListener('tallycast:' + name,
+          ({ detail }) => told.push(detail.code ? [detail.code, detail.message] : detail.status));"""
+    )
+    await tab.visit(server, f'<live-reactions item="a" server="{address}"></live-reactions>')
+    await wait_until(lambda: tab.page.evaluate("told.length"), 3)
+    await tab.page.clock.run_for(600_000)
+    first, closed, (code, message) = await tab.page.evaluate("told")
+    assert (first, closed, code) == ("connecting", "closed", "forbidden")
+    assert "Failed to construct 'WebSocket'" in message
+    await tab.widget.like.click()
+    await expect(tab.widget.status).to_have_text("You cannot vote here.")
+    await tab.widget.holds(None)
+
+
 async def test_a_server_address_that_is_none_does_no_harm(server: Server, new_tab: NewTab) -> None:
     tab = await new_tab()
     tab.tolerant = True

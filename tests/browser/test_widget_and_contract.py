@@ -77,6 +77,53 @@ async def test_a_slow_ack_does_not_stop_the_counts(scripted: ScriptedServer) -> 
     await widget.shows(like=7, dislike=1)
 
 
+async def test_ready_is_told_once_with_what_i_hold(scripted: ScriptedServer) -> None:
+    """Counts and `mine` are two messages: nothing is told in between, also when an element is put back."""
+    page = scripted.page
+    widget = await voted(scripted)
+    told = await page.evaluate_handle(
+        """() => {
+          const told = [];
+          for (const name of ['ready', 'change']) document.addEventListener('tallycast:' + name,
+            ({ detail: { counts, reaction } }) => told.push([name, counts.like, reaction]));
+          window.element = document.querySelector('live-reactions');
+          const given = Object.assign(document.createElement('data'), { value: 5 });
+          given.dataset.kind = 'like';
+          element.append(given);
+          element.remove();
+          return told;
+        }"""
+    )
+    await scripted.hear("unwatch")
+    await page.evaluate("document.body.append(element)")
+    watch = await scripted.hear("watch")
+    scripted.counts("a", 10, like=1, dislike=0)
+    await widget.shows(like=1, dislike=0)
+    scripted.say("mine", item="a", version=10, reaction="like")
+    await widget.holds("like")
+    scripted.say("watching", ref=watch["ref"])
+    scripted.counts("a", 11, like=2, dislike=0)
+    await widget.shows(like=2, dislike=0)
+    assert await told.json_value() == [["ready", 1, "like"], ["change", 2, "like"]]
+
+
+async def test_who_holds_nothing_is_ready_too(scripted: ScriptedServer) -> None:
+    """Also when the watch was refused for the moment, which stands: its snapshot comes later."""
+    page = scripted.page
+    await page.add_init_script(
+        """window.told = [];
+        document.addEventListener('tallycast:ready', ({ detail }) => told.push(detail.item));"""
+    )
+    await scripted.open()
+    assert await page.evaluate("told") == ["a"]
+    await page.evaluate("document.querySelector('live-reactions').setAttribute('item', 'b')")
+    watch = await scripted.hear("watch")
+    scripted.say("error", code="unavailable", message="not now", ref=watch["ref"])
+    scripted.counts("b", 3, like=3, dislike=0)
+    await Widget(page.locator("live-reactions")).shows(like=3, dislike=0)
+    assert await page.evaluate("told") == ["a", "b"]
+
+
 async def test_the_highest_version_wins(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     seen = await everything_shown(scripted)
@@ -225,7 +272,7 @@ async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServ
 
     assert scripted.unanswered_connections == 0
     await widget.like.click()
-    await expect(widget.status).to_have_text("Voting is not possible here.")
+    await expect(widget.status).to_have_text("You cannot vote here.")
     await widget.holds(None)
 
 

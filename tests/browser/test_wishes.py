@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from playwright.async_api import Page, expect
+from playwright.async_api import JSHandle, Page, expect
 
 from .script import ORIGIN, ScriptedServer
 from .tabs import Widget
@@ -46,6 +46,18 @@ async def other_tab(
         del wishes[item]
     await other.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, json.dumps(wishes)])
     await other.close()
+
+
+async def told_next(page: Page) -> JSHandle:
+    """What the next error is about, and its code."""
+    return await page.evaluate_handle(
+        """() => ({
+          next: new Promise((tell) => {
+            const say = ({ detail: { item, code } }) => tell([item, code]);
+            document.addEventListener('tallycast:error', say, { once: true });
+          }),
+        })"""
+    )
 
 
 async def test_a_vote_survives_its_page(scripted: ScriptedServer) -> None:
@@ -141,11 +153,106 @@ async def test_a_users_vote_is_not_left_behind(scripted: ScriptedServer) -> None
     assert (await scripted.hear("react"))["reaction"] == "like"  # while the page lives, it is kept
 
 
+async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer) -> None:
+    """Ann clicked while the server was away, and Bob has signed in since, or nobody."""
+    page = scripted.page
+    widget = await scripted.open()
+    for successor in ("'bob'", "async () => 'bob'", "null"):
+        await page.evaluate("tallycast.auth('ann')")
+        assert (await scripted.hear("auth"))["token"] == "ann"
+        await scripted.close(1012)
+        await widget.is_stale(True)
+        await widget.like.click()
+        await widget.holds("like")
+
+        told = await told_next(page)
+        await page.evaluate(f"tallycast.auth({successor})")
+        assert await told.evaluate("told => told.next") == ["a", "unavailable"]
+        await widget.holds(None)
+        await widget.shows(like=0, dislike=0)
+        await expect(widget.status).to_have_text("Not saved. Please try again.")
+
+        await scripted.connection()
+        if successor != "null":
+            assert (await scripted.hear("auth"))["token"] == "bob"
+        await widget.dislike.click()
+        react = await scripted.hear("react")
+        assert react["reaction"] == "dislike", "the first that is heard of, and Bob's own"
+        scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
+        await widget.holds(None)
+
+
+async def test_a_vote_whose_answer_was_lost_is_nobody_elses(scripted: ScriptedServer) -> None:
+    """It was sent as Ann's, and nobody knows whether it arrived."""
+    page = scripted.page
+    widget = await scripted.open()
+    await page.evaluate("tallycast.auth('ann')")
+    await widget.like.click()
+    await scripted.hear("react")
+    await page.evaluate("tallycast.auth('bob')")
+    assert (await scripted.hear("auth"))["token"] == "bob"
+    await widget.holds("like")  # it may still be confirmed
+
+    told = await told_next(page)
+    await scripted.close(1012)
+    await scripted.connection()
+    assert await told.evaluate("told => told.next") == ["a", "unavailable"]
+    assert (await scripted.hear("auth"))["token"] == "bob"
+    await widget.holds(None)
+    await widget.dislike.click()
+    assert (await scripted.hear("react"))["reaction"] == "dislike"
+
+
+async def test_a_vote_that_is_confirmed_late_was_still_its_own(scripted: ScriptedServer) -> None:
+    """Messages take effect in the order sent: what Ann sent is hers, whoever has signed in behind it."""
+    page = scripted.page
+    widget = await scripted.open()
+    await page.evaluate("tallycast.auth('ann')")
+    await widget.like.click()
+    react = await scripted.hear("react")
+    await page.evaluate("tallycast.auth('bob')")
+    auth = await scripted.hear("auth")
+    scripted.ack(react, 10, like=1, dislike=0)
+    scripted.say("ready", visitor="u:bob", ref=auth["ref"])
+    await widget.shows(like=1, dislike=0)
+    await widget.holds(None)
+
+
+async def test_an_anonymous_vote_that_was_not_sent_goes_over_to_the_user(scripted: ScriptedServer) -> None:
+    """As all votes of the anonymous visitor do."""
+    widget = await scripted.open()
+    await scripted.close(1012)
+    await widget.is_stale(True)
+    await widget.like.click()
+    await scripted.page.evaluate("tallycast.auth('ann')")
+    await scripted.connection()
+    assert (await scripted.hear("auth"))["token"] == "ann"
+    assert (await scripted.hear("react"))["reaction"] == "like"
+
+
+async def test_nobody_votes_as_who_was_there_before(scripted: ScriptedServer) -> None:
+    """Bob's token is not to be had, and Ann's was the last: the connection becomes nobody's."""
+    page = scripted.page
+    widget = await scripted.open()
+    await page.evaluate("tallycast.auth('ann')")
+    assert (await scripted.hear("auth"))["token"] == "ann"
+    await page.evaluate("tallycast.auth(() => Promise.reject())")
+    await scripted.connection()
+    await scripted.hear("watch")
+    await widget.like.click()
+    await expect(widget.status).to_have_text("Not saved. Please try again.")
+    await widget.holds(None)
+    await page.evaluate("tallycast.auth('bob')")
+    await widget.dislike.click()
+    assert (await scripted.hear("auth"))["token"] == "bob"
+    assert (await scripted.hear("react"))["reaction"] == "dislike", "the first that is heard of"
+
+
 async def test_a_vote_that_was_refused_is_forgotten(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.like.click()
     react = await scripted.hear("react")
     assert await kept(scripted.page) == {"a": "like"}
     scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
-    await expect(widget.status).to_have_text("Voting is not possible here.")
+    await expect(widget.status).to_have_text("You cannot vote here.")
     assert await kept(scripted.page) == {}
