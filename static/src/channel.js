@@ -244,7 +244,7 @@ const channel = (server, site, key) => {
   };
 
   const query = 'site=' + encodeURIComponent(site);
-  const me = identity(server, query, key, () => speak());
+  const me = identity(server, query, key, speak);
   const wishes = key + ':wishes';
   const wanted = () => those(isNear).map((item) => item._id);
   const link = connection(
@@ -273,7 +273,7 @@ const channel = (server, site, key) => {
     },
   );
 
-  onChange(wishes, () => heed());
+  onChange(wishes, heed);
   return {
     _status: link._status,
     _refresh: sync,

@@ -108,7 +108,7 @@ export const connection = (ways, owner) => {
       // What fails where the one before failed too is not the way: on at once. After the last, the server is away.
       way = failures++ && ++way % ways.length;
       if (way) return dial();
-      if (failures > 2) failures = 0;
+      failures %= 3;
     } else if (!way) failures = 0;
     if (openedAt && Date.now() - openedAt > STEADY) attempt = 0;
     wait(dial, pause || Math.min(20, 0.5 + Math.random() * 0.5 * 2 ** attempt++) * SECOND);

@@ -55,8 +55,8 @@ export const life = (host) => {
   let channel;
   /** @type {import('./store.js').Item | undefined} */
   let item;
-  let id = '';
   let drawn = '';
+  let id = '';
 
   const { _draw, _say } = view(host, (kind) => {
     if (!item) return;

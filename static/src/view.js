@@ -25,14 +25,14 @@ export const view = (host, clicked) => {
   const share = make('i');
   const bar = make('div', { part: 'bar' }, share);
   const note = make('div', { role: 'status' });
-  let drawn = '';
   let made = 0;
+  let drawn = '';
 
   /** @param {string} kind */
   const control = (kind) => {
     // The count describes the button. It is not part of its name, which stays the same.
     const id = 'n' + made++;
-    const count = make('span', { part: 'count', id });
+    const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
     const label = make('span');
     const face = /^(dis)?like$/.test(kind) ? make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB })) : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
