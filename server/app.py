@@ -122,6 +122,7 @@ async def _serve(
             _vital(reconciler.run(), "reconciler"),
             _vital(engine.keep_time(), "clock"),
             _vital(revocations.follow(), "revocations"),
+            _vital(merger.follow(), "merges"),
         ]
         trusted = networks(settings.forwarded_allow_ips)
         drain = max(settings.drain - RESERVE, settings.drain / 2)

@@ -8,6 +8,8 @@
                          string  of a retired visitor instead, the member it became: a mark, where react.lua
                                  would add an item, and so keeps it from ever holding one again
     …:taken              zset    what of a retired visitor's index is still to be moved
+    tc:merges            zset    MessagePack [site, visitor, account] of an unfinished merge -> when somebody
+                                 was last at it (s since 1970)
     tc:layout            string  the version of this layout
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
@@ -22,6 +24,7 @@ digit, so names are unambiguous whatever an item id holds.
 from hashlib import blake2b
 
 SECRET = "tc:secret"  # noqa: S105  the name of the key, not the secret
+MERGES = b"tc:merges"
 LAYOUT = "tc:layout"
 REVOKED = b"tc:revoked"
 AUDIT = b"tc:audit"

@@ -1,13 +1,16 @@
 """Moves an anonymous visitor's reactions to an account.
 
-Owns the order of the steps. First the visitor is retired, in one step: its index becomes the list of what is
-to be moved, and a mark takes the index's place, so that it can come to hold nothing more. Then the items are
-moved in batches, each of them atomic, and taken off the list.
+Owns the order of the steps. The merge is noted among the unfinished ones. Then the visitor is retired, in
+one step: its index becomes the list of what is to be moved, and a mark takes the index's place, so that it
+can come to hold nothing more. Then the items are moved in batches, each of them atomic, and taken off the
+list; when that is empty, the note goes, too. With the mark last instead, a reaction of another tab could
+slip in behind the move, and one person would be counted twice for good.
 
-Interrupted between two steps, by a crash or an engine that goes away, everything is still counted once: what
-was moved for the account, the rest for the visitor who can do nothing any more. The same request again goes
-on with the list, and finds nothing to do when it is empty. With the mark last instead, a reaction of another
-tab could slip in behind the move, and one person would be counted twice.
+Interrupted between two steps, by a crash or an engine that goes away, what was moved counts for the
+account, and the rest for the visitor, who can do nothing new any more. If the account reacts to an item of
+the rest, the person counts twice there until that is moved. So nobody has to ask again: every worker looks
+for unfinished merges now and then, and goes on with those that rest. It retires nobody: what nobody waits
+for any more must not take effect later.
 """
 
 import asyncio
@@ -26,6 +29,11 @@ from server.rules.tokens import LEEWAY, LIFETIME, RENEWABLE
 PAGE = 100
 # Merges under way in one process.
 ROOM = 256
+# How often (s) a worker looks for unfinished merges, and for how long nobody must have been at one: longer
+# than it can take from the note to the last moment at which the visitor may be retired.
+LOOK_EVERY, LEFT_ALONE = 2.0, 10
+# Merges that a worker goes on with in one look.
+MOST = 100
 # No token of the visitor's is taken any more after so long (s), nor renewed.
 KEEP = LIFETIME + RENEWABLE + 2 * LEEWAY
 
@@ -53,6 +61,8 @@ class Merger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tasks: set[asyncio.Task[None]] = set()
+        # Merges that were left unfinished, and that this process went on with.
+        self.resumed = 0
 
     def submit(self, merge: Merge) -> None:
         """Start it. Refused at once, with ``Unavailable``, when there are too many."""
@@ -67,12 +77,67 @@ class Merger:
         """Wait for what is under way."""
         await asyncio.gather(*self._tasks)
 
+    async def follow(self) -> None:
+        """Go on with unfinished merges, now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self.look()
+            except Unavailable:
+                pass  # the next look sees them all
+            except Exception:
+                _log.exception("unfinished merges cannot be gone on with")
+
+    async def look(self) -> None:
+        """Go on with the merges that were left unfinished.
+
+        Raises:
+            Unavailable: the engine did not answer.
+        """
+        now = await self._now()
+        idle = ("-inf", now - LEFT_ALONE, "LIMIT", 0, MOST)
+        for note in await self._engine.command("ZRANGEBYSCORE", keys.MERGES, *idle):
+            # For other workers it is not idle any more. It would be harmless if they took it up, too.
+            await self._engine.command("ZADD", keys.MERGES, "XX", now, note)
+            await self._resume(note)
+
+    async def _resume(self, note: bytes) -> None:
+        try:
+            site, visitor, account = msgpack.unpackb(note)
+            merge = Merge(site.decode(), visitor, account, lambda _: None)
+            index = keys.index_key(merge.site, merge.visitor)
+        except (ValueError, TypeError, AttributeError):  # Anyone with access to the engine can write there.
+            _log.warning("not a merge", note=note.hex())
+            await self._engine.command("ZREM", keys.MERGES, note)
+            return
+        mark = await self._engine.command("TYPE", index) == b"string"
+        if mark and await self._engine.command("GET", index) == account:
+            self.resumed += 1
+            _log.info("going on with a merge that was cut off", site=merge.site)
+            await self._finish(merge, note)
+        else:
+            await self._engine.command("ZREM", keys.MERGES, note)
+
+    async def _now(self) -> int:
+        seconds, _ = await self._engine.command("TIME")
+        return int(seconds)
+
+    async def _note(self, merge: Merge) -> bytes:
+        note = msgpack.packb([merge.site.encode(), merge.visitor, merge.account])
+        await self._engine.command("ZADD", keys.MERGES, await self._now(), note)
+        return bytes(note)
+
+    async def _finish(self, merge: Merge, note: bytes) -> None:
+        while await self.move(merge):
+            pass
+        await self._engine.command("ZREM", keys.MERGES, note)
+
     async def _run(self, merge: Merge) -> None:
         refusal: Refusal | None = None
         try:
+            note = await self._note(merge)
             await self.retire(merge)
-            while await self.move(merge):
-                pass
+            await self._finish(merge, note)
         except Refusal as error:
             refusal = error
         except Exception:

@@ -115,6 +115,21 @@ class MergeAndRule(RuleBasedStateMachine):
                 assert version > old.version
                 self.model[item] = Item(new.held, version)
 
+    @rule()
+    def look(self) -> None:
+        """A worker goes on with whatever was left unfinished; here that is everything."""
+        for who, account in self.became.items():
+            note = [SITE.name.encode(), keys.member(who), keys.member(account)]
+            self.client.zadd(keys.MERGES, {msgpack.packb(note): 0})
+        self.run(self.merger.look())
+        assert not self.client.exists(keys.MERGES)
+        for who, account in self.became.items():
+            assert not self.client.exists(keys.taken_key(SITE.name, keys.member(who)))
+            for item, old in self.model.items():
+                new = reactions.merge(old, who, account, old.version + 1)
+                if new is not old:
+                    self.model[item] = Item(new.held, stored(self.client, SITE.name, item)[0].version)
+
     @rule(who=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
     def whole(self, who: str, account: str) -> None:
         """All steps at once, as a request does them."""
@@ -253,6 +268,73 @@ async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
     assert await merged(merger, "a:1", "u:1") is None
     states = await read(reader, items, "u:1")
     assert {(state.counts["like"], state.reaction) for state in states} == {(1, "like")}
+
+
+async def test_a_merge_that_is_cut_off_is_finished_by_whoever_looks(
+    link: Engine, writer: Writer, reader: Reader, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "PAGE", 10)
+    items = [str(i) for i in range(25)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    real, runs = timed.run, 0
+
+    async def unreliable(*given: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            raise Unavailable("the engine is away")
+        return await real(*given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(timed, "run", unreliable)
+        assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
+    for item in items:
+        await wish(writer, "u:1", item, "dislike")
+    assert {sum(state.counts.values()) for state in await read(reader, items)} == {1, 2}
+
+    other = Merger(link)
+    await other.look()
+    assert other.resumed == 0, "it is somebody's still"
+    monkeypatch.setattr(merge, "LEFT_ALONE", -1)
+    monkeypatch.setattr(merge, "LOOK_EVERY", 0.01)
+    following = asyncio.create_task(other.follow())
+    with Redis.from_url(engine) as client:
+        await eventually(lambda: not client.exists(keys.MERGES))
+    following.cancel()
+    assert other.resumed == 1
+    states = await read(reader, items, "u:1")
+    assert {(state.counts["like"], state.counts["dislike"], state.reaction) for state in states} == {
+        (0, 1, "dislike")
+    }
+
+
+async def test_a_merge_that_was_not_begun_is_not_begun_later(
+    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request was answered with unavailable long ago."""
+
+    async def away(*_: Any) -> Any:
+        raise Unavailable("the engine is away")
+
+    await wish(writer, "a:1", "x", "like")
+    with monkeypatch.context() as broken:
+        broken.setattr(timed, "run", away)
+        assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
+    await client.zadd(keys.MERGES, {b"nonsense": 0, msgpack.packb([1, 2]): 0, msgpack.packb([1, 2, 3]): 0})
+    assert await client.zcard(keys.MERGES) == 4
+    monkeypatch.setattr(merge, "LEFT_ALONE", -1)
+    merger = Merger(link)
+    await merger.look()
+    assert merger.resumed == 0
+    assert not await client.exists(keys.MERGES)
+    await wish(writer, "a:1", "y", "like")
+
+
+async def test_a_finished_merge_leaves_no_note(link: Engine, writer: Writer, client: Any) -> None:
+    await wish(writer, "a:1", "x", "like")
+    assert await merged(Merger(link), "a:1", "u:1") is None
+    assert not await client.exists(keys.MERGES)
 
 
 async def test_too_many_at_once_are_refused(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
