@@ -102,6 +102,7 @@ class Topic:
         "_sweep",
         "_swept",
         "_swept_from",
+        "_wires",
         "began",
         "channel",
         "counts",
@@ -139,6 +140,8 @@ class Topic:
         self._sweep: list[Subscriber] = []
         self._swept = 0
         self._swept_from = UNKNOWN
+        # The formats of those who came, also when they have left.
+        self._wires: set[int] = set()
 
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
@@ -157,6 +160,7 @@ class Topic:
         before = self.subscribers.get(subscriber, UNKNOWN)
         self.subscribers[subscriber] = self.version
         self._reached += before != self.version
+        self._wires.add(subscriber.wire)
         return before
 
     def detach(self, subscriber: Subscriber) -> None:
@@ -223,9 +227,8 @@ class Topic:
     def _spread(self, behind: Sequence[Subscriber], spread: Spread, *, alone: bool) -> list[Subscriber]:
         """Write to many at once; gives those who are to be asked one by one."""
         left: list[Subscriber] = []
-        wires = {subscriber.wire for subscriber in behind}
-        for wire in wires:
-            these = behind if len(wires) == 1 else [one for one in behind if one.wire == wire]
+        for wire in self._wires:
+            these = behind if len(self._wires) == 1 else [one for one in behind if one.wire == wire]
             left += spread(self.frame(wire), these, alone)
         return left
 

@@ -31,6 +31,7 @@ from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, Too
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
+from server.web.spread import Direct
 from server.web.traffic import LOST
 
 PATH = "/ws"
@@ -42,7 +43,7 @@ NOBODY = Client("", forwarded=False)
 _log = structlog.get_logger("web")
 
 
-class Socket(asyncio.Protocol):
+class Socket(Direct, asyncio.Protocol):
     """One connection, from the upgrade request to the end of TCP. ``client`` is who it came from."""
 
     __slots__ = (
@@ -62,17 +63,13 @@ class Socket(asyncio.Protocol):
         "_working",
         "blocked",
         "client",
-        "several",
-        "straight",
-        "wire",
     )
 
     def __init__(self, rooms: Rooms, config: object, server_state: object, app_state: object) -> None:
+        super().__init__(JSON.index)
         self._rooms = rooms
         self._transport: asyncio.Transport
         self._descriptor = NO_DESCRIPTOR
-        # The descriptor, as long as nothing waits that must be written before; else none.
-        self.straight = NO_DESCRIPTOR
         self._missed: set[Topic] | None = None
         self._inbound = Inbound(rooms.parser)
         self._session: Session | None = None
@@ -85,8 +82,7 @@ class Socket(asyncio.Protocol):
         # How much waited at the last visit, while blocked.
         self._left = 0
         self._held = self._working = False
-        self.blocked = self.several = False
-        self.wire = JSON.index
+        self.blocked = False
         self.client = NOBODY
 
     # asyncio.Protocol

@@ -13,15 +13,29 @@ from server.hub import NO_DESCRIPTOR, Subscriber
 _FAILED = -1
 
 
+class Direct:
+    """What is looked at of every connection for every update; a base class, so that it comes first in memory.
+
+    There it shares a line of the processor's cache with what Python itself looks at of an object.
+    """
+
+    __slots__ = ("several", "straight", "wire")
+
+    def __init__(self, wire: int) -> None:
+        self.wire = wire
+        self.straight = NO_DESCRIPTOR
+        self.several = False
+
+
 def spread(frame: bytes, subscribers: Sequence[Subscriber], alone: bool) -> Sequence[Subscriber]:
     """Write the frame; gives those who could not be written to.
 
     ``alone``: no other item is being swept, so whoever watches several need not wait for another frame.
     """
-    descriptors = [
-        NO_DESCRIPTOR if subscriber.several and not alone else subscriber.straight
-        for subscriber in subscribers
-    ]
+    if alone:
+        descriptors = [subscriber.straight for subscriber in subscribers]
+    else:
+        descriptors = [NO_DESCRIPTOR if one.several else one.straight for one in subscribers]
     left: list[Subscriber] = []
     if NO_DESCRIPTOR in descriptors:
         both = list(zip(subscribers, descriptors, strict=True))
