@@ -17,6 +17,7 @@ from server.errors import EngineError, Unavailable
 from server.guard import Guard
 from server.hub import Hub, People
 from server.keysets import KeySets
+from server.ledger.auditor import Auditor
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
 from server.ledger.holdings import Holdings
@@ -36,7 +37,6 @@ from server.web.listener import Server, prepare
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
-from server.web.spread import spread
 
 # An engine that does not answer, because it is about to start, gets this long (s).
 ENGINE_PATIENCE = 10.0
@@ -84,11 +84,11 @@ async def _serve(
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
         writer, reader, merger = Writer(engine), Reader(engine), Merger(engine)
         relay = Relay(reader.submit)
-        reconciler = Reconciler(relay)
+        reconciler, auditor = Reconciler(relay), Auditor(engine)
         feed = Feed(engine, relay)
         loop = asyncio.get_running_loop()
         follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
-        relay.hub = Hub(item_key, follow, leave, loop.call_later, spread, age=engine.age)
+        relay.hub = Hub(item_key, follow, leave, loop.call_later, age=engine.age)
         relay.people = People(feed.follow, feed.leave)
         key_sets = KeySets()
         revocations = Revocations(engine, partial(_tell, relay.people))
@@ -113,7 +113,7 @@ async def _serve(
             soon=loop.call_soon,
         )
         on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
-        snapshot = partial(_snapshot, rooms, engine, writer, reconciler)
+        snapshot = partial(_snapshot, rooms, engine, writer, reconciler, auditor)
         on_measure(lambda: _soon(loop, lambda: measured(snapshot())))
         prepare(listener)
         background = [
@@ -124,6 +124,7 @@ async def _serve(
             _vital(engine.keep_time(), "clock"),
             _vital(revocations.follow(), "revocations"),
             _vital(merger.follow(), "merges"),
+            _vital(auditor.run(), "auditor"),
         ]
         trusted = networks(settings.forwarded_allow_ips)
         drain = max(settings.drain - RESERVE, settings.drain / 2)
@@ -170,7 +171,9 @@ def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:
     _log.info("sites adopted", sites=len(sites))
 
 
-def _snapshot(rooms: Rooms, engine: Engine, writer: Writer, reconciler: Reconciler) -> Snapshot:
+def _snapshot(
+    rooms: Rooms, engine: Engine, writer: Writer, reconciler: Reconciler, auditor: Auditor
+) -> Snapshot:
     """What this worker has counted until now."""
     found = Snapshot(engine_up=rooms.ready())
     deliveries, traffic = rooms.hub.deliveries, rooms.traffic
@@ -181,6 +184,8 @@ def _snapshot(rooms: Rooms, engine: Engine, writer: Writer, reconciler: Reconcil
     found.count("reactions", traffic.outcomes())
     found.count("engine_failures", {"": engine.failures})
     found.count("reconciliation_repairs", {"": reconciler.repairs})
+    found.count("audited_items", {"": auditor.checked})
+    found.count("audit_repairs", {"": auditor.repairs})
     found.count("disconnects", traffic.disconnects())
     histograms: dict[str, Histogram] = {
         "delivery_lag_seconds": deliveries.lag,

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from server import __version__, logs, manage, supervisor
+from server import __version__, logs, manage, recount, supervisor
 from server.errors import LoadError, SettingsError, StartError
 from server.load import command
 from server.rules.sites import DEFAULT_SITE
@@ -87,6 +87,14 @@ _REVOKE_EXAMPLES = """
 [dim]on all servers of that Redis[/dim]
 """
 
+_AUDIT = """
+Print what was done with admin keys: when, who, what, on which site, to what. The oldest first.
+
+With [bold]--items[/bold] or [bold]--all[/bold], count who holds what on items instead, compare that with \
+their counts, and list and repair what differs. The exit status is 0 when nothing did, and 3 when something \
+did or could not be told.
+"""
+
 _AUDIT_EXAMPLES = """
 [bold]Examples[/bold]
 
@@ -95,6 +103,12 @@ _AUDIT_EXAMPLES = """
 
 [cyan]REDIS_URL=redis://localhost:6379/0 tallycast audit | grep reset[/cyan]
 [dim]of all servers of that Redis[/dim]
+
+[cyan]tallycast audit --all[/cyan]
+[dim]count who holds what on every item, and compare[/dim]
+
+[cyan]tallycast audit --site blog --items posts/42 --items posts/43[/cyan]
+[dim]the same for two items of the site blog[/dim]
 """
 
 LOCAL = "http://127.0.0.1:8000"
@@ -224,13 +238,26 @@ def revoke(
     print("Revoked: tokens issued before now are refused from here on.")
 
 
-@app.command(epilog=_AUDIT_EXAMPLES)
+@app.command(help=_AUDIT, epilog=_AUDIT_EXAMPLES)
 def audit(
+    items: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Count this item anew. May be given many times.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Count all items anew.")] = False,
+    site: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of this site: the default one, or with --all every one."),
+    ] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
-) -> None:
-    """Print what was done with admin keys: when, who, what, on which site, to what. The oldest first."""
+) -> int:
+    """Print the trail of administrators, or count items anew; the exit status."""
     logs.configure()
+    if items or everything:
+        return recount.run(load(data=data), items or [], everything=everything, site=site)
+    if site is not None:
+        raise SettingsError("--site: only with --items or --all")
     manage.tell_trail(load(data=data), print)
+    return 0
 
 
 @app.command()

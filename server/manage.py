@@ -50,7 +50,7 @@ def revoke_tokens(settings: Settings, site_name: str, subject: str) -> None:
     """
     site = _site(settings, site_name)
     _check_subject(subject)
-    _with_engine(settings, lambda engine: revoke(engine, site.name, f"u:{subject}"), "not revoked")
+    with_engine(settings, lambda engine: revoke(engine, site.name, f"u:{subject}"), "not revoked")
 
 
 def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -65,7 +65,7 @@ def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
             for entry in page:
                 tell(_line(entry))
 
-    _with_engine(settings, read, "the audit trail cannot be read")
+    with_engine(settings, read, "the audit trail cannot be read")
 
 
 def _line(entry: Entry) -> str:
@@ -75,7 +75,7 @@ def _line(entry: Entry) -> str:
     return f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}  {whom}".rstrip()
 
 
-def _with_engine(settings: Settings, work: Callable[[Engine], Awaitable[None]], failed: str) -> None:
+def with_engine(settings: Settings, work: Callable[[Engine], Awaitable[None]], failed: str) -> None:
     """Do something with the engine of the servers that run with these settings."""
     url = settings.redis_url or running_engine(settings.data)
 

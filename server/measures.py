@@ -42,6 +42,8 @@ WORKERS_METRICS = (
     Metric("engine_round_trip_seconds", "histogram", "From a command to the engine to its reply."),
     Metric("engine_failures", "counter", "Commands to the engine that were not confirmed."),
     Metric("reconciliation_repairs", "counter", "Items whose counts were behind the store, and set right."),
+    Metric("audited_items", "counter", "Items on which who holds what was counted, and compared."),
+    Metric("audit_repairs", "counter", "Items whose counts were not that, and set right."),
     Metric("disconnects", "counter", "WebSocket connections that ended, by close code.", "code"),
 )
 # What their parent knows.

@@ -10,6 +10,7 @@
     …:taken              zset    what of a retired visitor's index is still to be moved
     tc:merges            zset    MessagePack [site, visitor, account] of an unfinished merge -> when somebody
                                  was last at it (s since 1970)
+    tc:auditor           string  who audits at present, or that it was done lately; it expires
     tc:layout            string  the version of this layout
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
@@ -21,15 +22,20 @@ its own. Site names have neither a colon nor an @, and of all that begins with `
 digit, so names are unambiguous whatever an item id holds.
 """
 
+import re
 from hashlib import blake2b
+from typing import NamedTuple
 
 SECRET = "tc:secret"  # noqa: S105  the name of the key, not the secret
 MERGES = b"tc:merges"
 LAYOUT = "tc:layout"
 REVOKED = b"tc:revoked"
+AUDITOR = b"tc:auditor"
 AUDIT = b"tc:audit"
 PERSON_PREFIX = b"tc:me:"
 PULSE_PREFIX = b"tc:pulse:"
+
+_ITEM = re.compile(r"tc:\{([^@:][^:]*):(.+)\}(?:([0-9]+)\.([0-9]+))?", re.DOTALL)
 
 
 def item_key(site: str, item: str) -> bytes:
@@ -40,6 +46,27 @@ def item_key(site: str, item: str) -> bytes:
 def bucket_key(site: str, item: str, generation: int, bucket: int) -> bytes:
     """The key of a bucket of an item's members; bucket 0 is in ``item_key``."""
     return item_key(site, item) + f"{generation}.{bucket}".encode()
+
+
+class Name(NamedTuple):
+    """What an item's key, or that of one of its buckets, says; an item's own has no generation."""
+
+    site: str
+    item: str
+    generation: int | None
+    bucket: int
+
+
+def parse(key: bytes) -> Name | None:
+    """What the key of an item or a bucket says; ``None``: it is neither."""
+    try:
+        found = _ITEM.fullmatch(key.decode())
+    except UnicodeDecodeError:
+        return None
+    if found is None:
+        return None
+    site, item, generation, bucket = found.groups()
+    return Name(site, item, None if generation is None else int(generation), int(bucket or 0))
 
 
 def member(visitor: str) -> bytes:

@@ -1,0 +1,28 @@
+#!lua
+-- Sets an item's counts to those that were counted, if the item has not changed since, and publishes them.
+--
+-- KEYS[1]  the item, see layout.lua
+-- ARGV[1]  deadline, engine time in µs
+-- ARGV[2]  the version at which was counted
+-- ARGV[3]  MessagePack [count, ...] in the order of the state's kinds
+--
+-- Returns MessagePack [now] when refused, else [now, 1], or [now, 0] when the item has changed.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if now > tonumber(ARGV[1]) then
+  return cmsgpack.pack({now})
+end
+
+local state = opened(redis.call('HGET', KEYS[1], ''))
+local counts = cmsgpack.unpack(ARGV[3])
+if state[VERSION] ~= tonumber(ARGV[2]) or #state ~= BUCKETS + 2 * #counts then
+  return cmsgpack.pack({now, 0})
+end
+for number, count in ipairs(counts) do
+  state[BUCKETS + 2 * number] = count
+end
+state[VERSION] = math.max(state[VERSION] + 1, now)
+redis.call('HSET', KEYS[1], '', cmsgpack.pack(state))
+redis.pcall('PUBLISH', KEYS[1], shown(state))
+return cmsgpack.pack({now, 1})

@@ -1,0 +1,31 @@
+#!lua flags=no-writes
+-- Counts the members of some of an item's buckets, all at one moment.
+--
+-- KEYS[1]  the item, see layout.lua
+-- ARGV[1]  the first bucket
+-- ARGV[2]  how many
+-- ARGV[3]  a bucket with more members is left out: whoever asks may take more time for it
+--
+-- Returns MessagePack [state as stored, counts, left out]: counts in the order of the state's kinds, numbers of buckets.
+
+local stored = redis.call('HGET', KEYS[1], '')
+local state, counts, left = opened(stored), {}, {}
+for number = 1, (#state - BUCKETS) / 2 do
+  counts[number] = 0
+end
+local first = tonumber(ARGV[1])
+for bucket = first, math.min(first + ARGV[2], state[BUCKETS]) - 1 do
+  local key = bucket_key(KEYS[1], state, bucket)
+  if redis.call('HLEN', key) > tonumber(ARGV[3]) then
+    left[#left + 1] = bucket
+  else
+    for _, value in ipairs(redis.call('HVALS', key)) do
+      -- The state is among them, and no number.
+      local number = tonumber(value)
+      if counts[number or 0] then
+        counts[number] = counts[number] + 1
+      end
+    end
+  end
+end
+return cmsgpack.pack({stored or '', counts, left})

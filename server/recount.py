@@ -1,0 +1,136 @@
+"""``tallycast audit --items … | --all``: counts who holds what, and tells what differed.
+
+Owns what the command shows: a bar on a terminal, a plain line now and then elsewhere, both on standard error;
+each difference and the summary on standard output. Must not know how an item is counted.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from server.errors import SettingsError
+from server.ledger import audit
+from server.ledger.audit import Finding, Outcome
+from server.ledger.engine import Engine
+from server.manage import with_engine
+from server.rules.sites import DEFAULT_SITE
+from server.settings import Settings
+
+DIFFERED = 3
+# Where no terminal is, how often (s) a line says how far it is.
+TELL_EVERY = 5.0
+
+
+def run(settings: Settings, items: Sequence[str], *, everything: bool, site: str | None) -> int:
+    """Audit these items of a site, or all of a site or of every site; the exit status.
+
+    Raises:
+        SettingsError: both were asked for.
+        StartError: the engine cannot be used.
+    """
+    if items and everything:
+        raise SettingsError("--items and --all: one of them")
+    outcomes: Counter[Outcome] = Counter()
+
+    async def work(engine: Engine) -> None:
+        targets = _all(engine, site) if everything else _these(site or DEFAULT_SITE, items)
+        total = await engine.command("DBSIZE") if everything else len(items)
+        with _Shown(total) as shown:
+            async for done, page in targets:
+                for where in page:
+                    finding = await audit.check(engine, *where)
+                    outcomes[finding.outcome] += 1
+                    if (line := _line(finding, asked=not everything)) is not None:
+                        shown.line(line)
+                    shown.advance(0, outcomes.total())
+                shown.advance(done, outcomes.total())
+
+    with_engine(settings, work, "the audit was cut off")
+    print(_summary(outcomes))
+    return DIFFERED if outcomes[Outcome.REPAIRED] or outcomes[Outcome.BUSY] else 0
+
+
+Targets = AsyncIterator[tuple[int, Sequence[tuple[str, str]]]]
+
+
+async def _all(engine: Engine, site: str | None) -> Targets:
+    async for page in audit.pages(engine, site):
+        yield page.keys, page.items
+
+
+async def _these(site: str, items: Sequence[str]) -> Targets:
+    for item in items:
+        yield 1, [(site, item)]
+
+
+def _line(finding: Finding, *, asked: bool) -> str | None:
+    """A difference, or what is to be said of an item that somebody ``asked`` for; else nothing."""
+    where = f"{finding.site}  {finding.item}"
+    if finding.outcome is Outcome.REPAIRED:
+        pairs = ((kind, count, finding.counted[kind]) for kind, count in finding.stored.items())
+        changes = (f"{kind} {was} -> {now}" for kind, was, now in pairs if was != now)
+        return f"repaired  {where}  {', '.join(changes)}"
+    if finding.outcome is Outcome.BUSY:
+        return f"busy      {where}  it changes all the time; try again when it is calmer"
+    if not asked:
+        return None
+    if finding.outcome is Outcome.ABSENT:
+        return f"unknown   {where}  nobody has ever reacted to it"
+    counts = ", ".join(f"{kind} {count}" for kind, count in finding.stored.items())
+    return f"right     {where}  {counts}"
+
+
+def _summary(outcomes: Counter[Outcome]) -> str:
+    repaired, busy = outcomes[Outcome.REPAIRED], outcomes[Outcome.BUSY]
+    items = f"{outcomes.total():,} item{'s' if outcomes.total() != 1 else ''} audited"
+    if not repaired and not busy:
+        return f"{items}: all counts are right."
+    parts = [f"{repaired:,} differed and {'were' if repaired != 1 else 'was'} repaired"] if repaired else []
+    parts += [f"{busy:,} changed all the time and could not be told"] if busy else []
+    return f"{items}: {', '.join(parts)}."
+
+
+class _Shown:
+    """How far it is."""
+
+    def __init__(self, total: int) -> None:
+        console = Console(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=console, transient=True)
+            self._task = self._bar.add_task("auditing", total=max(total, 1))
+        self._told = time.monotonic()
+
+    def __enter__(self) -> "_Shown":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, done: int, items: int) -> None:
+        """So much more of the total is done; so many items altogether."""
+        if self._bar is not None:
+            self._bar.update(self._task, advance=done, description=f"{items:,} items audited")
+        elif time.monotonic() - self._told > TELL_EVERY:
+            self._told = time.monotonic()
+            print(f"{items:,} items audited", file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        """Say something that stays."""
+        if self._bar is not None and sys.stdout.isatty():
+            self._bar.console.print(text, markup=False, soft_wrap=True)
+        else:
+            print(text, flush=True)

@@ -1,0 +1,187 @@
+"""Counts against membership on a real engine: what differs is found and repaired, nothing else is touched."""
+
+import asyncio
+from typing import Any
+
+import msgpack
+import pytest
+
+from server.errors import Unavailable
+from server.ledger import audit, auditor, keys, layout, writer
+from server.ledger.audit import Finding, Outcome, check, pages, sweep
+from server.ledger.auditor import Auditor
+from server.ledger.engine import Engine
+from server.ledger.moderation import reset
+from server.ledger.reader import Reader
+from server.ledger.writer import Writer
+from tests.ledger.support import SITE, cramped, membership, read, wish
+from tests.support.waiting import eventually
+
+X = keys.item_key(SITE.name, "x")
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "_REACT", cramped(writer._REACT, 2))
+    monkeypatch.setattr(audit, "STEP", 3)
+    monkeypatch.setattr(audit, "PAGE", 10)
+
+
+async def falsify(client: Any, key: bytes, like: int, dislike: int) -> None:
+    """What a defect might do."""
+    state = msgpack.unpackb(await client.hget(key, ""))
+    state[4:] = ["like", like, "dislike", dislike]
+    await client.hset(key, "", msgpack.packb(state))
+
+
+async def filled(writer: Writer, item: str = "x", members: int = 30) -> None:
+    """An item with so many likes, and five dislikes."""
+    for number in range(members):
+        await wish(writer, f"a:{number}", item, "like")
+    for number in range(5):
+        await wish(writer, f"u:{number}", item, "dislike")
+
+
+async def test_counts_that_are_right_stay(link: Engine, writer: Writer, reader: Reader) -> None:
+    await filled(writer)
+    [before] = await read(reader, ["x"])
+    counts = {"like": 30, "dislike": 5}
+    assert await check(link, SITE.name, "x") == Finding(SITE.name, "x", Outcome.RIGHT, counts, counts)
+    assert await read(reader, ["x"]) == [before]
+
+
+@pytest.mark.parametrize("large", [1, 500], ids=["in pages", "in steps"])
+async def test_a_difference_is_repaired_and_published(
+    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(audit, "LARGE", large)
+    await filled(writer)
+    [before] = await read(reader, ["x"])
+    await falsify(client, X, 31, 4)
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe(X)
+        await pubsub.get_message(timeout=5)
+        found = await check(link, SITE.name, "x")
+        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
+    right = {"like": 30, "dislike": 5}
+    assert found == Finding(SITE.name, "x", Outcome.REPAIRED, {"like": 31, "dislike": 4}, right)
+    [after] = await read(reader, ["x"])
+    assert after.version > before.version
+    assert after.counts == right == await membership(client, "x")
+    assert msgpack.unpackb(message["data"]) == [after.version, right]
+    assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
+
+
+async def test_what_changes_meanwhile_is_not_repaired(
+    link: Engine, engine: str, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps, and between the last one and the repair."""
+    await filled(writer)
+    await falsify(client, X, 7, 7)
+    real, number = link.run, 0
+
+    async def busy(*given: Any) -> bytes:
+        nonlocal number
+        number += 1
+        await wish(other, f"b:{number}", "x", "like")
+        return await real(*given)
+
+    second = Engine(engine)
+    other = Writer(second)
+    for step in (3, 1000):
+        monkeypatch.setattr(audit, "STEP", step)
+        with monkeypatch.context() as disturbed:
+            disturbed.setattr(link, "run", busy)
+            assert (await check(link, SITE.name, "x")).outcome is Outcome.BUSY
+    await second.close()
+    assert number == 2 * 2 * audit.TRIES, "it goes no further than the first change"
+    counts = (await read(reader, ["x"]))[0].counts
+    assert counts == {"like": 7 + number, "dislike": 7}
+    assert (await check(link, SITE.name, "x")).counted == {"like": 30 + number, "dislike": 5}
+
+
+async def test_what_nobody_touched_is_absent(link: Engine, client: Any) -> None:
+    assert (await check(link, SITE.name, "x")).outcome is Outcome.ABSENT
+    assert await client.keys("*") == []
+
+
+async def test_all_items_are_found_and_nothing_else(link: Engine, writer: Writer, client: Any) -> None:
+    items = {f"i{number}" for number in range(40)} | {"a}0.1", "b:c", "{d", "é", "0.1", "}"}
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    await filled(writer, "i0", 10)
+    await client.set("tc:{nonsense", "")
+    await client.hset(b"tc:{\xff:x}", "", "")
+    other = keys.item_key("other", "x")
+    await client.hset(other, "", "")
+    found = [page async for page in pages(link, SITE.name)]
+    assert {item for page in found for _, item in page.items} == items
+    buckets = {name for page in found for name in page.buckets}
+    assert {name.item for name in buckets} == {"i0"}
+    assert len(buckets) > 3
+    state = layout.unpack(await client.hget(keys.item_key(SITE.name, "i0"), ""))
+    assert all(name.generation == 0 and 1 <= name.bucket < state.buckets for name in buckets)
+    everywhere = {place for page in [page async for page in pages(link)] for place in page.items}
+    assert everywhere == {(SITE.name, item) for item in items} | {("other", "x")}
+
+
+async def test_what_a_reset_left_behind_is_swept(
+    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> None:
+        raise Unavailable("the engine is away")
+
+    await filled(writer)
+    await filled(writer, "y")
+    with monkeypatch.context() as broken:
+        broken.setattr(link, "command", away)
+        await reset(link, SITE.name, "x")
+    await filled(writer)
+    left = len(await client.keys(X + b"0.*"))
+    assert left > 10
+    buckets = [name async for page in pages(link) for name in page.buckets]
+    assert await sweep(link, buckets) == left
+    assert await client.keys(X + b"0.*") == []
+    for item in ("x", "y"):
+        assert await membership(client, item) == {"like": 30, "dislike": 5}
+
+
+async def test_one_auditor_at_a_time_goes_through_everything(
+    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditor, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(auditor, "SHARE", 0.5)
+    for item in range(20):
+        await wish(writer, "a:1", f"i{item}", "like")
+    await falsify(client, keys.item_key(SITE.name, "i7"), 3, 0)
+    both = [Auditor(link), Auditor(link)]
+    running = [asyncio.create_task(one.run()) for one in both]
+
+    async def at_rest() -> bool:
+        return await client.get(keys.AUDITOR) == b""
+
+    async with asyncio.timeout(30):
+        while not await at_rest():  # noqa: ASYNC110  it is the engine that tells
+            await asyncio.sleep(0.01)
+    assert sorted(one.checked for one in both) == [0, 20]
+    assert sum(one.repairs for one in both) == 1
+    assert auditor.LEASE < await client.ttl(keys.AUDITOR) <= auditor.REST
+    assert await membership(client, "i7") == {"like": 1, "dislike": 0}
+    # The next round, when the rest is over.
+    await client.delete(keys.AUDITOR)
+    await eventually(lambda: sum(one.checked for one in both) == 40)
+    for task in running:
+        task.cancel()
+
+
+async def test_an_auditor_that_was_replaced_stops(
+    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditor, "LEASE", 0)
+    for item in range(5):
+        await wish(writer, "a:1", f"i{item}", "like")
+    await client.set(keys.AUDITOR, "another")
+    one = Auditor(link)
+    await one._round()
+    assert one.checked == 0
+    assert await client.get(keys.AUDITOR) == b"another"

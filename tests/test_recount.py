@@ -1,0 +1,112 @@
+"""``tallycast audit --items … | --all``, from the outside."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import msgpack
+import pytest
+from redis import Redis
+
+from server.ledger import keys
+from tests.conftest import MakeServer
+from tests.support.engine import private_engine
+from tests.support.process import clean_environment
+from tests.test_cli import tallycast
+
+
+def store(url: str, site: str, item: str, like: int, members: int) -> None:
+    """An item with a count, and with so many members."""
+    with Redis.from_url(url) as client:
+        key = keys.item_key(site, item)
+        client.hset(key, "", msgpack.packb([1_767_225_600_000_000, 0, 0, 1, "like", like]))
+        client.hset(key, mapping={keys.member(f"a:{number}"): 1 for number in range(members)})
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with private_engine() as url:
+        yield url
+
+
+@pytest.fixture
+def stored(url: str) -> str:
+    with Redis.from_url(url) as client:
+        client.flushall()
+    for number in range(600):
+        store(url, "default", f"posts/{number} é", 2, 2)
+    store(url, "blog", "x", 3, 3)
+    return url
+
+
+def test_all_that_is_right(stored: str) -> None:
+    done = tallycast("audit", "--all", env={"REDIS_URL": stored})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "601 items audited: all counts are right.\n"
+
+
+def test_all_that_differs_is_listed_and_repaired(stored: str) -> None:
+    store(stored, "default", "posts/7 é", 5, 2)
+    store(stored, "blog", "y", 1, 4)
+    done = tallycast("audit", "--all", "--site", "blog", env={"REDIS_URL": stored})
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == ("repaired  blog  y  like 1 -> 4\n2 items audited: 1 differed and was repaired.\n")
+    done = tallycast("audit", "--all", env={"REDIS_URL": stored})
+    assert done.returncode == 3
+    assert done.stdout == (
+        "repaired  default  posts/7 é  like 5 -> 2\n602 items audited: 1 differed and was repaired.\n"
+    )
+    assert tallycast("audit", "--all", env={"REDIS_URL": stored}).returncode == 0
+
+
+def test_single_items(stored: str) -> None:
+    store(stored, "default", "posts/7 é", 5, 2)
+    given = [word for item in ("posts/6 é", "posts/7 é", "gone") for word in ("--items", item)]
+    done = tallycast("audit", *given, env={"REDIS_URL": stored})
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == [
+        "right     default  posts/6 é  like 2",
+        "repaired  default  posts/7 é  like 5 -> 2",
+        "unknown   default  gone  nobody has ever reacted to it",
+        "3 items audited: 1 differed and was repaired.",
+    ]
+    done = tallycast("audit", "--site", "blog", "--items", "x", env={"REDIS_URL": stored})
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "right     blog  x  like 3")
+
+
+def test_a_bar_on_a_terminal(stored: str) -> None:
+    ours, theirs = pty.openpty()
+    environment = clean_environment() | {"REDIS_URL": stored, "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "server", "audit", "--all"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while part := os.read(ours, 65536):
+                shown += part
+        except OSError:
+            pass  # Linux says so where the other end of a terminal was closed
+        os.close(ours)
+        assert process.stdout is not None
+        assert process.stdout.read() == b"601 items audited: all counts are right.\n"
+    assert process.returncode == 0
+    assert b"items audited" in shown
+    assert b"100%" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(("--all", "--items", "x"), "--items and --all"), (("--site", "blog"), "--site: only with")],
+)
+def test_what_does_not_go_together(given: tuple[str, ...], told: str) -> None:
+    done = tallycast("audit", *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_beside_a_running_server(make_server: MakeServer) -> None:
+    server = make_server()
+    done = tallycast("audit", "--all", "--data", str(server.data))
+    assert (done.returncode, done.stdout) == (0, "0 items audited: all counts are right.\n")
