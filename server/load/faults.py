@@ -15,6 +15,9 @@ WRONG_ANSWER = "an answer did not fit its reaction"
 UNREADABLE = "a message was not one of the contract"
 NOT_WATCHED = "counts came of an item that was not watched"
 
+# A connection that never was one.
+CUT = "closed during the handshake"
+
 # How a connection ends that was just cut (RFC 6455, section 7.4.1).
 ABNORMAL = 1006
 

@@ -6,6 +6,8 @@ Pure.
 import re
 from collections.abc import Mapping
 
+from server.load.faults import CUT
+
 # The contract's words for "too much": an error code, HTTP statuses, a close code.
 _TOO_MUCH = re.compile(r"\brate_limited\b|\b(429|503|4003)\b")
 
@@ -23,10 +25,15 @@ def reactions(refused: Mapping[str, int], visitors: int) -> list[str]:
 
 def connections(failures: Mapping[str, int]) -> list[str]:
     """What to say when connections were refused for being too many."""
-    number = sum(count for why, count in failures.items() if _TOO_MUCH.search(why))
-    if not number:
-        return []
-    return [
-        f"the server's limits refused {number:,} connections: raise its limits on connections, those for "
-        "each address too, use a lower --ramp, or come from more machines"
-    ]
+    advice = []
+    if number := sum(count for why, count in failures.items() if _TOO_MUCH.search(why)):
+        advice.append(
+            f"the server's limits refused {number:,} connections: raise its limits on connections, those for "
+            "each address too, use a lower --ramp, or come from more machines"
+        )
+    if number := failures.get(CUT, 0):
+        advice.append(
+            f"the server cut off {number:,} connections before it had answered: it may be out of open files, "
+            "one for each connection of a worker (ulimit -n, --workers)"
+        )
+    return advice

@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from server.load import frames
-from server.load.faults import ABNORMAL, NOT_WATCHED, REPEATED, TWO_COUNTS, UNREADABLE, WENT_DOWN
+from server.load.faults import ABNORMAL, CUT, NOT_WATCHED, REPEATED, TWO_COUNTS, UNREADABLE, WENT_DOWN
 from server.load.room import Room
 from server.load.sightings import NOTHING, UNSEEN, Seen
 from server.load.speech import UnreadableError
@@ -201,7 +201,7 @@ class Watcher(Reader):
         """The end, whoever wanted it."""
         code = None if self.leaving else (self._close or ABNORMAL)
         if self._handshake is not None and code is not None:
-            self.why = self.why or "closed during the handshake"
+            self.why = self.why or CUT
         self._handshake = self._core = self._parts = None
         self._descriptor = -1
         self._asked = 0

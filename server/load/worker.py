@@ -227,6 +227,9 @@ class Worker:
     def _refused(self, reader: Reader, error: Error) -> None:
         if isinstance(error.ref, int) and self._reactor.refuse(error.ref, error.code):
             return
+        if reader.up:
+            # Nobody asked, such as when a token was revoked: the connection goes on.
+            return
         # It cannot watch, or nobody knows who it is: it comes again.
         reader.why = f"{error.code}: {error.message}"
         if reader.transport is not None:

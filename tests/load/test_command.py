@@ -117,6 +117,7 @@ async def test_a_run_and_its_reports(tmp_path: Path) -> None:
         assert f"{phase}" in done.stderr
     for word in ("p99.9", "acked", "converged", "refused: rate_limited", "use more --visitors (now 10)"):
         assert word in " ".join(done.stdout.split())
+    assert not [line for line in done.stdout.splitlines() if line != line.rstrip() or len(line) > 120]
     told = json.loads(data.read_text())
     assert told["plan"]["seed"] == 7
     assert told["counters"]["refused"] == {"rate_limited": 1}

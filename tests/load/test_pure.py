@@ -252,6 +252,9 @@ def test_limits_of_the_server_are_told_with_what_to_change() -> None:
     assert "refused 3,000 (rate_limited)" in line
     assert "more --visitors (now 5)" in line
     assert limits.connections({"connection refused": 3, "closed with code 4500 before it was ready": 1}) == []
+    (line,) = limits.connections({faults.CUT: 18})
+    assert "cut off 18 connections" in line
+    assert "open files" in line
     refused = (
         "the upgrade was refused: server rejected WebSocket connection: HTTP 429",
         "the upgrade was refused: server rejected WebSocket connection: HTTP 503",

@@ -46,7 +46,9 @@ def metrics(result: Result) -> Iterator[tuple[str, str, str]]:
             units.show_amount,
             lambda at: f"{at:g}",
             name,
-            height=190,
+            width=430,
+            right=12,
+            height=150,
         )
         yield name, f"at most {units.show_amount(max(values))}{unit}", chart.svg()
 

@@ -49,7 +49,8 @@ dl { display: grid; grid-template-columns: 1fr auto; gap: 4px 16px; margin: 0; f
 dt { color: var(--soft) } dd { margin: 0; text-align: right }
 figure { margin: 0; overflow-x: auto }
 svg { display: block; width: 100%; height: auto } figure:not(.small) svg { min-width: 620px }
-.grid-of { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 16px 24px }
+.grid-of { display: grid; gap: 16px 24px;
+  grid-template-columns: repeat(auto-fill, minmax(min(380px, 100%), 1fr)) }
 .small figcaption { font-size: 12.5px; color: var(--soft); overflow-wrap: anywhere }
 .small b { color: var(--ink) }
 svg text { font: 12px system-ui, sans-serif; fill: var(--soft) }

@@ -66,19 +66,25 @@ class Chart:
     limits: Sequence[tuple[float, str]] = ()
     tips: Sequence[tuple[float, str]] = field(default=())
     height: int = 250
+    width: int = WIDTH
+    right: int = RIGHT  # room for the lines' names
 
     def svg(self) -> str:
         """The whole picture."""
         body = "".join([*self._bands(), *self._grid(), *self._limits(), *self._lines(), *self._tips()])
-        box = f'viewBox="0 0 {WIDTH} {self.height}"'
+        box = f'viewBox="0 0 {self.width} {self.height}"'
         return f'<svg {box} role="img" aria-label="{escape(self.label)}">{body}</svg>'
 
     def _x(self, value: float) -> float:
-        return LEFT + self.x.part(value) * (WIDTH - LEFT - RIGHT)
+        return LEFT + self.x.part(value) * (self._end - LEFT)
 
     def _y(self, value: float) -> float:
         part = min(max(self.y.part(value), 0.0), 1.0)
         return TOP + (1 - part) * (self.height - TOP - BOTTOM)
+
+    @property
+    def _end(self) -> int:
+        return self.width - self.right
 
     @property
     def _floor(self) -> int:
@@ -87,10 +93,10 @@ class Chart:
     def _grid(self) -> Iterator[str]:
         for tick in self.y.ticks():
             y = self._y(tick)
-            yield f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+            yield f'<path class="grid" d="M{LEFT} {y:.1f}H{self._end}"/>'
             yield _text(LEFT - 8, y + 4, self.show_y(tick), "axis", "end")
-        yield f'<path class="axis-line" d="M{LEFT} {self._floor}H{WIDTH - RIGHT}"/>'
-        for tick in self.x_ticks if self.x_ticks is not None else self.x.ticks(8):
+        yield f'<path class="axis-line" d="M{LEFT} {self._floor}H{self._end}"/>'
+        for tick in self.x_ticks if self.x_ticks is not None else self.x.ticks(self.width // 100):
             yield _text(self._x(tick), self._floor + 20, self.show_x(tick), "axis", "middle")
 
     def _bands(self) -> Iterator[str]:
@@ -106,8 +112,8 @@ class Chart:
         for value, name in self.limits:
             if self.y.least <= value <= self.y.most:
                 y = self._y(value)
-                yield f'<path class="limit" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-                yield _text(WIDTH - RIGHT - 6, y - 5, name, "limit-name", "end")
+                yield f'<path class="limit" d="M{LEFT} {y:.1f}H{self._end}"/>'
+                yield _text(self._end - 6, y - 5, name, "limit-name", "end")
 
     def _lines(self) -> Iterator[str]:
         for line in self.lines:
@@ -141,7 +147,7 @@ class Chart:
             places.append(max(y, places[-1] + LABEL_GAP) if places else y)
         over = max(0.0, places[-1] - (self._floor - 2)) if places else 0.0
         for place, (_, line) in zip(places, ends, strict=True):
-            yield _text(WIDTH - RIGHT + 8, place - over + 4, line.name, f"name {line.style}")
+            yield _text(self._end + 8, place - over + 4, line.name, f"name {line.style}")
 
     def _tips(self) -> Iterator[str]:
         """Invisible columns that say what is there."""

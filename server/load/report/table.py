@@ -20,9 +20,15 @@ WIDE = 120
 def show(result: Result, console: Console | None = None) -> None:
     """Print it."""
     console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(Padding(drawn(result), (1, 2), expand=False))
+    padded = Padding(drawn(result), (1, 2), expand=False)
+    if console.is_terminal:
+        console.print(padded)
+        return
+    console.width = WIDE
+    with console.capture() as captured:
+        console.print(padded)
+    # What fills a line up is of no use in a file.
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=console.file)
 
 
 def drawn(result: Result) -> Group:

@@ -33,7 +33,11 @@ def asked(result: Result) -> str:
         rate += f", bursts of {units.show_count(plan.burst.reactions)}/s"
     if plan.steps is not None:
         rate += f", × {plan.steps.factor:g} every {units.show_span(plan.steps.every)}"
-    parts += [rate, f"{plan.people:,} visitors", units.show_span(plan.duration)]
+    parts += [
+        rate,
+        f"{plan.people:,} visitor{'s' if plan.people > 1 else ''}",
+        units.show_span(plan.duration),
+    ]
     parts.append("event stream" if plan.transport == "sse" else f"WebSocket, {plan.protocol}")
     if plan.churn:
         parts.append(f"churn {units.show_count(plan.churn)}/s")
