@@ -53,7 +53,9 @@ class Faults:
     wrong_answer: int = 0
     final_close: int = 0  # after which nobody comes back
     goodbye: int = 0
+    reset: int = 0  # the store went back, and says so
     odd: bool = False  # everything that is allowed, and seldom done
+    other_items: bool = False  # than those asked for
     refuse: int = 0
     full_from_the_start: bool = False
     turn_away: int = 0  # closes the connection with a code after this reaction, and takes no other any more
@@ -89,6 +91,7 @@ class Watcher:
             for frame in (
                 Frame(Opcode.PING, b"?"),
                 Frame(Opcode.TEXT, b'{"type":"news","of":"tomorrow"}'),
+                Frame(Opcode.TEXT, b'{"type":"error","code":"unauthorized","message":"expired"}'),
                 Frame(Opcode.TEXT, text[:20], fin=False),
                 Frame(Opcode.PONG, b"!"),
                 Frame(Opcode.CONT, text[20:]),
@@ -189,7 +192,8 @@ class Fake:
             return 201, {"visitor": f"a:{self._newcomers}", "token": f"a:{self._newcomers}", "expires": 0}
         visitor = self._who(token)
         if path == "/v1/items":
-            return 200, {"items": [self._shown(item, visitor) for item in items]}
+            shown = [self._shown(item, visitor) for item in items]
+            return 200, {"items": shown[::-1] if self.faults.other_items else shown}
         if path == "/v1/reaction" and method == "PUT" and visitor is not None:
             wish = json.loads(body)["reaction"]
             version, counts = self.react(items[0], visitor, wish)
@@ -303,6 +307,8 @@ class Fake:
             watcher.send("counts", message)
         if now == faults.two_counts:
             watcher.send("counts", {**message, "counts": {"like": 999, "dislike": 0}})
+        if now == faults.reset:
+            watcher.send("counts", {**message, "version": message["version"] - 1, "reset": True})
         if now == faults.go_down:
             watcher.send("counts", {**message, "version": message["version"] - 1})
 

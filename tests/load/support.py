@@ -2,11 +2,23 @@
 
 from typing import Any
 
+from server.load.faults import Faults
 from server.load.plan import make
+from server.load.room import Room
 from server.load.run import Result, Run
+from server.load.sightings import Sightings
+from server.load.speech import SPEECHES
 from server.load.target import Target
 from server.load.totals import Moment, Totals
 from server.load.verdict import Step
+
+
+def room(found: Faults, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **told: Any) -> Room:
+    """What readers share, of whom nobody is told."""
+    callbacks = {name: lambda *_: None for name in ("ready", "ended", "acked", "refused")}
+    sightings = Sightings(lambda _stage, _ns, _weight: None, lambda: None)
+    shared = {"site": "default", "speech": SPEECHES["json"], "sightings": sightings}
+    return Room(uri=uri, items=items, faults=found, **{**shared, **callbacks, **told})  # type: ignore[arg-type]
 
 
 class Silent:

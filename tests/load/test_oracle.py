@@ -13,6 +13,7 @@ from server.load.store import Stored
 from server.load.thresholds import Threshold
 from server.load.totals import Totals
 from server.load.verdict import INVALID, MISSED, PASSED, WRONG, Judged, Step, Verdict
+from tests.load.support import room
 
 TALLY = {0: {"like": 2}}
 STORED = Stored("a", 20, {"like": 2, "dislike": 0})
@@ -165,6 +166,16 @@ def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:
     sightings.follow(late)
     sightings.settle(2, 3)
     assert measured == [7]
+
+
+def test_two_connections_that_are_told_different_counts_of_one_version() -> None:
+    found = Faults()
+    shared = room(found, ["a", "b"])
+    for item, version, likes in ((0, 10, 1), (1, 10, 2), (0, 10, 1), (0, 9, 3)):
+        shared.learn(b"%d %d" % (version, likes), Seen(item, version, {"like": likes}, False, 0))
+    assert found.count(faults.TWO_COUNTS) == 0
+    shared.learn(b"other", Seen(0, 10, {"like": 5}, False, 0))
+    assert found.count(faults.TWO_COUNTS) == 1
 
 
 def test_the_groups_of_reactions_weigh_what_they_stand_for() -> None:

@@ -10,13 +10,11 @@ import pytest
 from server.load import faults
 from server.load.crowd import Crowd
 from server.load.faults import ABNORMAL
-from server.load.room import Room
-from server.load.sightings import Sightings
-from server.load.speech import SPEECHES
 from server.load.stream import Stream
 from server.load.target import Target
 from server.load.watcher import Reader, Watcher
 from tests.load.fake import Fake, Faults
+from tests.load.support import room
 from tests.support.waiting import eventually
 
 ITEM = "load/x/0"
@@ -47,21 +45,11 @@ async def scene(does: Faults, transport: str, *, up: bool = True) -> AsyncIterat
     async with Fake(does) as fake:
         found, target = faults.Faults(), Target.parse(fake.url)
         crowd = Crowd(target, [], found, lambda _reader, _took: None, lambda _reader, _wanted: None)
-        room = Room(
-            uri=target.websocket("default"),
-            site="default",
-            speech=SPEECHES["json"],
-            items=[ITEM],
-            sightings=Sightings(lambda _stage, _ns, _weight: None, lambda: None),
-            faults=found,
-            ready=crowd.arrived,
-            ended=crowd.ended,
-            acked=lambda _reader, _ack: None,
-            refused=lambda _reader, _error: None,
-        )
-        reader: Reader = Watcher(room, 0, [0], None, False)
+        uri = target.websocket("default")
+        shared = room(found, [ITEM], uri, ready=crowd.arrived, ended=crowd.ended)
+        reader: Reader = Watcher(shared, 0, [0], None, False)
         if transport == "sse":
-            reader = Stream(room, target, 0, [0], False)
+            reader = Stream(shared, target, 0, [0], False)
         crowd.add([reader])
         await crowd.open_all(now(), 1000.0)
         if up:
@@ -117,6 +105,16 @@ async def test_a_goodbye_is_no_fault(transport: str) -> None:
         await eventually(lambda: one.crowd.reconnects == 1 and one.reader.up)
         assert (one.names, dict(one.crowd.closed)) == ([], {1012: 1})
         await eventually(lambda: one.reader.shown[0].counts == {"like": 1, "dislike": 0})
+
+
+@BOTH
+async def test_a_store_that_went_back_is_believed(transport: str) -> None:
+    async with scene(Faults(reset=2), transport) as one:
+        await one.react("a")
+        version, _ = one.fake.react(ITEM, "b", "like")
+        await eventually(lambda: one.reader.shown[0].version == version - 1)
+        assert one.reader.shown[0].reset
+        assert (one.names, one.reader._room.resets) == ([], 1)
 
 
 async def test_after_a_final_code_nobody_comes_back() -> None:

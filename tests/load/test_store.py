@@ -1,0 +1,34 @@
+"""What the store is asked for, and what is no answer to that."""
+
+import pytest
+
+from server.errors import LoadError
+from server.load.http import Http
+from server.load.store import ITEMS_A_REQUEST, Store
+from server.load.target import Target
+from tests.load.fake import Fake, Faults
+
+
+async def test_many_items_are_read_in_several_requests() -> None:
+    wanted = [f"item {number}" for number in range(2 * ITEMS_A_REQUEST + 1)]
+    async with Fake() as fake:
+        fake.react(wanted[-1], "a", "like")
+        target = Target.parse(fake.url)
+        http = Http(target)
+        found = await Store(http, target, "default").read(wanted, "a")
+        http.close()
+    assert [stored.item for stored in found] == wanted
+    assert (found[-1].reaction, found[-1].counts["like"], found[0].reaction) == ("like", 1, None)
+
+
+async def test_other_items_are_no_answer() -> None:
+    async with Fake(Faults(other_items=True)) as fake:
+        target = Target.parse(fake.url)
+        http = Http(target)
+        store = Store(http, target, "default")
+        with pytest.raises(LoadError, match=r"^GET /v1/items was answered with other items than those asked"):
+            await store.read(["a", "b"], None)
+        fake.die()
+        with pytest.raises(LoadError, match=r"^GET /v1/items: "):
+            await store.read(["a"], None)
+        http.close()
