@@ -6,6 +6,7 @@ when something of ours failed; 2 for a wrong flag.
 
 import signal
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,8 @@ from rich.progress import (
 
 from bench import runner
 from bench.about import about, raise_file_limit
+from bench.against import compared, revision
+from bench.errors import Unavailable
 from bench.figures import FIGURES
 from bench.figures.base import QUICK, Figure, Scale
 from bench.load import why_slow
@@ -53,6 +56,10 @@ def main(
     chart_file: Annotated[
         Path | None, typer.Option("--chart", metavar="FILE", help="Draw a chart as well: .svg or .html.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Our server beside itself as it was, not beside others."),
+    ] = None,
 ) -> None:
     """Measure Tallycast beside what a user would pick instead."""
     if unknown := set(only or ()) - set(NAMES):
@@ -68,8 +75,16 @@ def main(
     results = Results(QUICK if quick else Scale(), rounds or (QUICK_ROUNDS if quick else ROUNDS), about())
     _fit(results, quick)
     console = Console()
-    _take([figure for figure in FIGURES if not only or figure.name in only], results, console)
-    console.print(table.summary(results))
+    figures = [figure for figure in FIGURES if not only or figure.name in only]
+    try:
+        with nullcontext() if against is None else revision(against) as before:
+            if before is not None:
+                figures = [both for figure in figures if (both := compared(figure, before)) is not None]
+            _take(figures, results, console)
+    except Unavailable as error:
+        raise typer.BadParameter(str(error)) from None
+    if against is None:
+        console.print(table.summary(results))
     if chart_file is not None:
         chart.write(results, chart_file)
     raise typer.Exit(any("ours" in found.wrong or "ours" in found.absent for found in results.found))

@@ -37,6 +37,7 @@ from server.web.listener import Server, prepare
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
+from server.web.spread import spread
 
 # An engine that does not answer, because it is about to start, gets this long (s).
 ENGINE_PATIENCE = 10.0
@@ -88,7 +89,7 @@ async def _serve(
         feed = Feed(engine, relay)
         loop = asyncio.get_running_loop()
         follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
-        relay.hub = Hub(item_key, follow, leave, loop.call_later, age=engine.age)
+        relay.hub = Hub(item_key, follow, leave, loop.call_later, spread, age=engine.age)
         relay.people = People(feed.follow, feed.leave)
         key_sets = KeySets()
         revocations = Revocations(engine, partial(_tell, relay.people))

@@ -14,7 +14,7 @@ loop. An item that has rested is swept at once.
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -28,6 +28,7 @@ from server.rules.sites import Site
 # An item nobody watches is followed for this long (s), so that a page's reload costs the engine nothing.
 LINGER = 10.0
 UNKNOWN = -1
+NO_DESCRIPTOR = -1
 # One go at the sweeps takes about this long (s); the clock is looked at after so many subscribers.
 SLICE = 0.004
 STRIDE = 64
@@ -38,17 +39,25 @@ _log = structlog.get_logger("hub")
 
 
 class Subscriber(Protocol):
-    """A connection that watches items; ``wire`` is the number of its wire format."""
+    """A connection that watches items."""
 
     @property
     def wire(self) -> int:
         """The index of its wire format."""
 
-    def take(self, frame: bytes, alone: bool) -> bool:
-        """Write a frame; ``False`` when there is no room, and then ``miss`` follows.
+    @property
+    def straight(self) -> int:
+        """The descriptor of a socket that a frame may be written to as it is, or ``NO_DESCRIPTOR``."""
 
-        ``alone``: no other item is being swept, so there is nothing to wait for and write together with it.
-        """
+    @property
+    def several(self) -> bool:
+        """Whether it watches more than one item."""
+
+    def overflow(self, rest: bytes) -> None:
+        """Send the rest of a frame of which the socket took only the beginning."""
+
+    def take(self, frame: bytes) -> bool:
+        """Write a frame; ``False`` when there is no room, and then ``miss`` follows."""
 
     def miss(self, topic: "Topic") -> None:
         """Remember the topic, and have it ``bring`` the latest when there is room."""
@@ -69,6 +78,16 @@ class Deliveries:
         self.lag = Histogram(TIMES)
 
 
+# Writes a frame to many at once, and gives those back whom it cannot write to. The flag says that no other
+# item is being swept, so that whoever watches several need not wait for one that could come with it.
+Spread = Callable[[bytes, Sequence[Subscriber], bool], Sequence[Subscriber]]
+
+
+def nobody(_: bytes, subscribers: Sequence[Subscriber], __: bool) -> Sequence[Subscriber]:
+    """A ``Spread`` that leaves everybody to be asked one by one."""
+    return subscribers
+
+
 class Topic:
     """One watched item: the latest counts, and who was brought which version of them.
 
@@ -83,6 +102,7 @@ class Topic:
         "_sweep",
         "_swept",
         "_swept_from",
+        "_wires",
         "began",
         "channel",
         "counts",
@@ -93,6 +113,7 @@ class Topic:
         "ready_at",
         "site",
         "subscribers",
+        "swept_at",
         "version",
     )
 
@@ -113,12 +134,14 @@ class Topic:
         # counts.
         self.dirty = False
         self.began = 0.0
-        self.ready_at = 0.0
+        self.ready_at = self.swept_at = 0.0
         self._frames: list[bytes | None] = [None] * len(WIRES)
         self._highest = UNKNOWN
         self._sweep: list[Subscriber] = []
         self._swept = 0
         self._swept_from = UNKNOWN
+        # The formats of those who came, also when they have left.
+        self._wires: set[int] = set()
 
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
@@ -137,6 +160,7 @@ class Topic:
         before = self.subscribers.get(subscriber, UNKNOWN)
         self.subscribers[subscriber] = self.version
         self._reached += before != self.version
+        self._wires.add(subscriber.wire)
         return before
 
     def detach(self, subscriber: Subscriber) -> None:
@@ -159,21 +183,21 @@ class Topic:
         self.site = site
         self._frames = [None] * len(WIRES)
 
-    def bring(self, subscriber: Subscriber, *, alone: bool) -> None:
+    def bring(self, subscriber: Subscriber) -> None:
         """Bring one subscriber the latest, unless it has it or has left."""
-        self._bring((subscriber,), alone)
+        self._bring((subscriber,), nobody, alone=False)
 
-    def sweep(self, stride: int, *, alone: bool) -> bool:
+    def sweep(self, stride: int, spread: Spread, *, alone: bool) -> bool:
         """Bring the latest to the next so many subscribers; ``True`` when those were the last.
 
-        ``alone`` tells them that no other item is being swept.
+        ``alone``: no other item is being swept.
         """
         if self._swept == 0:
             # A copy, because subscribers come and go meanwhile. Who comes is shown the latest anyway.
             self._sweep = list(self.subscribers)
             self._swept_from = self.version
         end = self._swept + stride
-        self._bring(self._sweep[self._swept : end], alone)
+        self._bring(self._sweep[self._swept : end], spread, alone=alone)
         self._swept = end
         if end < len(self._sweep):
             return False
@@ -181,22 +205,16 @@ class Topic:
         self._sweep = []
         return True
 
-    def _bring(self, to: Iterable[Subscriber], alone: bool) -> None:
-        """The innermost loop of the whole server: one call and one system call for each subscriber."""
-        brought, version, frames = self.subscribers, self.version, self._frames
+    def _bring(self, to: Iterable[Subscriber], spread: Spread, *, alone: bool) -> None:
+        """The innermost loop of the whole server: for each subscriber little more than one system call."""
+        brought, version = self.subscribers, self.version
         # Whoever has left is not in it any more, and whoever came meanwhile was shown the latest.
         behind = [subscriber for subscriber in to if brought.get(subscriber, version) != version]
-        refused: list[Subscriber] = []
-        for subscriber in behind:
-            try:
-                frame = frames[subscriber.wire]
-                if frame is None or version < self._highest:
-                    # A version below the one it was brought last means that the store went back.
-                    frame = self.frame(subscriber.wire, brought[subscriber] > version)
-                if not subscriber.take(frame, alone):
-                    refused.append(subscriber)
-            except Exception:
-                _log.exception("an update could not be delivered")
+        left: Iterable[Subscriber] = behind
+        # A version below the highest means that the store went back: not everybody is told the same.
+        if version == self._highest:
+            left = self._spread(behind, spread, alone=alone)
+        refused = [subscriber for subscriber in left if not self._give(subscriber)]
         if len(refused) < len(behind):
             self._count(len(behind) - len(refused))
         missed = {subscriber: brought[subscriber] for subscriber in refused}
@@ -205,6 +223,23 @@ class Topic:
         brought.update(missed)
         for subscriber in refused:
             subscriber.miss(self)
+
+    def _spread(self, behind: Sequence[Subscriber], spread: Spread, *, alone: bool) -> list[Subscriber]:
+        """Write to many at once; gives those who are to be asked one by one."""
+        left: list[Subscriber] = []
+        for wire in self._wires:
+            these = behind if len(self._wires) == 1 else [one for one in behind if one.wire == wire]
+            left += spread(self.frame(wire), these, alone)
+        return left
+
+    def _give(self, subscriber: Subscriber) -> bool:
+        """Bring one subscriber the latest; whether it took it."""
+        try:
+            reset = self.subscribers[subscriber] > self.version
+            return subscriber.take(self.frame(subscriber.wire, reset))
+        except Exception:
+            _log.exception("an update could not be delivered")
+            return True
 
     def _count(self, brought: int) -> None:
         """So many more have this version."""
@@ -230,7 +265,8 @@ class Hub:
     """Maps channels to topics, and sweeps them.
 
     ``follow`` and ``leave`` start and end the supply of updates on a channel. ``later`` calls a function
-    after a delay (s), like ``loop.call_later``. ``age`` is as for ``Deliveries``, which ``deliveries`` are.
+    after a delay (s), like ``loop.call_later``. ``spread`` writes to many subscribers at once.
+    ``age`` is as for ``Deliveries``, which ``deliveries`` are.
     """
 
     def __init__(
@@ -239,6 +275,7 @@ class Hub:
         follow: Callable[[bytes], None],
         leave: Callable[[bytes], None],
         later: Callable[[float, Callable[[], None]], object],
+        spread: Spread = nobody,
         clock: Callable[[], float] = time.monotonic,
         age: Callable[[int], float | None] = lambda version: None,
     ) -> None:
@@ -247,6 +284,7 @@ class Hub:
         self._follow = follow
         self._leave = leave
         self._later = later
+        self._spread = spread
         self._clock = clock
         self._queue: deque[Topic] = deque()
         self._sweeping = False
@@ -351,7 +389,7 @@ class Hub:
         alone = len(self._queue) == 1
         while self._queue:
             topic = self._queue.popleft()
-            if topic.sweep(STRIDE, alone=alone):
+            if topic.sweep(STRIDE, self._spread, alone=alone):
                 self._swept(topic)
             else:
                 self._queue.append(topic)
@@ -362,7 +400,7 @@ class Hub:
             self._later(0, self._run)
 
     def _swept(self, topic: Topic) -> None:
-        now = self._clock()
+        now = topic.swept_at = self._clock()
         took = now - topic.began
         topic.ready_at = now + took if took > RESTLESS else now
         topic.dirty = topic.overtaken

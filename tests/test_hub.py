@@ -1,7 +1,7 @@
 """The hub: what subscribers get, and what the supply is asked for."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -25,16 +25,20 @@ def counts(like: int) -> dict[str, int]:
 
 
 class Reader:
-    """A subscriber that remembers what it was told, and may be unable to take anything for a while."""
+    """A subscriber that remembers what it was told, and may be unable to take anything for a while.
+
+    ``open``: it may be written to with many others at once, as long as it is not blocked.
+    """
 
     wire = JSON.index
 
     def __init__(self) -> None:
+        self.open = False
         self.got: list[tuple[str, int, bool]] = []
         self.blocked = False
         self.missed: set[Topic] = set()
 
-    def take(self, frame: bytes, alone: bool) -> bool:
+    def take(self, frame: bytes) -> bool:
         if self.blocked:
             return False
         update = json.loads(frame[2:])
@@ -49,7 +53,7 @@ class Reader:
         self.blocked = False
         missed, self.missed = self.missed, set()
         for topic in missed:
-            topic.bring(self, alone=False)
+            topic.bring(self)
 
 
 class Setup:
@@ -60,9 +64,11 @@ class Setup:
         self.followed: list[bytes] = []
         self.left: list[bytes] = []
         self.planned: list[tuple[float, Callable[[], None]]] = []
+        # What each spread was told: its size, and whether no other item was being swept.
+        self.spreads: list[tuple[int, bool]] = []
         # What a stride of a sweep costs, in time.
         self.cost = 0.0
-        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.clock)
+        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.spread, self.clock)
 
     def clock(self) -> float:
         self.now += self.cost
@@ -70,6 +76,10 @@ class Setup:
 
     def later(self, delay: float, call: Callable[[], None]) -> None:
         self.planned.append((self.now + delay, call))
+
+    def spread(self, frame: bytes, subscribers: Sequence[Any], alone: bool) -> list[Any]:
+        self.spreads.append((len(subscribers), alone))
+        return [one for one in subscribers if not one.open or not one.take(frame)]
 
     def turn(self) -> None:
         """One turn of the loop: what is due now, but not what that plans."""
@@ -210,7 +220,7 @@ def test_who_has_left_gets_nothing_more(setup: Setup) -> None:
 
 def test_a_subscriber_with_a_defect_costs_the_others_nothing(setup: Setup) -> None:
     class Faulty(Reader):
-        def take(self, frame: bytes, alone: bool) -> bool:
+        def take(self, frame: bytes) -> bool:
             raise ValueError("a defect")
 
     before, after = Reader(), Reader()
@@ -268,34 +278,80 @@ def test_what_is_newer_overtakes_inside_a_sweep_and_the_others_get_it_next(setup
     assert all(reader.got == [("a", 3, False)] for reader in late)
 
 
-def test_subscribers_are_told_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
+def test_many_are_written_to_at_once_and_the_others_one_by_one(setup: Setup) -> None:
+    readers = [Reader() for _ in range(10)]
+    for number, reader in enumerate(readers):
+        setup.watch(reader, "a")
+        reader.open = number % 2 == 0
+    readers[4].blocked = readers[5].blocked = True
+    setup.publish("a", 1)
+    setup.settle()
+    assert setup.spreads == [(10, True)]
+    assert [reader.got for reader in readers[4:6]] == [[], []]
+    for reader in readers[4:6]:
+        reader.drain()
+    assert all(reader.got == [("a", 1, False)] for reader in readers)
+    setup.publish("a", 2)
+    setup.settle()
+    assert all(reader.got[1:] == [("a", 2, False)] for reader in readers)
+
+
+def test_many_are_written_to_at_once_in_each_wire_format(setup: Setup) -> None:
+    frames: dict[int, list[bytes]] = {}
+
+    class Other(Reader):
+        def __init__(self, wire: int) -> None:
+            super().__init__()
+            self.wire = wire
+            self.open = True
+
+        def take(self, frame: bytes) -> bool:
+            frames.setdefault(self.wire, []).append(frame)
+            return True
+
+    topics = {setup.watch(Other(number % 3), "a") for number in range(9)}
+    (topic,) = topics
+    setup.publish("a", 1)
+    setup.settle()
+    assert setup.spreads == [(3, True)] * 3
+    assert frames == {wire: [topic.frame(wire)] * 3 for wire in range(3)}
+
+
+def test_who_was_shown_more_than_the_store_has_is_not_written_to_with_others(setup: Setup) -> None:
+    """Everybody may lack something else then: some are sent a reset and others an update."""
+    old, new = Reader(), Reader()
+    setup.watch(old, "a")
+    setup.publish("a", 9)
+    setup.settle()
+    setup.watch(new, "a")
+    setup.spreads.clear()
+    setup.hub.reconcile(b"default/a", 4, counts(4), floor=9)
+    setup.settle()
+    assert setup.spreads == []
+    assert old.got[-1] == new.got[-1] == ("a", 4, True)
+
+
+def test_a_spread_is_told_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
     """Who watches several of them then sends them together, and otherwise need not wait."""
-    told: list[bool] = []
-
-    class Asked(Reader):
-        def take(self, frame: bytes, alone: bool) -> bool:
-            told.append(alone)
-            return super().take(frame, alone)
-
-    reader = Asked()
+    reader = Reader()
     for item in "ab":
         setup.watch(reader, item)
     setup.publish("a", 1)
     setup.settle()
-    assert told == [True]
+    assert setup.spreads == [(1, True)]
     setup.publish("a", 2)
     setup.publish("b", 2)
     setup.settle()
-    assert told == [True, False, False]
+    assert setup.spreads == [(1, True), (1, False), (1, False)]
 
 
 def test_a_hot_item_rests_as_long_as_it_was_swept(setup: Setup) -> None:
     """A hundred times the updates cost no more sweeps than fit into half of the time."""
 
     class Costly(Reader):
-        def take(self, frame: bytes, alone: bool) -> bool:
+        def take(self, frame: bytes) -> bool:
             setup.now += 0.0001
-            return super().take(frame, alone)
+            return super().take(frame)
 
     readers = [Costly() for _ in range(100)]
     for reader in readers:
@@ -323,6 +379,7 @@ EVENTS = st.lists(
         st.tuples(st.just("watch"), st.sampled_from(ITEMS), WHO),
         st.tuples(st.just("room"), st.integers(0, 3), WHO),
         st.tuples(st.just("drain"), st.just(""), WHO),
+        st.tuples(st.just("open"), st.just(""), WHO),
         st.tuples(st.just("gone"), st.just(""), WHO),
         st.tuples(st.just("cost"), st.just(""), st.integers(0, 2)),
         st.tuples(st.just("turn"), st.just(""), st.just(0)),
@@ -347,9 +404,9 @@ class Exact(Reader):
         self.shown: dict[str, int] = {}
         self.wrong: list[str] = []
 
-    def take(self, frame: bytes, alone: bool) -> bool:
+    def take(self, frame: bytes) -> bool:
         self.blocked = self.room == 0
-        if not super().take(frame, alone):
+        if not super().take(frame):
             return False
         if self.room is not None:
             self.room -= 1
@@ -390,6 +447,8 @@ class Model(Setup):
             who.room = item
         elif kind == "drain":
             who.drain()
+        elif kind == "open":
+            who.open = not who.open
         elif kind == "gone":
             for key in [key for key in self.topics if key[0] == number]:
                 self.release(*key)

@@ -21,12 +21,15 @@ def react(prefix: str) -> str:
     return f'{{"type":"react","item":"{prefix}-$I","reaction":"$R","ref":$N}}'
 
 
-def _served_by(workers: int) -> Callable[[Path, int], AbstractContextManager[Running]]:
-    """Start a server on an empty store, and so many visitors."""
+def served_by(
+    workers: int, *, code: Path | None = None
+) -> Callable[[Path, int], AbstractContextManager[Running]]:
+    """Start a server on an empty store, and so many visitors. ``code``: the folder of another tree's."""
+    environment = {} if code is None else {"PYTHONPATH": str(code)}
 
     @contextmanager
     def start(folder: Path, senders: int) -> Iterator[Running]:
-        with ServerProcess(folder, flags=["--workers", str(workers)]) as server:
+        with ServerProcess(folder, flags=["--workers", str(workers)], env=environment) as server:
             server.start()
             port = int(server.url.rpartition(":")[2])
             engine = server.engine
@@ -55,7 +58,7 @@ def _tokens(port: int, count: int) -> Iterator[str]:
 OURS = Contender(
     "ours",
     "Tallycast",
-    _served_by(1),
+    served_by(1),
     Dialect(
         path="/ws?item=bench-$I",
         plain="/ws",
@@ -66,4 +69,4 @@ OURS = Contender(
     ),
 )
 
-TWO_WORKERS = replace(OURS, key="two", label="2 workers", start=_served_by(2))
+TWO_WORKERS = replace(OURS, key="two", label="2 workers", start=served_by(2))

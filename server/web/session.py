@@ -161,6 +161,10 @@ class Session:
             self._dismiss("this site does not take such tokens any more")
         return True
 
+    def swept_at(self) -> float:
+        """When an update of a watched item was brought last, on the monotonic clock."""
+        return max((topic.swept_at for topic in self._topics.values()), default=0.0)
+
     def beat(self) -> None:
         """Nothing was sent for a while."""
         self._send(Beat())

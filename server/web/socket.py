@@ -23,7 +23,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from server.errors import BadItem, CloseCode, Forbidden, UnknownSite
-from server.hub import Topic
+from server.hub import NO_DESCRIPTOR, Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.addresses import Client
 from server.rules.sites import Site
@@ -31,19 +31,19 @@ from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, Too
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
+from server.web.spread import Direct
 from server.web.traffic import LOST
 
 PATH = "/ws"
 BEAT_AFTER = 25.0
 STALL_AFTER = 15.0
 CLOSE_WITHIN = 5.0
-NO_DESCRIPTOR = -1
 NOBODY = Client("", forwarded=False)
 
 _log = structlog.get_logger("web")
 
 
-class Socket(asyncio.Protocol):
+class Socket(Direct, asyncio.Protocol):
     """One connection, from the upgrade request to the end of TCP. ``client`` is who it came from."""
 
     __slots__ = (
@@ -59,21 +59,17 @@ class Socket(asyncio.Protocol):
         "_since",
         "_slice",
         "_spoke",
-        "_straight",
         "_transport",
         "_working",
         "blocked",
         "client",
-        "several",
-        "wire",
     )
 
     def __init__(self, rooms: Rooms, config: object, server_state: object, app_state: object) -> None:
+        super().__init__(JSON.index)
         self._rooms = rooms
         self._transport: asyncio.Transport
         self._descriptor = NO_DESCRIPTOR
-        # The descriptor, as long as nothing waits that must be written before; else none.
-        self._straight = NO_DESCRIPTOR
         self._missed: set[Topic] | None = None
         self._inbound = Inbound(rooms.parser)
         self._session: Session | None = None
@@ -86,8 +82,7 @@ class Socket(asyncio.Protocol):
         # How much waited at the last visit, while blocked.
         self._left = 0
         self._held = self._working = False
-        self.blocked = self.several = False
-        self.wire = JSON.index
+        self.blocked = False
         self.client = NOBODY
 
     # asyncio.Protocol
@@ -160,7 +155,7 @@ class Socket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer does not keep up: it gets the latest when it does, and is not read meanwhile."""
         self.blocked = True
-        self._straight = NO_DESCRIPTOR
+        self.straight = NO_DESCRIPTOR
         self._since = self._rooms.rounds.now
         self._read_or_not()
 
@@ -171,7 +166,7 @@ class Socket(asyncio.Protocol):
         self._read_or_not()
         missed, self._missed = self._missed, None
         for topic in missed or ():
-            topic.bring(self, alone=False)
+            topic.bring(self)
 
     # The drain
 
@@ -212,6 +207,9 @@ class Socket(asyncio.Protocol):
         else:
             session.visit()
             if now - self._sent_at >= BEAT_AFTER:
+                # An update leaves no note here that it was sent, its item does.
+                self._sent_at = max(self._sent_at, session.swept_at())
+            if now - self._sent_at >= BEAT_AFTER:
                 session.beat()
 
     # The session's line
@@ -222,7 +220,7 @@ class Socket(asyncio.Protocol):
             self._pending.append(data)
         elif self._session is not None:
             self._pending = [data]
-            self._straight = NO_DESCRIPTOR
+            self.straight = NO_DESCRIPTOR
             self._rooms.outbox.add(self)
 
     def hold(self) -> None:
@@ -245,25 +243,16 @@ class Socket(asyncio.Protocol):
 
     # The hub's subscriber
 
-    def take(self, frame: bytes, alone: bool) -> bool:
-        """Write an update: at once when no other may come in this turn, and nothing waits before it."""
-        descriptor = self._straight
-        if descriptor == NO_DESCRIPTOR or (self.several and not alone):
-            if self.blocked:
-                return False
-            self.write(frame)
-            return True
-        # As in ``_put``, without its questions: this is done for every update of every subscriber.
-        try:
-            sent = os.write(descriptor, frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return True  # The peer is gone; the transport is about to find out.
-        self._spoke = True
-        if sent != len(frame):
-            self._transport.write(frame[sent:])
+    def take(self, frame: bytes) -> bool:
+        """Write an update, together with what else is written in this turn, unless the peer is blocked."""
+        if self.blocked:
+            return False
+        self.write(frame)
         return True
+
+    def overflow(self, rest: bytes) -> None:
+        """Send the rest of an update when there is room."""
+        self._transport.write(rest)
 
     def miss(self, topic: Topic) -> None:
         """Bring it when the peer keeps up again."""
@@ -345,7 +334,7 @@ class Socket(asyncio.Protocol):
     def _find_straight(self) -> None:
         """Whether an update can be written at once from here on."""
         waits = self.blocked or self._pending is not None or self._session is None
-        self._straight = NO_DESCRIPTOR if waits else self._descriptor
+        self.straight = NO_DESCRIPTOR if waits else self._descriptor
 
     def _end(self, code: int | None) -> None:
         """Nothing is taken or given any more, except the peer's half of the closing handshake.
@@ -355,7 +344,7 @@ class Socket(asyncio.Protocol):
         """
         if self._descriptor == NO_DESCRIPTOR and self._session is None:
             return
-        self._descriptor = self._straight = NO_DESCRIPTOR
+        self._descriptor = self.straight = NO_DESCRIPTOR
         if code is not None:
             self._rooms.traffic.closed[code] += 1
         self._pending = self._missed = None

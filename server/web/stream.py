@@ -17,7 +17,7 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
-from server.hub import UNKNOWN, Topic
+from server.hub import NO_DESCRIPTOR, UNKNOWN, Topic
 from server.protocol.codec import EVENTS
 from server.protocol.messages import Beat, Bye
 from server.rules.sites import Site
@@ -38,6 +38,9 @@ class Stream:
     """
 
     wire = EVENTS.index
+    # Never written to at once: it is pulled.
+    straight = NO_DESCRIPTOR
+    several = False
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -96,12 +99,15 @@ class Stream:
 
     # The hub's subscriber
 
-    def take(self, frame: bytes, alone: bool) -> bool:
+    def take(self, frame: bytes) -> bool:
         """Take an update while a chunk is being put together; at any other time it is only marked."""
         if self._chunk is None:
             return False
         self._chunk.append(frame)
         return True
+
+    def overflow(self, rest: bytes) -> None:
+        """Nothing was written to it, so there is no rest."""
 
     def miss(self, topic: Topic) -> None:
         """Mark the topic."""
@@ -138,7 +144,7 @@ class Stream:
         marked, self._marked = self._marked, {}
         chunk = self._chunk = []
         for topic in marked:
-            topic.bring(self, alone=False)
+            topic.bring(self)
         self._chunk = None
         if self._leaving and (pause := self._farewell) is not None:
             self._farewell = None

@@ -25,6 +25,7 @@ from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.socket import Socket
+from server.web.spread import spread
 from tests.web.test_socket import REQUEST, Transport
 
 ITEMS = "ab"
@@ -139,7 +140,7 @@ class Scene:
         self.queries: list[Query] = []
         self.version = dict.fromkeys(ITEMS, 0)
         nothing: Any = lambda *_: None  # noqa: E731
-        self.hub = Hub(item_key, nothing, nothing, lambda _, call: self.turns.append(call))
+        self.hub = Hub(item_key, nothing, nothing, lambda _, call: self.turns.append(call), spread)
         rooms = Rooms(
             guard=Guard({"default": Site()}, b"s" * 32),
             hub=self.hub,

@@ -53,7 +53,7 @@ class Line:
 
     wire = JSON.index
 
-    def take(self, frame: bytes, alone: bool) -> bool:
+    def take(self, frame: bytes) -> bool:
         if not self.blocked:
             self.write(frame)
         return not self.blocked
@@ -65,7 +65,7 @@ class Line:
         self.blocked = False
         missed, self.missed = self.missed, set()
         for topic in missed:
-            topic.bring(self, alone=False)
+            topic.bring(self)
 
     def hold(self) -> None:
         self.held = True

@@ -1,6 +1,7 @@
 """The deadlines of a connection, with a transport and a clock that stand still until they are moved."""
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +12,9 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from server.guard import Guard
-from server.hub import Hub, People
+from server.hub import NO_DESCRIPTOR, Hub, People, Topic
 from server.ledger.keys import item_key
+from server.ledger.reader import Query, State
 from server.rules.sites import Site
 from server.web.drain import Drain
 from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES, Shared
@@ -20,6 +22,7 @@ from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.socket import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
+from server.web.spread import spread
 
 REQUEST = Request(
     "/ws",
@@ -107,12 +110,13 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.turns: list[Any] = []
+        self.queries: list[Query] = []
         self.transport = Transport()
         self.rounds = Rounds(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = Rooms(
             guard=Guard({"default": Site()}, b"s" * 32),
-            hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
+            hub=Hub(item_key, nothing, nothing, lambda _, call: call(), spread, lambda: self.now),
             people=People(nothing, nothing),
             rounds=self.rounds,
             drain=Drain(Rounds()),
@@ -121,12 +125,25 @@ class Bench:
             write=nothing,
             merge=print,
             holdings=None,
-            read=nothing,
+            read=self.queries.append,
             ready=lambda: True,
             soon=self.turns.append,
         )
         self.socket = Socket(self.rooms, config=None, server_state=None, app_state=None)
         self.socket.connection_made(self.transport)
+
+    @property
+    def descriptor(self) -> int:
+        """Of the socket below."""
+        return int(self.transport.get_extra_info("socket").fileno())
+
+    def watch(self, item: str) -> Topic:
+        """Let the socket watch an item of which nothing is known yet."""
+        message = {"type": "watch", "items": [item]}
+        self.socket.data_received(Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True))
+        self.queries.pop().done([State(0, {}, None)])
+        assert b"watching" in self.transport.received()
+        return self.rooms.hub.known([item_key("default", item)])[0]
 
     def shake(self) -> None:
         self.socket.upgraded(REQUEST)
@@ -165,8 +182,22 @@ def test_silence_is_broken_by_a_beat(bench: Bench) -> None:
 def test_updates_break_the_silence_too(bench: Bench) -> None:
     for _ in range(6):
         bench.wait(BEAT_AFTER / 2)
-        assert bench.socket.take(b"update", True)
+        assert bench.socket.take(b"update")
     assert bench.transport.received() == b"update" * 6
+
+
+def test_what_was_written_to_many_at_once_breaks_the_silence_too(bench: Bench) -> None:
+    """The socket takes no part in that."""
+    topic = bench.watch("a")
+    for version in range(1, 7):
+        bench.wait(BEAT_AFTER / 2)
+        bench.rooms.hub.publish(item_key("default", "a"), version, {})
+        assert topic.version == version
+    assert bench.transport.received().count(b"version") == 6
+    bench.wait(BEAT_AFTER - 1)
+    assert not bench.transport.received()
+    bench.wait(3.1)
+    assert bench.transport.received()[2:] == b'{"type":"beat"}'
 
 
 def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
@@ -176,7 +207,7 @@ def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
     assert bench.transport.waiting == b""
     bench.wait(2.1)
     assert bench.transport.waiting == Frame(Opcode.CLOSE, b"\x0f\xa1").serialize(mask=False), "4001"
-    bench.socket.take(b"update", True)
+    bench.socket.take(b"update")
     assert bench.transport.waiting.endswith(b"\x0f\xa1"), "nothing comes after a close"
     assert not bench.transport.aborted, "whoever wakes up now is told"
     assert bench.transport.reading, "and its answer is heard"
@@ -245,19 +276,19 @@ def test_an_upgrade_that_never_comes_is_not_waited_for(bare: Bench) -> None:
 def test_what_the_socket_does_not_take_goes_through_the_transport(bench: Bench) -> None:
     assert bench.transport.high == 0, "who has anything waiting is blocked"
     bench.transport.fill()
-    assert bench.socket.take(b"frame", True)
+    assert bench.socket.take(b"frame")
     assert bench.transport.waiting == b"frame"
     bench.socket.pause_writing()
     bench.transport.received()
     bench.socket.write(b" answer")
     assert bench.transport.waiting == b"frame answer", "never past what waits already"
-    assert not bench.socket.take(b"update", True), "an update is not queued"
-    assert not bench.socket.take(b"update", False)
+    assert not bench.socket.take(b"update"), "an update is not queued"
+    assert not bench.socket.take(b"update")
 
 
 def test_of_a_frame_that_is_taken_in_part_only_the_rest_waits(bench: Bench) -> None:
     """Sockets of a kernel's own take small writes as a whole or not at all; TCP does not."""
-    for send in (lambda data: bench.socket.take(data, True), bench.socket.write):
+    for send in (lambda data: spread(data, [bench.socket], True), bench.socket.write):
         frame = bytes(range(256)) * 8192
         send(frame)
         taken = bench.transport.received_all()
@@ -270,28 +301,13 @@ def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: 
     turn: list[Any] = []
     object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
     bench.socket.write(b"first ")
-    assert bench.socket.take(b"second ", True)
+    assert bench.socket.take(b"second ")
     bench.socket.write(b"third")
     assert bench.transport.received() == b""
+    assert bench.socket.straight == NO_DESCRIPTOR, "nothing may overtake what waits"
     turn.pop()()
     assert bench.transport.received() == b"first second third"
-    assert bench.socket.take(b"at once", True)
-    assert bench.transport.received() == b"at once"
-
-
-def test_several_items_of_one_turn_leave_together_and_an_only_one_at_once(bench: Bench) -> None:
-    turn: list[Any] = []
-    object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
-    assert bench.socket.take(b"only", False)
-    assert bench.transport.received() == b"only"
-    bench.socket.several = True
-    assert bench.socket.take(b"one ", False)
-    assert bench.socket.take(b"two", False)
-    assert bench.transport.received() == b""
-    turn.pop()()
-    assert bench.transport.received() == b"one two"
-    assert bench.socket.take(b"alone", True)
-    assert bench.transport.received() == b"alone"
+    assert bench.socket.straight == bench.descriptor
 
 
 def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench: Bench) -> None:
@@ -302,8 +318,9 @@ def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench
     bench.socket.connection_lost(None)
     turn.pop()()
     bench.socket.write(b"more")
-    bench.socket.take(b"more", True)
+    bench.socket.take(b"more")
     bench.socket.flush()
+    assert bench.socket.straight == NO_DESCRIPTOR
     assert bench.transport.received() == b""
     assert bench.transport.waiting == b""
 

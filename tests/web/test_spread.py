@@ -1,0 +1,99 @@
+"""One frame to many: real sockets, some of them full, gone, or not to be written to."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from server.hub import NO_DESCRIPTOR, Topic
+from server.web.spread import spread
+
+FRAME = b"a whole frame"
+
+
+class Peer:
+    """A subscriber over a socket; ``rest`` is what it was told to send later."""
+
+    wire = 0
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        for end in (self.ours, self.theirs):
+            end.setblocking(False)
+        self.straight = self.ours.fileno()
+        self.several = False
+        self.rest = b""
+
+    def overflow(self, rest: bytes) -> None:
+        self.rest += rest
+
+    def take(self, frame: bytes) -> bool:
+        raise AssertionError("nobody is asked here")
+
+    def miss(self, topic: Topic) -> None:
+        raise AssertionError("nobody is asked here")
+
+    def fill(self) -> None:
+        """Write until nothing more goes in."""
+        try:
+            while True:
+                self.ours.send(bytes(65536))
+        except BlockingIOError:
+            pass
+
+    def received(self) -> bytes:
+        try:
+            return self.theirs.recv(1 << 20)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def peers() -> Iterator[list[Peer]]:
+    peers = [Peer() for _ in range(8)]
+    yield peers
+    for peer in peers:
+        peer.close()
+
+
+def test_everybody_gets_the_same_frame(peers: list[Peer]) -> None:
+    assert list(spread(FRAME, peers, True)) == []
+    assert list(spread(b"another", peers, False)) == []
+    assert [peer.received() for peer in peers] == [FRAME + b"another"] * 8
+    assert list(spread(FRAME, [], True)) == []
+
+
+def test_who_cannot_be_written_to_is_given_back_and_the_others_are_not_held_up(peers: list[Peer]) -> None:
+    peers[0].fill()
+    peers[3].theirs.close()
+    peers[4].fill()
+    peers[5].straight = NO_DESCRIPTOR
+    peers[7].fill()
+    left = list(spread(FRAME, peers, True))
+    assert {peers.index(peer) for peer in left} == {0, 3, 4, 5, 7}
+    assert len(left) == 5
+    assert [peers[at].received() for at in (1, 2, 6)] == [FRAME] * 3
+    assert all(FRAME not in peers[at].received() for at in (0, 4, 5, 7))
+    assert all(peer.rest == b"" for peer in peers)
+
+
+def test_who_watches_several_waits_for_what_may_come_of_the_others(peers: list[Peer]) -> None:
+    peers[2].several = True
+    assert list(spread(FRAME, peers, False)) == [peers[2]]
+    assert peers[2].received() == b""
+    assert list(spread(FRAME, peers, True)) == []
+    assert peers[2].received() == FRAME
+
+
+def test_the_rest_of_a_frame_that_did_not_fit_is_handed_on(peers: list[Peer]) -> None:
+    frame = os.urandom(8 << 20)
+    assert list(spread(frame, peers[:2], True)) == []
+    for peer in peers[:2]:
+        got = b"".join(iter(peer.received, b""))
+        assert 0 < len(got) < len(frame)
+        assert got + peer.rest == frame
