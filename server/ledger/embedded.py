@@ -44,6 +44,14 @@ STOP_WAIT = 10.0
 POLL = 0.02
 PROGRESS_EVERY = 2.0
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
+# With less room on the disk (bytes) than this an engine that died did so for want of it. It may not have been
+# able to say so.
+LEAST_FREE = 256 * 1024
+
+# What the engine's log says when it cannot write, when it cut off half a command, and of a damaged file.
+CANNOT_WRITE = "AOF write error"
+CUT = "Truncating the AOF"
+DAMAGED = "Bad file format"
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 
@@ -121,6 +129,8 @@ class EmbeddedEngine:
         output = -1
         try:
             self._folder.forget_engine()
+            if zeros := self._folder.cut_zeros():
+                log.warning("the engine's file ended in zeros, as after a power cut; cut off", bytes=zeros)
             output = self._folder.open_log()
             # fmt: off
             self._process = await asyncio.create_subprocess_exec(
@@ -139,6 +149,11 @@ class EmbeddedEngine:
             if output >= 0:
                 os.close(output)
         await self._wait_until_ready(self._process)
+        if cut := self._folder.said(CUT):
+            log.warning(
+                "the engine's file ended in half a write, as after a power cut; cut off, it was never confirmed",
+                engine_log=cut.strip("! "),
+            )
 
     async def _take_engine_lock(self) -> int:
         lock = self._folder.take_engine_lock()
@@ -196,6 +211,11 @@ class EmbeddedEngine:
         return f"killed by signal {-status}" if status < 0 else self._folder.reason()
 
     def _did_not_start(self, reason: str) -> str:
+        if DAMAGED in reason:
+            reason = (
+                f"its data in {self._folder.path} is damaged, and nothing was changed. Restore a backup, or "
+                f"cut off what follows the damage: docs/reliability.md says how. It said: {reason}"
+            )
         return f"the embedded engine did not start: {reason} (its log: {self._folder.log})"
 
     async def _keep_running(self) -> None:
@@ -208,11 +228,23 @@ class EmbeddedEngine:
             if time.monotonic() - ready_at >= STEADY_AFTER:
                 pause = FIRST_PAUSE
             log.error("the engine died; restarting it", status=status, engine_log=self._folder.log_tail())
+            self._explain_full_disk()
             while True:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 if await self._run_again():
                     break
+
+    def _explain_full_disk(self) -> None:
+        """An engine that cannot write ends, rather than confirm what is not on disk, and so it will again."""
+        free = self._folder.free()
+        if free < LEAST_FREE or self._folder.said(CANNOT_WRITE):
+            log.error(
+                "the engine cannot write its data: no reaction is confirmed until it can. Make room on that "
+                "disk, or raise the limit on the size of files; the engine is tried again by itself",
+                data=str(self._folder.path),
+                free_bytes=free,
+            )
 
     async def _run_again(self) -> bool:
         try:

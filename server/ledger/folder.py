@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from server.errors import EngineError
 
 # sun_path holds 104 bytes on the BSDs and macOS, 108 on Linux, its closing zero included.
 SOCKET_PATH_LIMIT = 100
 LOG_LIMIT = 1_000_000
+BLOCK = 65_536
 
 # "8746:M 23 Nov 2026 05:02:58.389 # " in the engine's log.
 _LOG_PREFIX = re.compile(r"^\d+:\S+ (?:\d+ \w+ \d+ [\d:.]+|\(\d+\)) ?(?P<level>[-.*#])? ?")
@@ -125,6 +127,32 @@ class DataFolder:
         """The last lines of the engine's log since ``open_log``, without process id and time."""
         return [text for _, text in self._log_lines()][-lines:]
 
+    def said(self, words: str) -> str | None:
+        """The last line of the engine's log since ``open_log`` that has these words."""
+        return next((text for _, text in reversed(self._log_lines()) if words in text), None)
+
+    def free(self) -> int:
+        """How many bytes the disk has room for, for this user."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize
+
+    def cut_zeros(self) -> int:
+        """Take the zeros off the end of what the engine wrote last; how many there were.
+
+        After a power cut a file system may show a file as longer than what had been written of it. The engine
+        would take the zeros for damage. None of its commands ends in one, so nothing is lost with them.
+        """
+        with self._readable_errors():
+            written = sorted(self.path.glob("appendonlydir/*.incr.aof"), key=_number)
+            if not written:
+                return 0
+            with written[-1].open("r+b") as aof:
+                size = aof.seek(0, os.SEEK_END)
+                end = _end_without_zeros(aof, size)
+                if end < size:
+                    aof.truncate(end)
+        return size - end
+
     def reason(self) -> str:
         """The one line of the engine's log that says best why it ended."""
         told = self._log_lines()
@@ -160,6 +188,21 @@ class DataFolder:
             reason = (error.strerror or str(error)).lower()
             where = f" ({error.filename})" if error.filename not in (None, str(self.path)) else ""
             raise EngineError(f"cannot use the data folder {self.path}: {reason}{where}") from error
+
+
+def _number(file: Path) -> int:
+    """Which part of the append-only file this is: ``appendonly.aof.7.incr.aof``."""
+    return int(file.name.split(".")[-3])
+
+
+def _end_without_zeros(file: BinaryIO, end: int) -> int:
+    while end:
+        start = max(0, end - BLOCK)
+        file.seek(start)
+        if kept := len(file.read(end - start).rstrip(b"\0")):
+            return start + kept
+        end = start
+    return 0
 
 
 def _lock(path: Path) -> int | None:

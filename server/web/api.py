@@ -81,8 +81,11 @@ class Api:
         query, site = asked(request)
         identity = await self._identity(request, site)
         unique = self._listed(site, query)
-        visitor = identity.visitor if identity is not None else None
-        states = dict(zip(unique, await self._rooms.states(site, unique, visitor), strict=True))
+        if identity is None:
+            found = await self._rooms.counts(site, unique)
+        else:
+            found = await self._rooms.states(site, unique, identity.visitor)
+        states = dict(zip(unique, found, strict=True))
         if identity is not None:
             listed = [
                 _shown(item, states[item]) | {"reaction": states[item].reaction} for item in query.items

@@ -7,11 +7,12 @@ guard.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from server.errors import Unavailable
 from server.guard import Guard
-from server.hub import Hub, People
+from server.hub import UNKNOWN, Hub, People
 from server.ledger.batch import answered
 from server.ledger.holdings import Holdings
-from server.ledger.keys import member
+from server.ledger.keys import item_key, member
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
@@ -64,6 +65,22 @@ class Rooms:
         who = member(visitor)
         return await answered(lambda done: self.write(Wish(site, item, who, reaction, 0, done)))
 
+    async def counts(self, site: Site, items: Sequence[str]) -> list[State]:
+        """The stored state of items; while the engine is away, what is shown of them here.
+
+        Raises:
+            Unavailable: neither can be had.
+        """
+        known = self._known(site, items)
+        if known is not None and not self.ready():
+            return known
+        try:
+            return await self.states(site, items, None)
+        except Unavailable:
+            if known is None:
+                raise
+            return known
+
     async def states(self, site: Site, items: Sequence[str], visitor: str | None) -> list[State]:
         """Read the stored state of items.
 
@@ -71,3 +88,13 @@ class Rooms:
             Unavailable: not read in time.
         """
         return await answered(lambda done: self.read(Query(site, items, visitor, done)))
+
+    def _known(self, site: Site, items: Sequence[str]) -> list[State] | None:
+        """What is shown of items here; ``None`` unless all of them are known."""
+        topics = self.hub.known(item_key(site.name, item) for item in items)
+        if len(topics) < len(items) or any(topic.version == UNKNOWN for topic in topics):
+            return None
+        return [
+            State(topic.version, {kind: topic.counts.get(kind, 0) for kind in site.kinds}, None)
+            for topic in topics
+        ]

@@ -279,9 +279,27 @@ async def test_half_a_command_at_the_end_is_cut_off(engine: EmbeddedEngine, tmp_
     await ask(engine, "SET", "key", "value")
     await engine.stop()
     log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
-    log.write_bytes(log.read_bytes() + b"*3\r\n$3\r\nSET\r\n$3\r\nk")
-    await engine.start()
+    whole = log.read_bytes()
+    log.write_bytes(whole + b"*3\r\n$3\r\nSET\r\n$3\r\nk")
+    with structlog.testing.capture_logs() as told:
+        await engine.start()
     assert await ask(engine, "GET", "key") == "value"
+    assert [f"offset {len(whole)}" in line["engine_log"] for line in told if "engine_log" in line] == [True]
+
+
+@pytest.mark.parametrize("torn", [b"", b"*3\r\n$3\r\nSET\r\n$3\r\nk"], ids=["whole", "torn"])
+async def test_zeros_at_the_end_are_cut_off(engine: EmbeddedEngine, tmp_path: Path, torn: bytes) -> None:
+    """A file system may have made the file longer before what was written in it was safe."""
+    await engine.start()
+    await ask(engine, "SET", "key", "value")
+    await engine.stop()
+    log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
+    with log.open("ab") as file:
+        file.write(torn + bytes(5000))
+    with structlog.testing.capture_logs() as told:
+        await engine.start()
+    assert await ask(engine, "GET", "key") == "value"
+    assert [line["bytes"] for line in told if "bytes" in line] == [5000]
 
 
 async def test_it_is_ready_only_when_everything_is_read(
@@ -313,12 +331,15 @@ async def test_a_broken_file_is_named(engine: EmbeddedEngine, tmp_path: Path) ->
     await ask(engine, "SET", "key", "value")
     await engine.stop()
     log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
-    log.write_bytes(b"rubbish" + log.read_bytes())
+    broken = b"rubbish" + log.read_bytes()
+    log.write_bytes(broken)
     with pytest.raises(
-        EngineError, match=r"^the embedded engine did not start: Bad file format .*incr\.aof"
+        EngineError,
+        match=r"is damaged, and nothing was changed\. Restore a backup, .*Bad file format .*incr\.aof",
     ) as caught:
         await engine.start()
     assert "\n" not in str(caught.value)
+    assert log.read_bytes() == broken
     # And the folder is free again.
     assert DataFolder(tmp_path / "data").take()
 

@@ -174,3 +174,18 @@ def test_a_lock_that_cannot_be_written(folder: DataFolder) -> None:
     (folder.path / "server.lock").mkdir(parents=True)
     with pytest.raises(EngineError, match=r"data: is a directory \(.*/server.lock\)$"):
         folder.take()
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 65_535, 65_536, 65_537, 200_000])
+@pytest.mark.parametrize("kept", [b"", b"*1\r\n$4\r\nPING\r\n", b"\0\0x"])
+def test_zeros_are_cut_off_the_last_part_alone(tmp_path: Path, kept: bytes, zeros: int) -> None:
+    folder = DataFolder(tmp_path)
+    parts = tmp_path / "appendonlydir"
+    parts.mkdir()
+    assert folder.cut_zeros() == 0
+    before, last = parts / "appendonly.aof.9.incr.aof", parts / "appendonly.aof.10.incr.aof"
+    for part in (last, before):
+        part.write_bytes(kept + bytes(zeros))
+    assert folder.cut_zeros() == zeros
+    assert last.read_bytes() == kept
+    assert before.read_bytes() == kept + bytes(zeros)
