@@ -17,7 +17,7 @@ JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench soak check widget screenshots chromium install constraints clean
+.PHONY: help serve test bench faults soak check widget screenshots chromium strace install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,14 @@ help: ## Say what can be made
 serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 	@exec $(BIN)/tallycast serve
 
-test: check chromium ## Check everything, then run every test
+test: check chromium strace ## Check everything, then run every test
 	@exec $(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist worksteal
 
 bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)
+
+faults: $(FOR_TESTS) strace ## Break everything on purpose, in full: some minutes; what was measured is told at the end
+	@TALLYCAST_FAULTS=full exec $(BIN)/python -m pytest tests/faults $(ARGS)
 
 soak: $(FOR_USE) ## Ten minutes of churn against a fresh server: does everything come back?
 	@exec $(BIN)/python tools/soak.py
@@ -50,6 +53,9 @@ screenshots: $(FOR_TESTS) chromium ## Make the pictures in docs/
 
 chromium:
 	@tools/chromium.sh
+
+strace:
+	@tools/strace.sh
 
 install: $(FOR_USE) ## Install into .venv, without starting anything
 

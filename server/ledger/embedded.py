@@ -151,7 +151,7 @@ class EmbeddedEngine:
         await self._wait_until_ready(self._process)
         if cut := self._folder.said(CUT):
             log.warning(
-                "the engine's file ended in half a write, as after a power cut; cut off, it was never confirmed",
+                "the engine's file ended in half a write, as after a power cut; not confirmed, and cut off",
                 engine_log=cut.strip("! "),
             )
 

@@ -1,120 +1,87 @@
 """Things are killed in the middle of writes: nothing acknowledged is lost, and counts equal membership."""
 
 import asyncio
-import json
 import os
 import signal
+import time
 
 import pytest
-from websockets.asyncio.client import connect
 
+from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
-from tests.faults.oracle import Crowd
+from tests.faults import rounds
+from tests.faults.conftest import Measured
+from tests.faults.oracle import Crowd, audience, quiet
 from tests.support.processes import clients
 from tests.support.waiting import eventually
 
-ROUNDS = 3
-BETWEEN = 400
+ROUNDS = rounds(2, 10)
+BETWEEN = rounds(400, 2000)
 
 
-async def quiet(tasks: "list[asyncio.Task[None]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+class Pace:
+    """How fast reactions were acknowledged, in all rounds together."""
 
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._acks, self._seconds = 0, 0.0
 
-async def settle(crowd: Crowd, url: str) -> None:
-    """Check, with patience: what was under way when its socket closed may still take effect for a while."""
+    async def more(self, *tasks: "asyncio.Task[None]") -> None:
+        """Wait for as many acks as a round has."""
+        acks, began = self._crowd.acks, time.monotonic()
+        await self._crowd.more(BETWEEN, *tasks)
+        self._acks += self._crowd.acks - acks
+        self._seconds += time.monotonic() - began
 
-    async def agreed() -> bool:
-        try:
-            await crowd.check(url)
-        except AssertionError:
-            return False
-        return True
-
-    await eventually(agreed)
+    def __str__(self) -> str:
+        return f"{ROUNDS} rounds at {self._acks / self._seconds:.0f} acked reactions/s"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_the_server_is_killed(make_server: MakeServer, workers: int) -> None:
+async def test_the_server_is_killed(make_server: MakeServer, workers: int, measured: Measured) -> None:
     server = make_server(flags=["--workers", str(workers)])
     crowd = Crowd(visitors=12, items=6, seed=workers)
     await crowd.arrive(server.url)
-    for _ in range(ROUNDS):
-        target = crowd.acks + BETWEEN
-        tasks = crowd.start(server.ws_url)
-        await eventually(lambda target=target: crowd.acks >= target)
-        server.kill()
-        await asyncio.gather(*tasks)
-        await asyncio.to_thread(server.family_is_gone)
-        await asyncio.to_thread(server.start)
-        await crowd.check(server.url)
+    pace = Pace(crowd)
+    longest = 0.0
+    async with audience(server.url, crowd.items) as watchers:
+        for _ in range(ROUNDS):
+            tasks = crowd.start(server.ws_url)
+            await pace.more()
+            server.kill()
+            await asyncio.gather(*tasks)
+            await asyncio.to_thread(server.family_is_gone)
+            await asyncio.to_thread(server.start)
+            await crowd.check(server.url, running_engine(server.data))
+            longest = max(longest, await watchers.exact())
+    measured(f"{pace}, 0 lost; all watchers exact at most {longest:.1f} s after the start")
 
 
-async def test_the_engine_is_killed(make_server: MakeServer) -> None:
+async def test_the_engine_is_killed(make_server: MakeServer, measured: Measured) -> None:
     server = make_server()
     crowd = Crowd(visitors=12, items=6, seed=3)
     await crowd.arrive(server.url)
-    tasks = crowd.start(server.ws_url)
-    for _ in range(ROUNDS):
-        target = crowd.acks + BETWEEN
-        await eventually(lambda target=target: crowd.acks >= target)
-        engine = server.engine
-        assert engine is not None
-        os.kill(engine, signal.SIGKILL)
-    target = crowd.acks + BETWEEN
-    await eventually(lambda: crowd.acks >= target)
-    await quiet(tasks)
-    await settle(crowd, server.url)
+    pace = Pace(crowd)
+    async with audience(server.url, crowd.items) as watchers:
+        tasks = crowd.start(server.ws_url)
+        for _ in range(ROUNDS):
+            await pace.more(*watchers.tasks)
+            engine = server.engine
+            assert engine is not None
+            os.kill(engine, signal.SIGKILL)
+        await pace.more(*watchers.tasks)
+        await quiet(tasks)
+        await crowd.settle(server.url, running_engine(server.data))
+        took = await watchers.exact()
+        assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+    measured(f"{pace}, the engine's starts included; 0 lost; all watchers exact {took:.1f} s after the last")
 
 
-async def test_watchers_are_exact_after_the_engine_was_killed(make_server: MakeServer) -> None:
-    server = make_server()
-    crowd = Crowd(visitors=4, items=3, seed=4)
-    await crowd.arrive(server.url)
-    shown: dict[str, tuple[int, dict[str, int]]] = {}
-
-    async def watch() -> None:
-        async with connect(f"{server.ws_url}/ws") as socket:
-            await socket.send(json.dumps({"type": "watch", "items": crowd.items}))
-            async for frame in socket:
-                message = json.loads(frame)
-                if message["type"] == "counts":
-                    version, _ = shown.get(message["item"], (-1, {}))
-                    assert message["version"] > version, "versions never fall, and none comes twice"
-                    shown[message["item"]] = (message["version"], message["counts"])
-
-    watcher = asyncio.create_task(watch())
-    tasks = crowd.start(server.ws_url)
-    for _ in range(ROUNDS):
-        target = crowd.acks + BETWEEN
-        await eventually(lambda target=target: crowd.acks >= target or watcher.done())
-        engine = server.engine
-        assert engine is not None
-        os.kill(engine, signal.SIGKILL)
-    target = crowd.acks + BETWEEN
-    await eventually(lambda: crowd.acks >= target or watcher.done())
-    await quiet(tasks)
-
-    async def exact() -> bool:
-        async with connect(f"{server.ws_url}/ws") as socket:
-            await socket.send(json.dumps({"type": "watch", "items": crowd.items}))
-            fresh = {}
-            for _ in crowd.items:
-                message = json.loads(await socket.recv())
-                fresh[message["item"]] = (message["version"], message["counts"])
-            return watcher.done() or fresh == shown
-
-    await eventually(exact)
-    assert not watcher.done(), watcher.exception()
-    await quiet([watcher])
-
-
-async def test_one_worker_of_two_is_killed(make_server: MakeServer) -> None:
+async def test_one_worker_of_two_is_killed(make_server: MakeServer, measured: Measured) -> None:
     server = make_server(flags=["--workers", "2"])
     crowd = Crowd(visitors=12, items=6, seed=5)
     await crowd.arrive(server.url)
+    pace = Pace(crowd)
     for turn in range(ROUNDS):
         workers = server.workers
         victim, other = workers[turn % 2], workers[(turn + 1) % 2]
@@ -126,8 +93,7 @@ async def test_one_worker_of_two_is_killed(make_server: MakeServer) -> None:
             await quiet(tasks)
             await eventually(lambda before=before, other=other: clients(other) <= before)
             tasks = crowd.start(server.ws_url)
-            target = crowd.acks + BETWEEN
-            await eventually(lambda target=target: crowd.acks >= target)
+            await pace.more()
             elsewhere = clients(other) - before
         os.kill(victim, signal.SIGKILL)
         lost = len(tasks) - elsewhere
@@ -135,4 +101,5 @@ async def test_one_worker_of_two_is_killed(make_server: MakeServer) -> None:
         await eventually(lambda turn=turn: server.output().count("a worker is back") > turn)
         assert sum(task.done() for task in tasks) == lost, "the other worker's connections are not disturbed"
         await quiet(tasks)
-        await settle(crowd, server.url)
+        await crowd.settle(server.url, running_engine(server.data))
+    measured(f"{pace}, 0 lost, no connection of the other worker disturbed")

@@ -333,10 +333,8 @@ async def test_a_broken_file_is_named(engine: EmbeddedEngine, tmp_path: Path) ->
     log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
     broken = b"rubbish" + log.read_bytes()
     log.write_bytes(broken)
-    with pytest.raises(
-        EngineError,
-        match=r"is damaged, and nothing was changed\. Restore a backup, .*Bad file format .*incr\.aof",
-    ) as caught:
+    what = r"is damaged, and nothing was changed\. Restore a backup, .*Bad file format .*incr\.aof"
+    with pytest.raises(EngineError, match=what) as caught:
         await engine.start()
     assert "\n" not in str(caught.value)
     assert log.read_bytes() == broken

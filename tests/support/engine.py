@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -40,6 +41,44 @@ def private_engine() -> Iterator[str]:
         process.kill()
         process.wait()
         shutil.rmtree(folder)
+
+
+class DurableEngine:
+    """An engine with its data in a folder, that can be stopped, robbed of its data, and started again."""
+
+    def __init__(self) -> None:
+        self._place = Path(tempfile.mkdtemp(prefix="tallycast-test-"))
+        self.folder = self._place / "data"
+        self.url = f"unix://{self._place}/engine.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._place)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # fmt: off
+        command: list[str | Path] = [
+            sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), find_binary(),
+            "--port", "0", "--unixsocket", self._place / "engine.sock", "--dir", self.folder,
+            "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--logfile", self._place / "log",
+        ]
+        # fmt: on
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_for(lambda: _answers(self.url), "the engine's answer")
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
 
 
 def flush(url: str) -> None:

@@ -1,0 +1,123 @@
+"""A reply is lost, or a write is left behind in an engine that stands still: what is acked later stands.
+
+At the ledger, because there a thousand of these can happen beside one another.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from server.errors import Unavailable
+from server.ledger.engine import Engine
+from server.ledger.writer import Receipt, Writer
+from tests.faults import rounds
+from tests.faults.conftest import Measured
+from tests.ledger.support import membership, raw, submitted
+from tests.support.proxy import between
+
+WRITERS = 100
+ITEMS = [f"lost/{i}" for i in range(7)]
+
+
+@asynccontextmanager
+async def writers(url: str, number: int) -> AsyncIterator[list[Writer]]:
+    """Writers with a link of their own each, as so many processes have."""
+    async with AsyncExitStack() as stack:
+        made = []
+        for _ in range(number):
+            link = Engine(url)
+            stack.push_async_callback(link.close)
+            writer = Writer(link)
+            stack.push_async_callback(writer.close)
+            made.append(writer)
+        yield made
+
+
+async def counts(url: str, item: str) -> dict[str, int]:
+    """The counts that the engine has published of an item last; asked by an idle wish."""
+    async with AsyncExitStack() as stack:
+        link = Engine(url)
+        stack.push_async_callback(link.close)
+        receipt = await submitted(Writer(link), "a:nobody", item, None)
+        assert isinstance(receipt, Receipt), receipt
+        return receipt.counts
+
+
+async def test_a_reply_is_lost_after_the_engine_has_done_what_was_asked(
+    engine: str, measured: Measured
+) -> None:
+    turns = rounds(1, 10)
+    async with between(engine) as proxy, raw(engine) as client, writers(proxy.url, WRITERS) as several:
+        held: dict[tuple[int, str], str | None] = {}
+
+        async def act(number: int, writer: Writer) -> None:
+            """Wish, lose the reply, and wish the same again until it is confirmed."""
+            for turn in range(turns):
+                item, wish = (
+                    ITEMS[(number + turn) % len(ITEMS)],
+                    ("like", "dislike", None)[(number + turn) % 3],
+                )
+                lost = 0
+                while isinstance(await submitted(writer, f"a:{number}", item, wish), Unavailable):
+                    lost += 1
+                assert lost == 1
+                held[number, item] = wish
+
+        # Every other batch of a link is lost: the first of each wish, not its repetition.
+        lost: set[bytes] = set()
+
+        def loses(asked: bytes) -> bool:
+            if b"EVALSHA" not in asked and b"EVAL" not in asked:
+                return False
+            # A batch differs from its repetition by its deadline alone; its wishes are the last argument.
+            batch = asked.rpartition(b"\r\n$")[2]
+            if batch in lost:
+                lost.discard(batch)
+                return False
+            lost.add(batch)
+            return True
+
+        # The script is there, and so each wish is one command.
+        async with writers(engine, 1) as (first,):
+            assert isinstance(await submitted(first, "a:first", ITEMS[0], None), Receipt)
+        proxy.loses = loses
+        await asyncio.gather(*(act(number, writer) for number, writer in enumerate(several)))
+        assert proxy.lost == WRITERS * turns
+        for item in ITEMS:
+            wishes = [wish for (_, name), wish in held.items() if name == item]
+            expected = {kind: wishes.count(kind) for kind in ("like", "dislike")}
+            assert await membership(client, item) == expected
+            assert await counts(engine, item) == expected
+    measured(f"{WRITERS * turns} replies lost; no error in any count")
+
+
+async def test_an_abandoned_write_does_not_overtake_a_later_one(engine: str, measured: Measured) -> None:
+    each = 50
+    turns = rounds(1, 4)
+    stands = 0
+    async with raw(engine) as client:
+        pid = (await client.info("server"))["process_id"]
+        for turn in range(turns):
+            async with writers(engine, each) as abandoned, writers(engine, each) as later:
+                # All have a link, and know the engine's time.
+                for group in (abandoned, later):
+                    opened = [submitted(w, f"a:{turn}:{i}", "idle", None) for i, w in enumerate(group)]
+                    assert all(isinstance(answer, Receipt) for answer in await asyncio.gather(*opened))
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    likes = [submitted(w, f"a:{turn}:{i}", "left", "like") for i, w in enumerate(abandoned)]
+                    refused = await asyncio.gather(*likes)
+                    assert all(isinstance(answer, Unavailable) for answer in refused)
+                    # The later wish is on its way when the engine wakes up, which takes them in any order.
+                    dislikes = [submitted(w, f"a:{turn}:{i}", "left", "dislike") for i, w in enumerate(later)]
+                    await asyncio.sleep(0)
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                acked = await asyncio.gather(*dislikes)
+                assert all(isinstance(answer, Receipt) for answer in acked), acked
+                stands += each
+            held = await membership(client, "left")
+            assert held == {"like": 0, "dislike": stands}, held
+    measured(f"the later wish stands, {stands} times of {each * turns}")

@@ -1,0 +1,76 @@
+"""An older backup is restored under connected clients: all accept it, and go on from there."""
+
+import asyncio
+import shutil
+import time
+
+from redis.asyncio import Redis
+
+from tests.conftest import MakeServer
+from tests.faults import FULL
+from tests.faults.conftest import Measured
+from tests.faults.oracle import Crowd, audience, quiet, stored
+from tests.support.engine import DurableEngine
+from tests.support.waiting import eventually
+
+WATCHERS = 20
+
+
+async def test_an_older_backup_is_restored(make_server: MakeServer, measured: Measured) -> None:
+    with DurableEngine() as engine:
+        server = await asyncio.to_thread(make_server, env={"REDIS_URL": engine.url})
+        crowd = Crowd(visitors=12, items=6, seed=31)
+        await crowd.arrive(server.url)
+        async with audience(server.url, crowd.items, WATCHERS, resets=True) as watchers:
+            for then in (lambda: shutil.copytree(engine.folder, engine.folder.with_suffix(".backup")), None):
+                tasks = crowd.start(server.ws_url, 0.01)
+                await crowd.more(300, *watchers.tasks)
+                await quiet(tasks)
+                await crowd.settle(server.url, engine.url)
+                await watchers.exact()
+                if then is not None:
+                    before = await stored(server.url, crowd.items)
+                    then()
+            after = await stored(server.url, crowd.items)
+            assert all(before[item][0] < after[item][0] for item in crowd.items)
+            engine.stop()
+            shutil.rmtree(engine.folder)
+            engine.folder.with_suffix(".backup").rename(engine.folder)
+            engine.start()
+            began = time.monotonic()
+            await eventually(lambda: all(watcher.shown == before for watcher in watchers.watchers), within=20)
+            took = time.monotonic() - began
+            assert all(watcher.resets >= len(crowd.items) for watcher in watchers.watchers)
+            assert {watcher.connections for watcher in watchers.watchers} == {1}
+            # From here on it goes forward: every version is above those that were shown before the restore.
+            for visitor in crowd.visitors:
+                visitor.refused.update(crowd.items)
+            tasks = crowd.start(server.ws_url, 0.01)
+            await crowd.more(300, *watchers.tasks)
+            await quiet(tasks)
+            await crowd.settle(server.url, engine.url)
+            await watchers.exact()
+            again = await stored(server.url, crowd.items)
+            assert all(again[item][0] > after[item][0] for item in crowd.items)
+    measured(f"{WATCHERS} watchers had accepted it {took:.2f} s after the engine was back")
+
+
+async def test_a_store_that_went_back_without_a_lost_link(
+    make_server: MakeServer, engine: str, measured: Measured
+) -> None:
+    """Found by reconciliation; its short form is a test of ``server/relay.py``."""
+    if not FULL:
+        return
+    server = await asyncio.to_thread(make_server, env={"REDIS_URL": engine})
+    crowd = Crowd(visitors=4, items=6, seed=32)
+    await crowd.arrive(server.url)
+    async with audience(server.url, crowd.items, resets=True) as watchers, Redis.from_url(engine) as client:
+        tasks = crowd.start(server.ws_url, 0.01)
+        await crowd.more(200, *watchers.tasks)
+        await quiet(tasks)
+        await watchers.exact()
+        await client.flushall()
+        began = time.monotonic()
+        empty = {item: (0, {"like": 0, "dislike": 0}) for item in crowd.items}
+        await eventually(lambda: all(watcher.shown == empty for watcher in watchers.watchers), within=60)
+    measured(f"all accepted it after {time.monotonic() - began:.1f} s")

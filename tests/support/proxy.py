@@ -1,0 +1,114 @@
+"""A network between a server and its engine, that fails as the test wants.
+
+Runs in the test's event loop. Every connection is passed on byte for byte until it is told otherwise.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+# Looks at what the server sent since the last reply: whether the reply is lost, and the connection with it.
+Loses = Callable[[bytes], bool]
+
+
+class Proxy:
+    """``url`` is where the server finds the engine."""
+
+    def __init__(self, path: str) -> None:
+        self.url = ""
+        # How many replies were lost after the engine had done what was asked.
+        self.lost = 0
+        self.loses: Loses = lambda request: False
+        self._path = path
+        self._open = asyncio.Event()
+        self._open.set()
+        self._links: set[_Link] = set()
+
+    def hold(self) -> None:
+        """A black hole: nothing comes through any more, and nobody is told."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """What was held comes through now."""
+        self._open.set()
+
+    def cut(self, which: Callable[[bytes], bool] = lambda asked: True) -> int:
+        """End the connections on which that was asked at first; how many there were."""
+        links = [link for link in self._links if which(link.first)]
+        for link in links:
+            link.close()
+        return len(links)
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection of the server's."""
+        try:
+            engine = await asyncio.open_unix_connection(self._path)
+        except OSError:
+            writer.close()
+            return
+        link = _Link(self, reader, writer, *engine)
+        self._links.add(link)
+        try:
+            await asyncio.gather(link.ask(), link.answer())
+        except OSError:
+            pass
+        finally:
+            self._links.discard(link)
+            link.close()
+
+    async def passage(self) -> None:
+        """Wait until something may come through."""
+        await self._open.wait()
+
+
+class _Link:
+    def __init__(
+        self,
+        proxy: Proxy,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        engine_reader: asyncio.StreamReader,
+        engine_writer: asyncio.StreamWriter,
+    ) -> None:
+        self.first = b""
+        self._proxy = proxy
+        self._reader, self._writer = reader, writer
+        self._engine_reader, self._engine_writer = engine_reader, engine_writer
+        self._asked = b""
+
+    async def ask(self) -> None:
+        while data := await self._reader.read(65536):
+            await self._proxy.passage()
+            self._asked += data
+            if len(self.first) < 4096:
+                self.first += data
+            self._engine_writer.write(data)
+        self.close()
+
+    async def answer(self) -> None:
+        while data := await self._engine_reader.read(65536):
+            await self._proxy.passage()
+            asked, self._asked = self._asked, b""
+            if self._proxy.loses(asked):
+                self._proxy.lost += 1
+                break
+            self._writer.write(data)
+        self.close()
+
+    def close(self) -> None:
+        self._writer.close()
+        self._engine_writer.close()
+
+
+@asynccontextmanager
+async def between(engine_url: str) -> AsyncIterator[Proxy]:
+    """A network to the engine at a ``unix://`` URL."""
+    proxy = Proxy(engine_url.removeprefix("unix://"))
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        proxy.release()
+        server.close()
+        proxy.cut()
