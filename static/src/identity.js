@@ -46,7 +46,7 @@ export const identity = (server, query, key, changed) => {
     save(key, pass);
   };
 
-  /** @param {boolean} [anew] @returns {Promise<string | null | undefined>} */
+  /** @param {unknown} [anew] @returns {Promise<string | null | undefined>} */
   const ask = async (anew) => {
     const asked = publisher;
     if (asked) {
@@ -88,7 +88,7 @@ export const identity = (server, query, key, changed) => {
     /**
      * A good token for the same person, renewed or asked for; with `anew`, for a visitor made now if there is none.
      * One at a time: who comes second finds what the first one got.
-     * @param {boolean} [anew]
+     * @param {unknown} [anew]
      */
     _ask: (anew) => (turn = turn.then(() => ask(anew), () => ask(anew))),
 

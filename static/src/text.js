@@ -22,7 +22,7 @@ export const numberIn = (element, number) => {
 const SORRY = {
   rate_limited: 'Too fast. Please try again.',
   unauthorized: 'Please sign in to vote.',
-  forbidden: 'You cannot vote here.',
+  forbidden: 'Not open to votes.',
 };
 
 /** @param {string} code */

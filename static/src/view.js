@@ -34,12 +34,13 @@ export const view = (host, clicked) => {
     const id = 'n' + made++;
     const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
     const label = make('span');
-    const face = /^(dis)?like$/.test(kind) ? make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB })) : label;
+    const thumb = make('svg', { role: 'img', viewBox: '0 0 16 16' }, make('path', { d: THUMB }));
+    const face = /^(dis)?like$/.test(kind) ? thumb : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = () => clicked(kind);
     /** @param {any} counts @param {string | null} reaction */
     return (counts, reaction) => {
-      label.textContent = button.title = button.ariaLabel = labelOf(host, kind);
+      label.textContent = button.title = thumb.ariaLabel = labelOf(host, kind);
       button.ariaPressed = kind === reaction;
       button.disabled = host.hasAttribute('readonly');
       count.textContent = counts ? numberIn(host, counts[kind]) : '';

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Literal, Protocol
 
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, Route, expect
 
@@ -22,6 +22,9 @@ HEAD = '<script src="/embed.js" async></script>'
 
 # How long anything may take, in seconds: many times what it does, because the machine may be busy.
 PATIENCE = 30.0
+
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 _numbers = itertools.count(1)
 
@@ -123,6 +126,15 @@ class Tab:
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self._complaints.append(message.text)
+
+
+async def looks(page: Page, sizes: Iterable[tuple[int, int]]) -> AsyncIterator[tuple[int, int, Scheme]]:
+    """One page in each of these sizes, and in both themes, without loading it again."""
+    for width, height in sizes:
+        await page.set_viewport_size({"width": width, "height": height})
+        for scheme in SCHEMES:
+            await page.emulate_media(color_scheme=scheme)
+            yield width, height, scheme
 
 
 NewPerson = Callable[[], Awaitable[BrowserContext]]

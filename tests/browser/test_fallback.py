@@ -148,15 +148,12 @@ async def pass_time(tab: Tab, seconds: int) -> None:
         await tab.widget.is_stale(False)
 
 
-async def _value(value: int) -> int:
-    return value
-
-
 async def test_a_server_that_is_away_is_not_taken_for_a_wall(make_server: object, new_tab: NewTab) -> None:
     """It is stopped for longer than two handshakes take, and everybody comes back by WebSocket."""
     server = make_server()  # type: ignore[operator]
     tab = await new_tab()
     tab.tolerant = True
+    await tab.page.clock.install()
     await tab.visit(server, f'<live-reactions item="{fresh_item()}"></live-reactions>')
     await tab.widget.shows(like=0, dislike=0)
     streams: list[str] = []
@@ -165,10 +162,21 @@ async def test_a_server_that_is_away_is_not_taken_for_a_wall(make_server: object
     )
     server.kill()
     await tab.widget.is_stale(True)
-    await wait_until(lambda: _value(len(streams) >= 2), True)
+
+    async def later() -> bool:
+        await tab.page.clock.run_for(1_000)
+        return len(streams) >= 2
+
+    await wait_until(later, True)
     sockets = len(tab.sockets)
     server.restart()
-    await tab.widget.is_stale(False)
+
+    async def much_later() -> bool:
+        await tab.page.clock.run_for(1_000)
+        stale: bool = await tab.widget.element.evaluate("element => element.matches(':state(stale)')")
+        return stale
+
+    await wait_until(much_later, False)
     assert len(tab.sockets) > sockets
     await expect(tab.widget.like).to_have_text("0")
 

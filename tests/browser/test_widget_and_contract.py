@@ -272,7 +272,7 @@ async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServ
 
     assert scripted.unanswered_connections == 0
     await widget.like.click()
-    await expect(widget.status).to_have_text("You cannot vote here.")
+    await expect(widget.status).to_have_text("Not open to votes.")
     await widget.holds(None)
 
 

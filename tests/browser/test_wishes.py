@@ -254,5 +254,5 @@ async def test_a_vote_that_was_refused_is_forgotten(scripted: ScriptedServer) ->
     react = await scripted.hear("react")
     assert await kept(scripted.page) == {"a": "like"}
     scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
-    await expect(widget.status).to_have_text("You cannot vote here.")
+    await expect(widget.status).to_have_text("Not open to votes.")
     assert await kept(scripted.page) == {}
