@@ -1,0 +1,91 @@
+"""The whole promise: a plain HTML file with the two lines that `tallycast embed` prints, opened elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from playwright.async_api import expect
+
+from tests.conftest import MakeServer
+
+from .tabs import NewTab, Server
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "site").mkdir()
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def port(folder: Path) -> Iterator[int]:
+    """Where somebody else's web server shows `folder`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def server(make_server: MakeServer, folder: Path, port: int) -> Server:
+    """Its operator lists that web server and local files, and has put a page with the lines there."""
+    sites = folder.parent / "tallycast.toml"
+    sites.write_text(f'[sites.blog]\norigins = ["http://127.0.0.1:{port}", "null"]\n')
+    server = make_server(flags=["--config", str(sites)])
+    command = [sys.executable, "-m", "server", "embed", "--server", server.url, "--site", "blog"]
+    embed = subprocess.run([*command, "--item", "posts/42"], check=True, capture_output=True, text=True)
+    assert len(embed.stdout.splitlines()) == 2
+    (folder / "index.html").write_text(embed.stdout)
+    return server
+
+
+async def test_two_lines_are_enough(server: Server, new_tab: NewTab, folder: Path, port: int) -> None:
+    """On another origin and in a file on the disk, whose origin is `null`: both see both votes."""
+    there, here = await new_tab(), await new_tab()
+    await there.page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    await there.page.goto(f"http://127.0.0.1:{port}/")
+    await here.page.goto((folder / "index.html").as_uri())
+    for tab in (there, here):
+        await tab.widget.shows(like=0, dislike=0)
+        await tab.widget.is_stale(False)
+
+    await there.event("tallycast:react", there.widget.like.click)
+    await here.widget.shows(like=1, dislike=0)
+    await here.event("tallycast:react", here.widget.dislike.click)
+    await there.widget.shows(like=1, dislike=1)
+    assert await here.page.evaluate("origin") == "null"
+
+    await there.page.reload()
+    await there.widget.shows(like=1, dislike=1)
+    await there.widget.holds("like")
+
+
+async def test_a_page_that_the_site_does_not_list_is_told_so(
+    server: Server, new_tab: NewTab, port: int
+) -> None:
+    """The same file, under another name of the same machine."""
+    tab = await new_tab()
+    tab.tolerant = True
+    await tab.page.add_init_script(
+        "document.addEventListener('tallycast:error', ({ detail }) => { window.told = detail; })"
+    )
+    await tab.page.goto(f"http://localhost:{port}/")
+    await tab.page.wait_for_function("window.told")
+    told = await tab.page.evaluate("told")
+    assert (told["item"], told["code"], told["message"]) == ("posts/42", "forbidden", "code 4503")
+    await tab.widget.like.click()
+    await expect(tab.widget.status).to_have_text("Not open to votes.")
