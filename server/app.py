@@ -18,6 +18,7 @@ from server.guard import Guard
 from server.hub import Hub, People
 from server.keysets import KeySets
 from server.ledger.auditor import Auditor
+from server.ledger.deeds import Deeds
 from server.ledger.engine import Engine, wait_until_ready
 from server.ledger.feed import Feed
 from server.ledger.holdings import Holdings
@@ -98,6 +99,7 @@ async def _serve(
         except Unavailable as refusal:
             raise EngineError(f"revocations cannot be read: {refusal}") from None
         rounds = Rounds()
+        holdings = Holdings(engine, reader.submit, writer.submit)
         rooms = Rooms(
             guard=Guard(sites, secret, keys=key_sets, revoked=revocations.at),
             hub=relay.hub,
@@ -109,7 +111,8 @@ async def _serve(
             write=writer.submit,
             read=reader.submit,
             merge=merger.submit,
-            holdings=Holdings(engine, reader.submit, writer.submit),
+            holdings=holdings,
+            deeds=Deeds(engine, holdings, reader.submit),
             ready=lambda: feed.up,
             soon=loop.call_soon,
         )

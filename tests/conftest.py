@@ -17,7 +17,7 @@ _running: list[ServerProcess] = []
 
 
 @contextmanager
-def _listed(process: ServerProcess) -> Iterator[ServerProcess]:
+def listed(process: ServerProcess) -> Iterator[ServerProcess]:
     """A server that is closed in the end, and whose output a failure until then shows."""
     _running.append(process)
     try:
@@ -30,7 +30,7 @@ def _listed(process: ServerProcess) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One running server for all tests that do no harm to it."""
-    with _listed(ServerProcess(tmp_path_factory.mktemp("server"))) as process:
+    with listed(ServerProcess(tmp_path_factory.mktemp("server"))) as process:
         yield process.start()
 
 
@@ -43,7 +43,7 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
             if folder is None:
                 folder = tmp_path / f"server-{len(_running)}"
             folder.mkdir(parents=True, exist_ok=True)
-            process = stack.enter_context(_listed(ServerProcess(folder, **given)))
+            process = stack.enter_context(listed(ServerProcess(folder, **given)))
             return process.start() if start else process
 
         yield make

@@ -21,7 +21,7 @@ def store(url: str, site: str, item: str, like: int, members: int) -> None:
     """An item with a count, and with so many members."""
     with Redis.from_url(url) as client:
         key = keys.item_key(site, item)
-        client.hset(key, "", msgpack.packb([1_767_225_600_000_000, 0, 0, 1, "like", like]))
+        client.hset(key, "", msgpack.packb([1_767_225_600_000_000, 0, 0, 1, "like", like, 0]))
         client.hset(key, mapping={keys.member(f"a:{number}"): 1 for number in range(members)})
 
 

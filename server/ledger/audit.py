@@ -28,6 +28,7 @@ PAGE = 500
 TRIES = 3
 
 _TALLY = Script("tally.lua", "layout.lua")
+_SWEEP = Script("sweep.lua", "layout.lua")
 _REPAIR = Script("repair.lua", "layout.lua")
 
 
@@ -143,10 +144,11 @@ async def sweep(engine: Engine, buckets: Iterable[keys.Name]) -> int:
         by_item[name.site, name.item].append(name)
     removed = 0
     for (site, item), names in by_item.items():
-        state = layout.unpack(await engine.command("HGET", keys.item_key(site, item), b""))
-        # A generation never comes back.
-        old = [name for name in names if (name.generation or 0) < state.generation]
-        dead = [keys.bucket_key(site, item, name.generation or 0, name.bucket) for name in old]
-        if dead:
-            removed += await engine.command("UNLINK", *dead)
+        generations = [name.generation or 0 for name in names]
+        dead = [
+            keys.bucket_key(site, item, generation, name.bucket)
+            for generation, name in zip(generations, names, strict=True)
+        ]
+        # In one step with a look at the item: one that was removed begins with the first generation again.
+        removed += int(await engine.run(_SWEEP, [keys.item_key(site, item), *dead], *generations))
     return removed

@@ -4,8 +4,9 @@
 -- item's own key; under "" it holds the item's state, too. Their number grows with the item, one split at a time (linear
 -- hashing, W. Litwin 1980), so that nothing ever reads more than some dozens of members at once.
 --
--- A state is MessagePack [version, frozen (0 or 1), generation, buckets, kind, count, kind, count, ...]. A member holds
--- the number of its kind in there, from 1: a kind comes in at the end when it is first wished for, and stays. When an
+-- A state is MessagePack [version, frozen (0 or 1), generation, buckets, kind, count, base, kind, count, base, ...]. A
+-- member holds the number of its kind in there, from 1: a kind comes in at the end when it is first wished for, and stays.
+-- The count is that of its members. The base is what an import set beside them; what is shown is both together. When an
 -- item is reset its generation rises, and the buckets of the one before are rubbish.
 
 local VERSION, FROZEN, GENERATION, BUCKETS = 1, 2, 3, 4
@@ -18,32 +19,33 @@ local function opened(stored)
   return stored and cmsgpack.unpack(stored) or {0, 0, 0, 1}
 end
 
--- The count of a kind in a state.
+-- What is shown of a kind in a state.
 local function count_of(state, kind)
-  for at = BUCKETS + 2, #state, 2 do
+  for at = BUCKETS + 2, #state, 3 do
     if state[at - 1] == kind then
-      return state[at]
+      return state[at] + state[at + 1]
     end
   end
   return 0
 end
 
--- Where the count of a kind stands in a state, from now on at least; before it stands the kind.
+-- Where the count of a kind stands in a state, from now on at least; before it stands the kind, and the base behind it.
 local function place_for(state, kind)
-  for at = BUCKETS + 2, #state, 2 do
+  for at = BUCKETS + 2, #state, 3 do
     if state[at - 1] == kind then
       return at
     end
   end
-  state[#state + 1], state[#state + 2] = kind, 0
-  return #state
+  local last = #state
+  state[last + 1], state[last + 2], state[last + 3] = kind, 0, 0
+  return last + 2
 end
 
 -- What is published of a state.
 local function shown(state)
   local counts = {}
-  for at = BUCKETS + 2, #state, 2 do
-    counts[state[at - 1]] = state[at]
+  for at = BUCKETS + 2, #state, 3 do
+    counts[state[at - 1]] = state[at] + state[at + 1]
   end
   return cmsgpack.pack({state[VERSION], counts})
 end
@@ -67,7 +69,7 @@ end
 local function learn(held, state, members, numbers, first)
   for k = 1, #members do
     local number = numbers[k + first]
-    local at = number and BUCKETS + 2 * number
+    local at = number and BUCKETS + 3 * number - 1
     held[members[k]] = state[at] and at
   end
   return held
@@ -103,7 +105,7 @@ end
 -- that is stored stays right.
 local function grow(key, state, stored)
   local members = 0
-  for at = BUCKETS + 2, #state, 2 do
+  for at = BUCKETS + 2, #state, 3 do
     members = members + state[at]
   end
   if members <= SPREAD * state[BUCKETS] then
@@ -139,7 +141,7 @@ local function write(key, state, changes)
   if not next(changes, member) and state[BUCKETS] == 1 then
     -- The same as below, for the many.
     if at then
-      redis.call('HSET', key, '', cmsgpack.pack(state), member, (at - BUCKETS) / 2)
+      redis.call('HSET', key, '', cmsgpack.pack(state), member, (at - BUCKETS + 1) / 3)
     else
       redis.call('HSET', key, '', cmsgpack.pack(state))
       redis.call('HDEL', key, member)
@@ -157,7 +159,7 @@ local function write(key, state, changes)
     end
     list[#list + 1] = member
     if at then
-      list[#list + 1] = (at - BUCKETS) / 2
+      list[#list + 1] = (at - BUCKETS + 1) / 3
     end
   end
   for bucket, fields in pairs(set) do

@@ -1,21 +1,29 @@
-"""What a publisher may do to an item: reset it, freeze it.
+"""What a publisher may do to items: reset them, remove them, freeze them, say what they start from.
 
 Each is one atomic step, takes effect before its deadline or not at all, and is harmless to repeat. Must not
 know who may ask.
 """
 
-from server.errors import Unavailable
+from collections.abc import Mapping, Sequence
+
+import msgpack
+
+from server.errors import Forbidden, Refusal, Unavailable
 from server.ledger import keys, timed
 from server.ledger.engine import Engine, Script
+from server.ledger.writer import FROZEN
+from server.rules.sites import Site
 
 PAGE = 500
 
 _RESET = Script("reset.lua", "layout.lua")
+_REMOVE = Script("remove.lua", "layout.lua")
+_START = Script("start.lua", "layout.lua")
 _FREEZE = Script("freeze.lua", "layout.lua")
 
 
 async def reset(engine: Engine, site: str, item: str) -> int:
-    """Forget who reacted to an item: nobody holds anything on it, and its counts are 0. Frozen stays frozen.
+    """Forget who reacted to an item, and what it started from: its counts are 0. Frozen stays frozen.
 
     That is published like every change, with a higher version, so for whoever watches it is an ordinary
     update. What visitors are shown as their own reaction is not: they learn of it when they next ask.
@@ -27,13 +35,54 @@ async def reset(engine: Engine, site: str, item: str) -> int:
         Unavailable: not confirmed in time.
     """
     version, generation, buckets = await timed.run(engine, _RESET, [keys.item_key(site, item)])
-    left = [keys.bucket_key(site, item, generation, number) for number in range(1, buckets)]
     try:
-        for at in range(0, len(left), PAGE):
-            await engine.command("UNLINK", *left[at : at + PAGE])
+        await _clean(engine, site, item, generation, buckets)
     except Unavailable:
-        pass  # it is only memory
+        pass  # it is only memory, and the auditor finds it
     return int(version)
+
+
+async def remove(engine: Engine, site: str, item: str) -> bool:
+    """Forget an item, as if nobody had ever touched it. For whoever watches it, that is a reset.
+
+    Returns:
+        Whether it is gone. Otherwise somebody has reacted to it meanwhile, and it has begun anew.
+
+    Raises:
+        Unavailable: not confirmed in time; it may be reset and not removed.
+    """
+    name = keys.item_key(site, item)
+    _, generation, buckets = await timed.run(engine, _RESET, [name])
+    # Before the item goes: afterwards nothing would tell these buckets from those of one that begins anew.
+    await _clean(engine, site, item, generation, buckets)
+    return bool(await timed.run(engine, _REMOVE, [name]))
+
+
+async def _clean(engine: Engine, site: str, item: str, generation: int, buckets: int) -> None:
+    """Remove the buckets that a reset left behind."""
+    left = [keys.bucket_key(site, item, generation, number) for number in range(1, buckets)]
+    for at in range(0, len(left), PAGE):
+        await engine.command("UNLINK", *left[at : at + PAGE])
+
+
+async def start(
+    engine: Engine, site: Site, bases: Mapping[str, Mapping[str, int]]
+) -> Sequence[Refusal | None]:
+    """Set the counts that items start from, beside what visitors hold: for each item one for each kind.
+
+    Returns:
+        For each item why it was not done, if so.
+
+    Raises:
+        Unavailable: not confirmed in time.
+    """
+    names = [keys.item_key(site.name, item) for item in bases]
+    flat = [counts.get(kind, 0) for counts in bases.values() for kind in site.kinds]
+    answers = await timed.run(engine, _START, names, msgpack.packb([site.kinds, flat], use_bin_type=False))
+    return [
+        Forbidden("this item is frozen", item=item) if version == FROZEN else None
+        for item, version in zip(bases, answers, strict=True)
+    ]
 
 
 async def freeze(engine: Engine, site: str, item: str, *, frozen: bool) -> bool:

@@ -6,11 +6,13 @@
 -- KEYS[1 .. n]      the n items, see layout.lua; their other buckets have the same hash tag
 -- KEYS[n+1 .. n+m]  the m visitors' indexes (zset of items)
 -- ARGV[1]           deadline, engine time in µs: past it the batch is refused, because nobody waits any more
--- ARGV[2]           MessagePack [sites, items, wishes]
+-- ARGV[2]           MessagePack [sites, items, wishes], or [sites, items, wishes, times]
 --                     sites:  [[name, kind, kind, ...], ...]
 --                     items:  [[site number, item id], ...], in the order of KEYS
 --                     wishes: [item number, member, kind or "", index number, origin, ...], flat, five a wish;
 --                             an origin below 0 may do what it likes with a frozen item
+--                     times:  for each wish since when it holds (µs), or 0 for now: one that is not later than what
+--                             the visitor's index has for the item changes nothing
 -- All numbers count from 1.
 --
 -- Returns MessagePack [now] when refused, else [now, answers]: answers is flat, for each wish its version and
@@ -24,7 +26,7 @@ if now > tonumber(ARGV[1]) then
 end
 
 local batch = cmsgpack.unpack(ARGV[2])
-local sites, items, wishes = batch[1], batch[2], batch[3]
+local sites, items, wishes, times = batch[1], batch[2], batch[3], batch[4]
 
 -- What a script has written stays when a later command of it fails. So first everything is read and decided, which
 -- may fail (but the indexes); then it is written; and what may be forbidden to us, publishing, comes last and costs nobody anything.
@@ -49,33 +51,39 @@ for i = 1, #wishes, 5 do
   local which, member, wish = wishes[i], wishes[i + 1], wishes[i + 2]
   local item, state, held = items[which], states[which], holds[which]
   local site, at = sites[item[1]], held[member] or false
-  local refused = state[FROZEN] == 1 and wishes[i + 4] >= 0 and -2
-  if not refused and wish ~= (at and state[at - 1] or '') then
+  local since = times and times[(i + 4) / 5] or 0
+  local refused, stays = state[FROZEN] == 1 and wishes[i + 4] >= 0 and -2, wish == (at and state[at - 1] or '')
+  if not refused and (since > 0 or not (stays or at)) then
+    -- What is held is in the index already: only what is not is ever taken out of it. It is written this early because a
+    -- retired visitor has a mark in its place, and must not come to hold anything. It may hold too much.
+    local index, added = KEYS[#items + wishes[i + 3]], nil
+    if since > 0 then
+      added = redis.pcall('ZADD', index, 'GT', 'CH', string.format('%.0f', since), item[2])
+      stays = stays or added == 0
+    else
+      added = redis.pcall('ZADD', index, stamp, item[2])
+    end
+    if type(added) == 'table' then
+      if string.sub(added.err, 1, 9) ~= 'WRONGTYPE' then
+        return added
+      end
+      refused = -1
+    end
+  end
+  if not (refused or stays) then
     if at then
       state[at] = math.max(state[at] - 1, 0)
-    else
-      -- What is held is in the index already: nothing is ever taken out of it. It is written this early because a
-      -- retired visitor has a mark in its place, and must not come to hold anything. It may hold too much.
-      local added = redis.pcall('ZADD', KEYS[#items + wishes[i + 3]], stamp, item[2])
-      if type(added) == 'table' then
-        if string.sub(added.err, 1, 9) ~= 'WRONGTYPE' then
-          return added
-        end
-        refused = -1
-      end
     end
-    if not refused then
-      at = wish ~= '' and place_for(state, wish)
-      if at then
-        state[at] = state[at] + 1
-      end
-      state[VERSION] = math.max(state[VERSION] + 1, now)
-      held[member] = at
-      changes[which] = changes[which] or {}
-      changes[which][member] = at
-      publications[#publications + 1] = 'tc:me:' .. site[1] .. ':' .. member
-      publications[#publications + 1] = cmsgpack.pack({item[2], state[VERSION], wish, wishes[i + 4]})
+    at = wish ~= '' and place_for(state, wish)
+    if at then
+      state[at] = state[at] + 1
     end
+    state[VERSION] = math.max(state[VERSION] + 1, now)
+    held[member] = at
+    changes[which] = changes[which] or {}
+    changes[which][member] = at
+    publications[#publications + 1] = 'tc:me:' .. site[1] .. ':' .. member
+    publications[#publications + 1] = cmsgpack.pack({item[2], state[VERSION], wish, wishes[i + 4]})
   end
 
   n = n + 1

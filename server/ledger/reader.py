@@ -93,5 +93,5 @@ class Reader:
 
 def _state(site: Site, stored: bytes, held: bytes) -> State:
     item = layout.unpack(stored)
-    counts = {kind: item.counts.get(kind, 0) for kind in site.kinds}
+    counts = {kind: item.shown(kind) for kind in site.kinds}
     return State(item.version, counts, held.decode() or None, item.frozen)

@@ -16,11 +16,11 @@ end
 
 local state = opened(redis.call('HGET', KEYS[1], ''))
 local counts = cmsgpack.unpack(ARGV[3])
-if state[VERSION] ~= tonumber(ARGV[2]) or #state ~= BUCKETS + 2 * #counts then
+if state[VERSION] ~= tonumber(ARGV[2]) or #state ~= BUCKETS + 3 * #counts then
   return cmsgpack.pack({now, 0})
 end
 for number, count in ipairs(counts) do
-  state[BUCKETS + 2 * number] = count
+  state[BUCKETS + 3 * number - 1] = count
 end
 state[VERSION] = math.max(state[VERSION] + 1, now)
 redis.call('HSET', KEYS[1], '', cmsgpack.pack(state))

@@ -1,5 +1,5 @@
 #!lua
--- Forgets who reacted to an item, and so its counts. In one step whatever its size: its members are left behind in
+-- Forgets who reacted to an item, and so its counts, and what it started from. In one step whatever its size: its members are left behind in
 -- buckets of an older generation, which nobody reads.
 --
 -- KEYS[1]  the item, see layout.lua
@@ -20,8 +20,8 @@ local generation, buckets = state[GENERATION], state[BUCKETS]
 if state[VERSION] > 0 then
   state[VERSION] = math.max(state[VERSION] + 1, now)
   state[GENERATION], state[BUCKETS] = generation + 1, 1
-  for at = BUCKETS + 2, #state, 2 do
-    state[at] = 0
+  for at = BUCKETS + 2, #state, 3 do
+    state[at], state[at + 1] = 0, 0
   end
   redis.call('UNLINK', key)
   redis.call('HSET', key, '', cmsgpack.pack(state))

@@ -10,7 +10,7 @@
 
 local stored = redis.call('HGET', KEYS[1], '')
 local state, counts, left = opened(stored), {}, {}
-for number = 1, (#state - BUCKETS) / 2 do
+for number = 1, (#state - BUCKETS) / 3 do
   counts[number] = 0
 end
 local first = tonumber(ARGV[1])

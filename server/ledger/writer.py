@@ -66,10 +66,23 @@ class Writer:
 
     async def _send(self, wishes: Sequence[Wish]) -> None:
         self.sizes.add(len(wishes))
-        batch = Batch(wishes)
-        answers = await timed.run(self._engine, _REACT, batch.names, batch.packed)
-        for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):
+        for wish, receipt in zip(wishes, await grant(self._engine, wishes), strict=True):
             answer(wish.done, receipt)
+
+
+async def grant(
+    engine: Engine, wishes: Sequence[Wish], times: Sequence[int] = ()
+) -> Iterable[Receipt | Refusal]:
+    """Grant wishes as one batch; what came of each.
+
+    ``times`` tells for each wish since when it holds (µs since 1970), or 0 for now. One that is not later
+    than what the visitor's index has for the item is granted without effect.
+
+    Raises:
+        Unavailable: not confirmed in time.
+    """
+    batch = Batch(wishes, times)
+    return receipts(wishes, await timed.run(engine, _REACT, batch.names, batch.packed))
 
 
 def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt | Refusal]:
@@ -92,7 +105,7 @@ class Batch:
 
     __slots__ = ("names", "packed")
 
-    def __init__(self, wishes: Iterable[Wish]) -> None:
+    def __init__(self, wishes: Iterable[Wish], times: Sequence[int] = ()) -> None:
         sites: dict[Site, int] = {}
         items: dict[bytes, int] = {}
         indexes: dict[bytes, int] = {}
@@ -113,6 +126,7 @@ class Batch:
             flat += (item, wish.member, wish.reaction or "", index, wish.origin)
         self.names = [*items, *indexes]
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
-        self.packed: bytes = msgpack.packb(
-            [[(site.name, *site.kinds) for site in sites], listed, flat], use_bin_type=False
-        )
+        asked: list[Any] = [[(site.name, *site.kinds) for site in sites], listed, flat]
+        if any(times):
+            asked.append(times)
+        self.packed: bytes = msgpack.packb(asked, use_bin_type=False)

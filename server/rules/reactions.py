@@ -6,7 +6,7 @@ granting it twice is the same as granting it once, so a retry or a duplicate is 
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from server.errors import BadReaction
@@ -14,15 +14,19 @@ from server.errors import BadReaction
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: who holds what, and the version of its last change (µs since 1970; 0: untouched)."""
+    """One item: who holds what, and the version of its last change (µs since 1970; 0: untouched).
+
+    ``base`` are the counts that it started from, where it was imported with some.
+    """
 
     held: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     version: int = 0
+    base: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def counts(self, kinds: tuple[str, ...]) -> dict[str, int]:
-        """Counts are the membership, counted; every kind of the site is present."""
+        """Counts are the membership, counted, beside the base; every kind of the site is present."""
         counter = Counter(self.held.values())
-        return {kind: counter[kind] for kind in kinds}
+        return {kind: counter[kind] + self.base.get(kind, 0) for kind in kinds}
 
 
 def react(item: Item, visitor: str, wish: str | None, now: int) -> Item:
@@ -35,7 +39,7 @@ def react(item: Item, visitor: str, wish: str | None, now: int) -> Item:
     held = {who: what for who, what in item.held.items() if who != visitor}
     if wish is not None:
         held[visitor] = wish
-    return Item(MappingProxyType(held), max(item.version + 1, now))
+    return replace(item, held=MappingProxyType(held), version=max(item.version + 1, now))
 
 
 def merge(item: Item, visitor: str, account: str, now: int) -> Item:
@@ -43,7 +47,14 @@ def merge(item: Item, visitor: str, account: str, now: int) -> Item:
     if visitor not in item.held:
         return item
     held = {account: item.held[visitor]} | {who: what for who, what in item.held.items() if who != visitor}
-    return Item(MappingProxyType(held), max(item.version + 1, now))
+    return replace(item, held=MappingProxyType(held), version=max(item.version + 1, now))
+
+
+def start(item: Item, base: Mapping[str, int], now: int) -> Item:
+    """The item after it was said at ``now`` (µs) what it starts from. That is set, never added."""
+    if {kind: count for kind, count in item.base.items() if count} == {k: c for k, c in base.items() if c}:
+        return item
+    return replace(item, base=MappingProxyType(dict(base)), version=max(item.version + 1, now))
 
 
 def check_reaction(reaction: object, kinds: tuple[str, ...]) -> str | None:

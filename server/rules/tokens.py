@@ -30,8 +30,8 @@ LEEWAY = 30
 MAX_AGE = 90 * 86400
 SUBJECT_BYTES = 128
 MAX_TIME = 2**53
+ANONYMOUS_ID = re.compile("a:[A-Za-z0-9_-]{22}")
 
-_ANONYMOUS_ID = re.compile("a:[A-Za-z0-9_-]{22}")
 # PyJWT would read the clock: times are checked here.
 _OPTIONS: Any = {
     "require": ["sub", "aud", "iat", "exp"],
@@ -115,7 +115,7 @@ def verify_anonymous(token: str, site: str, secret: bytes, now: float, *, expire
     """
     claims = _decode(token, site, ANONYMOUS, secret)
     visitor = claims["sub"]
-    if not isinstance(visitor, str) or not _ANONYMOUS_ID.fullmatch(visitor):
+    if not isinstance(visitor, str) or not ANONYMOUS_ID.fullmatch(visitor):
         raise Unauthorized("the token names no visitor")
     issued, expires = _times(claims, now, expired_for)
     return Identity(visitor, issued, expires)

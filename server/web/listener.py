@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from server.errors import Refusal
 from server.rules.addresses import Networks
 from server.web import pages
+from server.web.admin import Admin
 from server.web.api import Api
 from server.web.http import Http
 from server.web.origins import Origins
@@ -40,7 +41,7 @@ NOT_SENT_LOW_WATER = 16 * 1024
 def application(rooms: Rooms, *, demo: bool) -> Starlette:
     """The HTTP side: API and pages; ``demo``: the demo pages too."""
     app = Starlette(
-        routes=[*Api(rooms).routes(), *pages.routes(demo=demo)],
+        routes=[*Api(rooms).routes(), *Admin(rooms).routes(), *pages.routes(demo=demo)],
         middleware=[Middleware(Origins, guard=rooms.guard)],
         exception_handlers={
             Refusal: on_refusal,

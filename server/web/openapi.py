@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from server import __version__
+from server.ledger.deeds import ITEM_DEEDS
 from server.protocol.messages import MAX_SAFE_INTEGER
 from server.rules.items import MAX_BYTES
 from server.rules.sites import Limits
@@ -53,6 +54,18 @@ _PARAMETERS: Schema = {
         "schema": {"type": "array", "minItems": 1, "maxItems": Limits().items_a_message, "items": _ITEM},
     },
 }
+_VISITOR: Schema = {
+    "type": "string",
+    "description": "As tokens name visitors: `u:` and your user's id (1 to 128 bytes), or `a:…`.",
+    "pattern": "^(u:.{1,128}|a:[A-Za-z0-9_-]{22})$",
+    "examples": ["u:42"],
+}
+_ITEM_DEEDS = {
+    "reset": "Take everybody's reaction on an item back.",
+    "remove": "Forget an item, as if nobody had ever reacted to it.",
+    "freeze": "Take no more reactions on an item: they are answered `forbidden`. What is counted stays.",
+    "unfreeze": "Take reactions on an item again.",
+}
 _STREAM = (
     "event: counts\n"
     'data: {"type":"counts","item":"posts/42","version":1767225600000000,"counts":{"like":3,"dislike":1}}\n\n'
@@ -62,7 +75,7 @@ _PROBLEMS = {
     "400": "Not a valid request: `bad_message`, `bad_item`, `bad_reaction` or `too_many_items`.",
     "401": "No token, or one that does not hold: `unauthorized`.",
     "403": "The Origin is not one of the site's: `forbidden`.",
-    "404": "No such site: `unknown_site`.",
+    "404": "No such site: `unknown_site`. With an admin path also a site without admin keys: `not_found`.",
     "413": "The body is too large: `bad_message`.",
     "503": "Not confirmed in time: `unavailable`. It may have taken effect; it will not take effect later.",
 }
@@ -96,6 +109,21 @@ def _operation(
         "responses": answers | {status: _problem(status) for status in problems.split()},
         **more,
     }
+
+
+def _admin(
+    what: str, summary: str, answer: Schema, problems: str, parameters: tuple[str, ...] = (), **more: Any
+) -> Schema:
+    """An operation that needs an admin key, and is not there on a site without one."""
+    done = {"200": {"description": "Done, and in the audit trail.", "content": _json(answer)}}
+    return _operation(
+        f"admin_{what}", summary, done, problems, parameters, security=[{"adminKey": []}], **more
+    )
+
+
+def _to_item(what: str) -> Schema:
+    item = {"$ref": "#/components/schemas/ManagedItem"}
+    return _admin(what, _ITEM_DEEDS[what], item, "400 401 403 404 503", ("Item",))
 
 
 def _paths() -> Schema:
@@ -199,6 +227,16 @@ def _paths() -> Schema:
                 ("Items",),
             )
         },
+        **{f"/v1/admin/{what}": {"post": _to_item(what)} for what in ITEM_DEEDS},
+        "/v1/admin/erase": {
+            "post": _admin(
+                "erase",
+                "Take back all that a visitor holds. After a 503 a part is done; repeat it.",
+                _object(erased={"type": "integer", "minimum": 0}),
+                "400 401 403 404 413 503",
+                requestBody={"required": True, "content": _json(_object(visitor=_VISITOR))},
+            )
+        },
         "/livez": {
             "get": {
                 "operationId": "isAlive",
@@ -239,7 +277,10 @@ def document() -> Schema:
         "paths": _paths(),
         "components": {
             "parameters": _PARAMETERS,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "adminKey": {"type": "http", "scheme": "bearer", "description": "An admin key of the site."},
+            },
             "schemas": {
                 "Visitor": _object(
                     visitor={"type": "string", "description": "`a:…`"},
@@ -256,6 +297,9 @@ def document() -> Schema:
                     },
                     "required": ["item", "version", "counts"],
                 },
+                "ManagedItem": _object(
+                    item=_ITEM, version=_VERSION, counts=_COUNTS, frozen={"type": "boolean"}
+                ),
                 "Ack": _object(item=_ITEM, reaction=_REACTION, version=_VERSION, counts=_COUNTS),
                 "Problem": {
                     "type": "object",

@@ -11,6 +11,7 @@ from server.errors import Unavailable
 from server.guard import Guard
 from server.hub import UNKNOWN, Hub, People
 from server.ledger.batch import answered
+from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
 from server.ledger.keys import item_key, member
 from server.ledger.merge import Merge
@@ -44,6 +45,7 @@ class Rooms:
     read: Callable[[Query], None]
     merge: Callable[[Merge], None]
     holdings: Holdings
+    deeds: Deeds
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
     traffic: Traffic = field(default_factory=Traffic)

@@ -11,7 +11,7 @@ from server.ledger import audit, auditor, keys, layout, writer
 from server.ledger.audit import Finding, Outcome, check, pages, sweep
 from server.ledger.auditor import Auditor
 from server.ledger.engine import Engine
-from server.ledger.moderation import reset
+from server.ledger.moderation import remove, reset, start
 from server.ledger.reader import Reader
 from server.ledger.writer import Writer
 from tests.ledger.support import SITE, cramped, membership, read, wish
@@ -30,7 +30,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 async def falsify(client: Any, key: bytes, like: int, dislike: int) -> None:
     """What a defect might do."""
     state = msgpack.unpackb(await client.hget(key, ""))
-    state[4:] = ["like", like, "dislike", dislike]
+    state[4:] = ["like", like, 0, "dislike", dislike, 0]
     await client.hset(key, "", msgpack.packb(state))
 
 
@@ -185,3 +185,37 @@ async def test_an_auditor_that_was_replaced_stops(
     await one._round()
     assert one.checked == 0
     assert await client.get(keys.AUDITOR) == b"another"
+
+
+async def test_starting_counts_are_no_members(link: Engine, writer: Writer, reader: Reader) -> None:
+    await start(link, SITE, {"x": {"like": 1000, "dislike": 1}, "only begun": {"like": 5, "dislike": 0}})
+    await filled(writer)
+    [before] = await read(reader, ["x"])
+    assert before.counts == {"like": 1030, "dislike": 6}
+    for item in ("x", "only begun"):
+        assert (await check(link, SITE.name, item)).outcome is Outcome.RIGHT
+    assert await read(reader, ["x"]) == [before]
+
+
+async def test_a_repair_leaves_starting_counts_as_they_are(
+    link: Engine, writer: Writer, reader: Reader, client: Any
+) -> None:
+    await filled(writer)
+    await falsify(client, X, 31, 4)
+    await start(link, SITE, {"x": {"like": 0, "dislike": 100}})
+    assert (await check(link, SITE.name, "x")).outcome is Outcome.REPAIRED
+    assert (await read(reader, ["x"]))[0].counts == {"like": 30, "dislike": 105}
+
+
+async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
+    link: Engine, writer: Writer, client: Any
+) -> None:
+    """Whoever sweeps has seen them before the item was removed, and they have the names of the new ones."""
+    await filled(writer)
+    buckets = [name async for page in pages(link) for name in page.buckets]
+    assert len(buckets) > 10
+    await reset(link, SITE.name, "x")
+    await remove(link, SITE.name, "x")
+    await filled(writer)
+    assert await sweep(link, buckets) == 0
+    assert await membership(client, "x") == {"like": 30, "dislike": 5}

@@ -7,8 +7,8 @@ import pytest
 from server.errors import Forbidden, Unavailable
 from server.ledger import keys, moderation, writer
 from server.ledger.engine import Engine
-from server.ledger.moderation import freeze, reset
-from server.ledger.reader import Reader
+from server.ledger.moderation import freeze, remove, reset, start
+from server.ledger.reader import Reader, State
 from server.ledger.writer import Writer
 from tests.ledger.support import SITE, cramped, membership, read, submitted, wish
 
@@ -37,6 +37,41 @@ async def test_a_reset_item_is_empty_and_newer(
 async def test_what_nobody_touched_is_not_reset(link: Engine, client: Any) -> None:
     assert await reset(link, SITE.name, "x") == 0
     assert await client.keys("*") == []
+
+
+async def test_a_removed_item_is_gone_and_can_begin_anew(
+    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        before = await wish(writer, f"a:{number}", "x", "like")
+    await start(link, SITE, {"x": {"like": 7, "dislike": 0}})
+    await freeze(link, SITE.name, "x", frozen=True)
+    assert await remove(link, SITE.name, "x")
+    assert await client.keys("tc:{default:*") == []
+    assert await read(reader, ["x"], "a:1") == [State(0, {"like": 0, "dislike": 0}, None)]
+    receipt = await wish(writer, "a:1", "x", "dislike")
+    assert receipt.version > before.version
+    assert receipt.counts == {"like": 0, "dislike": 1} == await membership(client, "x")
+    assert await remove(link, SITE.name, "untouched")
+
+
+async def test_who_reacts_while_an_item_is_removed_is_not_lost(
+    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the reset and the end, with enough new members for buckets of the names of the old ones."""
+    clean = moderation._clean
+
+    async def busy(*given: Any) -> None:
+        for number in range(8):
+            await wish(writer, f"u:{number}", "x", "like")
+        await clean(*given)
+
+    for number in range(20):
+        await wish(writer, f"a:{number}", "x", "like")
+    monkeypatch.setattr(moderation, "_clean", busy)
+    assert not await remove(link, SITE.name, "x")
+    assert (await read(reader, ["x"], "u:7"))[0][1:3] == ({"like": 8, "dislike": 0}, "like")
+    assert await membership(client, "x") == {"like": 8, "dislike": 0}
 
 
 async def test_members_that_were_not_removed_yet_do_not_come_back(

@@ -3,6 +3,7 @@
 The script runs on a real engine, from the very bytes the writer makes.
 """
 
+from collections import Counter
 from typing import Any
 
 import hypothesis.strategies as st
@@ -17,15 +18,15 @@ from server.errors import Forbidden, Refusal
 from server.ledger import keys
 from server.ledger.engine import Script
 from server.ledger.writer import Batch, Receipt, Wish, receipts
-from server.rules.reactions import Item, react
+from server.rules.reactions import Item, react, start
 from server.rules.sites import Site
 from tests.ledger.support import cramped, stored
 
 SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
 VISITORS = tuple(keys.member(f"a:{number}") for number in range(9))
-REACT, READ, RESET, FREEZE = (
-    Script(f"{name}.lua", "layout.lua") for name in ("react", "read", "reset", "freeze")
+REACT, READ, RESET, REMOVE, START, FREEZE = (
+    Script(f"{name}.lua", "layout.lua") for name in ("react", "read", "reset", "remove", "start", "freeze")
 )
 CRAMPED = cramped(REACT, 1)
 FAR = 2**53
@@ -138,6 +139,56 @@ class ScriptAndRule(RuleBasedStateMachine):
         assert answer == [[version, before.generation, before.buckets]]
         assert heard == [(key, [version, dict.fromkeys(before.counts, 0)])]
 
+    @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
+    def remove(self, site: Site, item: str, deadline: int) -> None:
+        """Only what nobody has touched since it was reset; nothing is published."""
+        key = keys.item_key(site.name, item)
+        before = stored(self.client, site.name, item)
+        _, *answer = msgpack.unpackb(self.client.eval(REMOVE.text, 1, key, deadline))
+        assert self.drain() == []
+        model = self.model.get((site, item), Item())
+        if deadline == PAST or model.held or any(model.base.values()) or before[0].buckets > 1:
+            assert answer == ([] if deadline == PAST else [0])
+            assert stored(self.client, site.name, item) == before
+            return
+        assert answer == [1]
+        assert not self.client.exists(key)
+        self.model[site, item] = Item()
+        self.frozen.discard((site, item))
+
+    @rule(
+        site=st.sampled_from(SITES),
+        bases=st.dictionaries(
+            st.sampled_from(ITEMS),
+            st.lists(st.sampled_from((0, 1, 10**15)), min_size=3, max_size=3),
+            min_size=1,
+        ),
+        deadline=st.sampled_from((FAR, FAR, PAST)),
+    )
+    def begin(self, site: Site, bases: dict[str, list[int]], deadline: int) -> None:
+        names = [keys.item_key(site.name, item) for item in bases]
+        flat = [base for counts in bases.values() for base in counts[: len(site.kinds)]]
+        packed = msgpack.packb([site.kinds, flat])
+        now, *answer = msgpack.unpackb(self.client.eval(START.text, len(names), *names, deadline, packed))
+        heard = dict(self.drain())
+        if deadline == PAST:
+            assert (answer, heard) == ([], {})
+            return
+        for version, (item, counts) in zip(answer[0], bases.items(), strict=True):
+            where, key = (site, item), keys.item_key(site.name, item)
+            before = self.model.get(where, Item())
+            if where in self.frozen:
+                assert version == -2
+                assert key not in heard
+                continue
+            after = self.model[where] = start(before, dict(zip(site.kinds, counts, strict=False)), now)
+            assert version == after.version
+            assert (key in heard) is (after is not before)
+            if key in heard:
+                assert heard[key][0] == version
+                shown = {kind: heard[key][1].get(kind, 0) for kind in site.kinds}
+                assert shown == after.counts(site.kinds)
+
     @rule(
         site=st.sampled_from(SITES),
         item=st.sampled_from(ITEMS[:1]),
@@ -172,7 +223,11 @@ class ScriptAndRule(RuleBasedStateMachine):
             assert state.version == model.version
             assert held == model.held
             assert state.frozen is ((site, item) in self.frozen)
-            assert {kind: state.counts.get(kind, 0) for kind in site.kinds} == model.counts(site.kinds)
+            assert {kind: state.shown(kind) for kind in site.kinds} == model.counts(site.kinds)
+            members = Counter(model.held.values())
+            assert {kind: state.counts.get(kind, 0) for kind in site.kinds} == {
+                k: members[k] for k in site.kinds
+            }
             ScriptAndRule.most = max(ScriptAndRule.most, state.buckets)
             for member in model.held:
                 index = keys.index_key(site.name, member)
@@ -281,7 +336,7 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
 def test_a_count_is_never_below_nothing(engine: str) -> None:
     """A store in which the count was lost, and who holds what was not."""
     with Redis.from_url(engine) as client:
-        client.hset(keys.item_key("default", "a"), "", msgpack.packb([1, 0, 0, 1, "like", 0]))
+        client.hset(keys.item_key("default", "a"), "", msgpack.packb([1, 0, 0, 1, "like", 0, 0]))
         client.hset(keys.item_key("default", "a"), VISITORS[0], 1)
         wished = [
             Wish(Site(), "a", VISITORS[0], None, 0, print),

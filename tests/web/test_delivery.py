@@ -152,6 +152,7 @@ class Scene:
             write=nothing,
             merge=print,
             holdings=None,
+            deeds=None,
             read=self.queries.append,
             ready=lambda: True,
             soon=self.turns.append,

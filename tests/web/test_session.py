@@ -131,6 +131,7 @@ class Talk:
             read=self.store.ask,
             merge=self.store.merges.append,
             holdings=None,
+            deeds=None,
             ready=lambda: self.ready,
             soon=lambda call: None,
         )

@@ -125,6 +125,7 @@ class Bench:
             write=nothing,
             merge=print,
             holdings=None,
+            deeds=None,
             read=self.queries.append,
             ready=lambda: True,
             soon=self.turns.append,

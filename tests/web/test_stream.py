@@ -78,6 +78,7 @@ class Bench:
             write=nothing,
             merge=print,
             holdings=None,
+            deeds=None,
             read=self._read,
             ready=lambda: self.ready,
             soon=nothing,

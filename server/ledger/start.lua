@@ -1,0 +1,53 @@
+#!lua
+-- Sets the counts that items start from, beside those of their members. A state, not an increment: running it twice is
+-- harmless. All of these items or none.
+--
+-- KEYS[1 .. n]  the n items, see layout.lua
+-- ARGV[1]       deadline, engine time in µs
+-- ARGV[2]       MessagePack [kinds, bases]: bases is flat, for each item one for each kind; other kinds get 0
+--
+-- Returns MessagePack [now] when refused, else [now, answers]: for each item its version, or -2 when it is frozen.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if now > tonumber(ARGV[1]) then
+  return cmsgpack.pack({now})
+end
+
+local asked = cmsgpack.unpack(ARGV[2])
+local kinds, bases = asked[1], asked[2]
+
+-- As in react.lua: first everything is read and decided, then written, and published last.
+
+local answers, changes = {}, {}
+for which = 1, #KEYS do
+  local state = opened(redis.call('HGET', KEYS[which], ''))
+  answers[which] = state[FROZEN] == 1 and -2
+  if not answers[which] then
+    local wanted, changed = {}, false
+    for k, kind in ipairs(kinds) do
+      wanted[kind] = bases[(which - 1) * #kinds + k]
+      if wanted[kind] > 0 then
+        place_for(state, kind)
+      end
+    end
+    for at = BUCKETS + 2, #state, 3 do
+      local base = wanted[state[at - 1]] or 0
+      changed = changed or base ~= state[at + 1]
+      state[at + 1] = base
+    end
+    if changed then
+      state[VERSION] = math.max(state[VERSION] + 1, now)
+      changes[#changes + 1] = {KEYS[which], state}
+    end
+    answers[which] = state[VERSION]
+  end
+end
+
+for _, change in ipairs(changes) do
+  redis.call('HSET', change[1], '', cmsgpack.pack(change[2]))
+end
+for _, change in ipairs(changes) do
+  redis.pcall('PUBLISH', change[1], shown(change[2]))
+end
+return cmsgpack.pack({now, answers})
