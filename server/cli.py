@@ -1,5 +1,5 @@
-"""The command line: ``tallycast serve``, ``load``, ``embed``, ``token``, ``revoke``, ``audit``,
-``version``.
+"""The command line: ``tallycast serve``, ``load``, ``embed``, ``token``, ``revoke``, ``import``,
+``audit``, ``version``.
 
 Owns flags, help texts and exit statuses: 0 after a clean end, 1 when the server cannot start, 2 for a wrong
 flag or setting, always with one line on standard error. ``load`` has options and statuses of its own (1 for
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from server import __version__, logs, manage, recount, supervisor
-from server.errors import LoadError, SettingsError, StartError
+from server.errors import ImportFailed, LoadError, SettingsError, StartError
 from server.load import command
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings, default_text, environment_names, load
@@ -85,6 +85,34 @@ _REVOKE_EXAMPLES = """
 
 [cyan]REDIS_URL=redis://localhost:6379/0 tallycast revoke --config tallycast.toml --site blog --sub 42[/cyan]
 [dim]on all servers of that Redis[/dim]
+"""
+
+_IMPORT = """
+Import reactions, or counts to start from, beside a running server. Browsers see the counts move.
+
+Reactions are a CSV file with a header, [bold]item,visitor,reaction[/bold] and perhaps [bold]time[/bold], \
+or on each line a JSON object with the same names. A visitor is u: and your user's id, or an anonymous a:…; \
+a time is seconds since 1970, or like 2026-01-31T12:00:00Z.
+
+Counts without visitors are [bold]item,like,dislike[/bold], or {"item": "posts/42", "counts": {"like": 12}}. \
+They are set beside what visitors hold, not added.
+
+The same file again changes nothing. Bad rows are told, counted and left out.
+
+Exit status: 0 every row is imported; 1 some were bad, or it stopped and says where to go on; 130 interrupted.
+"""
+
+_IMPORT_EXAMPLES = """
+[bold]Examples[/bold]
+
+[cyan]tallycast import votes.csv --dry-run[/cyan]
+[dim]is every row right?[/dim]
+
+[cyan]tallycast import votes.csv --config tallycast.toml --site blog[/cyan]
+[dim]into the site blog of the server whose data is in ./data[/dim]
+
+[cyan]zcat votes.ndjson.gz | tallycast import - --from 120001[/cyan]
+[dim]from where it stopped[/dim]
 """
 
 _AUDIT = """
@@ -238,6 +266,23 @@ def revoke(
     print("Revoked: tokens issued before now are refused from here on.")
 
 
+@app.command("import", help=_IMPORT, epilog=_IMPORT_EXAMPLES)
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or NDJSON; - is standard input.")],
+    site: Annotated[str, typer.Option(metavar="NAME", help="A site of the file of sites.")] = DEFAULT_SITE,
+    first: Annotated[
+        int, typer.Option("--from", metavar="LINE", min=1, help="Go on here: what is before it is imported.")
+    ] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
+    data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
+    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+) -> int:
+    """Import; the exit status."""
+    logs.configure()
+    settings = load(config=config, data=data)
+    return 0 if manage.import_file(settings, site, file, first, dry=dry_run) else 1
+
+
 @app.command(help=_AUDIT, epilog=_AUDIT_EXAMPLES)
 def audit(
     items: Annotated[
@@ -276,7 +321,7 @@ def _status(arguments: list[str]) -> int:
         return app(arguments, prog_name="tallycast", standalone_mode=False) or 0
     except SettingsError as error:
         return _complain(str(error), 2)
-    except (StartError, LoadError) as error:
+    except (StartError, LoadError, ImportFailed) as error:
         return _complain(str(error), 1)
     except typer.TyperException as error:
         status = 1 if arguments[0] == "load" else 2

@@ -17,7 +17,8 @@ Owns the names and what each means to a client or an operator. Must not know who
     ├── StartError            the server cannot start; one line for the operator
     │   ├── SettingsError
     │   └── EngineError
-    └── LoadError             a load test cannot be run; one line for the person who runs it
+    ├── LoadError             a load test cannot be run; one line for the person who runs it
+    └── ImportFailed          a file cannot be imported; one line for the person who imports it
 """
 
 from enum import IntEnum
@@ -131,6 +132,10 @@ class EngineError(StartError):
 
 class LoadError(TallycastError):
     """A load test cannot be run. ``str(error)`` is one line for the person who runs it."""
+
+
+class ImportFailed(TallycastError):  # noqa: N818  an ImportError is something else
+    """A file cannot be imported, or not to its end. ``str(error)`` is one line for whoever wants it."""
 
 
 class CloseCode(IntEnum):

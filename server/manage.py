@@ -1,5 +1,5 @@
 """What an operator does beside a running server: make a token for trying out, revoke a visitor's tokens,
-see what administrators did.
+import a file, see what administrators did.
 
 Owns these tasks from the settings to the result. Must not know how they are asked for, nor how to serve.
 """
@@ -10,11 +10,14 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from server import config
+from server.bulk import job as bulk
+from server.bulk.intake import Intake
 from server.errors import SettingsError, StartError, Unavailable
 from server.ledger.embedded import running_engine
 from server.ledger.engine import Engine, wait_until_ready
@@ -24,6 +27,8 @@ from server.rules.keys import algorithm_of, check_key
 from server.rules.sites import Site
 from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Key, issue
 from server.settings import Settings
+
+T = TypeVar("T")
 
 PATIENCE = 5.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -68,6 +73,22 @@ def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
     with_engine(settings, read, "the audit trail cannot be read")
 
 
+def import_file(settings: Settings, site_name: str, file: Path, first: int, *, dry: bool) -> bool:
+    """Import reactions or starting counts from a file, from line ``first`` on; ``dry``: only check it.
+
+    Whether every row was right.
+
+    Raises:
+        SettingsError: there is no such site.
+        StartError: the engine cannot be used.
+        ImportFailed: the file cannot be read, or the engine went away.
+    """
+    site = _site(settings, site_name)
+    if dry:
+        return asyncio.run(bulk.run(file, site, first, None))
+    return with_engine(settings, lambda engine: bulk.run(file, site, first, Intake(engine, site).take))
+
+
 def _line(entry: Entry) -> str:
     """When, who, what, site, and what it was done to; last, because an item's id may have spaces."""
     when = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(timespec="milliseconds")
@@ -75,21 +96,23 @@ def _line(entry: Entry) -> str:
     return f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}  {whom}".rstrip()
 
 
-def with_engine(settings: Settings, work: Callable[[Engine], Awaitable[None]], failed: str) -> None:
+def with_engine(
+    settings: Settings, work: Callable[[Engine], Awaitable[T]], failed: str = "the engine is away"
+) -> T:
     """Do something with the engine of the servers that run with these settings."""
     url = settings.redis_url or running_engine(settings.data)
 
-    async def run() -> None:
+    async def run() -> T:
         engine = Engine(url)
         try:
             await wait_until_ready(engine, PATIENCE)
-            await work(engine)
+            return await work(engine)
         except Unavailable as refusal:
             raise StartError(f"{failed}: {refusal}") from None
         finally:
             await engine.close()
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 def _site(settings: Settings, name: str) -> Site:

@@ -1,0 +1,4 @@
+"""Bulk import: reactions and starting counts from a file, in large batches.
+
+Owns ``tallycast import`` from the bytes of the file to the summary. Must not know how things are stored.
+"""

@@ -1,0 +1,52 @@
+"""One import from beginning to end.
+
+Owns how the parts of an import go together, and what is said when it stops. Must not know the engine.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from server.bulk.importer import Importer, Progress, Store
+from server.bulk.rows import Rows, Start, Vote
+from server.bulk.show import Complaints, show, summary
+from server.bulk.source import Source
+from server.errors import ImportFailed, Refusal, Unavailable
+from server.rules.sites import Site
+
+
+async def run(path: Path, site: Site, first: int, store: Store | None) -> bool:
+    """Import a file, from line ``first`` on; without a store it is only checked. Whether every row was right.
+
+    Raises:
+        ImportFailed: it cannot be read, its header is wrong, or the store was away for too long.
+    """
+    with Source(path) as source:
+        shown = show()
+        complaints = Complaints(shown)
+        importer = Importer(
+            store or _nowhere, complaints.tell, lambda progress: shown.progress(progress, source.share)
+        )
+        began = time.monotonic()
+        try:
+            await importer.run(Rows(site, time.time()).read(source.lines(), first))
+        except Unavailable as refusal:
+            raise ImportFailed(_stopped(importer.progress, first, str(refusal))) from None
+        except asyncio.CancelledError:
+            shown.say(f"tallycast: {_stopped(importer.progress, first, 'interrupted')}")
+            raise
+        finally:
+            complaints.close()
+            shown.close()
+        print(summary(importer.progress, time.monotonic() - began, dry=store is None), flush=True)
+        return not importer.progress.bad
+
+
+async def _nowhere(batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
+    return [None] * len(batch)
+
+
+def _stopped(progress: Progress, first: int, reason: str) -> str:
+    line = max(progress.line, first)
+    return f"stopped at line {line}: {reason}. What comes before it is imported: go on with --from {line}"

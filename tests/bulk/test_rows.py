@@ -1,0 +1,227 @@
+"""Rows of both forms: what is taken, and what is said of what is not."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from server.bulk.rows import LONGEST_LINE, MOST, Bad, Row, Rows, Start, Vote
+from server.config import parse
+from server.errors import ImportFailed
+from server.rules.sites import Site
+
+NOW = 1_800_000_000.0
+ANONYMOUS = "a:" + "x" * 22
+
+
+def read(*lines: str | bytes, first: int = 1, site: Site | None = None) -> list[Row]:
+    encoded = [line if isinstance(line, bytes) else f"{line}\n".encode() for line in lines]
+    return list(Rows(site or Site(), NOW).read(encoded, first))
+
+
+def read_csv(*lines: str | bytes, header: str = "item,visitor,reaction") -> list[Row]:
+    return read(header, *lines)
+
+
+def reasons(rows: Sequence[Row]) -> list[str]:
+    assert all(isinstance(row, Bad) for row in rows), rows
+    return [row.reason for row in rows if isinstance(row, Bad)]
+
+
+def test_votes_in_both_forms() -> None:
+    assert read_csv("posts/1,u:42,like", f"posts/é,{ANONYMOUS},dislike") == [
+        Vote(2, "posts/1", "u:42", "like", None),
+        Vote(3, "posts/é", ANONYMOUS, "dislike", None),
+    ]
+    assert read(
+        '{"item":"a","visitor":"u:1","reaction":"like"}', '{"reaction":"like","item":"b","visitor":"u:2"}'
+    ) == [
+        Vote(1, "a", "u:1", "like", None),
+        Vote(2, "b", "u:2", "like", None),
+    ]
+
+
+def test_starting_counts_in_both_forms() -> None:
+    rows = [Start(2, "a", {"like": 12, "dislike": 3}), Start(3, "b", {"like": 0, "dislike": MOST})]
+    assert read("dislike,item,like", "3,a,12", f"{MOST},b,0") == rows
+    assert (
+        read(
+            "",
+            '{"item":"a","counts":{"like":12,"dislike":3}}',
+            f'{{"item":"b","counts":{{"dislike":{MOST}}}}}',
+        )
+        == rows
+    )
+    assert read("item,like", "a,1") == [Start(2, "a", {"like": 1, "dislike": 0})]
+
+
+def test_both_in_one_file() -> None:
+    assert read('{"item":"a","counts":{"like":1}}', '{"item":"a","visitor":"u:1","reaction":"like"}') == [
+        Start(1, "a", {"like": 1, "dislike": 0}),
+        Vote(2, "a", "u:1", "like", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("", None),
+        ("1700000000", 1_700_000_000_000_000),
+        ("1700000000.123456", 1_700_000_000_123_456),
+        ("2023-11-14T22:13:20Z", 1_700_000_000_000_000),
+        ("2023-11-14 22:13:20.5+00:00", 1_700_000_000_500_000),
+        ("2023-11-15T00:13:20+02:00", 1_700_000_000_000_000),
+        ("0", 0),
+    ],
+)
+def test_times(text: str, at: int | None) -> None:
+    header = "time,item,visitor,reaction"
+    assert read_csv(f"{text},a,u:1,like", header=header) == [Vote(2, "a", "u:1", "like", at)]
+    if text:
+        quoted = [f'"{text}"', text] if text.replace(".", "").isdecimal() else [f'"{text}"']
+        for value in quoted:
+            assert read(f'{{"item":"a","visitor":"u:1","reaction":"like","time":{value}}}') == [
+                Vote(1, "a", "u:1", "like", at)
+            ]
+
+
+def test_values_in_quotes() -> None:
+    assert read_csv('"a, ""b""",u:1,"like"') == [Vote(2, 'a, "b"', "u:1", "like", None)]
+
+
+def test_lines_as_other_systems_write_them() -> None:
+    """A byte order mark, CRLF, empty lines, no end behind the last line."""
+    lines = [b"\xef\xbb\xbfitem, visitor, reaction\r\n", b"a,u:1,like\r\n", b"\r\n", b"b,u:2,like"]
+    votes = [Vote(2, "a", "u:1", "like", None), Vote(4, "b", "u:2", "like", None)]
+    assert read(*lines) == votes
+    assert read(b'\xef\xbb\xbf{"item":"a","counts":{}}\r\n') == [Start(1, "a", {"like": 0, "dislike": 0})]
+
+
+def test_from_a_line_on() -> None:
+    assert [row.line for row in read("item,visitor,reaction", *["a,u:1,like"] * 5, first=4)] == [4, 5, 6]
+    assert [row.line for row in read(*['{"item":"a","counts":{}}'] * 5, first=4)] == [4, 5]
+
+
+EITHER = "a row has a visitor and a reaction, or counts"
+ONE_OF = "a reaction is one of like, dislike, not"
+VISITOR = "a visitor is u: and your user's id (1 to 128 bytes), or an anonymous a:…"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a,u:1", "2 values, and the header has 3"),
+        ("a,u:1,like,", "4 values, and the header has 3"),
+        ("a,u:1,love", f"{ONE_OF} 'love'"),
+        ("a,u:1,", f"{ONE_OF} ''"),
+        ("a,u:1, like", f"{ONE_OF} ' like'"),
+        (",u:1,like", "an item id has at least 1 byte"),
+        ("a\x00,u:1,like", "an item id has no control characters and is valid Unicode"),
+        (b"\xff,u:1,like\n", "an item id has no control characters and is valid Unicode"),
+        (f"{'é' * 129},u:1,like", "an item id has at most 256 bytes of UTF-8"),
+        ("a,1,like", VISITOR),
+        ("a,u:,like", VISITOR),
+        ("a,a:1,like", VISITOR),
+        ("a,x:1,like", VISITOR),
+        (f"a,u:{'é' * 65},like", VISITOR),
+        (b"a,u:\xff,like\n", VISITOR),
+        ('"a,u:1,like', "not CSV: unexpected end of data"),
+        ('"a"b,u:1,like', "not CSV: ',' expected after '\"'"),
+        ("a" * (LONGEST_LINE + 1), f"a line has at most {LONGEST_LINE} bytes"),
+    ],
+)
+def test_rows_of_csv_that_are_bad(line: str | bytes, reason: str) -> None:
+    """They cost no other line than their own."""
+    good = "a,u:1,like"
+    first, bad, last = read_csv(good, line, good)
+    assert bad == Bad(3, reason)
+    assert (first, last) == (Vote(2, "a", "u:1", "like", None), Vote(4, "a", "u:1", "like", None))
+
+
+@pytest.mark.parametrize("count", ["", "-1", "+1", "1.0", " 1", "1_000", "١", str(MOST + 1), "9" * 5000])
+def test_counts_that_are_none(count: str) -> None:
+    (reason,) = reasons(read("item,like", f"a,{count}"))
+    assert reason.startswith("the count of like is a whole number up to 10^15, not '")
+    assert len(reason) < 120
+
+
+@pytest.mark.parametrize(
+    ("time", "reason"),
+    [
+        ("yesterday", "a time is seconds since 1970, or like 2026-01-31T12:00:00Z, not 'yesterday'"),
+        ("nan", "the time nan is not between 1970 and now"),
+        ("-1", "the time -1 is not between 1970 and now"),
+        ("1900000000", "the time 1900000000 is not between 1970 and now"),
+        ("2023-11-14T22:13:20", "the time 2023-11-14T22:13:20 says no time zone: append Z for UTC"),
+    ],
+)
+def test_times_that_are_none(time: str, reason: str) -> None:
+    assert reasons(read_csv(f"a,u:1,like,{time}", header="item,visitor,reaction,time")) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("x", "JSON is malformed: invalid character (byte 0)"),
+        ("[1]", "expected `object`, got `array`"),
+        ("{}", "object missing required field `item`"),
+        ('{"item":1,"counts":{}}', "expected `str`, got `int` - at `$.item`"),
+        ('{"item":"a"}', EITHER),
+        ('{"item":"a","visitor":"u:1"}', EITHER),
+        ('{"item":"a","visitor":"u:1","reaction":null}', EITHER),
+        ('{"item":"a","visitor":"u:1","counts":{}}', f"{EITHER}, and not both"),
+        ('{"item":"a","vistor":"u:1"}', "object contains unknown field `vistor`"),
+        ('{"item":"a","counts":{"love":1}}', f"{ONE_OF} 'love'"),
+        ('{"item":"a","counts":{"like":-1}}', "expected `int` >= 0 - at `$.counts[...]`"),
+        ('{"item":"a","counts":{"like":1.5}}', "expected `int`, got `float` - at `$.counts[...]`"),
+        ('{"item":"a","visitor":"1","reaction":"like"}', VISITOR),
+        ('{"item":"a","visitor":"u:1","reaction":"love"}', f"{ONE_OF} 'love'"),
+        ('{"item":"a","visitor":"u:1","reaction":"like","time":1e9999}', "number out of range - at `$.time`"),
+    ],
+)  # fmt: skip
+def test_rows_of_ndjson_that_are_bad(line: str, reason: str) -> None:
+    good = '{"item":"a","counts":{}}'
+    _, bad, last = read(good, line, good)
+    assert isinstance(bad, Bad)
+    assert bad.reason.lower() == reason.lower()
+    assert isinstance(last, Start)
+
+
+def test_json_that_is_not_utf_8_or_endless() -> None:
+    good = b'{"item":"a","counts":{}}\n'
+    _, *bad = read(good, b'{"item":"\xff","counts":{}}\n', b'{"item":' + b"[" * 8000 + b"\n")
+    assert len(reasons(bad)) == 2
+
+
+EXPECTED = "the header: expected item, visitor, reaction and perhaps time, or item and some of like, dislike"
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ([], "there is nothing in it"),
+        (["", " "], "there is nothing in it"),
+        (["a,u:1,like"], "line 1: the header: 'a' is none of dislike, item, like"),
+        (["", "item,visitor"], "line 2: the header: expected item, visitor, reaction and "),
+        (["item"], f"line 1: {EXPECTED}; found item"),
+        (["item,like,liek"], "line 1: the header: 'liek' is none of dislike, item, like"),
+        (["item,like,like"], "line 1: the header: 'like' is there twice"),
+        (["item,visitor,reaction,at"], "line 1: the header: 'at' is none of item, reaction, time, visitor"),
+        (["like,dislike"], "line 1: the header: expected item, "),
+        (['"item'], "line 1: not CSV: unexpected end of data"),
+    ],
+)  # fmt: skip
+def test_headers_that_are_wrong(lines: list[str], line: str) -> None:
+    with pytest.raises(ImportFailed) as caught:
+        read(*lines)
+    assert str(caught.value).startswith(line)
+
+
+def test_a_site_has_its_own_items_and_kinds() -> None:
+    file = '[sites.polls]\norigins=["*"]\nkinds=["yes","no"]\nitems="poll/[0-9]+"'
+    site = parse(file, "")["polls"]
+    rows = read("item,visitor,reaction", "poll/1,u:1,yes", "other,u:1,yes", "poll/1,u:1,like", site=site)
+    assert rows == [
+        Vote(2, "poll/1", "u:1", "yes", None),
+        Bad(3, "this site has no such items"),
+        Bad(4, "a reaction is one of yes, no, not 'like'"),
+    ]
