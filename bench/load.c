@@ -12,7 +12,7 @@
  *   closed     total window items message reply [timeout]      every sender keeps so many messages unanswered
  *   rate       rate seconds [items rare] message reply update [latency timeout from until]   senders send on schedule; with
  *              "rare", one in so many is to item 0 and all others to item 1; group 3 does not read between "from" and "until"
- *   ping       every message reply                             the first sender sends on schedule until the next command
+ *   ping       every message reply                             senders in turn send on schedule until the next command
  *   rest       seconds                                         send nothing; what came since the last command began
  *   pause      group                                           read nothing of it any more
  *   close      group
@@ -350,7 +350,7 @@ static void do_ping(void)
         asked = pool_turn(wait > 0 ? wait : 0);
         for (; pool_now() >= due; due += every, sent++) {
             pings_due(due);
-            say(groups[SENDERS].members, 0, 0);
+            say(&groups[SENDERS].members[sent % groups[SENDERS].count], 0, 0);
         }
     }
     deadline = pool_now() + number_of("timeout", 5);

@@ -186,13 +186,14 @@ class Load:
 
     def _do_ping(self, started: float) -> dict[str, Any]:
         every, sent, asked = self._number("every", 0.002), 0, False
+        senders = self.pool.groups[SENDERS]
         self._pings.clear()
         while not asked:
             due = started + sent * every
             asked = self.pool.turn(max(0.0, due - time.monotonic()))
             while time.monotonic() >= started + sent * every:
                 self._pings[self._numbered] = started + sent * every
-                self._say(self.pool.groups[SENDERS][0], 0, 0)
+                self._say(senders[sent % len(senders)], 0, 0)
                 sent += 1
         deadline = time.monotonic() + self._number("timeout", 5)
         while self._count["replies"] < sent and time.monotonic() < deadline:

@@ -8,7 +8,7 @@ machine with the server.
 from pathlib import Path
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS, react
+from bench.contenders.ours import OURS, TWO_WORKERS, react
 from bench.errors import Wrong
 from bench.figures.base import (
     MEASURE,
@@ -65,20 +65,25 @@ def _run(load: Load, contender: Contender, scale: Scale, place: str, items: int)
     return {point: answer[point] / 1000 for point in POINTS}
 
 
-def _metric(key: str, title: str, short: str) -> Metric:
-    return Metric(key, title, short, "ms", {point: point for point in POINTS}, BUDGETS, ratios=False)
+FROM_TO = "from a reaction to another watcher's frame, 200 reactions/s, {watchers:,} watchers of one item"
 
 
-FIGURE = Figure(
-    "latency",
-    (
-        _metric(
-            "one",
-            "from a reaction to another watcher's frame, 200 reactions/s, {watchers:,} watchers of one item",
-            "latency, one item",
+def _figure(name: str, contender: Contender, before: str, enough: int | None) -> Figure:
+    def metric(key: str, title: str, short: str) -> Metric:
+        rows = {point: point for point in POINTS}
+        return Metric(key, before + title, before + short, "ms", rows, BUDGETS, ratios=False)
+
+    return Figure(
+        name,
+        (
+            metric("one", FROM_TO, "latency, one item"),
+            metric("many", "the same, {watchers:,} watchers over 100 items", "latency, many items"),
         ),
-        _metric("many", "the same, {watchers:,} watchers over 100 items", "latency, many items"),
-    ),
-    (OURS,),
-    measure,
-)
+        (contender,),
+        measure,
+        enough=enough,
+    )
+
+
+FIGURE = _figure("latency", OURS, "", None)
+TWO = _figure("latency-2", TWO_WORKERS, "2 workers: ", 3)

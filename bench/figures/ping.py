@@ -1,8 +1,8 @@
 """Responsiveness: how long another client's ping waits while a great crowd is being swept.
 
-The pings come from a load program of their own, on schedule, whether the one before was answered or not; each
-is timed from when it was due. Both programs share the machine with the server, so the same pings without any
-sweep stand beside.
+The pings come from a load program of their own, on schedule, from several connections in turn, whether the
+one before was answered or not; each is timed from when it was due. Both programs share the machine with the
+server, so the same pings without any sweep stand beside.
 """
 
 import time
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS
+from bench.contenders.ours import OURS, TWO_WORKERS
 from bench.errors import Wrong
 from bench.figures.base import (
     MEASURE,
@@ -29,6 +29,8 @@ from bench.stats import Budget
 from bench.usage import metered, settle
 
 EVERY = 0.002
+# So many that every worker has some.
+PINGERS = 16
 STILL = 1.0
 WINDOW = 250
 POINTS = ("p50", "p99", "max")
@@ -44,7 +46,7 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
         Load(running.port) as pinger,
     ):
         open_senders(load, contender, running, 1)
-        open_senders(pinger, contender, running, 1)
+        open_senders(pinger, contender, running, PINGERS)
         open_watchers(load, dialect, scale.crowd, window=WINDOW)
         settle(running.processes)
         yield MEASURE
@@ -73,30 +75,36 @@ def _points(found: dict[str, float]) -> dict[str, float]:
     return {point: found[point] * 1000 for point in POINTS}
 
 
-FIGURE = Figure(
-    "ping",
-    (
-        Metric(
-            "swept",
-            "another client's ping while {crowd:,} sockets are swept, {sweeps} times",
-            "ping during sweeps",
-            "ms",
-            {point: point for point in POINTS},
-            (Budget(LIMIT, of="p99"), Budget(LIMIT, of="max")),
-            of="max",
-            ratios=False,
+def _figure(name: str, contender: Contender, before: str) -> Figure:
+    rows = {point: point for point in POINTS}
+    return Figure(
+        name,
+        (
+            Metric(
+                "swept",
+                before + "another client's ping while {crowd:,} sockets are swept, {sweeps} times",
+                before + "ping during sweeps",
+                "ms",
+                rows,
+                (Budget(LIMIT, of="p99"), Budget(LIMIT, of="max")),
+                of="max",
+                ratios=False,
+            ),
+            Metric(
+                "still",
+                before + "the same pings, with {crowd:,} sockets and no sweep",
+                before + "ping without a sweep",
+                "ms",
+                rows,
+                of="max",
+                ratios=False,
+            ),
         ),
-        Metric(
-            "still",
-            "the same pings, with {crowd:,} sockets and no sweep",
-            "ping without a sweep",
-            "ms",
-            {point: point for point in POINTS},
-            of="max",
-            ratios=False,
-        ),
-    ),
-    (OURS,),
-    measure,
-    enough=1,
-)
+        (contender,),
+        measure,
+        enough=1,
+    )
+
+
+FIGURE = _figure("ping", OURS, "")
+TWO = _figure("ping-2", TWO_WORKERS, "2 workers: ")

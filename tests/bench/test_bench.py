@@ -6,6 +6,7 @@ No figure is checked: machines are shared and noisy.
 import io
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ import pytest
 from rich.console import Console
 
 from bench import runner
+from bench.against import compared, revision
 from bench.contenders.base import Contender, Running
-from bench.contenders.ours import OURS, react
+from bench.contenders.ours import OURS, react, served_by
 from bench.contenders.peers import FLOOR, WEBSOCKETS
 from bench.errors import Unavailable, Wrong
 from bench.figures import FIGURES
@@ -313,3 +315,57 @@ def test_the_load_stops_reading_and_reads_again(slow: bool, tmp_path: Path) -> N
         assert (answer["samples"], answer["missing"], answer["backwards"]) == (400, 0, 0)
         assert answer["behind"] == 0
         assert answer["back"] >= 0
+
+
+TINY = Scale(watchers=40, seconds=0.3, crowd=200, sweeps=3)
+
+
+@pytest.mark.parametrize("name", ["latency-2", "ping-2"])
+def test_two_workers_are_measured_as_one_is(name: str) -> None:
+    """Every ping is answered beside sweeps, every reaction shown to every watcher, nothing steps back."""
+    figure = next(figure for figure in FIGURES if figure.name == name)
+    found = runner.take(figure, TINY, 1, lambda *_: None)
+    assert found.wrong == {}
+    for metric in figure.metrics:
+        for row, values in found.rows(metric).items():
+            assert values[0], (metric.key, row)
+
+
+# Against another revision
+
+
+def test_a_figure_of_ours_and_its_peers_becomes_one_of_ours_as_it_is_and_was(tmp_path: Path) -> None:
+    before = replace(OURS, key="before", label="v1")
+
+    def steps(contender: Contender, _: Scale, __: Path) -> Steps:
+        yield MEASURE
+        faster = 1.0 if contender is before else 3.0
+        return Sample({"cost": {contender.key: faster}, "late": {"p50": faster, "max": 2 * faster}})
+
+    late = replace(METRIC, key="late", title="late", rows={"p50": "p50", "max": "max"}, of="p50")
+    both = compared(Figure("made up", (METRIC, late), (OURS, FLOOR), steps), before)
+    assert both is not None
+    found = runner.take(both, Scale(), 1, lambda *_: None)
+    assert found.wrong == {}
+    rows = {metric.title.format(sockets=2): found.rows(metric) for metric in both.metrics}
+    assert rows == {
+        "cost of 2 sockets": {"ours": [3.0], "before": [1.0]},
+        "late: p50": {"ours": [3.0], "before": [1.0]},
+        "late: max": {"ours": [6.0], "before": [2.0]},
+    }
+    assert not any(metric.budgets for metric in both.metrics)
+    assert compared(Figure("others", (METRIC,), (FLOOR,), steps), before) is None
+
+
+def test_another_tree_is_served_from_its_own_code(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    shutil.copytree(Path(__file__).parents[2] / "server", code / "server")
+    shutil.copytree(Path(__file__).parents[2] / "static", code / "static")
+    (code / "server" / "web" / "__init__.py").write_text("raise SystemExit('the other one')\n")
+    with pytest.raises(AssertionError, match="the other one"), served_by(1, code=code)(tmp_path, 0):
+        pass
+
+
+def test_a_revision_that_git_does_not_know() -> None:
+    with pytest.raises(Unavailable, match="no-such-revision"), revision("no-such-revision"):
+        pass
