@@ -19,14 +19,12 @@ from server.hub import Hub, People
 from server.keysets import KeySets
 from server.ledger.auditor import Auditor
 from server.ledger.deeds import Deeds
-from server.ledger.engine import Engine, wait_until_ready
-from server.ledger.feed import Feed
 from server.ledger.holdings import Holdings
 from server.ledger.keys import item_key, person_channel
 from server.ledger.merge import Merger
-from server.ledger.reader import Reader
+from server.ledger.parts import feed_of, open_store, reader_of, writer_of
 from server.ledger.revocations import Revocations
-from server.ledger.writer import Writer
+from server.ledger.store import Store, wait_until_ready
 from server.measures import Histogram, Snapshot
 from server.relay import Reconciler, Relay
 from server.rules.addresses import networks
@@ -81,13 +79,13 @@ async def _serve(
     measured: Callable[[Snapshot], None],
 ) -> Snapshot:
     assert settings.redis_url is not None
-    engine = Engine(settings.redis_url)
+    engine = open_store(settings.redis_url, settings.replicas)
     try:
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
-        writer, reader, merger = Writer(engine), Reader(engine), Merger(engine)
+        writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
         relay = Relay(reader.submit)
         reconciler, auditor = Reconciler(relay), Auditor(engine)
-        feed = Feed(engine, relay)
+        feed = feed_of(engine, relay)
         loop = asyncio.get_running_loop()
         follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
         relay.hub = Hub(item_key, follow, leave, loop.call_later, spread, age=engine.age)
@@ -117,7 +115,7 @@ async def _serve(
             soon=loop.call_soon,
         )
         on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
-        snapshot = partial(_snapshot, rooms, engine, writer, reconciler, auditor)
+        snapshot = partial(_snapshot, rooms, engine, writer.sizes, reconciler, auditor)
         on_measure(lambda: _soon(loop, lambda: measured(snapshot())))
         prepare(listener)
         background = [
@@ -176,7 +174,7 @@ def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:
 
 
 def _snapshot(
-    rooms: Rooms, engine: Engine, writer: Writer, reconciler: Reconciler, auditor: Auditor
+    rooms: Rooms, engine: Store, sizes: Histogram, reconciler: Reconciler, auditor: Auditor
 ) -> Snapshot:
     """What this worker has counted until now."""
     found = Snapshot(engine_up=rooms.ready())
@@ -186,15 +184,15 @@ def _snapshot(
     found.count("updates_sent", {"": deliveries.sent})
     found.count("updates_conflated", {"": deliveries.conflated})
     found.count("reactions", traffic.outcomes())
-    found.count("engine_failures", {"": engine.failures})
+    found.count("engine_failures", {"": engine.condition.failures})
     found.count("reconciliation_repairs", {"": reconciler.repairs})
     found.count("audited_items", {"": auditor.checked})
     found.count("audit_repairs", {"": auditor.repairs})
     found.count("disconnects", traffic.disconnects())
     histograms: dict[str, Histogram] = {
         "delivery_lag_seconds": deliveries.lag,
-        "batch_size": writer.sizes,
-        "engine_round_trip_seconds": engine.round_trips,
+        "batch_size": sizes,
+        "engine_round_trip_seconds": engine.condition.round_trips,
     }
     for name, histogram in histograms.items():
         found.spread(name, histogram.bounds, histogram.counts, histogram.total)

@@ -181,6 +181,9 @@ def serve(
     demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
     metrics_port: Annotated[str | None, typer.Option(help=_help("metrics_port"), metavar="NUMBER")] = None,
     metrics_host: Annotated[str | None, typer.Option(help=_help("metrics_host"), metavar="ADDRESS")] = None,
+    durability: Annotated[
+        str | None, typer.Option(help=_help("durability"), metavar=r"local|replica")
+    ] = None,
 ) -> int:
     """Serve; the exit status."""
     settings = load(
@@ -195,6 +198,7 @@ def serve(
         demo=demo,
         metrics_port=metrics_port,
         metrics_host=metrics_host,
+        durability=durability,
     )
     logs.configure()
     return supervisor.run(settings)

@@ -20,8 +20,9 @@ from server.bulk import job as bulk
 from server.bulk.intake import Intake
 from server.errors import SettingsError, StartError, Unavailable
 from server.ledger.embedded import running_engine
-from server.ledger.engine import Engine, wait_until_ready
+from server.ledger.parts import is_cluster, open_store
 from server.ledger.revocations import revoke
+from server.ledger.store import Store, wait_until_ready
 from server.ledger.trail import Entry, entries
 from server.rules.keys import algorithm_of, check_key
 from server.rules.sites import Site
@@ -65,7 +66,7 @@ def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
         StartError: the engine cannot be used.
     """
 
-    async def read(engine: Engine) -> None:
+    async def read(engine: Store) -> None:
         async for page in entries(engine):
             for entry in page:
                 tell(_line(entry))
@@ -86,6 +87,10 @@ def import_file(settings: Settings, site_name: str, file: Path, first: int, *, d
     site = _site(settings, site_name)
     if dry:
         return asyncio.run(bulk.run(file, site, first, None))
+    if is_cluster(settings.redis_url or ""):
+        raise SettingsError(
+            "an import needs one engine, where index and item change in one step; not a cluster"
+        )
     return with_engine(settings, lambda engine: bulk.run(file, site, first, Intake(engine, site).take))
 
 
@@ -97,13 +102,13 @@ def _line(entry: Entry) -> str:
 
 
 def with_engine(
-    settings: Settings, work: Callable[[Engine], Awaitable[T]], failed: str = "the engine is away"
+    settings: Settings, work: Callable[[Store], Awaitable[T]], failed: str = "the engine is away"
 ) -> T:
     """Do something with the engine of the servers that run with these settings."""
     url = settings.redis_url or running_engine(settings.data)
 
     async def run() -> T:
-        engine = Engine(url)
+        engine = open_store(url)
         try:
             await wait_until_ready(engine, PATIENCE)
             return await work(engine)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from server.errors import SettingsError
 from server.ledger import audit
 from server.ledger.audit import Finding, Outcome
-from server.ledger.engine import Engine
+from server.ledger.store import Store
 from server.manage import with_engine
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings
@@ -36,9 +36,9 @@ def run(settings: Settings, items: Sequence[str], *, everything: bool, site: str
         raise SettingsError("--items and --all: one of them")
     outcomes: Counter[Outcome] = Counter()
 
-    async def work(engine: Engine) -> None:
+    async def work(engine: Store) -> None:
         targets = _all(engine, site) if everything else _these(site or DEFAULT_SITE, items)
-        total = await engine.command("DBSIZE") if everything else len(items)
+        total = await engine.size() if everything else len(items)
         with _Shown(total) as shown:
             async for done, page in targets:
                 for where in page:
@@ -57,7 +57,7 @@ def run(settings: Settings, items: Sequence[str], *, everything: bool, site: str
 Targets = AsyncIterator[tuple[int, Sequence[tuple[str, str]]]]
 
 
-async def _all(engine: Engine, site: str | None) -> Targets:
+async def _all(engine: Store, site: str | None) -> Targets:
     async for page in audit.pages(engine, site):
         yield page.keys, page.items
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
@@ -21,7 +21,7 @@ from server.rules.addresses import networks
 # What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
 ENGINE_OPTIONS = frozenset(
     (
-        *("db", "username", "password", "client_name"),
+        *("cluster", "db", "username", "password", "client_name"),
         *(
             "ssl_cert_reqs",
             "ssl_ca_certs",
@@ -152,16 +152,29 @@ class Settings(BaseSettings):
             json_schema_extra=_says("an IP address or a host name"),
         ),
     ] = "127.0.0.1"
+    durability: Annotated[
+        Literal["local", "replica"],
+        Field(
+            validation_alias="TALLYCAST_DURABILITY",
+            description="What confirms a reaction: the server of REDIS_URL alone (local), or a replica too.",
+            json_schema_extra=_says("local or replica"),
+        ),
+    ] = "local"
     redis_url: Annotated[
         str | None,
         Field(
             repr=False,
             validation_alias="REDIS_URL",
             description="Use this Redis or Valkey server instead of the embedded engine: "
-            "redis://, rediss:// or unix://.",
+            "redis://, rediss:// or unix://. With ?cluster=true it is one node of a cluster.",
             json_schema_extra=_says("a redis://, rediss:// or unix:// URL"),
         ),
     ] = None
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas must confirm a write."""
+        return int(self.durability == "replica")
 
     @property
     def has_demo(self) -> bool:
@@ -202,7 +215,17 @@ class Settings(BaseSettings):
             raise ValueError("not an option")
         if scheme != "unix" and not re.fullmatch(r"/?\d*", url.path):
             raise ValueError("not a database")
+        if "cluster" in options:
+            _check_cluster(scheme, url.path, options)
         return value
+
+
+def _check_cluster(scheme: str, path: str, options: dict[str, str]) -> None:
+    """A cluster is reached over TCP, and has no databases to choose from."""
+    if options["cluster"] not in ("true", "false"):
+        raise ValueError("neither true nor false")
+    if options["cluster"] == "true" and (scheme == "unix" or int(options.get("db") or path.strip("/") or 0)):
+        raise ValueError("not a cluster")
 
 
 def environment_names(name: str) -> list[str]:

@@ -152,6 +152,8 @@ class _Supervisor:
         """The settings as workers need them: with an engine that answers."""
         if self._settings.redis_url is not None:
             return self._settings
+        if self._settings.replicas:
+            raise SettingsError("--durability replica: the embedded engine has no replica; set REDIS_URL")
         self._engine = EmbeddedEngine(self._settings.data)
         await self._engine.start()
         return self._settings.model_copy(update={"redis_url": self._engine.url})

@@ -98,6 +98,12 @@ def test_the_variable_that_was_given_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert refusal(port="abc").startswith("--port: expected")
 
 
+def test_durability() -> None:
+    assert (load().durability, load().replicas) == ("local", 0)
+    assert load(durability="replica").replicas == 1
+    assert refusal(durability="both") == "--durability: expected local or replica, not 'both'"
+
+
 def test_a_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load(data="~/tally").data == tmp_path / "tally"
@@ -105,7 +111,15 @@ def test_a_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://h", "redis://:geheim@h:6379/0?client_name=x", "rediss://u:geheim@h", "unix:///run/a b.sock"],
+    [
+        "redis://h",
+        "redis://:geheim@h:6379/0?client_name=x",
+        "rediss://u:geheim@h",
+        "unix:///run/a b.sock",
+        "redis://h:7000?cluster=true",
+        "rediss://u:geheim@h/0?cluster=true&db=0",
+        "unix:///run/a.sock?cluster=false",
+    ],
 )
 def test_engine_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
@@ -117,6 +131,10 @@ def test_engine_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "redis://h?cluster=yes",
+        "redis://h/1?cluster=true",
+        "redis://h?cluster=true&db=2",
+        "unix:///run/a.sock?cluster=true",
         "h:6379",
         "geheim",
         "http://u:geheim@h",

@@ -235,6 +235,12 @@ def test_an_engine_of_the_operators(make_server: MakeServer, engine: str) -> Non
     assert likes(make_server(env={"REDIS_URL": engine}), "a") == 1
 
 
+def test_an_embedded_engine_has_no_replica(make_server: MakeServer) -> None:
+    server = make_server(flags=["--durability", "replica"], start=False).start(wait=False)
+    assert server.wait(30) == 2
+    assert lines(server)[-1].startswith("tallycast: --durability replica: ")
+
+
 def test_an_engine_that_is_not_there(make_server: MakeServer, tmp_path: Path) -> None:
     server = make_server(env={"REDIS_URL": f"unix://user:geheim@{tmp_path}/none.sock"}, start=False)
     server.start(wait=False)

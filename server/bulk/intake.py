@@ -9,8 +9,8 @@ from functools import lru_cache
 from server.bulk.rows import REMEMBERED, Start, Vote
 from server.errors import Refusal
 from server.ledger import keys
-from server.ledger.engine import Engine
 from server.ledger.moderation import start
+from server.ledger.store import Store
 from server.ledger.writer import Wish, grant
 from server.rules.sites import Site
 
@@ -18,7 +18,7 @@ from server.rules.sites import Site
 class Intake:
     """Takes rows for one site. Taking the same ones again changes nothing."""
 
-    def __init__(self, engine: Engine, site: Site) -> None:
+    def __init__(self, engine: Store, site: Site) -> None:
         self._engine = engine
         self._site = site
         self._member = lru_cache(REMEMBERED)(keys.member)

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import msgpack
 
-from server.ledger import keys, layout, timed
-from server.ledger.engine import Engine, Script
+from server.ledger import keys, layout
 from server.ledger.layout import Stored
+from server.ledger.scripts import Script
+from server.ledger.store import Store
 
 # Buckets, some 40 members each, that are counted in one step of the engine. It takes some 0.2 ms.
 STEP = 25
@@ -52,7 +53,7 @@ class Finding:
     counted: dict[str, int] = field(default_factory=dict)
 
 
-async def check(engine: Engine, site: str, item: str) -> Finding:
+async def check(engine: Store, site: str, item: str) -> Finding:
     """Audit one item. A repair is published like any change.
 
     Raises:
@@ -68,13 +69,13 @@ async def check(engine: Engine, site: str, item: str) -> Finding:
         if counts == list(state.counts.values()):
             return Finding(site, item, Outcome.RIGHT, state.counts, state.counts)
         name = keys.item_key(site, item)
-        if await timed.run(engine, _REPAIR, [name], state.version, msgpack.packb(counts)):
+        if await engine.timed(_REPAIR, [name], state.version, msgpack.packb(counts)):
             right = dict(zip(state.counts, counts, strict=True))
             return Finding(site, item, Outcome.REPAIRED, state.counts, right)
     return Finding(site, item, Outcome.BUSY)
 
 
-async def _count(engine: Engine, site: str, item: str) -> tuple[Stored, list[int]] | None:
+async def _count(engine: Store, site: str, item: str) -> tuple[Stored, list[int]] | None:
     """The state, and the counts in the order of its kinds; ``None`` when it changed meanwhile."""
     first: bytes | None = None
     total: list[int] = []
@@ -95,7 +96,7 @@ async def _count(engine: Engine, site: str, item: str) -> tuple[Stored, list[int
     return state, total
 
 
-async def _count_large(engine: Engine, bucket: bytes) -> Counter[int]:
+async def _count_large(engine: Store, bucket: bytes) -> Counter[int]:
     held: dict[bytes, bytes] = {}
     cursor = 0
     while True:
@@ -114,7 +115,7 @@ class Page(NamedTuple):
     buckets: list[keys.Name]
 
 
-async def pages(engine: Engine, site: str | None = None) -> AsyncIterator[Page]:
+async def pages(engine: Store, site: str | None = None) -> AsyncIterator[Page]:
     """All items of a site, or of all sites, and their buckets, in no order. One may come twice.
 
     What is new or gone meanwhile may be in it or not; everything else is.
@@ -123,17 +124,13 @@ async def pages(engine: Engine, site: str | None = None) -> AsyncIterator[Page]:
         Unavailable: the engine did not answer in time.
     """
     pattern = "tc:{*" if site is None else f"tc:{{{site}:*"
-    cursor = 0
-    while True:
-        cursor, names = await engine.command("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)
+    async for names in engine.names(pattern, PAGE):
         found = [name for name in map(keys.parse, names) if name]
         items = [(name.site, name.item) for name in found if name.generation is None]
         yield Page(PAGE, items, [name for name in found if name.generation is not None])
-        if not cursor:
-            return
 
 
-async def sweep(engine: Engine, buckets: Iterable[keys.Name]) -> int:
+async def sweep(engine: Store, buckets: Iterable[keys.Name]) -> int:
     """Remove, of these buckets, those that a reset left behind; how many.
 
     Raises:

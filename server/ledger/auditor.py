@@ -13,7 +13,7 @@ import structlog
 from server.errors import Unavailable
 from server.ledger import audit, keys
 from server.ledger.audit import Finding, Outcome
-from server.ledger.engine import Engine
+from server.ledger.store import Store
 
 # Of its time.
 SHARE = 0.01
@@ -29,7 +29,7 @@ _log = structlog.get_logger("auditor")
 class Auditor:
     """Counts items ``checked``, ``repairs``, items ``busy`` all the while, and old buckets ``swept``."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Store) -> None:
         self.checked = 0
         self.repairs = 0
         self.busy = 0

@@ -72,10 +72,10 @@ class Batcher(Generic[E]):
                     # The engine is gone or stands still: nobody waits a second time for that.
                     batch += self._waiting
                     self._waiting, self._weight = [], 0
-                    _refuse(batch, refusal)
+                    refuse(batch, refusal)
                 except Exception:
                     _log.exception("a batch failed")
-                    _refuse(batch, Unavailable("the batch failed", retry_after=1.0))
+                    refuse(batch, Unavailable("the batch failed", retry_after=1.0))
         finally:
             self._task = None
 
@@ -116,6 +116,7 @@ async def answered(ask: Callable[[Callable[[Answer | Refusal], None]], None]) ->
     return await future
 
 
-def _refuse(entries: Sequence[Entry], refusal: Refusal) -> None:
+def refuse(entries: Sequence[Entry], refusal: Refusal) -> None:
+    """Refuse all of these."""
     for entry in entries:
         answer(entry.refuse, refusal)

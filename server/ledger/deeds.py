@@ -12,12 +12,12 @@ import structlog
 from server.errors import BadMessage, Unauthorized
 from server.ledger import keys, moderation, trail
 from server.ledger.batch import answered
-from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
 from server.ledger.reader import Query, State
+from server.ledger.store import Store
 from server.rules.sites import Site
 
-ITEM_DEEDS: Mapping[str, Callable[[Engine, str, str], Awaitable[object]]] = {
+ITEM_DEEDS: Mapping[str, Callable[[Store, str, str], Awaitable[object]]] = {
     "reset": moderation.reset,
     "remove": moderation.remove,
     "freeze": partial(moderation.freeze, frozen=True),
@@ -30,7 +30,7 @@ _log = structlog.get_logger("admin")
 class Deeds:
     """``who`` is what stands for an admin key; ``read`` is the reader's ``submit``."""
 
-    def __init__(self, engine: Engine, holdings: Holdings, read: Callable[[Query], None]) -> None:
+    def __init__(self, engine: Store, holdings: Holdings, read: Callable[[Query], None]) -> None:
         self._engine = engine
         self._holdings = holdings
         self._read = read

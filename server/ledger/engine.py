@@ -9,74 +9,54 @@ unknown.
 
 import asyncio
 import time
-from collections.abc import Sequence
-from hashlib import sha1
-from pathlib import Path
-from secrets import token_bytes
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import structlog
+import msgpack
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as LinkTimeout
 
 from server.errors import EngineError, OutcomeUnknown, Unavailable
-from server.ledger import keys, layout
-from server.measures import SHORT_TIMES, Histogram
+from server.ledger import keys
+from server.ledger.clock import DEADLINE, MARGIN, Clock
+from server.ledger.condition import Condition
+from server.ledger.scripts import Script
+from server.ledger.store import FAILURES, Word, checked_version
 
 CONNECT_TIMEOUT = 1.0
-# A batch may take effect until its deadline; who waits for it waits a little longer, never less.
-DEADLINE = 2.0
-REPLY_TIMEOUT = DEADLINE + 0.25
-RETRY_AFTER = 2.0
-COMPLAIN_EVERY = 10.0
-# While it loads its data an engine answers some commands: it is only back when this (s) has passed.
-SETTLED = 1.0
+# Who waits for an answer waits this much longer (s) than it may take effect.
+ANSWER_GRACE = 0.25
+REPLY_TIMEOUT = DEADLINE + ANSWER_GRACE
+# How long (ms) replicas have to confirm, within the time that who waits has anyway.
+REPLICA_WITHIN = 1000
 KEEP_TIME_EVERY = 5.0
-
-# uvloop says RuntimeError where a connection was closed under a write.
-FAILURES = (RedisError, OSError, RuntimeError)
-
-_log = structlog.get_logger("engine")
-
-
-class Script:
-    """A Lua script in a file of its own beside this module, with the files it needs ``before`` it."""
-
-    def __init__(self, name: str, *before: str) -> None:
-        first, *parts = (Path(__file__).with_name(part).read_text() for part in (name, *before))
-        shebang, script = first.split("\n", 1)
-        self.text = "\n".join((shebang, *parts, script))
-        # SHA-1 is how EVALSHA names a script; nothing rests on its strength.
-        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 class Engine:
-    """One process's link to the engine at ``url`` (``redis://``, ``rediss://`` or ``unix://``)."""
+    """One process's link to the engine at ``url`` (``redis://``, ``rediss://`` or ``unix://``).
 
-    def __init__(self, url: str) -> None:
-        self._pool = _pool(url, REPLY_TIMEOUT)
+    ``replicas`` of it must confirm each write that is timed.
+    """
+
+    sharded = False
+
+    def __init__(self, url: str, replicas: int = 0) -> None:
+        self.condition = Condition()
+        self._clock = Clock()
+        self._replicas = replicas
+        self._pool = pool(url, REPLY_TIMEOUT)
         # With a timeout redis-py sends through asyncio.wait_for, which may swallow a cancellation on Python
         # 3.11. The feed has a heartbeat instead.
-        self._patient = _pool(url, None)
+        self._patient = pool(url, None)
         self._client = Redis(connection_pool=self._pool)
-        self.round_trips = Histogram(SHORT_TIMES)
-        self.failures = 0
-        self._clock: float | None = None
-        self._down = False
-        self._announced = False
-        self._complained = -COMPLAIN_EVERY
 
-    async def run(self, script: Script, names: Sequence[bytes], *arguments: bytes | str | int) -> bytes:
-        """Run a script; its reply. Loads it when the engine does not have it, which means that nothing ran.
-
-        Raises:
-            Unavailable: no reply in time, or an engine that cannot serve. It may have taken effect.
-        """
+    async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
+        """See ``Store``."""
         began = time.monotonic()
         try:
             try:
@@ -85,36 +65,108 @@ class Engine:
                 reply = await self._client.eval(script.text, len(names), *names, *arguments)
         except FAILURES as error:
             raise self._failed(error) from error
-        self._answered(began)
+        self.condition.answered(began)
         return bytes(reply)
 
-    async def command(self, *words: bytes | str | int) -> Any:
-        """Run one command.
-
-        Raises:
-            Unavailable: as for ``run``.
-        """
+    async def command(self, *words: Word) -> Any:
+        """See ``Store``."""
         began = time.monotonic()
         try:
             reply = await self._client.execute_command(*words)
         except FAILURES as error:
             raise self._failed(error) from error
-        self._answered(began)
+        self.condition.answered(began)
         return reply
 
     async def deadline(self) -> int:
-        """Engine time (µs) after which nobody waits for what is sent now.
-
-        The engine's clock is known from its last reply: it was read before that reply arrived, so the
-        estimate is never ahead of it, and the deadline never late.
-        """
-        if self._clock is None:
+        """Engine time (µs) after which nobody waits for what is sent now."""
+        if not self._clock.known:
             await self._read_clock()
-        assert self._clock is not None
-        return int(self._clock + (time.monotonic() + DEADLINE) * 1e6)
+        return self._clock.deadline(time.monotonic() + DEADLINE)
+
+    async def timed(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
+        """See ``Store``."""
+        reply = await self._once(script, names, *arguments)
+        if len(reply) == 1:
+            # Nothing took effect. The engine's clock may have been set; it is known anew now.
+            reply = await self._once(script, names, *arguments)
+        if len(reply) == 1:
+            raise Unavailable("the engine came to it too late", retry_after=1.0)
+        return reply[1]
+
+    async def _once(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
+        # Without an engine this fails already, at once, and nothing was sent.
+        deadline = await self.deadline()
+        sent = time.monotonic()
+        try:
+            run = self._run_confirmed if self._replicas else self.run
+            reply = msgpack.unpackb(await run(script, names, deadline, *arguments))
+        except OutcomeUnknown:
+            # It may lie in the buffer of an engine that stands still. "Unavailable" is not said, and nothing
+            # else is sent that it could overtake, before the engine would refuse it.
+            await asyncio.sleep(sent + DEADLINE + MARGIN - time.monotonic())
+            raise
+        self.tick(reply[0])
+        return reply
+
+    async def _run_confirmed(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
+        """As ``run``, and wait for replicas, on the same connection: WAIT is about what came on it."""
+        began = time.monotonic()
+        wait = ("WAIT", self._replicas, REPLICA_WITHIN)
+        given = (len(names), *names, *arguments)
+        try:
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.execute_command("EVALSHA", script.sha, *given)
+                pipe.execute_command(*wait)
+                reply, confirmed = await pipe.execute(raise_on_error=False)
+                if isinstance(reply, NoScriptError):
+                    pipe.execute_command("EVAL", script.text, *given)
+                    pipe.execute_command(*wait)
+                    reply, confirmed = await pipe.execute(raise_on_error=False)
+        except FAILURES as error:
+            raise self._failed(error) from error
+        for answer in (reply, confirmed):
+            if isinstance(answer, Exception):
+                raise self._failed(answer) from answer
+        if confirmed < self._replicas:
+            raise self.condition.refused(f"confirmed by {confirmed} of {self._replicas} replicas in time")
+        self.condition.answered(began)
+        return bytes(reply)
+
+    async def names(self, pattern: str, page: int) -> AsyncIterator[list[bytes]]:
+        """See ``Store``."""
+        cursor = 0
+        while True:
+            cursor, names = await self.command("SCAN", cursor, "MATCH", pattern, "COUNT", page)
+            yield names
+            if not cursor:
+                return
+
+    async def size(self) -> int:
+        """See ``Store``."""
+        return int(await self.command("DBSIZE"))
+
+    def groups(self, names: Sequence[bytes]) -> list[list[int]]:
+        """See ``Store``: all."""
+        return [list(range(len(names)))]
+
+    async def settle(self) -> None:
+        """See ``Store``: nothing is ever half written."""
+
+    async def raw(self, *words: Word) -> Any:
+        """See ``Store``."""
+        return await self._client.execute_command(*words)
+
+    async def publish(self, channel: bytes) -> None:
+        """Publish nothing.
+
+        Raises:
+            Unavailable: as for ``run``.
+        """
+        await self.command("PUBLISH", channel, b"")
 
     async def keep_time(self) -> None:
-        """Look at the engine's clock now and then, for when nothing else does; until cancelled."""
+        """See ``Store``."""
         while True:
             await asyncio.sleep(KEEP_TIME_EVERY)
             try:
@@ -124,63 +176,23 @@ class Engine:
 
     def tick(self, now: int) -> None:
         """Learn the engine's time (µs) from a reply that has just arrived."""
-        self._clock = now - time.monotonic() * 1e6
+        self._clock.tick(now)
 
     def age(self, version: int) -> float | None:
-        """How long ago (s) a version was committed, by the engine's clock; ``None``: it is not known."""
-        if self._clock is None:
-            return None
-        return max(0.0, (self._clock - version) / 1e6 + time.monotonic())
-
-    async def claim(self) -> None:
-        """Make sure that this version can read what is stored.
-
-        Raises:
-            EngineError: another version wrote it.
-            RedisError, OSError: it does not answer.
-        """
-        # Whoever made the secret had noted the layout before.
-        if not await self._client.exists(keys.SECRET):
-            await self._client.set(keys.LAYOUT, layout.VERSION, nx=True)
-        found: Any = await self._client.get(keys.LAYOUT)
-        if found != layout.VERSION:
-            other = (found or b"1").decode(errors="replace")
-            raise EngineError(
-                f"the engine holds data of another version of Tallycast, in layout {other} instead of "
-                f"{layout.VERSION.decode()}: use that version, or start with an empty folder or database"
-            )
-
-    async def secret(self) -> bytes:
-        """The secret that signs anonymous visitors' tokens: made once, shared by all workers and nodes."""
-        await self._client.set(keys.SECRET, token_bytes(32), nx=True)
-        secret = await self._client.get(keys.SECRET)
-        assert isinstance(secret, bytes)
-        return secret
+        """See ``Store``."""
+        return self._clock.age(version)
 
     async def check(self) -> str:
-        """The engine's name and version, once it has loaded its data.
-
-        Raises:
-            EngineError: it is too old.
-            RedisError, OSError: it does not answer, or not yet.
-        """
+        """See ``Store``."""
         # INFO is answered while the data is being loaded; PING is not.
         await self._client.ping()
         info = await self._client.info("server")
-        name, version = "Valkey", info.get("valkey_version")
-        if version is None:
-            name, version = "Redis", str(info["redis_version"])
-        # Scripts here declare their flags, which Redis knows since 7.0; every Valkey does.
-        if int(str(info["redis_version"]).split(".")[0]) < 7:
-            raise EngineError(f"{name} {version} is too old: Redis 7.0, or Valkey 8, or newer is needed")
-        return f"{name} {version}"
+        if info.get("redis_mode", info.get("server_mode")) == "cluster":
+            raise EngineError("the engine is a node of a cluster: add cluster=true to REDIS_URL")
+        return checked_version(info)
 
     async def probe(self) -> None:
-        """Publish something that nobody hears.
-
-        Raises:
-            RedisError, OSError: it may not, or cannot.
-        """
+        """See ``Store``."""
         await self._client.publish(keys.PULSE_PREFIX + b"start", b"")
 
     def connection(self) -> AbstractConnection:
@@ -189,7 +201,7 @@ class Engine:
         return connection
 
     async def close(self) -> None:
-        """Close every pooled connection."""
+        """See ``Store``."""
         await self._client.aclose()
         await self._pool.disconnect()
         await self._patient.disconnect()
@@ -199,70 +211,15 @@ class Engine:
         self.tick(int(seconds) * 1_000_000 + int(micros))
 
     def _failed(self, error: Exception) -> Unavailable:
-        self.failures += 1
         reason = str(error) or type(error).__name__
         if isinstance(error, LinkError | LinkTimeout | OSError | RuntimeError):
             # Whatever answers next may have another clock.
-            self._clock = None
-            if not self._down and time.monotonic() - self._complained >= COMPLAIN_EVERY:
-                self._announced = True
-                self._complained = time.monotonic()
-                _log.warning("engine unavailable", error=reason)
-            self._down = True
-            return OutcomeUnknown("the engine did not confirm in time", retry_after=RETRY_AFTER)
-        if time.monotonic() - self._complained >= COMPLAIN_EVERY:
-            # It answers, but refuses: out of memory, read-only, a script that is not ours.
-            self._complained = time.monotonic()
-            _log.error("engine refuses", error=reason)
-        return Unavailable("the engine refuses", retry_after=RETRY_AFTER)
-
-    def _answered(self, began: float) -> None:
-        self.round_trips.add(time.monotonic() - began)
-        self._down = False
-        if self._announced and time.monotonic() - self._complained >= SETTLED:
-            self._announced = False
-            _log.info("engine available again")
+            self._clock.forget()
+            return self.condition.lost(reason)
+        return self.condition.refused(reason)
 
 
-async def wait_until_ready(engine: Engine, patience: float) -> bytes:
-    """Wait until the engine serves; the secret that it keeps for all workers.
-
-    ``patience`` (s) is for one that does not answer. One that loads its data gets as long as it needs, one
-    that refuses us none.
-
-    Raises:
-        EngineError: it does not serve.
-    """
-    limit = time.monotonic() + patience
-    told = False
-    while True:
-        try:
-            version = await engine.check()
-            # An access list may allow every command and no channel.
-            await engine.probe()
-            await engine.claim()
-            secret = await engine.secret()
-        except FAILURES as error:
-            # While it connects, redis-py wraps what went wrong.
-            origin = error.__cause__ or error
-            if isinstance(origin, AuthenticationError | ResponseError):
-                raise EngineError(f"the engine refuses: {origin}") from None
-            reason = str(origin) or type(origin).__name__
-            if isinstance(origin, BusyLoadingError):
-                reason, limit = "it is loading its data", time.monotonic() + patience
-        else:
-            if told:
-                _log.info("the engine is ready", version=version)
-            return secret
-        if time.monotonic() > limit:
-            raise EngineError(f"the engine does not answer: {reason}")
-        if not told:
-            told = True
-            _log.warning("waiting for the engine", reason=reason)
-        await asyncio.sleep(0.1)
-
-
-def _pool(url: str, timeout: float | None) -> ConnectionPool:
+def pool(url: str, timeout: float | None) -> ConnectionPool:
     return ConnectionPool.from_url(
         url,
         protocol=2,

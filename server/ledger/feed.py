@@ -1,4 +1,4 @@
-"""What the engine publishes: one pub/sub connection a process.
+"""What the engine publishes: one pub/sub connection a process, or one for each node of a cluster.
 
 Owns that connection and the set of channels it follows. Every confirmation of a subscription, the first and
 each after a lost link, is followed by a read of the stored state, because what was published meanwhile is
@@ -17,10 +17,11 @@ from typing import Any, Protocol
 import msgpack
 import structlog
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import MovedError
 
 from server.errors import Unavailable
 from server.ledger import keys
-from server.ledger.engine import FAILURES, Engine
+from server.ledger.store import FAILURES
 
 PULSE = 1.5
 # Silence on the link, the heartbeat included, for this long (s) means that it is dead.
@@ -52,13 +53,48 @@ class Listener(Protocol):
         """
 
 
-class Feed:
-    """Follows channels of the engine and tells a listener what comes."""
+class Link(Protocol):
+    """What the feed needs of an engine or a node."""
 
-    def __init__(self, engine: Engine, listener: Listener) -> None:
-        self._engine = engine
+    @property
+    def sharded(self) -> bool:
+        """Whether channels have slots."""
+
+    def connection(self) -> AbstractConnection:
+        """A connection of the feed's own. Not yet connected."""
+
+    async def publish(self, channel: bytes) -> None:
+        """Publish nothing.
+
+        Raises:
+            Unavailable, OSError: it could not.
+        """
+
+
+def any_pulse() -> bytes:
+    """A new channel for a heartbeat."""
+    return keys.PULSE_PREFIX + token_hex(8).encode()
+
+
+class Feed:
+    """Follows channels of an engine and tells a listener what comes.
+
+    ``pulse`` names a channel for the heartbeat of a new link. ``moved`` is called when a channel may have
+    another node, with that node's refusal if it said so.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        listener: Listener,
+        pulse: Callable[[], bytes] = any_pulse,
+        moved: Callable[[MovedError | None], None] = lambda refusal: None,
+    ) -> None:
+        self._engine = link
         self._listener = listener
-        self._pulse = keys.PULSE_PREFIX + token_hex(8).encode()
+        self._new_pulse = pulse
+        self._moved = moved
+        self._pulse = pulse()
         self._wanted: set[bytes] = {self._pulse}
         self._sent: set[bytes] = set()
         self._missed: set[bytes] = set()
@@ -96,6 +132,7 @@ class Feed:
                 if time.monotonic() - began > SILENCE:
                     backoff = 0.05
                 self._report(group.exceptions[0])
+                self._moved(None)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
             backoff = min(2 * backoff, MAX_BACKOFF)
 
@@ -109,6 +146,9 @@ class Feed:
     async def _link(self) -> None:
         connection = self._engine.connection()
         self._sent.clear()
+        self._wanted.discard(self._pulse)
+        self._pulse = self._new_pulse()
+        self._wanted.add(self._pulse)
         self._changed.set()
         try:
             async with asyncio.timeout(SILENCE):
@@ -124,14 +164,24 @@ class Feed:
     async def _read(self, connection: AbstractConnection) -> None:
         wanted = _wanted()
         while wanted():
-            reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            try:
+                reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            except MovedError as refusal:
+                self._moved(refusal)
+                continue
             self._heard = time.monotonic()
             kind, channel, payload = reply
-            if kind == b"message":
+            if kind in (b"message", b"smessage"):
                 self._hear(channel, payload)
-            elif kind == b"subscribe" and channel in self._wanted and not _personal(channel):
-                self._missed.add(channel)
-                self._confirmed.set()
+            elif kind in (b"subscribe", b"ssubscribe"):
+                if channel in self._wanted and not _personal(channel):
+                    self._missed.add(channel)
+                    self._confirmed.set()
+            elif channel in self._wanted:
+                # Nobody here asked for it: the slot has gone to another node. If not, it is followed again.
+                self._sent.discard(channel)
+                self._moved(None)
+                self._changed.set()
 
     def _hear(self, channel: bytes, payload: bytes) -> None:
         if channel == self._pulse:
@@ -160,20 +210,21 @@ class Feed:
         while wanted():
             await self._changed.wait()
             self._changed.clear()
+            prefix, most = ("S", 1) if self._engine.sharded else ("", CHUNK)
             for word, channels in (
                 ("SUBSCRIBE", self._wanted - self._sent),
                 ("UNSUBSCRIBE", self._sent - self._wanted),
             ):
-                for chunk in _chunks(channels):
+                for chunk in _chunks(channels, most):
                     # Recorded before the wait, so that a channel left meanwhile is left again.
                     self._sent ^= set(chunk)
-                    await connection.send_command(word, *chunk, check_health=False)
+                    await connection.send_command(prefix + word, *chunk, check_health=False)
 
     async def _beat(self) -> None:
         self._heard = time.monotonic()
         wanted = _wanted()
         while wanted():
-            await self._engine.command("PUBLISH", self._pulse, b"")
+            await self._engine.publish(self._pulse)
             await asyncio.sleep(PULSE)
             if self.up and self._lost:
                 self._lost = False
@@ -206,6 +257,6 @@ def _personal(channel: bytes) -> bool:
     return channel.startswith((keys.PERSON_PREFIX, keys.PULSE_PREFIX))
 
 
-def _chunks(channels: Iterable[bytes]) -> Iterable[list[bytes]]:
+def _chunks(channels: Iterable[bytes], most: int) -> Iterable[list[bytes]]:
     listed = list(channels)
-    return (listed[i : i + CHUNK] for i in range(0, len(listed), CHUNK))
+    return (listed[i : i + most] for i in range(0, len(listed), most))

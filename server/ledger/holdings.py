@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 
 from server.ledger import keys
 from server.ledger.batch import answered
-from server.ledger.engine import Engine, Script
 from server.ledger.reader import Query, State
+from server.ledger.scripts import Script
+from server.ledger.store import Store
 from server.ledger.writer import PUBLISHER, Receipt, Wish
 from server.rules.sites import Site
 
@@ -22,7 +23,7 @@ _FORGET = Script("forget.lua")
 class Holdings:
     """``read`` and ``write`` are the reader's and the writer's ``submit``."""
 
-    def __init__(self, engine: Engine, read: Callable[[Query], None], write: Callable[[Wish], None]) -> None:
+    def __init__(self, engine: Store, read: Callable[[Query], None], write: Callable[[Wish], None]) -> None:
         self._engine = engine
         self._read = read
         self._write = write
@@ -52,7 +53,7 @@ class Holdings:
         who = keys.member(visitor)
         index = keys.index_key(site.name, who)
         erased = 0
-        async for held, entries in self._walk(site, visitor):
+        async for held, entries in self._walk(site, visitor, settled=True):
             await asyncio.gather(*(self._clear(site, item, who) for item, _ in held))
             await self._engine.run(_FORGET, [index], *(word for entry in entries for word in entry))
             erased += len(held)
@@ -62,13 +63,18 @@ class Holdings:
         return await answered(lambda done: self._write(Wish(site, item, who, None, PUBLISHER, done)))
 
     async def _walk(
-        self, site: Site, visitor: str
+        self, site: Site, visitor: str, *, settled: bool = False
     ) -> AsyncIterator[tuple[list[tuple[str, State]], list[tuple[bytes, bytes]]]]:
-        """The pages of the index: what is held, and the entries with their times."""
+        """The pages of the index: what is held, and the entries with their times.
+
+        ``settled``: what is not held by then will not come to be, unless the entry gets another time.
+        """
         # A retired visitor has no index; only the reader says so.
         await self._states(site, [], visitor)
         async for entries in self._entries(keys.index_key(site.name, keys.member(visitor))):
             items = [item.decode() for item, _ in entries]
+            if settled:
+                await self._engine.settle()
             states = zip(items, await self._states(site, items, visitor), strict=True)
             yield [(item, state) for item, state in states if state.reaction is not None], entries
 

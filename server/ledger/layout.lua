@@ -96,6 +96,9 @@ local function look(key, members)
     end
   end
   for bucket, some in pairs(asked) do
+    if ASKED and redis.call('EXISTS', bucket) == 0 then
+      error({err = 'NOTHERE a bucket has not come yet'})
+    end
     learn(held, state, some, redis.call('HMGET', bucket, unpack(some)), 0)
   end
   return state, stored, held
@@ -104,6 +107,9 @@ end
 -- Makes room for the members that a state counts. `stored` is the state as it is: whatever fails here, or later, all
 -- that is stored stays right.
 local function grow(key, state, stored)
+  if ASKED then
+    return  -- what is left of an earlier try may still come, and would be in the way
+  end
   local members = 0
   for at = BUCKETS + 2, #state, 3 do
     members = members + state[at]

@@ -4,8 +4,6 @@
 -- The readable reference of the rule is server/rules/reactions.py.
 --
 -- KEYS[1 .. n]  the n items, see layout.lua; their other buckets have the same hash tag
--- KEYS[n+1]     the account's index (zset of items)
--- KEYS[n+2]     the items whose reactions are still to be moved (zset)
 -- ARGV[1]       deadline, engine time in µs
 -- ARGV[2]       MessagePack [visitor, account, channel, items]: two members, the account's channel, the item ids
 --
@@ -36,12 +34,6 @@ for which = 1, #items do
   end
 end
 
-local stamp = string.format('%.0f', now)
-for _, move in ipairs(moves) do
-  if move.at then
-    redis.call('ZADD', KEYS[#items + 1], stamp, move.item)
-  end
-end
 for _, move in ipairs(moves) do
   local changes = {[visitor] = false}
   if move.at then
@@ -49,13 +41,12 @@ for _, move in ipairs(moves) do
   end
   write(move.key, move.state, changes)
 end
-redis.call('ZREM', KEYS[#items + 2], unpack(items))
 
 for _, move in ipairs(moves) do
   local state, at = move.state, move.at
-  redis.pcall('PUBLISH', move.key, shown(state))
+  publish(move.key, shown(state))
   if at then
-    redis.pcall('PUBLISH', channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
+    tell(channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
   end
 end
-return cmsgpack.pack({now, #moves})
+return cmsgpack.pack({now, #moves, told})

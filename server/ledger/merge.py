@@ -21,9 +21,10 @@ import msgpack
 import structlog
 
 from server.errors import Refusal, Unauthorized, Unavailable
-from server.ledger import keys, timed
+from server.ledger import keys
 from server.ledger.batch import answer
-from server.ledger.engine import Engine, Script
+from server.ledger.scripts import Script
+from server.ledger.store import Store
 from server.rules.tokens import LEEWAY, LIFETIME, RENEWABLE
 
 PAGE = 100
@@ -38,6 +39,7 @@ MOST = 100
 KEEP = LIFETIME + RENEWABLE + 2 * LEEWAY
 
 _RETIRE = Script("retire.lua")
+_ENLIST = Script("enlist.lua")
 _MERGE = Script("merge.lua", "layout.lua")
 _log = structlog.get_logger("merge")
 
@@ -58,7 +60,7 @@ class Merge:
 class Merger:
     """Does merges, each in a task: it goes on when whoever asked for it has gone."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Store) -> None:
         self._engine = engine
         self._tasks: set[asyncio.Task[None]] = set()
         # Merges that were left unfinished, and that this process went on with.
@@ -154,8 +156,10 @@ class Merger:
         """
         names = [keys.index_key(merge.site, merge.visitor), keys.taken_key(merge.site, merge.visitor)]
         channel = keys.person_channel(merge.site, merge.visitor)
-        if not await timed.run(self._engine, _RETIRE, names, merge.account, channel, KEEP):
+        if not await self._engine.timed(_RETIRE, names, merge.account, channel, KEEP):
             raise Unauthorized("this anonymous visitor has become another account's")
+        # From here on nothing new is put into the index, but what was put there may only now come to be held.
+        await self._engine.settle()
 
     async def move(self, merge: Merge) -> bool:
         """Move the next items; ``False`` when there were none.
@@ -167,9 +171,17 @@ class Merger:
         page = await self._engine.command("ZRANGE", taken, 0, PAGE - 1)
         if not page:
             return False
+        # The account's index first, so that it is a superset; the list last, so that nothing is forgotten.
+        await self._engine.timed(_ENLIST, [keys.index_key(merge.site, merge.account)], *page)
         names = [keys.item_key(merge.site, item.decode()) for item in page]
-        names += [keys.index_key(merge.site, merge.account), taken]
-        channel = keys.person_channel(merge.site, merge.account)
-        packed = msgpack.packb([merge.visitor, merge.account, channel, page], use_bin_type=False)
-        await timed.run(self._engine, _MERGE, names, packed)
+        groups = self._engine.groups(names)
+        await asyncio.gather(*(self._move(merge, names, page, group) for group in groups))
+        await self._engine.command("ZREM", taken, *page)
         return True
+
+    async def _move(self, merge: Merge, names: list[bytes], items: list[bytes], group: list[int]) -> None:
+        """Move the items of a group, in one step."""
+        channel = keys.person_channel(merge.site, merge.account)
+        asked = [merge.visitor, merge.account, channel, [items[index] for index in group]]
+        packed = msgpack.packb(asked, use_bin_type=False)
+        await self._engine.timed(_MERGE, [names[index] for index in group], packed)

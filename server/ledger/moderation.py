@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import msgpack
 
 from server.errors import Forbidden, Refusal, Unavailable
-from server.ledger import keys, timed
-from server.ledger.engine import Engine, Script
+from server.ledger import keys
+from server.ledger.scripts import Script
+from server.ledger.store import Store
 from server.ledger.writer import FROZEN
 from server.rules.sites import Site
 
@@ -22,7 +23,7 @@ _START = Script("start.lua", "layout.lua")
 _FREEZE = Script("freeze.lua", "layout.lua")
 
 
-async def reset(engine: Engine, site: str, item: str) -> int:
+async def reset(engine: Store, site: str, item: str) -> int:
     """Forget who reacted to an item, and what it started from: its counts are 0. Frozen stays frozen.
 
     That is published like every change, with a higher version, so for whoever watches it is an ordinary
@@ -34,7 +35,7 @@ async def reset(engine: Engine, site: str, item: str) -> int:
     Raises:
         Unavailable: not confirmed in time.
     """
-    version, generation, buckets = await timed.run(engine, _RESET, [keys.item_key(site, item)])
+    version, generation, buckets = await engine.timed(_RESET, [keys.item_key(site, item)])
     try:
         await _clean(engine, site, item, generation, buckets)
     except Unavailable:
@@ -42,7 +43,7 @@ async def reset(engine: Engine, site: str, item: str) -> int:
     return int(version)
 
 
-async def remove(engine: Engine, site: str, item: str) -> bool:
+async def remove(engine: Store, site: str, item: str) -> bool:
     """Forget an item, as if nobody had ever touched it. For whoever watches it, that is a reset.
 
     Returns:
@@ -52,13 +53,13 @@ async def remove(engine: Engine, site: str, item: str) -> bool:
         Unavailable: not confirmed in time; it may be reset and not removed.
     """
     name = keys.item_key(site, item)
-    _, generation, buckets = await timed.run(engine, _RESET, [name])
+    _, generation, buckets = await engine.timed(_RESET, [name])
     # Before the item goes: afterwards nothing would tell these buckets from those of one that begins anew.
     await _clean(engine, site, item, generation, buckets)
-    return bool(await timed.run(engine, _REMOVE, [name]))
+    return bool(await engine.timed(_REMOVE, [name]))
 
 
-async def _clean(engine: Engine, site: str, item: str, generation: int, buckets: int) -> None:
+async def _clean(engine: Store, site: str, item: str, generation: int, buckets: int) -> None:
     """Remove the buckets that a reset left behind."""
     left = [keys.bucket_key(site, item, generation, number) for number in range(1, buckets)]
     for at in range(0, len(left), PAGE):
@@ -66,7 +67,7 @@ async def _clean(engine: Engine, site: str, item: str, generation: int, buckets:
 
 
 async def start(
-    engine: Engine, site: Site, bases: Mapping[str, Mapping[str, int]]
+    engine: Store, site: Site, bases: Mapping[str, Mapping[str, int]]
 ) -> Sequence[Refusal | None]:
     """Set the counts that items start from, beside what visitors hold: for each item one for each kind.
 
@@ -78,14 +79,14 @@ async def start(
     """
     names = [keys.item_key(site.name, item) for item in bases]
     flat = [counts.get(kind, 0) for counts in bases.values() for kind in site.kinds]
-    answers = await timed.run(engine, _START, names, msgpack.packb([site.kinds, flat], use_bin_type=False))
+    answers = await engine.timed(_START, names, msgpack.packb([site.kinds, flat], use_bin_type=False))
     return [
         Forbidden("this item is frozen", item=item) if version == FROZEN else None
         for item, version in zip(bases, answers, strict=True)
     ]
 
 
-async def freeze(engine: Engine, site: str, item: str, *, frozen: bool) -> bool:
+async def freeze(engine: Store, site: str, item: str, *, frozen: bool) -> bool:
     """Refuse every reaction to an item, as ``Forbidden``, or take them again. What is counted stays.
 
     Returns:
@@ -94,4 +95,4 @@ async def freeze(engine: Engine, site: str, item: str, *, frozen: bool) -> bool:
     Raises:
         Unavailable: not confirmed in time.
     """
-    return bool(await timed.run(engine, _FREEZE, [keys.item_key(site, item)], int(frozen)))
+    return bool(await engine.timed(_FREEZE, [keys.item_key(site, item)], int(frozen)))

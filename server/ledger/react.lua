@@ -4,7 +4,7 @@
 -- The readable reference of the rule is server/rules/reactions.py.
 --
 -- KEYS[1 .. n]      the n items, see layout.lua; their other buckets have the same hash tag
--- KEYS[n+1 .. n+m]  the m visitors' indexes (zset of items)
+-- KEYS[n+1 .. n+m]  the m visitors' indexes (zset of items); not on a cluster, where enlist.lua comes first
 -- ARGV[1]           deadline, engine time in µs: past it the batch is refused, because nobody waits any more
 -- ARGV[2]           MessagePack [sites, items, wishes], or [sites, items, wishes, times]
 --                     sites:  [[name, kind, kind, ...], ...]
@@ -44,7 +44,7 @@ for which, asked in ipairs(asking) do
 end
 
 local stamp = string.format('%.0f', now)
-local changes, publications = {}, {}
+local changes, news = {}, {}
 local answers, n = {}, 0
 
 for i = 1, #wishes, 5 do
@@ -56,19 +56,9 @@ for i = 1, #wishes, 5 do
   if not refused and (since > 0 or not (stays or at)) then
     -- What is held is in the index already: only what is not is ever taken out of it. It is written this early because a
     -- retired visitor has a mark in its place, and must not come to hold anything. It may hold too much.
-    local index, added = KEYS[#items + wishes[i + 3]], nil
-    if since > 0 then
-      added = redis.pcall('ZADD', index, 'GT', 'CH', string.format('%.0f', since), item[2])
-      stays = stays or added == 0
-    else
-      added = redis.pcall('ZADD', index, stamp, item[2])
-    end
-    if type(added) == 'table' then
-      if string.sub(added.err, 1, 9) ~= 'WRONGTYPE' then
-        return added
-      end
-      refused = -1
-    end
+    local added = enlist(KEYS[#items + wishes[i + 3]], since, stamp, item[2])
+    stays = stays or since > 0 and added == 0
+    refused = not added and -1
   end
   if not (refused or stays) then
     if at then
@@ -82,8 +72,8 @@ for i = 1, #wishes, 5 do
     held[member] = at
     changes[which] = changes[which] or {}
     changes[which][member] = at
-    publications[#publications + 1] = 'tc:me:' .. site[1] .. ':' .. member
-    publications[#publications + 1] = cmsgpack.pack({item[2], state[VERSION], wish, wishes[i + 4]})
+    news[#news + 1] = 'tc:me:' .. site[1] .. ':' .. member
+    news[#news + 1] = cmsgpack.pack({item[2], state[VERSION], wish, wishes[i + 4]})
   end
 
   n = n + 1
@@ -99,12 +89,13 @@ for which in pairs(changes) do
 end
 for which, members in pairs(changes) do
   write(KEYS[which], states[which], members)
-  publications[#publications + 1] = KEYS[which]
-  publications[#publications + 1] = shown(states[which])
 end
 
-for i = 1, #publications, 2 do
-  redis.pcall('PUBLISH', publications[i], publications[i + 1])
+for i = 1, #news, 2 do
+  tell(news[i], news[i + 1])
+end
+for which in pairs(changes) do
+  publish(KEYS[which], shown(states[which]))
 end
 
-return cmsgpack.pack({now, answers})
+return cmsgpack.pack({now, answers, told})

@@ -13,13 +13,14 @@ import msgpack
 from server.errors import Refusal, Unauthorized
 from server.ledger import keys, layout
 from server.ledger.batch import Batcher, answer
-from server.ledger.engine import Engine, Script
+from server.ledger.scripts import Script
+from server.ledger.store import Store
 from server.rules.sites import Site
 
 MOST = 1000
 ROOM = 100_000
 
-_READ = Script("read.lua", "layout.lua")
+READ = Script("read.lua", "layout.lua")
 
 
 class State(NamedTuple):
@@ -59,7 +60,7 @@ class Query:
 class Reader:
     """The one way by which stored state is read."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Store) -> None:
         self._engine = engine
         self._batcher: Batcher[Query] = Batcher(self._send, most=MOST, room=ROOM)
         self.submit = self._batcher.submit
@@ -77,9 +78,8 @@ class Reader:
                 names.append(keys.item_key(query.site.name, item))
                 members.append(who)
         # Raw, because a state within is MessagePack itself, and Lua's knows no bin type to tell them apart.
-        reply = await self._engine.run(_READ, [*names, *indexes], *members)
-        now, answers, flags = msgpack.unpackb(reply, raw=True)
-        self._engine.tick(now)
+        reply = await self._engine.run(READ, [*names, *indexes], *members)
+        _, answers, flags = msgpack.unpackb(reply, raw=True)
         at, retired = 0, iter(flags)
         for query in queries:
             end = at + 2 * len(query.items)
@@ -87,11 +87,11 @@ class Reader:
             if query.visitor is not None and next(retired):
                 query.refuse(Unauthorized("this anonymous visitor has become an account"))
             else:
-                answer(query.done, [_state(query.site, stored, held) for stored, held in pairs])
+                answer(query.done, [state_of(query.site, stored, held) for stored, held in pairs])
             at = end
 
 
-def _state(site: Site, stored: bytes, held: bytes) -> State:
+def state_of(site: Site, stored: bytes, held: bytes) -> State:
     item = layout.unpack(stored)
     counts = {kind: item.shown(kind) for kind in site.kinds}
     return State(item.version, counts, held.decode() or None, item.frozen)

@@ -24,5 +24,5 @@ for number, count in ipairs(counts) do
 end
 state[VERSION] = math.max(state[VERSION] + 1, now)
 redis.call('HSET', KEYS[1], '', cmsgpack.pack(state))
-redis.pcall('PUBLISH', KEYS[1], shown(state))
+publish(KEYS[1], shown(state))
 return cmsgpack.pack({now, 1})

@@ -25,6 +25,6 @@ if state[VERSION] > 0 then
   end
   redis.call('UNLINK', key)
   redis.call('HSET', key, '', cmsgpack.pack(state))
-  redis.pcall('PUBLISH', key, shown(state))
+  publish(key, shown(state))
 end
 return cmsgpack.pack({now, {state[VERSION], generation, buckets}})

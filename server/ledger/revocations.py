@@ -12,7 +12,7 @@ import structlog
 
 from server.errors import Unavailable
 from server.ledger import keys
-from server.ledger.engine import Engine
+from server.ledger.store import Store
 from server.rules.tokens import LEEWAY, MAX_AGE
 
 LOOK_EVERY = 2.0
@@ -23,7 +23,7 @@ KEEP = MAX_AGE + 2 * LEEWAY
 _log = structlog.get_logger("revocations")
 
 
-async def revoke(engine: Engine, site: str, visitor: str) -> None:
+async def revoke(engine: Store, site: str, visitor: str) -> None:
     """Refuse, from now on and everywhere, what was issued to a visitor until now.
 
     Raises:
@@ -38,7 +38,7 @@ async def revoke(engine: Engine, site: str, visitor: str) -> None:
 class Revocations:
     """``heard`` is told of each new one: the site, the member, and the second (since 1970) it was made in."""
 
-    def __init__(self, engine: Engine, heard: Callable[[str, bytes, float], None]) -> None:
+    def __init__(self, engine: Store, heard: Callable[[str, bytes, float], None]) -> None:
         self._engine = engine
         self._heard = heard
         self._last = "-"

@@ -48,6 +48,6 @@ for _, change in ipairs(changes) do
   redis.call('HSET', change[1], '', cmsgpack.pack(change[2]))
 end
 for _, change in ipairs(changes) do
-  redis.pcall('PUBLISH', change[1], shown(change[2]))
+  publish(change[1], shown(change[2]))
 end
 return cmsgpack.pack({now, answers})

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from server.ledger import keys
-from server.ledger.engine import Engine
+from server.ledger.store import Store
 
 # So many entries, a little more at times, are kept: some 20 MB. Older ones are in the servers' logs.
 KEEP = 100_000
@@ -29,9 +29,7 @@ class Entry(NamedTuple):
     member: str
 
 
-async def note(
-    engine: Engine, who: str, what: str, site: str, *, item: str = "", member: bytes = b""
-) -> None:
+async def note(engine: Store, who: str, what: str, site: str, *, item: str = "", member: bytes = b"") -> None:
     """Add an entry. It comes before the deed, so that nothing is done that is not in here.
 
     Raises:
@@ -41,7 +39,7 @@ async def note(
     await engine.command("XADD", keys.AUDIT, "MAXLEN", "~", KEEP, "*", *fields)
 
 
-async def entries(engine: Engine) -> AsyncIterator[list[Entry]]:
+async def entries(engine: Store) -> AsyncIterator[list[Entry]]:
     """All that is kept, the oldest first, in pages.
 
     Raises:

@@ -11,9 +11,10 @@ import msgpack
 from msgspec import Struct
 
 from server.errors import Forbidden, Refusal, Unauthorized
-from server.ledger import keys, timed
+from server.ledger import keys
 from server.ledger.batch import Batcher, answer
-from server.ledger.engine import Engine, Script
+from server.ledger.scripts import Script
+from server.ledger.store import Store
 from server.measures import SIZES, Histogram
 from server.rules.sites import Site
 
@@ -24,7 +25,7 @@ RETIRED, FROZEN = -1, -2
 # In place of an origin: it is the publisher's wish, whom a frozen item does not stop.
 PUBLISHER = -1
 
-_REACT = Script("react.lua", "layout.lua")
+REACT = Script("react.lua", "layout.lua")
 
 
 class Receipt(Struct, frozen=True):
@@ -57,7 +58,7 @@ class Wish(Struct, eq=False):
 class Writer:
     """The one way by which reactions get into the engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Store) -> None:
         self.sizes = Histogram(SIZES)
         self._engine = engine
         self._batcher: Batcher[Wish] = Batcher(self._send, most=MOST, room=ROOM)
@@ -71,7 +72,7 @@ class Writer:
 
 
 async def grant(
-    engine: Engine, wishes: Sequence[Wish], times: Sequence[int] = ()
+    engine: Store, wishes: Sequence[Wish], times: Sequence[int] = ()
 ) -> Iterable[Receipt | Refusal]:
     """Grant wishes as one batch; what came of each.
 
@@ -82,7 +83,7 @@ async def grant(
         Unavailable: not confirmed in time.
     """
     batch = Batch(wishes, times)
-    return receipts(wishes, await timed.run(engine, _REACT, batch.names, batch.packed))
+    return receipts(wishes, await engine.timed(REACT, batch.names, batch.packed))
 
 
 def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt | Refusal]:

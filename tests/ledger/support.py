@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from server.errors import Refusal
 from server.ledger import keys, layout
-from server.ledger.engine import Script
 from server.ledger.layout import Stored
 from server.ledger.reader import Query, Reader, State
+from server.ledger.scripts import Script
 from server.ledger.writer import Receipt, Wish, Writer
 from server.rules.sites import Site
 

@@ -22,7 +22,7 @@ X = keys.item_key(SITE.name, "x")
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_REACT", cramped(writer._REACT, 2))
+    monkeypatch.setattr(writer, "REACT", cramped(writer.REACT, 2))
     monkeypatch.setattr(audit, "STEP", 3)
     monkeypatch.setattr(audit, "PAGE", 10)
 

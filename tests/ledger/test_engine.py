@@ -12,7 +12,9 @@ import pytest
 from server.errors import EngineError, OutcomeUnknown, Unavailable
 from server.ledger import engine as engine_module
 from server.ledger import keys
-from server.ledger.engine import DEADLINE, Engine, wait_until_ready
+from server.ledger.clock import DEADLINE
+from server.ledger.engine import Engine
+from server.ledger.store import wait_until_ready
 from tests.ledger.support import raw
 from tests.support.waiting import eventually
 

@@ -15,7 +15,7 @@ from tests.ledger.support import SITE, cramped, membership, read, submitted, wis
 
 @pytest.fixture(autouse=True)
 def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_REACT", cramped(writer._REACT, 1))
+    monkeypatch.setattr(writer, "REACT", cramped(writer.REACT, 1))
 
 
 async def test_a_reset_item_is_empty_and_newer(

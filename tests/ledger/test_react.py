@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from server.errors import Forbidden, Refusal
 from server.ledger import keys
-from server.ledger.engine import Script
+from server.ledger.scripts import Script
 from server.ledger.writer import Batch, Receipt, Wish, receipts
 from server.rules.reactions import Item, react, start
 from server.rules.sites import Site

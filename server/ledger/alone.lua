@@ -1,0 +1,31 @@
+-- Where a script runs, and what is different there: on one engine. Goes before every script.
+
+local ASKED = false
+-- What whoever called is to publish, because it is not for this node to do.
+local told = nil
+
+-- Publishes on the channel of an item.
+local function publish(channel, payload)
+  redis.pcall('PUBLISH', channel, payload)
+end
+
+-- Publishes on the channel of a visitor.
+local tell = publish
+
+-- Puts an item into a visitor's index, as of now, or of another time if that is later than what is there: how many were
+-- added or changed, or false where there is the mark of a retired visitor. Else an error.
+local function enlist(index, since, stamp, item)
+  local added
+  if since > 0 then
+    added = redis.pcall('ZADD', index, 'GT', 'CH', string.format('%.0f', since), item)
+  else
+    added = redis.pcall('ZADD', index, stamp, item)
+  end
+  if type(added) == 'table' then
+    if string.sub(added.err, 1, 9) ~= 'WRONGTYPE' then
+      error({err = added.err})
+    end
+    return false
+  end
+  return added
+end

@@ -1,0 +1,171 @@
+"""The link to one node of a cluster: one connection that many share.
+
+Owns the connection and the order on it: what is sent in one turn of the loop travels together, and replies
+come in the order of the commands. Must not know which node has what, nor repeat anything: who asks is told
+whether it was sent. ``redis.asyncio.cluster`` is not used, because it sends ASKING on another connection than
+the command that it is for, gives back connections in the middle of a reply, and does not say who answered.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+from server.ledger.clock import Clock
+
+CONNECT_WITHIN = 1.0
+
+Words = Sequence[bytes | str | int]
+
+
+class NotSentError(Exception):
+    """No connection: nothing was sent."""
+
+
+class LostError(Exception):
+    """It was sent, and no reply came."""
+
+
+class Node:
+    """One node. Connects when it is asked something; ``pool`` makes the connections.
+
+    ``clock`` is the node's own: another node's may differ.
+    """
+
+    sharded = True
+
+    def __init__(self, address: str, pool: ConnectionPool) -> None:
+        self.address = address
+        self.clock = Clock()
+        # Names of the scripts that were sent on this connection.
+        self.scripts: set[str] = set()
+        self._pool = pool
+        self._line: _Line | None = None
+
+    async def call(self, *commands: Words, within: float) -> list[Any]:
+        """The replies to commands that are sent one right behind the other; error replies as exceptions.
+
+        ``within`` is how long (s) replies are waited for. When one does not come, nothing else on the
+        connection is believed in any more.
+
+        Raises:
+            NotSentError, LostError: as those say.
+        """
+        if self._line is None or self._line.over:
+            self._line = _Line(self._connection())
+            self.scripts.clear()
+        line = self._line
+        replies = line.send(commands)
+        await asyncio.wait(replies, timeout=within)
+        if not all(reply.done() for reply in replies):
+            line.close("no reply in time")
+            self.clock.forget()
+        return [reply.result() for reply in replies]
+
+    def connection(self) -> AbstractConnection:
+        """A connection of one's own, for the feed. Not yet connected."""
+        return self._connection()
+
+    async def publish(self, channel: bytes) -> None:
+        """Publish nothing, on a channel whose slot this node has.
+
+        Raises:
+            ConnectionError: it could not.
+        """
+        try:
+            (reply,) = await self.call(("SPUBLISH", channel, b""), within=CONNECT_WITHIN)
+        except (NotSentError, LostError) as error:
+            raise ConnectionError(str(error)) from None
+        if isinstance(reply, Exception):
+            raise ConnectionError(str(reply))
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._line is not None:
+            self._line.close("closed")
+            await self._line.ended()
+        await self._pool.disconnect()
+
+    def _connection(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()
+        return connection
+
+
+class _Line:
+    """A connection from its making to its end."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.over = False
+        self._connection = connection
+        self._connected = False
+        self._outgoing: list[bytes] = []
+        self._something = asyncio.Event()
+        # In the order of the commands, sent or not.
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def send(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
+        """Send commands when the connection is there; their replies."""
+        loop = asyncio.get_running_loop()
+        replies: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
+        for words in commands:
+            self._outgoing += self._connection.pack_command(*words)
+        self._waiting += replies
+        self._something.set()
+        return replies
+
+    def close(self, reason: str) -> None:
+        """Wait for nothing any more."""
+        self._fail(reason)
+        self._task.cancel()
+
+    async def ended(self) -> None:
+        """Wait for the end."""
+        await asyncio.wait([self._task], timeout=CONNECT_WITHIN)
+
+    async def _run(self) -> None:
+        reason = "the connection ended"
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await self._connection.connect()
+            self._connected = True
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write())
+                group.create_task(self._read())
+        except* (RedisError, OSError, RuntimeError, TimeoutError) as group_:
+            reason = str(group_.exceptions[0]) or type(group_.exceptions[0]).__name__
+        finally:
+            self._fail(reason)
+            await self._connection.disconnect(nowait=True)
+
+    async def _write(self) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            outgoing, self._outgoing = self._outgoing, []
+            await self._connection.send_packed_command(outgoing, check_health=False)
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            except ResponseError as error:
+                reply = error
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(reply)
+
+    def _fail(self, reason: str) -> None:
+        self.over = True
+        error = LostError if self._connected else NotSentError
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error(reason))
+                # Nobody may wait for it any more.
+                future.exception()

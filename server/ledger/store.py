@@ -1,0 +1,190 @@
+"""What the ledger needs of an engine, or of a cluster of them; and the start, until one serves.
+
+Owns the interface and what is checked first. Must not know how an engine is reached.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from secrets import token_bytes
+from typing import Any, Protocol
+
+import structlog
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+
+from server.errors import EngineError
+from server.ledger import keys, layout
+from server.ledger.condition import Condition
+from server.ledger.scripts import Script
+
+# uvloop says RuntimeError where a connection was closed under a write.
+FAILURES = (RedisError, OSError, RuntimeError)
+
+Word = bytes | str | int
+
+_log = structlog.get_logger("engine")
+
+
+class Store(Protocol):
+    """An engine or a cluster of them, to the rest of the ledger."""
+
+    condition: Condition
+
+    async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
+        """Run a script; its reply. Loads it where it is not known, which means that nothing ran.
+
+        Raises:
+            Unavailable: no reply in time, or an engine that cannot serve. It may have taken effect.
+        """
+
+    async def timed(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
+        """Run a script that must not take effect when nobody waits for it any more; its answer.
+
+        The script's first argument is a deadline in the engine's time (µs). It returns MessagePack: ``[now]``
+        when it came too late, else ``[now, answer]``; on a cluster with what is still to be published.
+
+        Raises:
+            Unavailable: not confirmed in time. It may have taken effect; it will not do so later.
+        """
+
+    async def command(self, *words: Word) -> Any:
+        """Run one command.
+
+        Raises:
+            Unavailable: as for ``run``.
+        """
+
+    def names(self, pattern: str, page: int) -> AsyncIterator[list[bytes]]:
+        """The names of all keys that fit, in pages of about so many keys looked at. One may come twice.
+
+        Raises:
+            Unavailable: as for ``run``.
+        """
+
+    async def size(self) -> int:
+        """How many keys there are.
+
+        Raises:
+            Unavailable: as for ``run``.
+        """
+
+    def groups(self, names: Sequence[bytes]) -> list[list[int]]:
+        """Which of these names may be in one call, by their indexes."""
+
+    async def settle(self) -> None:
+        """Wait until reactions that were half written a moment ago are written, or never will be."""
+
+    async def raw(self, *words: Word) -> Any:
+        """Run one command at the start, and let its failure be told as it is.
+
+        Raises:
+            RedisError, OSError: as redis-py does.
+        """
+
+    async def check(self) -> str:
+        """Its name and version, once it has loaded its data.
+
+        Raises:
+            EngineError: it is too old, or not what the settings say.
+            RedisError, OSError: it does not answer, or not yet.
+        """
+
+    async def probe(self) -> None:
+        """Publish something that nobody hears.
+
+        Raises:
+            RedisError, OSError: it may not, or cannot.
+        """
+
+    def age(self, version: int) -> float | None:
+        """How long ago (s) a version was committed, by the engine's clock; ``None``: it is not known."""
+
+    async def keep_time(self) -> None:
+        """Look at its clock now and then, for when nothing else does; until cancelled."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+def checked_version(info: Mapping[str, Any]) -> str:
+    """An engine's name and version, from its INFO.
+
+    Raises:
+        EngineError: it is too old.
+    """
+    name, version = "Valkey", info.get("valkey_version")
+    if version is None:
+        name, version = "Redis", str(info["redis_version"])
+    # Scripts here declare their flags, which Redis knows since 7.0; every Valkey does.
+    if int(str(info["redis_version"]).split(".")[0]) < 7:
+        raise EngineError(f"{name} {version} is too old: Redis 7.0, or Valkey 8, or newer is needed")
+    return f"{name} {version}"
+
+
+async def claim(store: Store) -> None:
+    """Make sure that this version can read what is stored.
+
+    Raises:
+        EngineError: another version wrote it.
+        RedisError, OSError: it does not answer.
+    """
+    # Whoever made the secret had noted the layout before.
+    if not await store.raw("EXISTS", keys.SECRET):
+        await store.raw("SET", keys.LAYOUT, layout.VERSION, "NX")
+    found: Any = await store.raw("GET", keys.LAYOUT)
+    if found != layout.VERSION:
+        other = (found or b"1").decode(errors="replace")
+        raise EngineError(
+            f"the engine holds data of another version of Tallycast, in layout {other} instead of "
+            f"{layout.VERSION.decode()}: use that version, or start with an empty folder or database"
+        )
+
+
+async def make_secret(store: Store) -> bytes:
+    """The secret that signs anonymous visitors' tokens: made once, shared by all workers and servers.
+
+    Raises:
+        RedisError, OSError: it does not answer.
+    """
+    await store.raw("SET", keys.SECRET, token_bytes(32), "NX")
+    secret = await store.raw("GET", keys.SECRET)
+    assert isinstance(secret, bytes)
+    return secret
+
+
+async def wait_until_ready(engine: Store, patience: float) -> bytes:
+    """Wait until the engine serves; the secret that it keeps for all workers.
+
+    ``patience`` (s) is for one that does not answer. One that loads its data gets as long as it needs, one
+    that refuses us none.
+
+    Raises:
+        EngineError: it does not serve.
+    """
+    limit = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            version = await engine.check()
+            # An access list may allow every command and no channel.
+            await engine.probe()
+            await claim(engine)
+            secret = await make_secret(engine)
+        except FAILURES as error:
+            # While it connects, redis-py wraps what went wrong.
+            origin = error.__cause__ or error
+            if isinstance(origin, AuthenticationError | ResponseError):
+                raise EngineError(f"the engine refuses: {origin}") from None
+            reason = str(origin) or type(origin).__name__
+            if isinstance(origin, BusyLoadingError):
+                reason, limit = "it is loading its data", time.monotonic() + patience
+        else:
+            if told:
+                _log.info("the engine is ready", version=version)
+            return secret
+        if time.monotonic() > limit:
+            raise EngineError(f"the engine does not answer: {reason}")
+        if not told:
+            told = True
+            _log.warning("waiting for the engine", reason=reason)
+        await asyncio.sleep(0.1)

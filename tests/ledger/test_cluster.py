@@ -1,0 +1,294 @@
+"""The ledger on a real cluster: the same promises, while slots move and nodes die."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from server.errors import EngineError, Refusal, Unauthorized, Unavailable
+from server.ledger import keys, moderation
+from server.ledger.cluster import ClusterEngine
+from server.ledger.engine import Engine
+from server.ledger.holdings import Holdings
+from server.ledger.keys import index_key, item_key, member, person_channel
+from server.ledger.merge import Merge, Merger
+from server.ledger.parts import feed_of, open_store
+from server.ledger.revocations import Revocations, revoke
+from server.ledger.scattered import ScatteredReader, ScatteredWriter
+from server.ledger.store import wait_until_ready
+from server.ledger.writer import Receipt
+from tests.ledger.support import SITE, read, stored, submitted, wish
+from tests.support.cluster import Cluster, Node, cluster
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def ring() -> Iterator[Cluster]:
+    with cluster() as ring:
+        yield ring
+
+
+@pytest.fixture
+async def store(ring: Cluster) -> AsyncIterator[ClusterEngine]:
+    for node in ring.primaries:
+        node.do("FLUSHALL")
+        node.do("SCRIPT", "FLUSH")
+    store = open_store(ring.url)
+    assert isinstance(store, ClusterEngine)
+    await wait_until_ready(store, 10.0)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def writer(store: ClusterEngine) -> AsyncIterator[Any]:
+    writer = ScatteredWriter(store)
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+async def reader(store: ClusterEngine) -> AsyncIterator[Any]:
+    reader = ScatteredReader(store)
+    yield reader
+    await reader.close()
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[bytes, int]] = []
+        self.personals: list[tuple[bytes, str, str | None]] = []
+        self.gone: list[bytes] = []
+        self.rereads: list[bytes] = []
+
+    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+        self.changes.append((channel, version))
+
+    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+        self.personals.append((channel, item, reaction))
+
+    def retired(self, channel: bytes) -> None:
+        self.gone.append(channel)
+
+    async def reread(self, channels: list[bytes]) -> None:
+        self.rereads += channels
+
+
+def check(ring: Cluster, item: str, counts: dict[str, int]) -> None:
+    """Counts are the membership, and every index has at least what is held."""
+    state, held = stored(ring.owner(item_key(SITE.name, item)).client, SITE.name, item)
+    counts = {kind: counts.get(kind, 0) for kind in SITE.kinds}
+    assert {kind: state.counts.get(kind, 0) for kind in SITE.kinds} == counts
+    assert {kind: list(held.values()).count(kind) for kind in SITE.kinds} == counts
+    for who in held:
+        index = index_key(SITE.name, who)
+        assert ring.owner(index).client.zscore(index, item) is not None
+
+
+def places(ring: Cluster, item: str) -> tuple[int, Node, Node]:
+    """An item's slot, who has it, and another primary."""
+    source = ring.owner(item_key(SITE.name, item))
+    target = next(node for node in ring.primaries if node is not source)
+    return key_slot(item_key(SITE.name, item)), source, target
+
+
+def followers(node: Node, channel: bytes) -> int:
+    """How many follow a channel at a node."""
+    return int(node.client.pubsub_shardnumsub(channel)[0][1])
+
+
+async def merged(merger: Merger, visitor: str, account: str) -> Refusal | None:
+    future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+    merger.submit(Merge(SITE.name, member(visitor), member(account), future.set_result))
+    return await future
+
+
+async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader: Any) -> None:
+    items = [f"i/{number}" for number in range(30)]
+    assert len({ring.owner(item_key(SITE.name, item)) for item in items}) == 3
+    answers = await asyncio.gather(
+        *(submitted(writer, f"a:{who}", item, kind) for item in items for who, kind in enumerate(SITE.kinds))
+    )
+    assert all(isinstance(answer, Receipt) for answer in answers)
+    # In order for each item, though nobody waits.
+    again = [submitted(writer, "a:0", "i/0", kind) for kind in ("dislike", None, "like", "dislike", "like")]
+    versions = [answer.version for answer in await asyncio.gather(*again) if isinstance(answer, Receipt)]
+    assert versions == sorted(set(versions))
+    assert len(versions) == 5
+    states = await read(reader, items, "a:0")
+    assert [(state.counts, state.reaction) for state in states] == [({"like": 1, "dislike": 1}, "like")] * 30
+    for item in items:
+        check(ring, item, {"like": 1, "dislike": 1})
+
+
+async def test_who_follows_hears_and_goes_on_hearing_when_the_slot_moves(
+    ring: Cluster, store: ClusterEngine, writer: Any
+) -> None:
+    heard = Heard()
+    feed = feed_of(store, heard)
+    channel, mine = item_key(SITE.name, "x"), person_channel(SITE.name, member("a:1"))
+    running = asyncio.create_task(feed.run())
+    feed.follow(channel)
+    feed.follow(mine)
+    await eventually(lambda: feed.up and heard.rereads == [channel])
+    first = await wish(writer, "a:1", "x", "like", origin=7)
+    await eventually(lambda: (channel, first.version) in heard.changes and len(heard.personals) == 1)
+    assert heard.personals == [(mine, "x", "like")]
+    slot, _, target = places(ring, "x")
+    await asyncio.to_thread(ring.move, slot, target)
+    # What was published meanwhile may be lost, so it is read again.
+    await eventually(lambda: followers(target, channel) == 1 and len(heard.rereads) > 1)
+    second = await wish(writer, "a:2", "x", "like")
+    await eventually(lambda: (channel, second.version) in heard.changes)
+    feed.leave(channel)
+    await wish(writer, "a:3", "x", "like")
+    await eventually(lambda: followers(target, channel) == 0)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_slot_that_is_half_moved(ring: Cluster, writer: Any, reader: Any) -> None:
+    """Two small items in one slot: one has gone already, one has not, and a third has never been."""
+    await wish(writer, "a:1", "x", "like")
+    slot, source, target = places(ring, "x")
+    ring.begin_move(slot, source, target)
+    assert (await wish(writer, "a:2", "x", "like")).counts["like"] == 2
+    assert ring.move_keys(slot, source, target) == 1
+    # From here on the source sends on by ASK.
+    assert (await wish(writer, "a:3", "x", "like")).counts["like"] == 3
+    assert (await read(reader, ["x"], "a:3"))[0].reaction == "like"
+    ring.end_move(slot, source, target)
+    assert (await wish(writer, "a:4", "x", "dislike")).counts == {"like": 3, "dislike": 1}
+    check(ring, "x", {"like": 3, "dislike": 1})
+
+
+async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_miscounted(
+    ring: Cluster, store: ClusterEngine, writer: Any
+) -> None:
+    size = 300
+    await asyncio.gather(*(wish(writer, f"a:{who}", "big", "like") for who in range(size)))
+    slot, source, target = places(ring, "big")
+    ring.begin_move(slot, source, target)
+    # The item's own key alone: most of its members are still where they were.
+    source.do("MIGRATE", "127.0.0.1", target.port, item_key(SITE.name, "big"), 0, 5000)
+    asked = [submitted(writer, f"a:{who}", "big", "dislike") for who in range(size)]
+    answers = await asyncio.gather(*asked)
+    assert {type(answer) for answer in answers} <= {Receipt, Unavailable}
+    assert any(isinstance(answer, Unavailable) for answer in answers)
+    ring.move_keys(slot, source, target)
+    ring.end_move(slot, source, target)
+    state, _ = stored(ring.owner(item_key(SITE.name, "big")).client, SITE.name, "big")
+    assert sum(state.counts.values()) == size
+    check(ring, "big", state.counts)
+    await asyncio.gather(*(wish(writer, f"a:{who}", "big", "dislike") for who in range(size)))
+    check(ring, "big", {"like": 0, "dislike": size})
+    await moderation.reset(store, SITE.name, "big")
+    check(ring, "big", {"like": 0, "dislike": 0})
+
+
+async def test_scripts_that_a_node_has_lost(ring: Cluster, writer: Any) -> None:
+    await wish(writer, "a:1", "x", "like")
+    for node in ring.primaries:
+        node.do("SCRIPT", "FLUSH")
+    answers = await asyncio.gather(*(wish(writer, f"a:{who}", f"i/{who}", "like") for who in range(50)))
+    assert {answer.counts["like"] for answer in answers} == {1}
+
+
+async def test_a_merge_across_the_cluster(
+    ring: Cluster, store: ClusterEngine, writer: Any, reader: Any
+) -> None:
+    items = [f"i/{number}" for number in range(20)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    await wish(writer, "u:1", "i/0", "dislike")
+    heard = Heard()
+    feed = feed_of(store, heard)
+    running = asyncio.create_task(feed.run())
+    feed.follow(person_channel(SITE.name, member("a:1")))
+    await eventually(lambda: feed.up)
+    merger = Merger(store)
+    moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
+    # Another tab, all the while: each person is counted once for each item, in the end.
+    racing = [submitted(writer, who, item, "like") for item in items for who in ("a:1", "u:1")]
+    assert await moving is None
+    await asyncio.gather(*racing)
+    assert await merged(merger, "a:1", "u:1") is None
+    states = await read(reader, items, "u:1")
+    assert [(sum(state.counts.values()), state.reaction) for state in states] == [(1, "like")] * 20
+    assert isinstance(await submitted(writer, "a:1", "new", "like"), Unauthorized)
+    assert isinstance(await merged(merger, "a:1", "u:2"), Unauthorized)
+    await eventually(lambda: heard.gone != [])
+    for item in items:
+        check(ring, item, {"like": 1, "dislike": 0})
+    await merger.close()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_all_that_somebody_holds_is_erased(
+    store: ClusterEngine, writer: Any, reader: Any, ring: Cluster
+) -> None:
+    for number in range(5):
+        await wish(writer, "u:1", f"i/{number}", "like")
+    holdings = Holdings(store, reader.submit, writer.submit)
+    assert await holdings.erase(SITE, "u:1") == 5
+    index = index_key(SITE.name, member("u:1"))
+    assert not ring.owner(index).client.exists(index)
+    for number in range(5):
+        check(ring, f"i/{number}", {"like": 0, "dislike": 0})
+
+
+async def test_revocations_and_moderation(store: ClusterEngine, writer: Any) -> None:
+    told: list[tuple[str, bytes]] = []
+    await revoke(store, SITE.name, "u:1")
+    await Revocations(store, lambda site, who, at: told.append((site, who))).look()
+    assert told == [(SITE.name, member("u:1"))]
+    await wish(writer, "a:1", "x", "like")
+    assert await moderation.freeze(store, SITE.name, "x", frozen=True)
+    assert isinstance(await submitted(writer, "a:2", "x", "like"), Refusal)
+
+
+async def test_a_url_that_does_not_say_what_it_is(ring: Cluster, engine: str) -> None:
+    link = Engine(ring.url.partition("?")[0])
+    with pytest.raises(EngineError, match=r"add cluster=true"):
+        await wait_until_ready(link, 5.0)
+    await link.close()
+
+
+async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterEngine, ring: Cluster) -> None:
+    other = open_store(ring.url)
+    assert await wait_until_ready(other, 5.0) == await wait_until_ready(store, 5.0)
+    ring.owner(keys.LAYOUT.encode()).do("SET", keys.LAYOUT, "0")
+    with pytest.raises(EngineError, match="another version"):
+        await wait_until_ready(other, 5.0)
+    await other.close()
+
+
+async def test_a_node_that_stands_still_holds_up_no_other(ring: Cluster, writer: Any) -> None:
+    """The last one here: a replica takes its place."""
+    visitor = "a:1"
+    stopped = ring.primaries[0]
+    there, elsewhere = [], []
+    for number in range(60):
+        owner = ring.owner(item_key(SITE.name, f"i/{number}"))
+        (there if owner is stopped else elsewhere).append(f"i/{number}")
+    # A visitor whose index is on a node that works.
+    while ring.owner(index_key(SITE.name, member(visitor))) is stopped:
+        visitor += "1"
+    await asyncio.gather(*(wish(writer, visitor, item, "like") for item in there + elsewhere))
+    stopped.stop()
+    try:
+        waiting = [submitted(writer, visitor, item, "dislike") for item in there]
+        for item in elsewhere:
+            await wish(writer, visitor, item, "dislike")
+        assert {type(answer).__base__ for answer in await asyncio.gather(*waiting)} <= {Unavailable, Refusal}
+    finally:
+        stopped.go_on()
+    # The wishes that nobody waits for any more have not taken effect later.
+    await eventually(stopped.answers)
+    answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
+    assert all(isinstance(answer, Receipt | Unavailable) for answer in answers)
