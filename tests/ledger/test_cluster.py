@@ -18,7 +18,7 @@ from server.ledger.parts import feed_of, open_store
 from server.ledger.revocations import Revocations, revoke
 from server.ledger.scattered import ScatteredReader, ScatteredWriter
 from server.ledger.store import wait_until_ready
-from server.ledger.writer import Receipt
+from server.ledger.writer import Receipt, Writer
 from tests.ledger.support import SITE, read, stored, submitted, wish
 from tests.support.cluster import Cluster, Node, cluster
 from tests.support.waiting import eventually
@@ -266,6 +266,34 @@ async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterEngine, ring
     with pytest.raises(EngineError, match="another version"):
         await wait_until_ready(other, 5.0)
     await other.close()
+
+
+async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store: ClusterEngine) -> None:
+    strict = open_store(ring.url, replicas=1)
+    assert isinstance(strict, ClusterEngine)
+    writer = ScatteredWriter(strict)
+    assert (await wish(writer, "a:1", "x", "like")).counts["like"] == 1
+    _, primary, _ = places(ring, "x")
+    replica = ring.replica_of(primary)
+    replica.stop()
+    try:
+        answer = await submitted(writer, "a:1", "x", "dislike")
+    finally:
+        replica.go_on()
+    assert isinstance(answer, Unavailable)
+    await eventually(ring.in_sync)
+    # It may have taken effect, or not.
+    assert sum((await wish(writer, "a:2", "x", "like")).counts.values()) == 2
+    await writer.close()
+    await strict.close()
+
+
+async def test_one_engine_without_a_replica_cannot_confirm_either(link: Engine, engine: str) -> None:
+    strict = Engine(engine, replicas=1)
+    writer = Writer(strict)
+    assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
+    await writer.close()
+    await strict.close()
 
 
 async def test_a_node_that_stands_still_holds_up_no_other(ring: Cluster, writer: Any) -> None:

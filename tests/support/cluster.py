@@ -40,7 +40,7 @@ class Node:
         folder.mkdir()
         # Through the launcher, so that it does not outlive a test run that was killed.
         # fmt: off
-        command: list[str | Path] = [
+        self._command: list[str | Path] = [
             sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), find_binary(),
             "--port", str(port), "--cluster-port", str(port + 1), "--bind", "127.0.0.1", "--dir", folder,
             "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT),
@@ -49,8 +49,12 @@ class Node:
             "--maxmemory-policy", "noeviction", "--logfile", folder / "log",
         ]
         # fmt: on
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self.start()
         self.client = Redis(port=port, socket_timeout=10)
+
+    def start(self) -> None:
+        """Start it, for the first time or after its death; then it has no data, but knows the cluster."""
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
 
     @property
     def id(self) -> str:
