@@ -86,4 +86,4 @@ def _figure(name: str, contender: Contender, before: str, enough: int | None) ->
 
 
 FIGURE = _figure("latency", OURS, "", None)
-TWO = _figure("latency-2", TWO_WORKERS, "2 workers: ", 3)
+TWO = _figure("latency-2", TWO_WORKERS, "2 workers: ", 2)

@@ -7,6 +7,7 @@ in C on the very same connections, which shows how much of the cost is the kerne
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from bench.contenders.base import Contender
@@ -17,6 +18,8 @@ from bench.programs import program
 from bench.stats import Budget
 
 WITHIN = 120.0
+# It measures itself, whatever server there is.
+HARNESS = replace(OURS, label="tallycast load")
 ROWS = {"ours": "tallycast load", "bare": "bare C recv() loop"}
 
 
@@ -68,6 +71,7 @@ FIGURE = Figure(
             ratios=False,
         ),
     ),
-    (OURS,),
+    (HARNESS,),
     measure,
+    enough=2,
 )
