@@ -180,6 +180,7 @@ class Scene:
             peer.toggle(item)
         elif kind == "read":
             peer.read(number)
+        elif kind == "writable":
             peer.transport.writable()
         elif kind == "leave" and not peer.over:
             peer.leave()
@@ -218,6 +219,8 @@ EVENTS = st.lists(
         st.tuples(st.just("answer"), st.just(""), st.just(0)),
         st.tuples(st.just("turn"), st.just(""), st.just(0)),
         st.tuples(st.just("read"), st.just(""), st.integers(1, 3000)),
+        # Not at once: the loop looks at sockets in its own time.
+        st.tuples(st.just("writable"), st.just(""), st.integers(0, PEERS - 1)),
         st.tuples(st.just("leave"), st.just(""), st.integers(0, PEERS - 1)),
     ),
     # Hypothesis makes short lists by itself, in which nothing comes together.

@@ -11,6 +11,7 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
+from server.errors import CloseCode
 from server.guard import Guard
 from server.hub import NO_DESCRIPTOR, Hub, People, Topic
 from server.ledger.keys import item_key
@@ -324,6 +325,22 @@ def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench
     assert bench.socket.straight == NO_DESCRIPTOR
     assert bench.transport.received() == b""
     assert bench.transport.waiting == b""
+
+
+def test_nobody_writes_past_a_connection_that_is_blocked_closing_or_over(bench: Bench) -> None:
+    bench.socket.pause_writing()
+    assert bench.socket.straight == NO_DESCRIPTOR, "nothing may overtake what waits in the transport"
+    bench.socket.resume_writing()
+    assert bench.socket.straight == bench.descriptor
+    bench.socket.close(CloseCode.ABUSIVE)
+    assert bench.socket.straight == NO_DESCRIPTOR, "nothing comes after a close"
+
+
+def test_the_descriptor_is_forgotten_at_the_end(bench: Bench) -> None:
+    """The next connection may be given it before the hub hears of the end."""
+    assert bench.socket.straight == bench.descriptor
+    bench.socket.connection_lost(None)
+    assert bench.socket.straight == NO_DESCRIPTOR
 
 
 def test_after_the_end_nothing_is_left(bench: Bench) -> None:
