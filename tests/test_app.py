@@ -11,14 +11,15 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import pytest
 from redis import Redis
 from websockets.sync.client import connect
 
 from server import app, hub, relay
 from server.app import run_worker
+from server.ledger import auditor, feed, keys, merge
 from server.ledger import engine as engine_module
-from server.ledger import feed
 from server.ledger.engine import Engine
 from server.ledger.keys import item_key, member
 from server.ledger.writer import Receipt, Wish, Writer
@@ -129,6 +130,27 @@ def test_what_nobody_published_is_found_and_counted(engine: str, monkeypatch: py
             assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
 
     assert with_worker(engine, act).counters["reconciliation_repairs"] == {"": 1}
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_counts_are_audited_and_merges_finished_in_the_background(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditor, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(auditor, "REST", 1)
+    monkeypatch.setattr(merge, "LOOK_EVERY", 0.05)
+
+    def act(address: str) -> None:
+        with Redis.from_url(engine) as client, connect(f"ws://{address}/ws?item=x") as watcher:
+            watcher.recv(timeout=10)
+            client.zadd(keys.MERGES, {msgpack.packb([b"default", b"stranger", b"account"]): 0})
+            client.hset(X, mapping={"": msgpack.packb([1, 0, 0, 1, "like", 5]), member("a:1"): 1})
+            assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
+            wait_for(lambda: not client.exists(keys.MERGES), "an end of the merge")
+
+    counters = with_worker(engine, act).counters
+    assert counters["audited_items"][""] >= 1
+    assert counters["audit_repairs"] == {"": 1}
 
 
 @pytest.mark.usefixtures("no_settings")
