@@ -27,6 +27,7 @@ from server.measures import Snapshot
 from server.rules.sites import Site
 from server.settings import load
 from server.web.socket import Socket
+from tests.ledger.support import sequence
 from tests.support.engine import private_engine
 from tests.support.waiting import wait_for
 
@@ -144,7 +145,7 @@ def test_counts_are_audited_and_merges_finished_in_the_background(
         with Redis.from_url(engine) as client, connect(f"ws://{address}/ws?item=x") as watcher:
             watcher.recv(timeout=10)
             client.zadd(keys.MERGES, {msgpack.packb([b"default", b"stranger", b"account"]): 0})
-            client.hset(X, mapping={"": msgpack.packb([1, 0, 0, 1, "like", 5]), member("a:1"): 1})
+            client.hset(X, mapping={"": sequence(1, 0, 0, 1, 0, "like", 5), member("a:1"): 1})
             assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
             wait_for(lambda: not client.exists(keys.MERGES), "an end of the merge")
 

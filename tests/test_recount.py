@@ -6,12 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import msgpack
 import pytest
 from redis import Redis
 
 from server.ledger import keys
 from tests.conftest import MakeServer
+from tests.ledger.support import sequence
 from tests.support.engine import private_engine
 from tests.support.process import clean_environment
 from tests.test_cli import tallycast
@@ -21,7 +21,7 @@ def store(url: str, site: str, item: str, like: int, members: int) -> None:
     """An item with a count, and with so many members."""
     with Redis.from_url(url) as client:
         key = keys.item_key(site, item)
-        client.hset(key, "", msgpack.packb([1_767_225_600_000_000, 0, 0, 1, "like", like, 0]))
+        client.hset(key, "", sequence(1_767_225_600_000_000, 0, 0, 1, 0, "like", like))
         client.hset(key, mapping={keys.member(f"a:{number}"): 1 for number in range(members)})
 
 

@@ -229,5 +229,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert layout.VERSION == b"2", "the tables are about this layout"
+    assert layout.VERSION == b"4", "the tables are about this layout"
     sys.exit(main())

@@ -20,5 +20,5 @@ if state[FROZEN] == frozen then
   return cmsgpack.pack({now, 0})
 end
 state[FROZEN] = frozen
-redis.call('HSET', KEYS[1], '', cmsgpack.pack(state))
+redis.call('HSET', KEYS[1], '', (packed(state)))
 return cmsgpack.pack({now, 1})

@@ -4,50 +4,60 @@
 -- item's own key; under "" it holds the item's state, too. Their number grows with the item, one split at a time (linear
 -- hashing, W. Litwin 1980), so that nothing ever reads more than some dozens of members at once.
 --
--- A state is MessagePack [version, frozen (0 or 1), generation, buckets, kind, count, base, kind, count, base, ...]. A
--- member holds the number of its kind in there, from 1: a kind comes in at the end when it is first wished for, and stays.
--- The count is that of its members. The base is what an import set beside them; what is shown is both together. When an
--- item is reset its generation rises, and the buckets of the one before are rubbish.
+-- A state is a sequence of MessagePack: version, frozen (0 or 1), generation, buckets, bases, kind, count, kind, count, ...
+-- A member holds the number of its kind in there, from 1: a kind comes in at the end when it is first wished for, and
+-- stays. The count is what is shown: the members, and beside them the kind's base, which an import set. The bases are 0
+-- where there are none, else one for each kind, in their order. When an item is reset its generation rises, and the
+-- buckets of the one before are rubbish.
 
-local VERSION, FROZEN, GENERATION, BUCKETS = 1, 2, 3, 4
+local VERSION, FROZEN, GENERATION, BUCKETS, BASES = 1, 2, 3, 4, 5
+local HEAD = 5
 -- Members a bucket, on average. The next to be split has twice as many, give or take: up to about 128.
 local SPREAD = 40
 -- So few are asked for in bucket 0 along with the state, before it is known where they are: mostly, they are there.
 local FEW = 4
 
 local function opened(stored)
-  return stored and cmsgpack.unpack(stored) or {0, 0, 0, 1}
+  if stored then
+    return {cmsgpack.unpack(stored)}
+  end
+  return {0, 0, 0, 1, 0}
 end
 
--- What is shown of a kind in a state.
+-- What is stored of a state, and what is published of it: [version, {kind: count, ...}]. Put together by hand, because to
+-- pack both costs twice as much; the bytes are the heads of an array of 2 and of a map of so many.
+local function packed(state)
+  local version, kinds = cmsgpack.pack(state[VERSION]), (#state - HEAD) / 2
+  local counts = kinds > 0 and cmsgpack.pack(unpack(state, HEAD + 1)) or ''
+  local map = kinds < 16 and string.char(128 + kinds) or string.char(222, math.floor(kinds / 256), kinds % 256)
+  return version .. cmsgpack.pack(state[FROZEN], state[GENERATION], state[BUCKETS], state[BASES]) .. counts,
+    string.char(146) .. version .. map .. counts
+end
+
+-- The count of a kind in a state.
 local function count_of(state, kind)
-  for at = BUCKETS + 2, #state, 3 do
+  for at = HEAD + 2, #state, 2 do
     if state[at - 1] == kind then
-      return state[at] + state[at + 1]
+      return state[at]
     end
   end
   return 0
 end
 
--- Where the count of a kind stands in a state, from now on at least; before it stands the kind, and the base behind it.
+-- Where the count of a kind stands in a state, from now on at least; before it stands the kind.
 local function place_for(state, kind)
-  for at = BUCKETS + 2, #state, 3 do
+  for at = HEAD + 2, #state, 2 do
     if state[at - 1] == kind then
       return at
     end
   end
-  local last = #state
-  state[last + 1], state[last + 2], state[last + 3] = kind, 0, 0
-  return last + 2
+  state[#state + 1], state[#state + 2] = kind, 0
+  return #state
 end
 
--- What is published of a state.
-local function shown(state)
-  local counts = {}
-  for at = BUCKETS + 2, #state, 3 do
-    counts[state[at - 1]] = state[at] + state[at + 1]
-  end
-  return cmsgpack.pack({state[VERSION], counts})
+-- The base of the kind whose count stands there.
+local function base_at(state, at)
+  return state[BASES] ~= 0 and state[BASES][(at - HEAD) / 2] or 0
 end
 
 -- Which of so many buckets a member is in. Members are digests, so any part of one is as good as random.
@@ -69,7 +79,7 @@ end
 local function learn(held, state, members, numbers, first)
   for k = 1, #members do
     local number = numbers[k + first]
-    local at = number and BUCKETS + 3 * number - 1
+    local at = number and HEAD + 2 * number
     held[members[k]] = state[at] and at
   end
   return held
@@ -111,8 +121,8 @@ local function grow(key, state, stored)
     return  -- what is left of an earlier try may still come, and would be in the way
   end
   local members = 0
-  for at = BUCKETS + 2, #state, 3 do
-    members = members + state[at]
+  for at = HEAD + 2, #state, 2 do
+    members = members + state[at] - base_at(state, at)
   end
   if members <= SPREAD * state[BUCKETS] then
     return
@@ -134,27 +144,28 @@ local function grow(key, state, stored)
     if #names > 0 then
       redis.call('HSET', target, unpack(moved))
     end
-    redis.call('HSET', key, '', cmsgpack.pack(before))
+    redis.call('HSET', key, '', (packed(before)))
     if #names > 0 then
       redis.call('HDEL', source, unpack(names))
     end
   end
 end
 
--- Stores a state, and what members hold now: a place in it, or false for nothing.
+-- Stores a state, and what members hold now: a place in it, or false for nothing. Returns what is to be published.
 local function write(key, state, changes)
+  local stored, news = packed(state)
   local member, at = next(changes)
-  if not next(changes, member) and state[BUCKETS] == 1 then
+  if member and not next(changes, member) and state[BUCKETS] == 1 then
     -- The same as below, for the many.
     if at then
-      redis.call('HSET', key, '', cmsgpack.pack(state), member, (at - BUCKETS + 1) / 3)
+      redis.call('HSET', key, '', stored, member, (at - HEAD) / 2)
     else
-      redis.call('HSET', key, '', cmsgpack.pack(state))
+      redis.call('HSET', key, '', stored)
       redis.call('HDEL', key, member)
     end
-    return
+    return news
   end
-  local set, dropped = {[key] = {'', cmsgpack.pack(state)}}, {}
+  local set, dropped = {[key] = {'', stored}}, {}
   for member, at in pairs(changes) do
     local bucket = bucket_key(key, state, bucket_of(member, state[BUCKETS]))
     local lists = at and set or dropped
@@ -165,7 +176,7 @@ local function write(key, state, changes)
     end
     list[#list + 1] = member
     if at then
-      list[#list + 1] = (at - BUCKETS + 1) / 3
+      list[#list + 1] = (at - HEAD) / 2
     end
   end
   for bucket, fields in pairs(set) do
@@ -174,4 +185,5 @@ local function write(key, state, changes)
   for bucket, members in pairs(dropped) do
     redis.call('HDEL', bucket, unpack(members))
   end
+  return news
 end

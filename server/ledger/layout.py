@@ -10,7 +10,7 @@ import msgpack
 from server.ledger import keys
 
 # Rises when data that was written before could be misread.
-VERSION = b"3"
+VERSION = b"4"
 
 
 class Stored(NamedTuple):
@@ -47,13 +47,17 @@ def unpack(stored: bytes | None) -> Stored:
     """A state, from what is stored of it."""
     if not stored:
         return UNTOUCHED
-    version, frozen, generation, buckets, *more = msgpack.unpackb(stored)
-    kinds, counts, bases = more[::3], more[1::3], more[2::3]
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(stored)
+    version, frozen, generation, buckets, bases, *pairs = unpacker
+    kinds, shown = pairs[::2], pairs[1::2]
+    # A kind that came in later than the bases has none.
+    below = [*(bases or ()), *[0] * len(kinds)][: len(kinds)]
     return Stored(
         version,
         bool(frozen),
         generation,
         buckets,
-        dict(zip(kinds, counts, strict=True)),
-        dict(zip(kinds, bases, strict=True)),
+        {kind: count - base for kind, count, base in zip(kinds, shown, below, strict=True)},
+        dict(zip(kinds, below, strict=True)),
     )

@@ -39,12 +39,12 @@ for _, move in ipairs(moves) do
   if move.at then
     changes[account] = move.at
   end
-  write(move.key, move.state, changes)
+  move.news = write(move.key, move.state, changes)
 end
 
 for _, move in ipairs(moves) do
   local state, at = move.state, move.at
-  publish(move.key, shown(state))
+  publish(move.key, move.news)
   if at then
     tell(channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
   end

@@ -88,14 +88,14 @@ for which in pairs(changes) do
   grow(KEYS[which], states[which], stored[which])
 end
 for which, members in pairs(changes) do
-  write(KEYS[which], states[which], members)
+  changes[which] = write(KEYS[which], states[which], members)
 end
 
 for i = 1, #news, 2 do
   tell(news[i], news[i + 1])
 end
-for which in pairs(changes) do
-  publish(KEYS[which], shown(states[which]))
+for which, shown in pairs(changes) do
+  publish(KEYS[which], shown)
 end
 
 return cmsgpack.pack({now, answers, told})

@@ -14,11 +14,7 @@ if now > tonumber(ARGV[1]) then
 end
 
 local state = opened(redis.call('HGET', KEYS[1], ''))
-local touched = state[BUCKETS] > 1 or redis.call('HLEN', KEYS[1]) > 1
-for at = BUCKETS + 2, #state, 3 do
-  touched = touched or state[at + 1] > 0
-end
-if touched then
+if state[BUCKETS] > 1 or state[BASES] ~= 0 or redis.call('HLEN', KEYS[1]) > 1 then
   return cmsgpack.pack({now, 0})
 end
 redis.call('UNLINK', KEYS[1])

@@ -16,13 +16,13 @@ end
 
 local state = opened(redis.call('HGET', KEYS[1], ''))
 local counts = cmsgpack.unpack(ARGV[3])
-if state[VERSION] ~= tonumber(ARGV[2]) or #state ~= BUCKETS + 3 * #counts then
+if state[VERSION] ~= tonumber(ARGV[2]) or #state ~= HEAD + 2 * #counts then
   return cmsgpack.pack({now, 0})
 end
 for number, count in ipairs(counts) do
-  state[BUCKETS + 3 * number - 1] = count
+  local at = HEAD + 2 * number
+  state[at] = count + base_at(state, at)
 end
 state[VERSION] = math.max(state[VERSION] + 1, now)
-redis.call('HSET', KEYS[1], '', cmsgpack.pack(state))
-publish(KEYS[1], shown(state))
+publish(KEYS[1], write(KEYS[1], state, {}))
 return cmsgpack.pack({now, 1})

@@ -20,11 +20,11 @@ local generation, buckets = state[GENERATION], state[BUCKETS]
 if state[VERSION] > 0 then
   state[VERSION] = math.max(state[VERSION] + 1, now)
   state[GENERATION], state[BUCKETS] = generation + 1, 1
-  for at = BUCKETS + 2, #state, 3 do
-    state[at], state[at + 1] = 0, 0
+  state[BASES] = 0
+  for at = HEAD + 2, #state, 2 do
+    state[at] = 0
   end
   redis.call('UNLINK', key)
-  redis.call('HSET', key, '', cmsgpack.pack(state))
-  publish(key, shown(state))
+  publish(key, write(key, state, {}))
 end
 return cmsgpack.pack({now, {state[VERSION], generation, buckets}})

@@ -31,11 +31,14 @@ for which = 1, #KEYS do
         place_for(state, kind)
       end
     end
-    for at = BUCKETS + 2, #state, 3 do
-      local base = wanted[state[at - 1]] or 0
-      changed = changed or base ~= state[at + 1]
-      state[at + 1] = base
+    local all, some = {}, false
+    for at = HEAD + 2, #state, 2 do
+      local base, was = wanted[state[at - 1]] or 0, base_at(state, at)
+      state[at] = state[at] + base - was
+      all[#all + 1] = base
+      some, changed = some or base > 0, changed or base ~= was
     end
+    state[BASES] = some and all or 0
     if changed then
       state[VERSION] = math.max(state[VERSION] + 1, now)
       changes[#changes + 1] = {KEYS[which], state}
@@ -45,9 +48,9 @@ for which = 1, #KEYS do
 end
 
 for _, change in ipairs(changes) do
-  redis.call('HSET', change[1], '', cmsgpack.pack(change[2]))
+  change[3] = write(change[1], change[2], {})
 end
 for _, change in ipairs(changes) do
-  publish(change[1], shown(change[2]))
+  publish(change[1], change[3])
 end
 return cmsgpack.pack({now, answers})

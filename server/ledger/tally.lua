@@ -14,7 +14,7 @@ end
 
 local stored = redis.call('HGET', KEYS[1], '')
 local state, counts, left = opened(stored), {}, {}
-for number = 1, (#state - BUCKETS) / 3 do
+for number = 1, (#state - HEAD) / 2 do
   counts[number] = 0
 end
 local first = tonumber(ARGV[1])

@@ -6,6 +6,7 @@ from copy import copy
 from hashlib import sha1
 from typing import Any
 
+import msgpack
 from redis.asyncio import Redis
 
 from server.errors import Refusal
@@ -65,6 +66,11 @@ def members(state: Stored, buckets: list[dict[bytes, bytes]]) -> dict[bytes, str
     found = [(who, kinds[int(number) - 1]) for bucket in buckets for who, number in bucket.items() if who]
     assert len(dict(found)) == len(found)
     return dict(found)
+
+
+def sequence(*words: Any) -> bytes:
+    """A state as it is stored: version, frozen, generation, buckets, bases, then each kind and its count."""
+    return b"".join(map(msgpack.packb, words))
 
 
 def cramped(script: Script, spread: int = 2) -> Script:

@@ -14,7 +14,7 @@ from server.ledger.engine import Engine
 from server.ledger.moderation import remove, reset, start
 from server.ledger.reader import Reader
 from server.ledger.writer import Writer
-from tests.ledger.support import SITE, cramped, membership, read, wish
+from tests.ledger.support import SITE, cramped, membership, read, sequence, wish
 from tests.support.waiting import eventually
 
 X = keys.item_key(SITE.name, "x")
@@ -29,9 +29,9 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def falsify(client: Any, key: bytes, like: int, dislike: int) -> None:
     """What a defect might do."""
-    state = msgpack.unpackb(await client.hget(key, ""))
-    state[4:] = ["like", like, 0, "dislike", dislike, 0]
-    await client.hset(key, "", msgpack.packb(state))
+    state = layout.unpack(await client.hget(key, ""))
+    head = (state.version, 0, state.generation, state.buckets, 0)
+    await client.hset(key, "", sequence(*head, "like", like, "dislike", dislike))
 
 
 async def filled(writer: Writer, item: str = "x", members: int = 30) -> None:

@@ -20,7 +20,7 @@ from server.ledger.scripts import Script
 from server.ledger.writer import Batch, Receipt, Wish, receipts
 from server.rules.reactions import Item, react, start
 from server.rules.sites import Site
-from tests.ledger.support import cramped, stored
+from tests.ledger.support import cramped, sequence, stored
 
 SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
@@ -285,7 +285,7 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
     ahead = 4 * 10**15
     with Redis.from_url(engine) as client:
         key = keys.item_key("default", "a")
-        client.hset(key, "", msgpack.packb([ahead, 0, 0, 1]))
+        client.hset(key, "", sequence(ahead, 0, 0, 1, 0))
         batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
         _, answers = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
@@ -336,7 +336,7 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
 def test_a_count_is_never_below_nothing(engine: str) -> None:
     """A store in which the count was lost, and who holds what was not."""
     with Redis.from_url(engine) as client:
-        client.hset(keys.item_key("default", "a"), "", msgpack.packb([1, 0, 0, 1, "like", 0, 0]))
+        client.hset(keys.item_key("default", "a"), "", sequence(1, 0, 0, 1, 0, "like", 0))
         client.hset(keys.item_key("default", "a"), VISITORS[0], 1)
         wished = [
             Wish(Site(), "a", VISITORS[0], None, 0, print),
@@ -347,3 +347,26 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
         )
         assert [receipt.counts["like"] for receipt in receipts(wished, answers)] == [0, 1]
+
+
+def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
+    """A publisher who changes them again and again."""
+    sites = [Site("s", kinds=tuple(f"{year}-{number}" for number in range(12))) for year in range(3)]
+    with Redis.from_url(engine) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        key = keys.item_key("s", "a")
+        pubsub.subscribe(key)
+        counts = {}
+        for site in sites:
+            for number, kind in enumerate(site.kinds):
+                batch = Batch([Wish(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)])
+                _, answers = msgpack.unpackb(
+                    client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, batch.packed)
+                )
+                counts[kind] = 1
+                message = None
+                while message is None:
+                    message = pubsub.get_message(timeout=5)
+                assert msgpack.unpackb(message["data"]) == [answers[0], counts]
+        state, held = stored(client, "s", "a")
+        assert state.counts == counts
+        assert len(held) == 36
