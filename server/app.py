@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 import uvloop
 
+from server import memory
+from server.admission import Admission
 from server.errors import EngineError, Unavailable
 from server.guard import Guard
 from server.hub import Hub, People
@@ -28,14 +30,17 @@ from server.ledger.store import Store, wait_until_ready
 from server.measures import Histogram, Snapshot
 from server.relay import Reconciler, Relay
 from server.rules.addresses import networks
+from server.rules.limits import Caps
+from server.rules.rates import rate
 from server.rules.sites import Site
 from server.settings import Settings
 from server.web.drain import Drain
+from server.web.http import Http
 from server.web.inbound import Shared
 from server.web.listener import Server, prepare
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
-from server.web.rounds import Rounds
+from server.web.rounds import Connection, Rounds
 from server.web.spread import spread
 
 # An engine that does not answer, because it is about to start, gets this long (s).
@@ -96,9 +101,11 @@ async def _serve(
             await revocations.look()
         except Unavailable as refusal:
             raise EngineError(f"revocations cannot be read: {refusal}") from None
-        rounds = Rounds()
+        rounds: Rounds[Connection] = Rounds()
+        requests: Rounds[Http] = Rounds()
         holdings = Holdings(engine, reader.submit, writer.submit)
         rooms = Rooms(
+            admission=Admission(_caps(settings), lambda: rounds.now),
             guard=Guard(sites, secret, keys=key_sets, revoked=revocations.at),
             hub=relay.hub,
             people=relay.people,
@@ -120,7 +127,9 @@ async def _serve(
         prepare(listener)
         background = [
             _vital(feed.run(), "feed"),
-            _vital(rooms.rounds.run(), "rounds"),
+            _vital(rounds.run(), "rounds"),
+            _vital(requests.run(), "requests"),
+            _vital(memory.keep_small(), "memory"),
             _vital(_sweep(relay.hub), "sweep"),
             _vital(reconciler.run(), "reconciler"),
             _vital(engine.keep_time(), "clock"),
@@ -129,8 +138,15 @@ async def _serve(
             _vital(auditor.run(), "auditor"),
         ]
         trusted = networks(settings.forwarded_allow_ips)
-        drain = max(settings.drain - RESERVE, settings.drain / 2)
-        server = Server(rooms, on_ready, demo=settings.has_demo, trusted=trusted, drain=drain)
+        server = Server(
+            rooms,
+            on_ready,
+            demo=settings.has_demo,
+            trusted=trusted,
+            requests=requests,
+            within=settings.request_within,
+            drain=max(settings.drain - RESERVE, settings.drain / 2),
+        )
         await server.serve(sockets=[listener])
         for task in background:
             task.cancel()
@@ -143,6 +159,16 @@ async def _serve(
         return snapshot()
     finally:
         await engine.close()
+
+
+def _caps(settings: Settings) -> Caps:
+    return Caps(
+        settings.connections,
+        settings.address_connections,
+        rate(settings.address_arrivals),
+        rate(settings.address_requests),
+        rate(settings.address_visitors),
+    )
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

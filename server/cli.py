@@ -9,7 +9,7 @@ are handed to ``settings`` as they were typed.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -157,6 +157,10 @@ def _help(name: str) -> str:
     return f"{field.description} [dim]\\[env: {names}; default: {default_text(name)}][/dim]"
 
 
+def _limit(name: str, metavar: str) -> Any:
+    return typer.Option(help=_help(name), metavar=metavar, rich_help_panel="Limits")
+
+
 @app.callback(invoke_without_command=True)
 def tallycast(context: typer.Context) -> None:
     """Live reaction counts: likes and dislikes that move in every open browser within milliseconds."""
@@ -184,6 +188,13 @@ def serve(
     durability: Annotated[
         str | None, typer.Option(help=_help("durability"), metavar=r"local|replica")
     ] = None,
+    connections: Annotated[str | None, _limit("connections", "NUMBER")] = None,
+    address_connections: Annotated[str | None, _limit("address_connections", "NUMBER")] = None,
+    address_arrivals: Annotated[str | None, _limit("address_arrivals", "RATE")] = None,
+    address_requests: Annotated[str | None, _limit("address_requests", "RATE")] = None,
+    address_visitors: Annotated[str | None, _limit("address_visitors", "RATE")] = None,
+    request_within: Annotated[str | None, _limit("request_within", "SECONDS")] = None,
+    engine_memory: Annotated[str | None, _limit("engine_memory", "SIZE")] = None,
 ) -> int:
     """Serve; the exit status."""
     settings = load(
@@ -199,6 +210,13 @@ def serve(
         metrics_port=metrics_port,
         metrics_host=metrics_host,
         durability=durability,
+        connections=connections,
+        address_connections=address_connections,
+        address_arrivals=address_arrivals,
+        address_requests=address_requests,
+        address_visitors=address_visitors,
+        request_within=request_within,
+        engine_memory=engine_memory,
     )
     logs.configure()
     return supervisor.run(settings)

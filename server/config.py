@@ -13,11 +13,21 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from server.errors import SettingsError
 from server.rules.keys import SECRET_BYTES, check_key
-from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, Limits, Site
+from server.rules.limits import AUTH_COSTS, Limits
+from server.rules.rates import Rate, rate
+from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, Site
 from server.rules.tokens import Key, KeySet
 
 MOST_KEYS = 8
@@ -148,8 +158,16 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _rate(text: Any) -> Rate:
+    if not isinstance(text, str):
+        raise ValueError("expected a rate in quotes, like '10/s burst 20'")
+    return rate(text)
+
+
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
 
 class _Token(_Form):
@@ -181,9 +199,29 @@ class _Token(_Form):
         return Key(self.algorithm, self.public_key, self.kid, _public_key(self.public_key, self.algorithm))
 
 
+_Rate = Annotated[Rate, BeforeValidator(_rate)]
+
+
 class _Limits(_Form):
     items_a_message: Annotated[int, Field(ge=1, le=100)] = Limits().items_a_message
     items_a_connection: Annotated[int, Field(ge=1, le=100_000)] = Limits().items_a_connection
+    messages: _Rate = Limits().messages
+    ids: _Rate = Limits().ids
+    reactions: _Rate = Limits().reactions
+    new_items: _Rate = Limits().new_items
+
+    @model_validator(mode="after")
+    def _fits(self) -> "_Limits":
+        if self.ids.burst < self.items_a_connection:
+            raise ValueError(
+                "the burst of ids must be at least items_a_connection: who comes back watches again"
+            )
+        # Who comes back signs in, and then watches.
+        if self.messages.burst < AUTH_COSTS + self.items_a_connection / self.items_a_message:
+            raise ValueError(
+                f"the burst of messages must be at least {AUTH_COSTS} + items_a_connection / items_a_message"
+            )
+        return self
 
 
 class _Site(_Form):
@@ -221,7 +259,7 @@ def _site(name: str, form: _Site) -> Site:
         anonymous=form.anonymous,
         items=items,
         admin_keys=frozenset(admin_keys),
-        limits=Limits(**form.limits.model_dump()),
+        limits=Limits(**dict(form.limits)),
     )
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.errors import SettingsError
 from server.rules.addresses import networks
+from server.rules.limits import Caps
+from server.rules.rates import rate
 
 # What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
 ENGINE_OPTIONS = frozenset(
@@ -33,6 +35,14 @@ ENGINE_OPTIONS = frozenset(
     )
 )
 ENGINE_SCHEMES = ("redis", "rediss", "unix")
+
+
+_RATE = "a rate, such as '1/s burst 30'"
+
+
+def _a_rate(text: str) -> str:
+    rate(text)
+    return text
 
 
 def _says(expected: str) -> dict[str, Any]:
@@ -160,6 +170,72 @@ class Settings(BaseSettings):
             json_schema_extra=_says("local or replica"),
         ),
     ] = "local"
+    connections: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            validation_alias="TALLYCAST_CONNECTIONS",
+            description="Open connections of a worker, event streams too; more are told to come later.",
+            json_schema_extra=_says("a whole number from 1 to 1000000"),
+        ),
+    ] = Caps().connections
+    address_connections: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            validation_alias="TALLYCAST_ADDRESS_CONNECTIONS",
+            description="Open connections of one address with a worker.",
+            json_schema_extra=_says("a whole number from 1 to 1000000"),
+        ),
+    ] = Caps().address_connections
+    address_arrivals: Annotated[
+        str,
+        AfterValidator(_a_rate),
+        Field(
+            validation_alias="TALLYCAST_ADDRESS_ARRIVALS",
+            description="New connections of one address with a worker.",
+            json_schema_extra=_says(_RATE),
+        ),
+    ] = str(Caps().address_arrivals)
+    address_requests: Annotated[
+        str,
+        AfterValidator(_a_rate),
+        Field(
+            validation_alias="TALLYCAST_ADDRESS_REQUESTS",
+            description="Requests of one address to a worker's HTTP API.",
+            json_schema_extra=_says(_RATE),
+        ),
+    ] = str(Caps().address_requests)
+    address_visitors: Annotated[
+        str,
+        AfterValidator(_a_rate),
+        Field(
+            validation_alias="TALLYCAST_ADDRESS_VISITORS",
+            description="New anonymous visitors that a worker makes for one address.",
+            json_schema_extra=_says(_RATE),
+        ),
+    ] = str(Caps().address_visitors)
+    request_within: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            validation_alias="TALLYCAST_REQUEST_WITHIN",
+            description="Seconds in which a request, or an upgrade, must have come.",
+            json_schema_extra=_says("seconds, more than 0 and at most 3600"),
+        ),
+    ] = 10.0
+    engine_memory: Annotated[
+        str,
+        Field(
+            pattern=r"^[1-9]\d{0,9}(mb|gb)$",
+            validation_alias="TALLYCAST_ENGINE_MEMORY",
+            description="What the embedded engine may hold; then reactions are refused, and none is lost.",
+            json_schema_extra=_says("a number and mb or gb, such as 512mb"),
+        ),
+    ] = "1gb"
     redis_url: Annotated[
         str | None,
         Field(

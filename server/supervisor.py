@@ -154,7 +154,7 @@ class _Supervisor:
             return self._settings
         if self._settings.replicas:
             raise SettingsError("--durability replica: the embedded engine has no replica; set REDIS_URL")
-        self._engine = EmbeddedEngine(self._settings.data)
+        self._engine = EmbeddedEngine(self._settings.data, self._settings.engine_memory)
         await self._engine.start()
         return self._settings.model_copy(update={"redis_url": self._engine.url})
 

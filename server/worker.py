@@ -5,6 +5,7 @@ Owns the entry of the process. Must not know of other workers or of the embedded
 Usage, by the supervisor only: python -m server.worker <number> <descriptor of the listener>
 """
 
+import resource
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from server.rules.sites import Site
 
 def main(number: int, descriptor: int) -> int:
     """Serve until SIGTERM; the status is 0 after a clean end."""
+    _raise_files()
     parent = link.Parent()
     settings = link.settings_from_parent()
     logs.configure({"worker": number}, addresses=settings.log_addresses)
@@ -37,6 +39,13 @@ def main(number: int, descriptor: int) -> int:
             return 1
         link.say_measured(last)
     return 0
+
+
+def _raise_files() -> None:
+    """Every connection is an open file, and what a shell allows is often a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

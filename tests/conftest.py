@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.engine import flush, private_engine
+from tests.support.limits import loose
 from tests.support.process import ServerProcess, clean_environment
 
 MakeServer = Callable[..., ServerProcess]
@@ -29,20 +30,30 @@ def listed(process: ServerProcess) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One running server for all tests that do no harm to it."""
-    with listed(ServerProcess(tmp_path_factory.mktemp("server"))) as process:
+    """One running server for all tests that do no harm to it, as without a file but for its limits."""
+    folder = tmp_path_factory.mktemp("server")
+    with listed(ServerProcess(folder, flags=loose(folder))) as process:
         yield process.start()
 
 
 @pytest.fixture
 def make_server(tmp_path: Path) -> Iterator[MakeServer]:
-    """Servers of this test's own: ``make_server(flags=[…], env={…}, folder=…, start=True)``."""
+    """Servers of this test's own: ``make_server(flags=[…], env={…}, folder=…, start=True)``.
+
+    Where a test names no sites file, it is served as without one, but without its limits; ``limited=True``
+    leaves it at that.
+    """
     with ExitStack() as stack:
 
-        def make(*, folder: Path | None = None, start: bool = True, **given: Any) -> ServerProcess:
+        def make(
+            *, folder: Path | None = None, start: bool = True, limited: bool = False, **given: Any
+        ) -> ServerProcess:
             if folder is None:
                 folder = tmp_path / f"server-{len(_running)}"
             folder.mkdir(parents=True, exist_ok=True)
+            flags = given.get("flags", [])
+            if not limited and "--config" not in flags:
+                given["flags"] = [*flags, *loose(folder)]
             process = stack.enter_context(listed(ServerProcess(folder, **given)))
             return process.start() if start else process
 

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from server import config
 from server.errors import SettingsError
-from server.rules.sites import DEFAULT_KINDS, Limits
+from server.rules.limits import Limits
+from server.rules.sites import DEFAULT_KINDS
 from server.rules.tokens import Key, KeySet
 
 ROOT = Path(__file__).parents[1]

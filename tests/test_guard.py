@@ -18,7 +18,8 @@ from server.errors import (
 )
 from server.guard import Guard
 from server.rules import tokens
-from server.rules.sites import Limits, Site
+from server.rules.limits import Limits
+from server.rules.sites import Site
 from server.rules.tokens import Key, KeySet
 from tests.support.signing import SECRET, private_key
 

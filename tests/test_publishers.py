@@ -61,6 +61,8 @@ def file(tmp_path: Path, publisher: Publisher) -> Path:
     file.write_text(f'''
 [sites.blog]
 origins = ["*"]
+[sites.blog.limits]
+messages = "1000/s burst 10000"
 [[sites.blog.tokens]]
 algorithm = "HS256"
 secret = "{SECRET}"

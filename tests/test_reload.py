@@ -146,7 +146,7 @@ def test_anonymous_visitors_who_are_not_wanted_any_more(make_server: MakeServer,
 
 
 def test_without_a_file_a_hangup_is_the_end(make_server: MakeServer) -> None:
-    server = make_server()
+    server = make_server(limited=True)
     os.kill(server.pid, signal.SIGHUP)
     assert server.wait() == 0
     server.family_is_gone()
@@ -154,7 +154,7 @@ def test_without_a_file_a_hangup_is_the_end(make_server: MakeServer) -> None:
 
 def test_a_wrong_file_stops_the_start(make_server: MakeServer, file: Path) -> None:
     file.write_text("[sites.a]\norigins = 7\n")
-    server = make_server(env={"TALLYCAST_CONFIG": str(file)}, start=False)
+    server = make_server(env={"TALLYCAST_CONFIG": str(file)}, start=False, limited=True)
     server.start(wait=False)
     assert server.wait() == 2
     assert server.output() == f"tallycast: {file}, line 2: sites.a.origins: input should be a valid list\n"
@@ -163,6 +163,6 @@ def test_a_wrong_file_stops_the_start(make_server: MakeServer, file: Path) -> No
 
 def test_who_serves_the_world_without_a_file_is_warned(make_server: MakeServer, file: Path) -> None:
     warning = "any page on the web may use this server"
-    assert warning not in make_server().output()
-    assert warning in make_server(flags=["--host", "0.0.0.0"]).output()
+    assert warning not in make_server(limited=True).output()
+    assert warning in make_server(flags=["--host", "0.0.0.0"], limited=True).output()
     assert warning not in make_server(flags=["--host", "0.0.0.0", "--config", str(file)]).output()

@@ -21,6 +21,19 @@ def react(prefix: str) -> str:
     return f'{{"type":"react","item":"{prefix}-$I","reaction":"$R","ref":$N}}'
 
 
+# A bench does in a second what a visitor may do in an hour.
+_SITES = """
+[sites.default]
+origins = ["*"]
+
+[sites.default.limits]
+messages = "1000000/s burst 1000000"
+ids = "1000000/s burst 1000000"
+reactions = "1000000/s burst 1000000"
+new_items = "1000000/s burst 1000000"
+"""
+
+
 def served_by(
     workers: int, *, code: Path | None = None
 ) -> Callable[[Path, int], AbstractContextManager[Running]]:
@@ -29,7 +42,10 @@ def served_by(
 
     @contextmanager
     def start(folder: Path, senders: int) -> Iterator[Running]:
-        with ServerProcess(folder, flags=["--workers", str(workers)], env=environment) as server:
+        config = folder / "tallycast.toml"
+        config.write_text(_SITES)
+        flags = ["--workers", str(workers), "--config", str(config)]
+        with ServerProcess(folder, flags=flags, env=environment) as server:
             server.start()
             port = int(server.url.rpartition(":")[2])
             engine = server.engine

@@ -30,9 +30,6 @@ from server.ledger.folder import DataFolder, EngineNote
 
 log = structlog.get_logger()
 
-# Above it writes are refused (noeviction), so that a flood ends in `unavailable`, not in the kernel's
-# out-of-memory killer. About 20 to 100 bytes a reaction.
-MAX_MEMORY = "1gb"
 # Redis 7.0 brought the append-only file in parts; Valkey counts on from 7.2.
 OLDEST_ENGINE = (7, 0)
 
@@ -57,13 +54,14 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class EmbeddedEngine:
-    """One engine on one data folder, restarted when it dies, until ``stop``.
+    """One engine on one data folder, restarted when it dies, until ``stop``. ``memory`` is what it may hold.
 
     ``start`` must run in a thread that lives as long as the process, the main one: the kernel takes the
     end of the thread for the end of the parent.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, memory: str = "1gb") -> None:
+        self._memory = memory
         self.version = ""
         self._folder = DataFolder(data)
         self._binary = Path()
@@ -135,7 +133,7 @@ class EmbeddedEngine:
             # fmt: off
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()),
-                str(self._binary), *_arguments(self._folder, self._socket),
+                str(self._binary), *_arguments(self._folder, self._socket, self._memory),
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl+C is for the parent; it stops the engine last
@@ -305,7 +303,7 @@ def running_engine(data: Path) -> str:
     return _url(note.socket)
 
 
-def _arguments(folder: DataFolder, socket: Path) -> list[str]:
+def _arguments(folder: DataFolder, socket: Path, memory: str) -> list[str]:
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -318,7 +316,9 @@ def _arguments(folder: DataFolder, socket: Path) -> list[str]:
         # A kill or a power cut may leave half a command at the end, one that nobody was promised.
         "aof-load-truncated": "yes",
         "save": "",
-        "maxmemory": MAX_MEMORY,
+        # Above it writes are refused, so that a flood ends in `unavailable`, not in the kernel's killer of
+        # processes. About 20 to 100 bytes a reaction.
+        "maxmemory": memory,
         "maxmemory-policy": "noeviction",
     }
     return [word for name, value in options.items() for word in (f"--{name}", value)]

@@ -7,7 +7,7 @@
 -- KEYS[n+1 .. n+m]  the m visitors' indexes (zset of items); not on a cluster, where enlist.lua comes first
 -- ARGV[1]           deadline, engine time in µs: past it the batch is refused, because nobody waits any more
 -- ARGV[2]           MessagePack [sites, items, wishes], or [sites, items, wishes, times]
---                     sites:  [[name, kind, kind, ...], ...]
+--                     sites:  [[name, how many new items there may be, kind, kind, ...], ...]
 --                     items:  [[site number, item id], ...], in the order of KEYS
 --                     wishes: [item number, member, kind or "", index number, origin, ...], flat, five a wish;
 --                             an origin below 0 may do what it likes with a frozen item
@@ -15,9 +15,10 @@
 --                             the visitor's index has for the item changes nothing
 -- All numbers count from 1.
 --
--- Returns MessagePack [now] when refused, else [now, answers]: answers is flat, for each wish its version and
+-- Returns MessagePack [now] when refused, else [now, [answers, made]]: answers is flat, for each wish its version and
 -- then one count for each kind of the item's site. Instead of a version, where the wish is not granted: -1 when the
--- visitor is retired, -2 when the item is frozen.
+-- visitor is retired, -2 when the item is frozen, -3 when it would be one new item too many. made is how many new items
+-- each site got.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -45,7 +46,10 @@ end
 
 local stamp = string.format('%.0f', now)
 local changes, news = {}, {}
-local answers, n = {}, 0
+local answers, n, made = {}, 0, {}
+for number = 1, #sites do
+  made[number] = 0
+end
 
 for i = 1, #wishes, 5 do
   local which, member, wish = wishes[i], wishes[i + 1], wishes[i + 2]
@@ -53,6 +57,9 @@ for i = 1, #wishes, 5 do
   local site, at = sites[item[1]], held[member] or false
   local since = times and times[(i + 4) / 5] or 0
   local refused, stays = state[FROZEN] == 1 and wishes[i + 4] >= 0 and -2, wish == (at and state[at - 1] or '')
+  if not (refused or stays) and state[VERSION] == 0 and made[item[1]] >= site[2] then
+    refused = -3
+  end
   if not refused and (since > 0 or not (stays or at)) then
     -- What is held is in the index already: only what is not is ever taken out of it. It is written this early because a
     -- retired visitor has a mark in its place, and must not come to hold anything. It may hold too much.
@@ -61,6 +68,9 @@ for i = 1, #wishes, 5 do
     refused = not added and -1
   end
   if not (refused or stays) then
+    if state[VERSION] == 0 then
+      made[item[1]] = made[item[1]] + 1
+    end
     if at then
       state[at] = math.max(state[at] - 1, 0)
     end
@@ -78,7 +88,7 @@ for i = 1, #wishes, 5 do
 
   n = n + 1
   answers[n] = refused or state[VERSION]
-  for k = 2, #site do
+  for k = 3, #site do
     n = n + 1
     answers[n] = count_of(state, site[k])
   end
@@ -98,4 +108,4 @@ for which, shown in pairs(changes) do
   publish(KEYS[which], shown)
 end
 
-return cmsgpack.pack({now, answers, told})
+return cmsgpack.pack({now, {answers, made}, told})

@@ -18,6 +18,7 @@ from server.ledger.batch import answer, refuse
 from server.ledger.clock import DEADLINE
 from server.ledger.cluster import ClusterEngine
 from server.ledger.lanes import Lanes
+from server.ledger.novelties import Novelties
 from server.ledger.reader import READ, Query, State, state_of
 from server.ledger.reader import ROOM as ROOM_TO_READ
 from server.ledger.scripts import Script
@@ -49,6 +50,7 @@ class ScatteredWriter:
     def __init__(self, engine: ClusterEngine) -> None:
         self.sizes = Histogram(SIZES)
         self._engine = engine
+        self._novelties = Novelties()
         self._indexes: Lanes[_Step] = Lanes(self._enlist, most=MOST, room=ROOM)
         self._items: Lanes[_Step] = Lanes(self._react, most=MOST, room=ROOM)
 
@@ -86,7 +88,9 @@ class ScatteredWriter:
         wishes = [step.wish for step in steps]
         self.sizes.add(len(wishes))
         until = min(step.until for step in steps)
-        answers = await self._engine.timed(REACT, [item], Batch(wishes).packed, until=until)
+        batch = Batch(wishes, room=self._novelties.room)
+        answers, made = await self._engine.timed(REACT, [item], batch.packed, until=until)
+        self._novelties.made(batch.sites, made)
         for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):
             answer(wish.done, receipt)
 

@@ -1,7 +1,7 @@
 """Stores reactions: batches of wishes through one atomic script.
 
-Owns the making of a batch for ``react.lua`` and the reading of its answers. Must not know who wished, beyond
-a visitor id. Order: wishes take effect in the order they were submitted.
+Owns the making of a batch for ``react.lua`` and the reading of its answers.
+Must not know who wished, beyond a visitor id. Order: wishes take effect in the order they were submitted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,9 +10,10 @@ from typing import Any
 import msgpack
 from msgspec import Struct
 
-from server.errors import Forbidden, Refusal, Unauthorized
+from server.errors import Forbidden, RateLimited, Refusal, Unauthorized
 from server.ledger import keys
 from server.ledger.batch import Batcher, answer
+from server.ledger.novelties import Novelties
 from server.ledger.scripts import Script
 from server.ledger.store import Store
 from server.measures import SIZES, Histogram
@@ -21,9 +22,11 @@ from server.rules.sites import Site
 MOST = 512
 ROOM = 16_384
 # In place of a version.
-RETIRED, FROZEN = -1, -2
+RETIRED, FROZEN, SURPLUS = -1, -2, -3
 # In place of an origin: it is the publisher's wish, whom a frozen item does not stop.
 PUBLISHER = -1
+# As many new items as a batch can bring: where nobody counts them.
+ANY = 2**31
 
 REACT = Script("react.lua", "layout.lua")
 
@@ -61,13 +64,17 @@ class Writer:
     def __init__(self, engine: Store) -> None:
         self.sizes = Histogram(SIZES)
         self._engine = engine
+        self._novelties = Novelties()
         self._batcher: Batcher[Wish] = Batcher(self._send, most=MOST, room=ROOM)
         self.submit = self._batcher.submit
         self.close = self._batcher.close
 
     async def _send(self, wishes: Sequence[Wish]) -> None:
         self.sizes.add(len(wishes))
-        for wish, receipt in zip(wishes, await grant(self._engine, wishes), strict=True):
+        batch = Batch(wishes, room=self._novelties.room)
+        answers, made = await self._engine.timed(REACT, batch.names, batch.packed)
+        self._novelties.made(batch.sites, made)
+        for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):
             answer(wish.done, receipt)
 
 
@@ -83,7 +90,8 @@ async def grant(
         Unavailable: not confirmed in time.
     """
     batch = Batch(wishes, times)
-    return receipts(wishes, await engine.timed(REACT, batch.names, batch.packed))
+    answers, _ = await engine.timed(REACT, batch.names, batch.packed)
+    return receipts(wishes, answers)
 
 
 def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt | Refusal]:
@@ -96,17 +104,28 @@ def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt
             yield Unauthorized("this anonymous visitor has become an account", item=wish.item)
         elif answers[at] == FROZEN:
             yield Forbidden("this item is frozen: nobody can react to it", item=wish.item)
+        elif answers[at] == SURPLUS:
+            wait = 1 / wish.site.limits.new_items.per_second
+            yield RateLimited("too many new items on this site", item=wish.item, retry_after=wait)
         else:
             yield Receipt(answers[at], dict(zip(kinds, answers[at + 1 : end], strict=False)))
         at = end
 
 
 class Batch:
-    """Wishes in the form of ``react.lua``: ``names`` are its KEYS, ``packed`` its second argument."""
+    """Wishes in the form of ``react.lua``: ``names`` are its KEYS, ``packed`` its second argument.
 
-    __slots__ = ("names", "packed")
+    ``sites`` are those of the items, in the script's order. ``room`` is how many new items each may have.
+    """
 
-    def __init__(self, wishes: Iterable[Wish], times: Sequence[int] = ()) -> None:
+    __slots__ = ("names", "packed", "sites")
+
+    def __init__(
+        self,
+        wishes: Iterable[Wish],
+        times: Sequence[int] = (),
+        room: Callable[[Site], int] = lambda site: ANY,
+    ) -> None:
         sites: dict[Site, int] = {}
         items: dict[bytes, int] = {}
         indexes: dict[bytes, int] = {}
@@ -126,8 +145,9 @@ class Batch:
             index = indexes.setdefault(index_key(name, wish.member), len(indexes) + 1)
             flat += (item, wish.member, wish.reaction or "", index, wish.origin)
         self.names = [*items, *indexes]
+        self.sites = list(sites)
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
-        asked: list[Any] = [[(site.name, *site.kinds) for site in sites], listed, flat]
+        asked: list[Any] = [[(site.name, room(site), *site.kinds) for site in sites], listed, flat]
         if any(times):
             asked.append(times)
         self.packed: bytes = msgpack.packb(asked, use_bin_type=False)

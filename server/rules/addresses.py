@@ -60,6 +60,20 @@ def client(peer: str, forwarded: Sequence[str], trusted: Networks) -> Client:
     return Client(str(found), forwarded=True)
 
 
+@lru_cache(1024)
+def prefix(client: Client) -> str | None:
+    """What a client is counted as: an IPv4 address itself, the /64 of an IPv6 one, which is one household's.
+
+    "" is whoever has none that is known, ``None`` who is on this machine itself and not behind a proxy.
+    """
+    if not client.address:
+        return ""
+    address = ip_address(client.address)
+    if address.is_loopback and not client.forwarded:
+        return None
+    return str(address) if address.version == 4 else str(ip_network((int(address), 64), strict=False))
+
+
 # Most requests have a peer that was seen a moment ago; and who holds it holds the same one.
 @lru_cache(1024)
 def _direct(peer: str) -> Client:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from server.errors import BadItem
 from server.rules.items import check_item
+from server.rules.limits import Limits
 from server.rules.tokens import Key, KeySet
 
 ANY = "*"
@@ -19,14 +20,6 @@ MAX_KINDS = 12
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.ASCII | re.IGNORECASE)
 _SUBDOMAIN = re.compile(r"([a-z][a-z0-9+.-]*://)[a-z0-9_-]+(\.[^/?#@\s]+)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a client of a site may do."""
-
-    items_a_message: int = 100
-    items_a_connection: int = 5000
 
 
 # Compared by identity: a site that was read again is another one, and sites are keys on a hot path.

@@ -21,6 +21,7 @@ from server.rules.tokens import Identity
 from server.web.etags import matches
 from server.web.lines import Lines
 from server.web.openapi import document
+from server.web.problems import CLIENT
 from server.web.query import Query
 from server.web.requests import NO_STORE, PRIVATE, asked, bearer, json_answer, read_body
 from server.web.rooms import Rooms
@@ -69,6 +70,7 @@ class Api:
         _, site = asked(request)
         token = bearer(request)
         if token is None:
+            self._rooms.admission.newcomer(request.scope[CLIENT])
             visitor, fresh, expires = self._guard.newcomer(site)
         else:
             visitor, fresh, expires = self._guard.renew(site, token)
@@ -136,8 +138,9 @@ class Api:
     async def stream(self, request: Request) -> Response:
         """Counts of up to 100 items, live, as server-sent events."""
         query, site = asked(request)
-        stream = Stream(self._rooms)
-        await stream.open(site, self._listed(site, query))
+        items = self._listed(site, query)
+        stream = Stream(self._rooms, request.scope[CLIENT])
+        await stream.open(site, items)
         return StreamResponse(self._rooms, stream)
 
     async def livez(self, _request: Request) -> Response:

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 
-from server.web.rounds import Rounds
+from server.web.rounds import Connection, Rounds
 
 # Of the time there is, so much is for closing; the rest is for who is slow to go.
 CLOSING = 0.8
@@ -24,7 +24,7 @@ SOONEST, LATEST = 0.5, 3.0
 class Drain:
     """The end of the connections in ``rounds``; ``begun`` when it has."""
 
-    def __init__(self, rounds: Rounds) -> None:
+    def __init__(self, rounds: Rounds[Connection]) -> None:
         self.begun = False
         self._rounds = rounds
 

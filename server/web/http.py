@@ -3,6 +3,7 @@
 Owns the limits and errors below the application. Must not know any endpoint.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from websockets.http11 import Request
 
 from server.rules.addresses import Client, Networks, client
 from server.web.problems import CLIENT, problem
+from server.web.rounds import Rounds
 from server.web.socket import Socket
 
 # 100 ids of 256 bytes, percent-encoded, are 77 KiB.
@@ -26,19 +28,54 @@ class Http(HttpToolsProtocol):
 
     # How many bytes of a head have come, as long as it is not complete.
     _head: int | None = 0
+    # Since when the request that is coming is awaited; ``None``: it is here, or none has begun.
+    _since: float | None = None
     # The request wants an upgrade to something that is not spoken here.
     _declined = False
     # The server is draining: what is answered from here on ends the connection.
     _draining = False
 
-    def __init__(self, trusted: Networks, *given: Any, **more: Any) -> None:
-        """``trusted`` are the proxies whose word on a client's address is taken; the rest is uvicorn's."""
+    def __init__(
+        self, trusted: Networks, rounds: "Rounds[Http]", within: float, *given: Any, **more: Any
+    ) -> None:
+        """``trusted`` are the proxies whose word on a client's address is taken; the rest is uvicorn's.
+
+        ``rounds`` is the timer of all such connections, ``within`` (s) how long a request may take to come.
+        """
         super().__init__(*given, **more)
         self._trusted = trusted
+        self._rounds = rounds
+        self._within = within
+        self._slice = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection is there; its first request is awaited."""
+        super().connection_made(transport)
+        self._since = self._rounds.now
+        self._slice = self._rounds.join(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        self._rounds.leave(self._slice, self)
+        super().connection_lost(exc)
+
+    def visit(self, now: float) -> None:
+        """About a second has passed: a request that does not come to its end is not waited for.
+
+        Uvicorn waits for ever, which is all that an attacker with many half-sent requests needs (Slowloris).
+        """
+        if self._since is None or now - self._since <= self._within or self.transport.is_closing():
+            return
+        if self._head is not None and (self.cycle is None or self.cycle.response_complete):
+            self._refuse(408, f"a request must come within {self._within:g} s", "request_timeout")
+        else:
+            self.transport.abort()  # In the middle of something, where no answer would be understood.
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A head that does not end is not waited for: it would be kept in memory."""
         self._unset_keepalive_if_required()
+        if self._since is None and (self.cycle is None or self.cycle.response_complete):
+            self._since = self._rounds.now  # Whatever it is, it is no longer the pause between two requests.
         rest = memoryview(data)
         while rest and not self.transport.is_closing():
             try:
@@ -61,6 +98,8 @@ class Http(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._head = 0
+        if self._since is None:
+            self._since = self._rounds.now
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -86,6 +125,7 @@ class Http(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is here as a whole, unless it is about to be read again."""
         if not self._declined:
+            self._since = None
             super().on_message_complete()
 
     def shutdown(self) -> None:
@@ -109,6 +149,7 @@ class Http(HttpToolsProtocol):
         is given it as it is.
         """
         self.connections.discard(self)
+        self._rounds.leave(self._slice, self)
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
         protocol = f"HTTP/{self.parser.get_http_version()}"
         request = Request(self.url.decode("latin-1"), headers, self.scope["method"], protocol)

@@ -26,7 +26,7 @@ from server.protocol.codec import MAX_MESSAGE
 # The core bounds a message's size, but not how many fragments make it up.
 MAX_FRAGMENTS = 128
 # One read can hold tens of thousands of empty frames: the loop is kept from others no longer than these take.
-MAX_FRAMES = 256
+MAX_FRAMES = 32
 
 # The longest payload whose size is in the second byte, and what comes before it: two bytes and the mask.
 SHORT, SHORT_HEAD = 125, 6
@@ -89,7 +89,7 @@ def new_core() -> ServerProtocol:
 class Inbound:
     """One connection's bytes. ``shared`` is the one parser for all of them."""
 
-    __slots__ = ("_own", "_rest", "_shared", "more")
+    __slots__ = ("_own", "_rest", "_shared", "frames", "more")
 
     def __init__(self, shared: "Shared") -> None:
         self._shared = shared
@@ -97,6 +97,8 @@ class Inbound:
         self._rest = b""
         # Whether whole frames are left that ``receive`` has not looked at.
         self.more = False
+        # How many frames ``receive`` took from the last bytes.
+        self.frames = 0
 
     def close(self, code: int) -> bytes:
         """Start the closing handshake; the close frame to send, none when one was sent before."""
@@ -134,6 +136,7 @@ class Inbound:
             # The usual case: all that came is one frame.
             self._frame(data if at == 0 and end == size else data[at:end], events)
             at = end
+        self.frames = frames
         self.more = frames == MAX_FRAMES and at < size
         return events
 

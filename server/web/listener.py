@@ -23,6 +23,7 @@ from server.web.http import Http
 from server.web.origins import Origins
 from server.web.problems import on_defect, on_http_exception, on_refusal
 from server.web.rooms import Rooms
+from server.web.rounds import Rounds
 from server.web.socket import Socket
 
 # After the order to stop an HTTP connection without a request is kept for this long (s), because the next
@@ -42,7 +43,7 @@ def application(rooms: Rooms, *, demo: bool) -> Starlette:
     """The HTTP side: API and pages; ``demo``: the demo pages too."""
     app = Starlette(
         routes=[*Api(rooms).routes(), *Admin(rooms).routes(), *pages.routes(demo=demo)],
-        middleware=[Middleware(Origins, guard=rooms.guard)],
+        middleware=[Middleware(Origins, guard=rooms.guard, admission=rooms.admission)],
         exception_handlers={
             Refusal: on_refusal,
             HTTPException: on_http_exception,
@@ -73,13 +74,18 @@ class Server(uvicorn.Server):
         *,
         demo: bool,
         trusted: Networks = (),
+        requests: Rounds[Http],
+        within: float,
         drain: float,
     ) -> None:
-        """``drain`` is how long (s) the connections have to end after the order to stop."""
+        """``drain`` is how long (s) the connections have to end after the order to stop.
+
+        ``within`` (s) is how long a request may take to come, ``requests`` the timer for that.
+        """
         super().__init__(
             uvicorn.Config(
                 application(rooms, demo=demo),
-                http=partial(Http, trusted),  # type: ignore[arg-type]
+                http=partial(Http, trusted, requests, within),  # type: ignore[arg-type]
                 # Ours, because uvicorn's takes the word of whoever is on the same machine.
                 proxy_headers=False,
                 ws=partial(Socket, rooms),  # type: ignore[arg-type]

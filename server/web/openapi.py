@@ -10,7 +10,7 @@ from server import __version__
 from server.ledger.deeds import ITEM_DEEDS
 from server.protocol.messages import MAX_SAFE_INTEGER
 from server.rules.items import MAX_BYTES
-from server.rules.sites import Limits
+from server.rules.limits import Limits
 
 Schema = dict[str, Any]
 
@@ -77,6 +77,7 @@ _PROBLEMS = {
     "403": "The Origin is not one of the site's: `forbidden`.",
     "404": "No such site: `unknown_site`. With an admin path also a site without admin keys: `not_found`.",
     "413": "The body is too large: `bad_message`.",
+    "429": "Too much, too fast: `rate_limited`.",
     "503": "Not confirmed in time: `unavailable`. It may have taken effect; it will not take effect later.",
 }
 
@@ -94,7 +95,7 @@ def _problem(status: str) -> Schema:
         "description": _PROBLEMS[status],
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    if status == "503":
+    if status in ("429", "503"):
         answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
     return answer
 
@@ -123,7 +124,7 @@ def _admin(
 
 def _to_item(what: str) -> Schema:
     item = {"$ref": "#/components/schemas/ManagedItem"}
-    return _admin(what, _ITEM_DEEDS[what], item, "400 401 403 404 503", ("Item",))
+    return _admin(what, _ITEM_DEEDS[what], item, "400 401 403 404 429 503", ("Item",))
 
 
 def _paths() -> Schema:
@@ -142,7 +143,7 @@ def _paths() -> Schema:
                         "content": _json({"$ref": "#/components/schemas/Visitor"}),
                     }
                 },
-                "401 403 404 503",
+                "401 403 404 429 503",
                 security=either,
             )
         },
@@ -160,7 +161,7 @@ def _paths() -> Schema:
                     },
                     "304": {"description": "Nothing changed since the ETag in If-None-Match."},
                 },
-                "400 401 403 404 503",
+                "400 401 403 404 429 503",
                 ("Items",),
                 security=either,
             )
@@ -170,7 +171,7 @@ def _paths() -> Schema:
                 "setReaction",
                 "Set the bearer's reaction on an item. Repeating it is harmless.",
                 acked,
-                "400 401 403 404 413 503",
+                "400 401 403 404 413 429 503",
                 ("Item",),
                 security=bearer,
                 requestBody={"required": True, "content": _json(_object(reaction=_REACTION))},
@@ -179,7 +180,7 @@ def _paths() -> Schema:
                 "clearReaction",
                 "Clear the bearer's reaction on an item. Repeating it is harmless.",
                 acked,
-                "400 401 403 404 503",
+                "400 401 403 404 429 503",
                 ("Item",),
                 security=bearer,
             ),
@@ -195,7 +196,7 @@ def _paths() -> Schema:
                         "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _HELD}},
                     }
                 },
-                "401 403 404 503",
+                "401 403 404 429 503",
                 security=bearer,
             ),
             "delete": _operation(
@@ -207,7 +208,7 @@ def _paths() -> Schema:
                         "content": _json(_object(erased={"type": "integer", "minimum": 0})),
                     }
                 },
-                "401 403 404 503",
+                "401 403 404 429 503",
                 security=bearer,
             ),
         },
@@ -223,7 +224,7 @@ def _paths() -> Schema:
                         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _STREAM}},
                     }
                 },
-                "400 403 404 503",
+                "400 403 404 429 503",
                 ("Items",),
             )
         },
@@ -233,7 +234,7 @@ def _paths() -> Schema:
                 "erase",
                 "Take back all that a visitor holds. After a 503 a part is done; repeat it.",
                 _object(erased={"type": "integer", "minimum": 0}),
-                "400 401 403 404 413 503",
+                "400 401 403 404 413 429 503",
                 requestBody={"required": True, "content": _json(_object(visitor=_VISITOR))},
             )
         },

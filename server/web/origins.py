@@ -9,9 +9,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.admission import Admission
 from server.errors import Forbidden, Refusal
 from server.guard import Guard
-from server.web.problems import refused
+from server.web.problems import CLIENT, refused
 from server.web.query import Query
 
 PREFIX = "/v1/"
@@ -28,9 +29,10 @@ class Origins:
     Puts the request's ``Query`` and ``Site`` into ``scope["tallycast"]`` for the endpoints.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+    def __init__(self, app: ASGIApp, guard: Guard, admission: Admission) -> None:
         self._app = app
         self._guard = guard
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
@@ -46,13 +48,14 @@ class Origins:
             query = Query(scope["query_string"])
             site = self._guard.site(query.site)
             self._guard.origin(site, origins[0] if origins else None)
+            if origins:
+                allowed["Access-Control-Allow-Origin"] = origins[0]
+                allowed["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+            self._admission.request(scope[CLIENT])
         except Refusal as refusal:
             app = refused(refusal)
         else:
             scope["tallycast"] = (query, site)
-            if origins:
-                allowed["Access-Control-Allow-Origin"] = origins[0]
-                allowed["Access-Control-Expose-Headers"] = "ETag, Retry-After"
             if scope["method"] == "OPTIONS" and "Access-Control-Request-Method" in headers:
                 app = Response(status_code=204, headers=_PREFLIGHT)
 

@@ -7,13 +7,14 @@ guard.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from server.admission import Admission
 from server.errors import Unavailable
 from server.guard import Guard
 from server.hub import UNKNOWN, Hub, People
 from server.ledger.batch import answered
 from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
-from server.ledger.keys import item_key, member
+from server.ledger.keys import item_key, member, person_channel
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
@@ -22,7 +23,7 @@ from server.rules.tokens import Identity
 from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.outbox import Outbox
-from server.web.rounds import Rounds
+from server.web.rounds import Connection, Rounds
 from server.web.traffic import Traffic
 
 
@@ -35,9 +36,10 @@ class Rooms:
     """
 
     guard: Guard
+    admission: Admission
     hub: Hub
     people: People
-    rounds: Rounds
+    rounds: Rounds[Connection]
     drain: Drain
     outbox: Outbox
     parser: Shared
@@ -62,9 +64,11 @@ class Rooms:
         """Set a visitor's reaction and wait for the receipt.
 
         Raises:
+            RateLimited: the visitor reacts too fast.
             Unavailable: not confirmed in time.
         """
         who = member(visitor)
+        self.admission.reaction(person_channel(site.name, who), site.limits.reactions)
         return await answered(lambda done: self.write(Wish(site, item, who, reaction, 0, done)))
 
     async def counts(self, site: Site, items: Sequence[str]) -> list[State]:

@@ -1,13 +1,13 @@
-"""One timer for all connections.
+"""One timer for all connections, and one for all requests that are on their way.
 
-Owns the clock hand: every connection is visited about once a second, in tenths, so that no connection needs a
+Owns the clock hand: every one is visited about once a second, in tenths, so that no connection needs a
 timer of its own and no visit takes long. Must not know what a visit does.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import structlog
 
@@ -18,10 +18,14 @@ _log = structlog.get_logger("web")
 
 
 class Visited(Protocol):
-    """A connection."""
+    """Whatever waits for something."""
 
     def visit(self, now: float) -> None:
         """About a second has passed; ``now`` is the monotonic clock."""
+
+
+class Connection(Visited, Protocol):
+    """A connection that is there to stay."""
 
     def bye(self, retry_after: float) -> None:
         """Tell the client that the server is draining; go on until ``leave``."""
@@ -33,31 +37,34 @@ class Visited(Protocol):
         """End at once."""
 
 
-class Rounds:
+V = TypeVar("V", bound=Visited)
+
+
+class Rounds(Generic[V]):
     """``now`` is the monotonic clock, precise to a tenth of a second and free to read."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.now = clock()
-        self._slices: list[set[Visited]] = [set() for _ in range(SLICES)]
+        self._slices: list[set[V]] = [set() for _ in range(SLICES)]
         self._hand = 0
 
     def __len__(self) -> int:
-        """How many connections there are."""
+        """How many there are."""
         return sum(map(len, self._slices))
 
-    def join(self, visited: Visited) -> int:
+    def join(self, visited: V) -> int:
         """Be visited; gives the slice, which ``leave`` wants back."""
         at = min(range(SLICES), key=lambda i: len(self._slices[i]))
         self._slices[at].add(visited)
         return at
 
-    def leave(self, at: int, visited: Visited) -> None:
+    def leave(self, at: int, visited: V) -> None:
         """Be visited no more."""
         self._slices[at].discard(visited)
 
-    def everyone(self) -> list[Visited]:
-        """All connections there are."""
+    def everyone(self) -> list[V]:
+        """All there are."""
         return [visited for places in self._slices for visited in places]
 
     def turn(self) -> None:

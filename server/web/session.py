@@ -10,12 +10,12 @@ read (``watch``, ``auth``) waits until every reaction before it is confirmed, so
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from server.errors import BadMessage, CloseCode, Refusal, Unauthorized
-from server.hub import UNKNOWN, Subscriber, Topic
+from server.errors import BadMessage, CloseCode, RateLimited, Refusal, Unauthorized
+from server.hub import UNKNOWN, Topic
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import Unreadable, Wire
@@ -37,8 +37,11 @@ from server.protocol.messages import (
     Watch,
     Watching,
 )
+from server.rules.limits import AUTH_COSTS
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
+from server.web.budget import Budget
+from server.web.line import Line
 from server.web.rooms import Rooms
 from server.web.visitor import Visitor
 
@@ -51,29 +54,14 @@ TOKEN_GRACE = 25.0
 Ref = int | UnsetType
 
 
-class Line(Subscriber, Protocol):
-    """The connection below a session; it is what the hub brings updates to.
+class _TooFast(NamedTuple):
+    """A message that came ahead of its time."""
 
-    ``several`` is set by the session: whether more than one item is watched.
-    """
+    message: ClientMessage
+    refusal: RateLimited
 
-    several: bool
 
-    @property
-    def blocked(self) -> bool:
-        """Whether the peer takes no more bytes for now."""
-
-    def write(self, data: bytes) -> None:
-        """Send ready-made frames, together with what else is written in this turn."""
-
-    def hold(self) -> None:
-        """Read no more for now."""
-
-    def resume(self) -> None:
-        """Read on."""
-
-    def close(self, code: CloseCode) -> None:
-        """Close the connection."""
+_Message = ClientMessage | Unreadable | _TooFast
 
 
 class Session:
@@ -81,6 +69,7 @@ class Session:
 
     __slots__ = (
         "_bad",
+        "_budget",
         "_busy",
         "_closed",
         "_held_back",
@@ -104,10 +93,11 @@ class Session:
         self._wire = wire
         # Nobody, until an ``auth``.
         self._visitor: Visitor | None = None
+        self._budget = Budget()
         self._topics: dict[str, Topic] = {}
         # What most connections never need is made when it is needed.
         self._owed: dict[str, int | None] | None = None
-        self._waiting: deque[ClientMessage | Unreadable] | None = None
+        self._waiting: deque[_Message] | None = None
         self._busy = False
         self._proceeding = False
         self._held_back = False
@@ -126,13 +116,16 @@ class Session:
 
     def received(self, payload: bytes, binary: bool) -> None:
         """A whole message."""
-        if self._leaving:
-            return  # It crosses with the close, and its sender sees that it was not answered.
-        message: ClientMessage | Unreadable
+        ahead = self._count(1)
+        if self._closed or self._leaving:
+            return  # Leaving: it crosses with the close, and its sender sees that it was not answered.
+        message: _Message
         if binary is not self._wire.binary:
             message = Unreadable(BadMessage(f"{self._wire.subprotocol} has no such frames"))
         else:
             message = self._wire.decode(payload)
+        if ahead and not isinstance(message, Unreadable):
+            message = _TooFast(message, RateLimited("too many messages", retry_after=ahead))
         if self._waiting or self._must_wait(message):
             if self._waiting is None:
                 self._waiting = deque()
@@ -140,6 +133,10 @@ class Session:
             self._throttle()
         else:
             self._handle(message)
+
+    def noise(self, frames: int) -> None:
+        """So many frames that are no messages of their own: pings, fragments."""
+        self._count(frames)
 
     def visit(self) -> None:
         """About a second has passed."""
@@ -208,7 +205,15 @@ class Session:
 
     # Messages in order
 
-    def _must_wait(self, message: ClientMessage | Unreadable) -> bool:
+    def _count(self, frames: int) -> float:
+        """Frames came: how long (s) they are ahead of what may come. Who goes on and on is abusive."""
+        now = self._rooms.rounds.now
+        ahead = self._budget.messages(self._site.limits, now, frames)
+        if ahead and self._budget.flooded(self._site.limits, now):
+            self._line.close(CloseCode.ABUSIVE)
+        return ahead
+
+    def _must_wait(self, message: _Message) -> bool:
         if self._busy:
             return True
         if isinstance(message, React):
@@ -238,7 +243,7 @@ class Session:
             else:
                 self._line.resume()
 
-    def _handle(self, message: ClientMessage | Unreadable) -> None:
+    def _handle(self, message: _Message) -> None:
         if isinstance(message, Unreadable):
             self._bad = self._bad + 1 if isinstance(message.refusal, BadMessage) else 0
             self._refuse(message.refusal, message.ref)
@@ -246,6 +251,9 @@ class Session:
                 self._line.close(CloseCode.ABUSIVE)
             return
         self._bad = 0
+        if isinstance(message, _TooFast):
+            self._too_fast(message.message, message.refusal)
+            return
         try:
             match message:
                 case React():
@@ -263,6 +271,11 @@ class Session:
                 self._rooms.traffic.reacted(refusal)
             self._refuse(refusal, message.ref)
 
+    def _too_fast(self, message: ClientMessage, refusal: RateLimited) -> None:
+        if isinstance(message, Auth):
+            self._forget()  # As with any that fails: what follows must not be taken for somebody else's.
+        self._refuse(refusal, message.ref)
+
     # react
 
     def _react(self, message: React) -> None:
@@ -272,6 +285,8 @@ class Session:
             raise Unauthorized("say who you are first: auth", item=item)
         try:
             check_reaction(message.reaction, self._site.kinds)
+            self._budget.reaction(self._site.limits, self._rooms.rounds.now)
+            self._rooms.admission.reaction(visitor.channel, self._site.limits.reactions)
         except Refusal as refusal:
             refusal.item = item
             raise
@@ -295,6 +310,7 @@ class Session:
     def _on_watch(self, message: Watch) -> None:
         items = self._rooms.guard.items(self._site, message.items)
         self._rooms.guard.room(self._site, len(self._topics.keys() | items))
+        self._budget.ids(self._site.limits, self._rooms.rounds.now, len(items))
         self._busy = True
         self._watch(items, message.since or {}, message.ref)
 
@@ -386,6 +402,10 @@ class Session:
     def _auth(self, message: Auth) -> None:
         # Every auth replaces the identity before it, and a failed one leaves none.
         self._forget()
+        limits, now = self._site.limits, self._rooms.rounds.now
+        if ahead := self._budget.messages(limits, now, AUTH_COSTS - 1):
+            raise RateLimited("too many messages", retry_after=ahead)
+        self._budget.ids(limits, now, len(self._topics))  # All are looked at again.
         self._busy = True
         visitor = self._visitor = Visitor(self._rooms, self._site, self)
         merge = None if message.merge is UNSET else message.merge

@@ -11,6 +11,7 @@ connection may be given it.
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -22,7 +23,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from server.errors import BadItem, CloseCode, Forbidden, UnknownSite
+from server.errors import BadItem, CloseCode, Forbidden, Unavailable, UnknownSite
 from server.hub import NO_DESCRIPTOR, Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.addresses import Client
@@ -48,6 +49,8 @@ class Socket(Direct, asyncio.Protocol):
 
     __slots__ = (
         "_descriptor",
+        "_entered",
+        "_going",
         "_held",
         "_inbound",
         "_left",
@@ -81,7 +84,7 @@ class Socket(Direct, asyncio.Protocol):
         self._since = rooms.rounds.now
         # How much waited at the last visit, while blocked.
         self._left = 0
-        self._held = self._working = False
+        self._held = self._working = self._going = self._entered = False
         self.blocked = False
         self.client = NOBODY
 
@@ -97,10 +100,18 @@ class Socket(Direct, asyncio.Protocol):
     def upgraded(self, request: Request) -> None:
         """The upgrade request has come."""
         core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
-        if request.path.partition("?")[0] == PATH:
-            response = core.accept(request)
-        else:
+        crowded = None
+        if request.path.partition("?")[0] != PATH:
             response = core.reject(HTTPStatus.NOT_FOUND, "WebSockets are at /ws.\n")
+        else:
+            try:
+                crowded = self._rooms.admission.enter(self.client)
+            except Unavailable as refusal:
+                response = core.reject(HTTPStatus.SERVICE_UNAVAILABLE, f"{refusal}\n")
+                response.headers["Retry-After"] = str(math.ceil(refusal.retry_after or 1))
+            else:
+                self._entered = True
+                response = core.accept(request)
         core.send_response(response)
         self._put(b"".join(core.data_to_send()))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -117,6 +128,9 @@ class Socket(Direct, asyncio.Protocol):
         except BadItem:
             self.close(CloseCode.BAD_ITEM)
         else:
+            if crowded is not None:
+                self.close(CloseCode.OVERLOADED)
+                return
             wire: Wire = BY_SUBPROTOCOL.get(core.subprotocol or "", JSON)
             self.wire = wire.index
             self._session = Session(self._rooms, self, site, wire)
@@ -131,17 +145,26 @@ class Socket(Direct, asyncio.Protocol):
         if payload is not None:
             self._message(payload, data[0] == BINARY)
             return
-        for event in inbound.receive(data):
+        events = inbound.receive(data)
+        noise = inbound.frames - sum(isinstance(event, Text | Binary) for event in events)
+        if noise and self._session is not None:
+            self._session.noise(noise)
+        for event in events:
             self._handle(event)
         if inbound.more is not self._working:
             self._working = inbound.more
             self._read_or_not()
-        if inbound.more:
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """Look at what is left of the last bytes when others have had their turn, and answers are taken."""
+        if self._inbound.more and not (self._going or self._held or self.blocked):
+            self._going = True
             self._rooms.soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Others have had their turn: look at what is left of the last bytes."""
-        if not self._transport.is_closing():
+        self._going = False
+        if self._inbound.more and not (self._held or self.blocked or self._transport.is_closing()):
             self.data_received(b"")
 
     def eof_received(self) -> None:
@@ -150,6 +173,8 @@ class Socket(Direct, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever wanted it."""
         self._rooms.rounds.leave(self._slice, self)
+        if self._entered:
+            self._rooms.admission.leave(self.client)
         self._end(LOST)
 
     def pause_writing(self) -> None:
@@ -164,6 +189,7 @@ class Socket(Direct, asyncio.Protocol):
         self.blocked = False
         self._find_straight()
         self._read_or_not()
+        self._go_on_soon()
         missed, self._missed = self._missed, None
         for topic in missed or ():
             topic.bring(self)
@@ -232,6 +258,7 @@ class Socket(Direct, asyncio.Protocol):
         """Read on, unless the peer does not read either."""
         self._held = False
         self._read_or_not()
+        self._go_on_soon()
 
     def close(self, code: CloseCode) -> None:
         """Start the closing handshake; the rounds end it when the peer does not."""
@@ -355,6 +382,7 @@ class Socket(Direct, asyncio.Protocol):
             session.gone()
         self._held = self.blocked = False
         self._read_or_not()
+        self._go_on_soon()
 
     def _read_or_not(self) -> None:
         if self._transport.is_closing():

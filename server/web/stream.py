@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from server.hub import NO_DESCRIPTOR, UNKNOWN, Topic
 from server.protocol.codec import EVENTS
 from server.protocol.messages import Beat, Bye
+from server.rules.addresses import Client
 from server.rules.sites import Site
 from server.web.http import TRANSPORT
 from server.web.rooms import Rooms
@@ -42,8 +43,10 @@ class Stream:
     straight = NO_DESCRIPTOR
     several = False
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, client: Client) -> None:
         self._rooms = rooms
+        self._client = client
+        self._entered = False
         self._topics: list[Topic] = []
         # Ordered: who waits longest goes first.
         self._marked: dict[Topic, None] = {}
@@ -60,8 +63,14 @@ class Stream:
         """Watch the items, and know their counts.
 
         Raises:
-            Unavailable: their counts cannot be read; none is watched then.
+            RateLimited: too many come from there.
+            Unavailable: too many are here, or their counts cannot be read. None is watched then.
         """
+        crowded = self._rooms.admission.enter(self._client)
+        self._entered = True
+        if crowded is not None:
+            self.close()
+            raise crowded
         self.site = site.name
         self._topics = [self._rooms.hub.hold(site, item) for item in items]
         # As for a socket: what is known here is good enough while updates come in.
@@ -77,7 +86,10 @@ class Stream:
             self._rooms.hub.reconcile(topic.channel, state.version, state.counts, floor)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Watch nothing any more, and take no place."""
+        if self._entered:
+            self._entered = False
+            self._rooms.admission.leave(self._client)
         topics, self._topics = self._topics, []
         for topic in topics:
             self._rooms.hub.release(topic, self)

@@ -21,17 +21,18 @@ Done = Callable[[Refusal | None], None]
 class Visitor:
     """A visitor on one connection; ``person`` hears what becomes of it elsewhere.
 
-    ``member`` stands for it in the ledger, ``origin`` for it on this connection; both hold once it is known.
+    ``member`` and ``channel`` stand for it in the ledger, ``origin`` for it on this connection, once it is
+    known.
     """
 
-    __slots__ = ("_channel", "_identity", "_left", "_person", "_rooms", "_site", "member", "origin")
+    __slots__ = ("_identity", "_left", "_person", "_rooms", "_site", "channel", "member", "origin")
 
     def __init__(self, rooms: Rooms, site: Site, person: Person) -> None:
         self._rooms = rooms
         self._site = site
         self._person = person
         self._identity: Identity | None = None
-        self._channel = b""
+        self.channel = b""
         self._left = False
         self.member = b""
         self.origin = 0
@@ -65,7 +66,7 @@ class Visitor:
     def leave(self) -> None:
         """The connection speaks for somebody else, or is over."""
         if self._identity is not None and not self._left:
-            self._rooms.people.part(self._channel, self._person)
+            self._rooms.people.part(self.channel, self._person)
         self._left = True
 
     @property
@@ -107,5 +108,5 @@ class Visitor:
         self._identity = identity
         self.origin = randbits(53)
         self.member = member(identity.visitor)
-        self._channel = person_channel(self._site.name, self.member)
-        self._rooms.people.join(self._channel, self._person)
+        self.channel = person_channel(self._site.name, self.member)
+        self._rooms.people.join(self.channel, self._person)

@@ -68,7 +68,7 @@ def an_orphan(data: Path, *, private: bool = False) -> Iterator[int]:
     assert lock is not None
     socket = folder.socket()
     process = subprocess.Popen(
-        [find_binary(), *embedded._arguments(folder, socket)],
+        [find_binary(), *embedded._arguments(folder, socket, "64mb")],
         pass_fds=(lock,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from server.errors import Forbidden, Refusal
+from server.errors import Forbidden, RateLimited, Refusal
 from server.ledger import keys
 from server.ledger.scripts import Script
 from server.ledger.writer import Batch, Receipt, Wish, receipts
@@ -91,8 +91,9 @@ class ScriptAndRule(RuleBasedStateMachine):
             Wish(site, item, visitor, None if k < 0 else site.kinds[k % len(site.kinds)], origin, print)
             for site, item, visitor, k, origin in wishes
         ]
-        now, answers = self.run(asked, FAR)
+        now, (answers, made) = self.run(asked, FAR)
         expected, touched, personal = [], {}, []
+        new: Counter[Site] = Counter()
         for wish in asked:
             where = (wish.site, wish.item)
             if where in self.frozen:
@@ -102,12 +103,14 @@ class ScriptAndRule(RuleBasedStateMachine):
             after = self.model[where] = react(before, wish.member, wish.reaction, now)
             expected.append(Receipt(after.version, after.counts(wish.site.kinds)))
             if after is not before:
+                new[wish.site] += before.version == 0
                 touched[where] = after
                 channel = keys.person_channel(wish.site.name, wish.member)
                 change = [wish.item, after.version, wish.reaction or "", wish.origin]
                 personal.append((channel, change))
         answered = receipts(asked, answers)
         assert [type(one) if isinstance(one, Refusal) else one for one in answered] == expected
+        assert made == [new[site] for site in dict.fromkeys(wish.site for wish in asked)]
         heard = self.drain()
         assert [news for news in heard if news[0].startswith(keys.PERSON_PREFIX)] == personal
         shown = {channel: news for channel, news in heard if not channel.startswith(keys.PERSON_PREFIX)}
@@ -287,10 +290,38 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
         key = keys.item_key("default", "a")
         client.hset(key, "", sequence(ahead, 0, 0, 1, 0))
         batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
-        _, answers = msgpack.unpackb(
+        _, (answers, _) = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
         )
         assert answers == [ahead + 1, 1, 0, ahead + 2, 2, 0]
+
+
+def test_no_more_new_items_than_there_may_be(engine: str) -> None:
+    """Who reacts to what is there already, or takes back what is not, makes none."""
+    with Redis.from_url(engine) as client:
+
+        def run(*asked: tuple[Site, str, str | None]) -> tuple[list[Receipt | Refusal], list[int]]:
+            wishes = [Wish(site, item, VISITORS[0], reaction, 0, print) for site, item, reaction in asked]
+            batch = Batch(wishes, room=lambda site: 1 if site is SITES[0] else 2)
+            packed = client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+            _, (answers, made) = msgpack.unpackb(packed)
+            return list(receipts(wishes, answers)), made
+
+        one, other = SITES[0], SITES[1]
+        kind = one.kinds[0]
+        told, made = run(
+            *((one, "a", kind), (one, "b", None), (one, "b", kind), (one, "a", None)),
+            *((other, "a", other.kinds[0]), (other, "b", other.kinds[0]), (other, "c", other.kinds[0])),
+        )
+        assert made == [1, 2]
+        refused = [at for at, answer in enumerate(told) if isinstance(answer, RateLimited)]
+        assert refused == [2, 6]
+        names = {keys.item_key(site.name, item) for site, item in ((one, "a"), (other, "a"), (other, "b"))}
+        found = set(client.keys("tc:{*"))
+        assert {name for name in found if not name.startswith(b"tc:{@")} == names
+        assert client.zrange(keys.index_key(one.name, VISITORS[0]), 0, -1) == [b"a"]
+        told, made = run((one, "a", kind), (one, "b", kind))
+        assert (made, isinstance(told[1], Receipt)) == ([1], True), "what is there already takes no room"
 
 
 def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
@@ -312,7 +343,7 @@ def test_who_may_not_publish_still_counts(engine: str) -> None:
         try:
             with Redis.from_url(engine, username="mute", password="x") as mute:
                 batch = Batch([Wish(Site(), "a", VISITORS[0], "like", 0, print)])
-                _, answers = msgpack.unpackb(
+                _, (answers, _) = msgpack.unpackb(
                     mute.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
                 )
             assert answers[1:] == [1, 0]
@@ -326,7 +357,7 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
     with Redis.from_url(engine) as client:
         for site, kind in ((old, "love"), (new, "dislike")):
             batch = Batch([Wish(site, "a", VISITORS[0], kind, 0, print)])
-            _, answers = msgpack.unpackb(
+            _, (answers, _) = msgpack.unpackb(
                 client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
             )
         assert answers[1:] == [0, 1]
@@ -343,7 +374,7 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
             Wish(Site(), "a", VISITORS[1], "like", 0, print),
         ]
         batch = Batch(wished)
-        _, answers = msgpack.unpackb(
+        _, (answers, _) = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
         )
         assert [receipt.counts["like"] for receipt in receipts(wished, answers)] == [0, 1]

@@ -40,8 +40,8 @@ class Raw:
         async with asyncio.timeout(DEADLINE):
             first, second = await self._reader.readexactly(2)
             size = second & 0x7F
-            if size == 126:
-                size = int.from_bytes(await self._reader.readexactly(2))
+            if size >= 126:
+                size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8))
             return first & 0x0F, await self._reader.readexactly(size)
 
     async def closed_with(self) -> int | None:

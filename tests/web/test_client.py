@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from server.rules.addresses import Client, networks
 from server.web.http import Http
 from server.web.problems import CLIENT, on_defect
+from server.web.rounds import Rounds
 
 UPGRADE = [
     "Upgrade: websocket",
@@ -47,7 +48,7 @@ class Place:
 
         config = uvicorn.Config(
             self.application,
-            http=partial(Http, networks(trusted)),  # type: ignore[arg-type]
+            http=partial(Http, networks(trusted), Rounds(), 10.0),  # type: ignore[arg-type]
             ws=Noting,
             interface="asgi3",
             lifespan="off",

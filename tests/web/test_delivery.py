@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
+from server.admission import Admission
 from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.rules.limits import Caps
 from server.rules.sites import Site
 from server.web.drain import Drain
 from server.web.inbound import Shared
@@ -143,6 +145,7 @@ class Scene:
         self.hub = Hub(item_key, nothing, nothing, lambda _, call: self.turns.append(call), spread)
         rooms = Rooms(
             guard=Guard({"default": Site()}, b"s" * 32),
+            admission=Admission(Caps(), lambda: 0.0),
             hub=self.hub,
             people=People(nothing, nothing),
             rounds=Rounds(lambda: 0.0),

@@ -136,14 +136,20 @@ def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes]
     connections = [Inbound(shared) for _ in sent]
     heard = [Heard() for _ in sent]
     left = list(sent)
-    while any(left) or any(connection.more for connection in connections):
-        who = chance.choice([i for i, data in enumerate(left) if data or connections[i].more])
-        if connections[who].more:
+
+    def go_on(who: int) -> None:
+        # How many frames there are is not for chance to know: in a broken stream it depends on the mask.
+        while connections[who].more:
             heard[who].take(connections[who].receive(b""))
-            continue
+
+    while any(left):
+        who = chance.choice([i for i, data in enumerate(left) if data])
+        go_on(who)
         cut = chance.choice([1, 2, 3, chance.randint(1, 20), chance.randint(1, 2000), len(left[who])])
         piece, left[who] = left[who][:cut], left[who][cut:]
         heard[who].read(connections[who], piece)
+    for who in range(len(sent)):
+        go_on(who)
     assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
 
 
@@ -205,6 +211,8 @@ def test_a_message_in_endless_fragments_is_noticed() -> None:
     connection = Inbound(Shared())
     connection.receive(masked(Opcode.TEXT, b"", fin=False))
     events = connection.receive(masked(Opcode.CONT, b"", fin=False) * MAX_FRAGMENTS)
+    while connection.more:
+        events += connection.receive(b"")
     assert events == [TooManyFragments()]
 
 

@@ -16,6 +16,7 @@ from server.errors import Unavailable
 from server.web import lines
 from server.web.http import TRANSPORT, Http
 from server.web.lines import Lines
+from server.web.rounds import Rounds
 from tests.support.waiting import eventually
 
 LINE = b'"' + b"x" * 997 + b'"\n'
@@ -32,7 +33,7 @@ class Place:
         self.transport: Any
         config = uvicorn.Config(
             self.application,
-            http=partial(Http, ()),  # type: ignore[arg-type]
+            http=partial(Http, (), Rounds(), 10.0),  # type: ignore[arg-type]
             interface="asgi3",
             lifespan="off",
             log_config=None,

@@ -157,7 +157,7 @@ async def test_nothing_else_is_served(http: httpx.AsyncClient, path: str) -> Non
     "given", [{"flags": ["--no-demo"]}, {"env": {"TALLYCAST_DEMO": "off"}}], ids=["flag", "env"]
 )
 async def test_without_the_demo(make_server: MakeServer, given: dict[str, object]) -> None:
-    server = make_server(**given)
+    server = make_server(limited=True, **given)
     assert "Demo page" not in server.output()
     async with httpx.AsyncClient(base_url=server.url) as http:
         for path in (*DEMO, "/static/favicon.svg"):

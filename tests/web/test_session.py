@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from server.admission import Admission
 from server.errors import CloseCode, Refusal, Unauthorized, Unavailable
 from server.guard import Guard
 from server.hub import Hub, People, Topic
@@ -19,6 +20,8 @@ from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import JSON
+from server.rules.limits import Caps
+from server.rules.rates import Rate
 from server.rules.sites import Site
 from server.rules.tokens import Key, issue
 from server.web.drain import Drain
@@ -27,9 +30,10 @@ from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.session import MAX_UNDER_WAY, MAX_WAITING, TOKEN_GRACE, Session
+from tests.support.limits import LOOSE
 from tests.support.signing import SECRET
 
-SITE = Site()
+SITE = Site(limits=LOOSE)
 GONE = Unavailable("gone", retry_after=2.0)
 
 
@@ -117,14 +121,16 @@ class Talk:
         self.now = 1_800_000_000.0
         self.ready = True
         self.store = Store()
+        self.rounds = Rounds(lambda: self.now)
         self.guard = Guard({"default": SITE}, b"s" * 32, lambda: self.now)
         nothing: Callable[[bytes], None] = lambda channel: None  # noqa: E731
         self.rooms = Rooms(
             guard=self.guard,
+            admission=Admission(Caps(), lambda: self.now),
             hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
             people=People(nothing, nothing),
-            rounds=Rounds(),
-            drain=Drain(Rounds()),
+            rounds=self.rounds,
+            drain=Drain(self.rounds),
             outbox=Outbox(lambda call: None),
             parser=Shared(),
             write=self.store.wishes.append,
@@ -722,3 +728,84 @@ def test_what_is_refused_is_answered_too(talk: Talk) -> None:
     talk.store.fail()
     assert talk.line.closed is CloseCode.RESTART
     assert [frame["code"] for frame in talk.heard()] == ["unavailable"]
+
+
+# Budgets
+
+
+def scarce(talk: Talk, **limits: Rate) -> None:
+    """From the next visit on the site has these limits."""
+    site = dataclasses.replace(SITE, limits=dataclasses.replace(LOOSE, **limits))
+    talk.rooms.guard.sites = {"default": site}
+    talk.session.visit()
+
+
+def pass_time(talk: Talk, seconds: float) -> None:
+    talk.now += seconds
+    talk.rounds.turn()
+
+
+def test_limits_that_were_read_again_hold_on_open_connections(talk: Talk) -> None:
+    talk.say(type="auth", token=talk.token)
+    scarce(talk, reactions=Rate(1, 2))
+    for ref in range(3):
+        talk.say(type="react", item="a", reaction="like", ref=ref)
+    talk.store.confirm(2)
+    told = talk.line.frames[-3:]
+    assert [(frame["type"], frame["ref"]) for frame in told] == [("error", 2), ("ack", 0), ("ack", 1)]
+    assert (told[0]["code"], told[0]["item"], told[0]["retry_after"]) == ("rate_limited", "a", 1.0)
+    pass_time(talk, 1.0)
+    talk.say(type="react", item="a", reaction="like", ref=3)
+    assert len(talk.store.wishes) == 1
+
+
+def test_an_auth_that_comes_too_fast_leaves_nobody(talk: Talk) -> None:
+    """What follows it must not be taken for a wish of who was there before."""
+    talk.say(type="auth", token=talk.token)
+    scarce(talk, messages=Rate(1, 12))
+    for _ in range(10):
+        talk.say(type="ping")
+    # One is left, and an auth costs ten; then none is.
+    for _ in range(2):
+        talk.say(type="auth", token=talk.token, ref=1)
+        assert (talk.line.frames[-1]["code"], talk.line.frames[-1]["ref"]) == ("rate_limited", 1)
+    pass_time(talk, 30)
+    talk.say(type="react", item="a", reaction="like")
+    assert talk.line.frames[-1]["code"] == "unauthorized"
+    assert not talk.store.wishes
+    talk.say(type="auth", token=talk.token, ref=2)
+    assert talk.line.frames[-1]["type"] == "ready"
+
+
+def test_an_auth_shows_every_item_again_and_pays_for_it(talk: Talk) -> None:
+    scarce(talk, ids=Rate(1, 5))
+    talk.say(type="watch", items=["a", "b", "c"])
+    talk.store.answer()
+    talk.say(type="auth", token=talk.token, ref=1)
+    assert (talk.line.frames[-1]["code"], talk.line.frames[-1]["retry_after"]) == ("rate_limited", 1.0)
+    pass_time(talk, 1.0)
+    talk.say(type="auth", token=talk.token, ref=2)
+    talk.store.answer()
+    assert talk.line.frames[-1]["type"] == "ready"
+
+
+def test_what_is_bad_and_too_much_is_bad(talk: Talk) -> None:
+    """Ten in a row end it, however fast they come."""
+    scarce(talk, messages=Rate(1, 5))
+    for _ in range(9):
+        talk.say(type="dance")
+    assert talk.line.closed is None
+    assert {frame["code"] for frame in talk.line.frames} == {"bad_message"}
+    talk.say(type="dance")
+    assert talk.line.closed == CloseCode.ABUSIVE
+
+
+@pytest.mark.parametrize("noise", [1, 7])
+def test_who_is_a_whole_burst_ahead_is_abusive(talk: Talk, noise: int) -> None:
+    scarce(talk, messages=Rate(1, 10))
+    sent = 0
+    while talk.line.closed is None:
+        talk.session.noise(noise)
+        sent += noise
+    assert talk.line.closed == CloseCode.ABUSIVE
+    assert 20 < sent <= 20 + noise

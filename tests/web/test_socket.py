@@ -11,11 +11,13 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
+from server.admission import Admission
 from server.errors import CloseCode
 from server.guard import Guard
 from server.hub import NO_DESCRIPTOR, Hub, People, Topic
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.rules.limits import Caps
 from server.rules.sites import Site
 from server.web.drain import Drain
 from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES, Shared
@@ -117,6 +119,7 @@ class Bench:
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = Rooms(
             guard=Guard({"default": Site()}, b"s" * 32),
+            admission=Admission(Caps(), lambda: self.now),
             hub=Hub(item_key, nothing, nothing, lambda _, call: call(), spread, lambda: self.now),
             people=People(nothing, nothing),
             rounds=self.rounds,

@@ -14,11 +14,14 @@ import pytest
 from sse_starlette.sse import AppStatus
 from starlette.types import Message
 
+from server.admission import Admission
 from server.errors import Refusal, Unavailable
 from server.guard import Guard
 from server.hub import Hub, People
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.rules.addresses import Client
+from server.rules.limits import Caps
 from server.rules.sites import Site
 from server.web.drain import Drain
 from server.web.http import TRANSPORT
@@ -33,6 +36,8 @@ from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
 SITE = Site()
+
+NOBODY = Client("", forwarded=False)
 
 
 class Transport:
@@ -69,6 +74,7 @@ class Bench:
         self.hub = Hub(item_key, nothing, nothing, lambda _, call: call())
         self.rooms = Rooms(
             guard=Guard({"default": SITE}, b"s" * 32),
+            admission=Admission(Caps(), lambda: self.now),
             hub=self.hub,
             people=People(nothing, nothing),
             rounds=self.rounds,
@@ -88,7 +94,7 @@ class Bench:
         self.room.set()
         self.gone = asyncio.Event()
         self.sent: list[Message] = []
-        self.stream = Stream(self.rooms)
+        self.stream = Stream(self.rooms, NOBODY)
         self.response: StreamResponse
         self.serving: asyncio.Task[None]
 
@@ -212,7 +218,7 @@ async def test_a_store_that_went_back_is_told(bench: Bench) -> None:
 
 async def test_what_is_known_is_not_read_again_while_updates_come_in(bench: Bench) -> None:
     await bench.open("a")
-    other = Stream(bench.rooms)
+    other = Stream(bench.rooms, NOBODY)
     await other.open(SITE, ["a"])
     assert bench.asked == [["a"]]
     bench.ready = False

@@ -1,0 +1,44 @@
+"""Gives back to the system the memory that is free.
+
+Owns the look at it. What is freed goes back to the C library, and the GNU one keeps it when anything lies
+beyond it: after a flood a server could hold tens of megabytes of nothing for good. Elsewhere nothing is done.
+"""
+
+import asyncio
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+EVERY = 5.0
+# Less than this (bytes) more than there was is not worth a look.
+MORE = 2**20
+
+_STATM = Path("/proc/self/statm")
+
+
+def resident() -> int:
+    """The resident memory of this process (bytes)."""
+    return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def keep_small() -> None:
+    """Give back what is free whenever there is more of it; until cancelled."""
+    trim = _trim()
+    least = resident() if trim is not None else 0
+    while True:
+        await asyncio.sleep(EVERY)
+        if trim is None:
+            continue
+        least = min(least, resident())
+        if resident() - least > MORE:
+            trim(0)
+            least = resident()
+
+
+def _trim() -> Callable[[int], object] | None:
+    """malloc_trim(3), where there is one."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,0 +1,44 @@
+"""How much is enough: the limits of a site's clients, and those of a worker. Numbers, and their defaults.
+
+Must not know who keeps to them.
+"""
+
+from dataclasses import dataclass
+
+from server.rules.rates import Rate
+
+# A signature is checked for an ``auth``, which takes as long as so many other messages.
+AUTH_COSTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a client of a site may do.
+
+    By connection: the items of a message and of all of them, frames (``messages``) and ids that are shown
+    (``ids``). ``reactions`` are by connection, and by visitor. ``new_items``: how fast items come to be that
+    nobody had reacted to, on the whole site.
+    """
+
+    items_a_message: int = 100
+    items_a_connection: int = 5000
+    messages: Rate = Rate(50, 500)
+    ids: Rate = Rate(100, 10_000)
+    reactions: Rate = Rate(10, 20)
+    new_items: Rate = Rate(1, 10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a worker takes: open connections, and by address those, new ones, requests and new visitors."""
+
+    connections: int = 20_000
+    address_connections: int = 500
+    address_arrivals: Rate = Rate(1, 30)
+    address_requests: Rate = Rate(50, 500)
+    address_visitors: Rate = Rate(1, 30)
+
+    @property
+    def hard(self) -> int:
+        """As many connections are not even told that they are too many, which takes a connection as well."""
+        return self.connections + max(1, self.connections // 10)

@@ -1,0 +1,41 @@
+"""The server that is attacked."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.support.process import ServerProcess
+
+WARM = 300
+
+
+@pytest.fixture(scope="session")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with the limits that everybody has, and one worker, so that there is one memory to watch."""
+    with ServerProcess(tmp_path_factory.mktemp("victim")) as process:
+        process.start()
+        _warm_up(process)
+        yield process
+
+
+def _warm_up(server: ServerProcess) -> None:
+    """What an honest crowd makes a server hold for good, before anybody looks at its memory."""
+    with httpx.Client(base_url=server.url) as http:
+        token = http.post("/v1/visitors").json()["token"]
+        for number in range(WARM):
+            http.get(f"/v1/items?item={number}")
+    with ExitStack() as stack:
+        lines = [
+            stack.enter_context(connect(f"{server.ws_url}/ws?item={number}", proxy=None))
+            for number in range(WARM)
+        ]
+        for number, line in enumerate(lines):
+            line.send(json.dumps({"type": "watch", "items": [f"warm{number}-{n}" for n in range(20)]}))
+            line.send(json.dumps({"type": "auth", "token": token}))
+        for line in lines:
+            while json.loads(line.recv(timeout=30))["type"] != "ready":
+                pass

@@ -1,0 +1,132 @@
+"""The server's own sockets, and above them a session that echoes every message.
+
+Usage, for clients from elsewhere: python -m tests.hostile.echo PORT
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import uvicorn
+
+from server.admission import Admission
+from server.errors import CloseCode
+from server.guard import Guard
+from server.hub import Hub, People
+from server.ledger.keys import item_key
+from server.protocol import frames
+from server.rules.limits import Caps
+from server.rules.sites import Site
+from server.web import inbound
+from server.web import socket as sockets
+from server.web.drain import Drain
+from server.web.http import Http
+from server.web.inbound import Shared
+from server.web.outbox import Outbox
+from server.web.rooms import Rooms
+from server.web.rounds import Rounds
+from server.web.spread import spread
+from tests.support.waiting import wait_for
+
+# The largest message of the cases; ours are smaller.
+LARGEST = 1 << 20
+
+
+class Echo:
+    """In place of a session."""
+
+    def __init__(self, _rooms: Rooms, line: Any, _site: Site, _wire: Any) -> None:
+        self._line = line
+
+    def open(self, _item: str | None) -> None:
+        """Nothing is watched."""
+
+    def received(self, payload: bytes, binary: bool) -> None:
+        """Echo."""
+        self._line.write(frames.frame(frames.BINARY if binary else frames.TEXT, payload))
+
+    def noise(self, _frames: int) -> None:
+        """Nothing is counted."""
+
+    def visit(self) -> None:
+        """Nothing is due."""
+
+    def beat(self) -> None:
+        """Nor is a beat."""
+
+    def leave(self) -> None:
+        """The end."""
+        self._line.close(CloseCode.RESTART)
+
+    def gone(self) -> None:
+        """The end."""
+
+
+@contextmanager
+def echoing(port: int = 0) -> Iterator[int]:
+    """The port of a server that echoes; 0 picks a free one."""
+    listener = socket.create_server(("127.0.0.1", port))
+    with (
+        patch.object(inbound, "MAX_MESSAGE", LARGEST),
+        patch.object(sockets, "Session", Echo),
+        listener,
+    ):
+        server, thread = _start(listener)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _start(listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
+    made: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        rounds: Rounds[Any] = Rounds()
+        nothing: Any = lambda *_: None  # noqa: E731
+        rooms = Rooms(
+            guard=Guard({"default": Site()}, b"s" * 32),
+            admission=Admission(Caps(), lambda: rounds.now),
+            hub=Hub(item_key, nothing, nothing, loop.call_later, spread),
+            people=People(nothing, nothing),
+            rounds=rounds,
+            drain=Drain(rounds),
+            outbox=Outbox(loop.call_soon),
+            parser=Shared(),
+            write=nothing,
+            read=nothing,
+            merge=nothing,
+            holdings=nothing,
+            deeds=nothing,
+            ready=lambda: True,
+            soon=loop.call_soon,
+        )
+        config = uvicorn.Config(
+            nothing,
+            interface="asgi3",
+            http=partial(Http, (), rounds, 10.0),  # type: ignore[arg-type]
+            ws=partial(sockets.Socket, rooms),  # type: ignore[arg-type]
+            lifespan="off",
+            log_config=None,
+        )
+        made.append(uvicorn.Server(config))
+        await made[0].serve([listener])
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    wait_for(lambda: made and made[0].started, "the echo server")
+    return made[0], thread
+
+
+if __name__ == "__main__":
+    with echoing(int(sys.argv[1])):
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

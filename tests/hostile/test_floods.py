@@ -1,0 +1,134 @@
+"""Frames by the million, messages too large, readers that do not read: that connection ends, and no other."""
+
+import json
+import socket
+import time
+
+import pytest
+from websockets.frames import Opcode
+
+from server.errors import CloseCode
+from server.web.inbound import MAX_FRAGMENTS
+from server.web.socket import CLOSE_WITHIN, STALL_AFTER
+from tests.hostile.cases import BINARY, CONT, PING, TEXT, close, fragments, frame
+from tests.hostile.flood import close_code, opened, pour
+from tests.hostile.watch import FULL, attack
+from tests.support.process import ServerProcess
+from tests.support.processes import clients
+from tests.support.waiting import wait_for
+
+MIB = 2**20
+# What an attack may make a server hold while it lasts: the connections' own buffers.
+SOME = 8 * MIB
+ENDED = {None, CloseCode.ABUSIVE, CloseCode.STALLED}
+
+
+def test_40_mb_of_pings_without_reading(victim: ServerProcess) -> None:
+    pings = frame(PING, b"x" * 125) * 10_000
+    with (
+        attack(victim, "40 MB of pings without reading", most=SOME),
+        opened(victim, receive_buffer=4096) as line,
+    ):
+        sent = took = len(pings)
+        while sent < 40 * MIB and took == len(pings):
+            took = pour(line, pings, 2.0)
+            sent += took
+        assert sent < 40 * MIB, "it was listened to all the time"
+        assert close_code(line) in ENDED
+
+
+@pytest.mark.parametrize("payload", [b"{}", b""], ids=["5,000 of two bytes", "5,000 empty ones"])
+def test_fragments(victim: ServerProcess, payload: bytes) -> None:
+    with attack(victim, f"5,000 fragments of {len(payload)} bytes", most=SOME):
+        for first in (TEXT, BINARY):
+            with opened(victim) as line:
+                pour(line, frame(first, payload, fin=False) + frame(CONT, payload, fin=False) * 5000, 5.0)
+                assert close_code(line) in ENDED
+    assert MAX_FRAGMENTS < 5000
+
+
+def test_empty_frames(victim: ServerProcess) -> None:
+    with attack(victim, "256 KiB of empty frames", most=SOME):
+        for opcode in (TEXT, BINARY, Opcode.PONG):
+            with opened(victim) as line:
+                pour(line, frame(opcode) * (256 * 1024 // 6), 5.0)
+                assert close_code(line) in ENDED
+
+
+BAD = {
+    "64 KiB": ([frame(TEXT, b"x" * 65536)], CloseCode.TOO_BIG),
+    "64 KiB in fragments": (fragments(TEXT, [b"x" * 4096] * 16), CloseCode.TOO_BIG),
+    "invalid UTF-8": ([frame(TEXT, b"\xff\xfe")], CloseCode.INVALID_DATA),
+    "reserved bits": ([frame(TEXT, b"{}", rsv=4)], CloseCode.PROTOCOL_ERROR),
+    "an unmasked frame": ([b"\x81\x02{}"], CloseCode.PROTOCOL_ERROR),
+    "a bad opcode": ([frame(3, b"{}")], CloseCode.PROTOCOL_ERROR),
+    "a length of 2^63": ([b"\x81\xff" + b"\xff" * 8 + b"mask"], CloseCode.TOO_BIG),
+    "a length of 2^62": ([b"\x81\xff\x40" + bytes(7) + b"mask"], CloseCode.TOO_BIG),
+}
+
+
+def test_bad_frames(victim: ServerProcess) -> None:
+    found = {}
+    with attack(victim, "bad frames", most=SOME):
+        for _ in range(50 if FULL else 5):
+            for name, (sent, _) in BAD.items():
+                with opened(victim) as line:
+                    pour(line, b"".join(sent), 5.0)
+                    found[name] = close_code(line)
+    # What was still on its way to a connection that is over may take its last word with it.
+    for name, (_, code) in BAD.items():
+        assert found[name] in (code, None if name.startswith("64 KiB") else code), name
+
+
+def test_readers_that_stall(victim: ServerProcess) -> None:
+    """A receive window of 4 KiB, and nothing read from it: dropped when their time is over."""
+    (worker,) = victim.workers
+    many = 200 if FULL else 40
+    item = "stalled/" + "x" * 240
+    watch = json.dumps({"type": "watch", "items": [f"{item}{n:03}" for n in range(25)]}).encode()
+    with attack(victim, f"{many} stalled readers with a window of 4 KiB", most=16 * MIB):
+        before = clients(worker)
+        lines = [opened(victim, receive_buffer=4096) for _ in range(many)]
+        for line in lines:
+            # Snapshots of what nobody takes, until nothing goes any more.
+            pour(line, frame(TEXT, watch) * 200, 0.05)
+        deadline = STALL_AFTER + CLOSE_WITHIN + 30
+        wait_for(lambda: clients(worker) <= before, "the end of the stalled", deadline)
+        for line in lines:
+            line.close()
+
+
+HALF = (b"", b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ", b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n")
+
+
+def test_500_half_sent_requests(victim: ServerProcess) -> None:
+    """All gone in 15 s, however slowly their heads go on."""
+    (worker,) = victim.workers
+    address = ("127.0.0.1", int(victim.url.rpartition(":")[2]))
+    with attack(victim, "500 half-sent requests and slow headers", most=16 * MIB):
+        before = clients(worker)
+        lines = [socket.create_connection(address) for _ in range(500)]
+        for number, line in enumerate(lines):
+            line.sendall(HALF[number % 3])
+        began = time.monotonic()
+
+        def gone() -> bool:
+            for line in lines[1::3]:
+                try:
+                    line.send(b"x")
+                except OSError:
+                    pass
+            return clients(worker) <= before + 5  # the good client's own
+
+        wait_for(gone, "the end of the half-sent", 15.0 if FULL else 30.0)
+        print(f"\nhostile: all of them gone after {time.monotonic() - began:.1f} s (15 allowed)", end="")
+        for line in lines:
+            line.close()
+
+
+def test_closing_and_going_on(victim: ServerProcess) -> None:
+    with attack(victim, "sending on after a close", most=SOME):
+        for _ in range(5):
+            with opened(victim) as line:
+                pour(line, close(1000) + frame(TEXT, b"{}") * 100_000, 2.0)
+                assert close_code(line) in {None, 1000}
