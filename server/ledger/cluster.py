@@ -63,7 +63,6 @@ class ClusterEngine:
         self._replicas = replicas
         # How redis-py reads replies, so that they are the same here as from one engine.
         self._callbacks = Redis().response_callbacks
-        self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
         """As ``Store.run``; all names have one slot."""
@@ -142,9 +141,9 @@ class ClusterEngine:
 
     def tell(self, channel: bytes, payload: bytes) -> None:
         """Publish on a channel, whichever slot that has. Best effort, like all news."""
-        task = asyncio.get_running_loop().create_task(self._tell(channel, payload))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        node = self.slots.owner(key_slot(channel))
+        if node is not None:
+            node.post("SPUBLISH", channel, payload)
 
     def groups(self, names: Sequence[bytes]) -> list[list[int]]:
         """Which of these names may be in one call, by their indexes: here, each alone."""
@@ -197,7 +196,6 @@ class ClusterEngine:
 
     async def close(self) -> None:
         """Close every connection."""
-        await asyncio.gather(*self._telling)
         await self.slots.close()
 
     async def _explain(self) -> None:
@@ -223,12 +221,6 @@ class ClusterEngine:
             raise self.condition.away(str(error)) from None
         except ResponseError as error:
             raise self.condition.refused(str(error)) from None
-
-    async def _tell(self, channel: bytes, payload: bytes) -> None:
-        try:
-            await self.command("SPUBLISH", channel, payload)
-        except Unavailable:
-            pass
 
     async def _routed(
         self, name: bytes, commands: Commands, until: float, script: Script | None = None

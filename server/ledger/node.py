@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
@@ -56,16 +57,17 @@ class Node:
         Raises:
             NotSentError, LostError: as those say.
         """
-        if self._line is None or self._line.over:
-            self._line = _Line(self._connection())
-            self.scripts.clear()
-        line = self._line
+        line = self._open()
         replies = line.send(commands)
         await asyncio.wait(replies, timeout=within)
         if not all(reply.done() for reply in replies):
             line.close("no reply in time")
             self.clock.forget()
         return [reply.result() for reply in replies]
+
+    def post(self, *words: bytes | str | int) -> None:
+        """Send a command whose reply, and whose fate, nobody cares about."""
+        self._open().send([words])
 
     def connection(self) -> AbstractConnection:
         """A connection of one's own, for the feed. Not yet connected."""
@@ -91,6 +93,12 @@ class Node:
             await self._line.ended()
         await self._pool.disconnect()
 
+    def _open(self) -> "_Line":
+        if self._line is None or self._line.over:
+            self._line = _Line(self._connection())
+            self.scripts.clear()
+        return self._line
+
     def _connection(self) -> AbstractConnection:
         connection: AbstractConnection = self._pool.make_connection()
         return connection
@@ -114,7 +122,8 @@ class _Line:
         loop = asyncio.get_running_loop()
         replies: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
         for words in commands:
-            self._outgoing += self._connection.pack_command(*words)
+            # redis-py's own takes three times as long.
+            self._outgoing.append(pack_command(tuple(words)))  # type: ignore[arg-type]
         self._waiting += replies
         self._something.set()
         return replies
