@@ -8,7 +8,8 @@ import pytest
 from redis.crc import key_slot
 
 from server.errors import EngineError, Refusal, Unauthorized, Unavailable
-from server.ledger import keys, moderation
+from server.ledger import audit, keys, merge, moderation
+from server.ledger.audit import Outcome
 from server.ledger.cluster import ClusterEngine
 from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
@@ -19,7 +20,7 @@ from server.ledger.revocations import Revocations, revoke
 from server.ledger.scattered import ScatteredReader, ScatteredWriter
 from server.ledger.store import wait_until_ready
 from server.ledger.writer import Receipt, Writer
-from tests.ledger.support import SITE, read, stored, submitted, wish
+from tests.ledger.support import SITE, read, sequence, stored, submitted, wish
 from tests.support.cluster import Cluster, Node, cluster
 from tests.support.waiting import eventually
 
@@ -320,3 +321,47 @@ async def test_a_node_that_stands_still_holds_up_no_other(ring: Cluster, writer:
     await eventually(stopped.answers)
     answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
     assert all(isinstance(answer, Receipt | Unavailable) for answer in answers)
+
+
+async def test_all_items_are_audited(
+    store: ClusterEngine, writer: Any, ring: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for large in (500, 0):
+        monkeypatch.setattr(audit, "LARGE", large)
+        for number in range(10):
+            await wish(writer, f"a:{large}", f"i/{number}", "like")
+        key = item_key(SITE.name, "i/3")
+        state = stored(ring.owner(key).client, SITE.name, "i/3")[0]
+        right = dict(state.counts)
+        ring.owner(key).client.hset(key, "", sequence(state.version, 0, 0, 1, 0, "like", 7))
+        found = [
+            await audit.check(store, *place)
+            async for page in audit.pages(store)
+            for place in sorted(set(page.items))
+        ]
+        assert {finding.item for finding in found} == {f"i/{number}" for number in range(10)}
+        assert [finding.item for finding in found if finding.outcome is not Outcome.RIGHT] == ["i/3"]
+        check(ring, "i/3", right)
+
+
+async def test_a_merge_that_was_cut_off_is_finished(
+    store: ClusterEngine, writer: Any, ring: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> bool:
+        raise Unavailable("a node is away")
+
+    items = [f"i/{number}" for number in range(10)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    with monkeypatch.context() as broken:
+        broken.setattr(Merger, "move", away)
+        assert isinstance(await merged(Merger(store), "a:1", "u:1"), Unavailable)
+    for item in items:
+        assert (await wish(writer, "u:1", item, "dislike")).counts == {"like": 1, "dislike": 1}
+    monkeypatch.setattr(merge, "LEFT_ALONE", -60)
+    other = Merger(store)
+    await other.look()
+    assert other.resumed == 1
+    for item in items:
+        check(ring, item, {"like": 0, "dislike": 1})
+    assert not await store.command("EXISTS", keys.MERGES)
