@@ -122,7 +122,7 @@ async def _serve(
             soon=loop.call_soon,
         )
         on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
-        snapshot = partial(_snapshot, rooms, engine, writer.sizes, reconciler, auditor)
+        snapshot = partial(_snapshot, rooms, engine, writer.sizes, merger, reconciler, auditor)
         on_measure(lambda: _soon(loop, lambda: measured(snapshot())))
         prepare(listener)
         background = [
@@ -200,7 +200,7 @@ def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:
 
 
 def _snapshot(
-    rooms: Rooms, engine: Store, sizes: Histogram, reconciler: Reconciler, auditor: Auditor
+    rooms: Rooms, engine: Store, sizes: Histogram, merger: Merger, reconciler: Reconciler, auditor: Auditor
 ) -> Snapshot:
     """What this worker has counted until now."""
     found = Snapshot(engine_up=rooms.ready())
@@ -211,6 +211,7 @@ def _snapshot(
     found.count("updates_conflated", {"": deliveries.conflated})
     found.count("reactions", traffic.outcomes())
     found.count("engine_failures", {"": engine.condition.failures})
+    found.count("merges_resumed", {"": merger.resumed})
     found.count("reconciliation_repairs", {"": reconciler.repairs})
     found.count("audited_items", {"": auditor.checked})
     found.count("audit_repairs", {"": auditor.repairs})
