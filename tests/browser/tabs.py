@@ -107,25 +107,30 @@ class Tab:
         await host(self.page, server.url, body, policy, head, path)
 
     async def event(self, name: str, action: Callable[[], Awaitable[Any]]) -> Any:
-        """The detail of the next event called `name` that reaches the document, which `action` causes.
-
-        Nothing else may still be on its way that fires one: wait for what is shown before.
-        """
-        heard = await self.page.evaluate_handle(
-            """name => ({
-              next: new Promise(tell => {
-                document.addEventListener(name, ({ detail }) => tell(detail), { once: true });
-              }),
-            })""",
-            name,
-        )
-        async with asyncio.timeout(PATIENCE):
-            await action()
-            return await heard.evaluate("heard => heard.next")
+        """The detail of the next event called `name` that `action` causes: see below."""
+        return await event(self.page, name, action)
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self._complaints.append(message.text)
+
+
+async def event(page: Page, name: str, action: Callable[[], Awaitable[Any]]) -> Any:
+    """The detail of the next event called `name` that reaches the document, which `action` causes.
+
+    Nothing else may still be on its way that fires one: wait for what is shown before.
+    """
+    heard = await page.evaluate_handle(
+        """name => ({
+          next: new Promise(tell => {
+            document.addEventListener(name, ({ detail }) => tell(detail), { once: true });
+          }),
+        })""",
+        name,
+    )
+    async with asyncio.timeout(PATIENCE):
+        await action()
+        return await heard.evaluate("heard => heard.next")
 
 
 async def looks(page: Page, sizes: Iterable[tuple[int, int]]) -> AsyncIterator[tuple[int, int, Scheme]]:

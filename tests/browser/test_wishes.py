@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
-from playwright.async_api import JSHandle, Page, expect
+from playwright.async_api import Page, expect
 
 from .script import ORIGIN, ScriptedServer
-from .tabs import Widget
+from .tabs import Widget, event
 
 KEY = f"tallycast:{ORIGIN}:default"
 WISHES = f"{KEY}:wishes"
@@ -46,18 +47,6 @@ async def other_tab(
         del wishes[item]
     await other.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, json.dumps(wishes)])
     await other.close()
-
-
-async def told_next(page: Page) -> JSHandle:
-    """What the next error is about, and its code."""
-    return await page.evaluate_handle(
-        """() => ({
-          next: new Promise((tell) => {
-            const say = ({ detail: { item, code } }) => tell([item, code]);
-            document.addEventListener('tallycast:error', say, { once: true });
-          }),
-        })"""
-    )
 
 
 async def test_a_vote_survives_its_page(scripted: ScriptedServer) -> None:
@@ -165,9 +154,9 @@ async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer
         await widget.like.click()
         await widget.holds("like")
 
-        told = await told_next(page)
-        await page.evaluate(f"tallycast.auth({successor})")
-        assert await told.evaluate("told => told.next") == ["a", "unavailable"]
+        hand_over = partial(page.evaluate, f"tallycast.auth({successor})")
+        told = await event(page, "tallycast:error", hand_over)
+        assert told == {"item": "a", "code": "unavailable"}
         await widget.holds(None)
         await widget.shows(like=0, dislike=0)
         await expect(widget.status).to_have_text("Not saved. Please try again.")
@@ -193,10 +182,11 @@ async def test_a_vote_whose_answer_was_lost_is_nobody_elses(scripted: ScriptedSe
     assert (await scripted.hear("auth"))["token"] == "bob"
     await widget.holds("like")  # it may still be confirmed
 
-    told = await told_next(page)
-    await scripted.close(1012)
-    await scripted.connection()
-    assert await told.evaluate("told => told.next") == ["a", "unavailable"]
+    async def again() -> None:
+        await scripted.close(1012)
+        await scripted.connection()
+
+    assert await event(page, "tallycast:error", again) == {"item": "a", "code": "unavailable"}
     assert (await scripted.hear("auth"))["token"] == "bob"
     await widget.holds(None)
     await widget.dislike.click()
