@@ -18,8 +18,9 @@ def reactions(refused: Mapping[str, int], visitors: int) -> list[str]:
     if not number:
         return []
     return [
-        f"the server's limit on a visitor's reactions refused {number:,} (rate_limited): raise that limit, "
-        f"or use more --visitors (now {visitors:,})"
+        f"the server's limits refused {number:,} reactions (rate_limited): raise those on a visitor's "
+        "reactions, on new items and on an address's requests, or use fewer --items and more --visitors "
+        f"(now {visitors:,})"
     ]
 
 

@@ -4,17 +4,20 @@ Must not know what ought to be there.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from server.errors import LoadError
-from server.load.http import Http, Request, told, why
+from server.load.http import Http, Reply, Request, told, why
 from server.load.target import Target
 
 ITEMS_A_REQUEST = 100
 AT_ONCE = 8
+# How long a server that limits requests is asked again, and how long at most between two times (s).
+PATIENCE, LONGEST_WAIT = 120.0, 10.0
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -50,11 +53,7 @@ class Store:
         return found
 
     async def _some(self, items: list[str], token: str | None) -> list[Stored]:
-        request = Request("GET", self._target.path("/v1/items", self._site, items), token)
-        try:
-            reply = await self._http.ask(request)
-        except OSError as error:
-            raise LoadError(f"GET /v1/items: {why(error)}") from None
+        reply = await self._ask(Request("GET", self._target.path("/v1/items", self._site, items), token))
         try:
             if reply.status != 200:
                 raise ValueError
@@ -64,6 +63,24 @@ class Store:
         if [stored.item for stored in answer.items] != items:
             raise LoadError("GET /v1/items was answered with other items than those asked for")
         return answer.items
+
+    async def _ask(self, request: Request) -> Reply:
+        """The answer; a limit on requests is waited for, because a check is no load."""
+        until = time.monotonic() + PATIENCE
+        try:
+            while True:
+                reply = await self._http.ask(request)
+                if reply.status != 429 or time.monotonic() > until:
+                    return reply
+                await asyncio.sleep(_wait(reply))
+        except OSError as error:
+            raise LoadError(f"GET /v1/items: {why(error)}") from None
+
+
+def _wait(reply: Reply) -> float:
+    """How long a server wants to be left alone (s); it may say so as a date, which is not read."""
+    said = reply.headers.get("retry-after", "")
+    return min(float(said), LONGEST_WAIT) if said.isdecimal() else 1.0
 
 
 async def together(work: Iterator[Any]) -> None:

@@ -55,6 +55,7 @@ class Faults:
     goodbye: int = 0
     reset: int = 0  # the store went back, and says so
     odd: bool = False  # everything that is allowed, and seldom done
+    limit_reads: int = 0  # so many are told to come again
     other_items: bool = False  # than those asked for
     refuse: int = 0
     full_from_the_start: bool = False
@@ -173,9 +174,8 @@ class Fake:
                 token = headers.get("authorization", "").removeprefix("Bearer ")
                 status, answer = await self._answer(method, path, items, token, body)
                 payload = json.dumps(answer).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} X\r\nContent-Length: {len(payload)}\r\n\r\n".encode() + payload
-                )
+                start = f"HTTP/1.1 {status} X\r\nRetry-After: 1\r\nContent-Length: {len(payload)}\r\n\r\n"
+                writer.write(start.encode() + payload)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
@@ -191,6 +191,9 @@ class Fake:
             self._newcomers += 1
             return 201, {"visitor": f"a:{self._newcomers}", "token": f"a:{self._newcomers}", "expires": 0}
         visitor = self._who(token)
+        if path == "/v1/items" and self.faults.limit_reads > 0:
+            self.faults.limit_reads -= 1
+            return 429, {"code": "rate_limited"}
         if path == "/v1/items":
             shown = [self._shown(item, visitor) for item in items]
             return 200, {"items": shown[::-1] if self.faults.other_items else shown}

@@ -249,7 +249,7 @@ def test_a_late_generator_is_told_with_what_to_change() -> None:
 def test_limits_of_the_server_are_told_with_what_to_change() -> None:
     assert limits.reactions({"unavailable": 3}, 5) == []
     (line,) = limits.reactions({"rate_limited": 3000}, 5)
-    assert "refused 3,000 (rate_limited)" in line
+    assert "refused 3,000 reactions (rate_limited)" in line
     assert "more --visitors (now 5)" in line
     assert limits.connections({"connection refused": 3, "closed with code 4500 before it was ready": 1}) == []
     (line,) = limits.connections({faults.CUT: 18})

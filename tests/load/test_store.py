@@ -3,7 +3,8 @@
 import pytest
 
 from server.errors import LoadError
-from server.load.http import Http
+from server.load import store
+from server.load.http import Http, Reply
 from server.load.store import ITEMS_A_REQUEST, Store
 from server.load.target import Target
 from tests.load.fake import Fake, Faults
@@ -25,10 +26,31 @@ async def test_other_items_are_no_answer() -> None:
     async with Fake(Faults(other_items=True)) as fake:
         target = Target.parse(fake.url)
         http = Http(target)
-        store = Store(http, target, "default")
+        asked = Store(http, target, "default")
         with pytest.raises(LoadError, match=r"^GET /v1/items was answered with other items than those asked"):
-            await store.read(["a", "b"], None)
+            await asked.read(["a", "b"], None)
         fake.die()
         with pytest.raises(LoadError, match=r"^GET /v1/items: "):
-            await store.read(["a"], None)
+            await asked.read(["a"], None)
         http.close()
+
+
+async def test_a_limit_on_requests_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Fake(Faults(limit_reads=2)) as fake:
+        target = Target.parse(fake.url)
+        http = Http(target)
+        found = await Store(http, target, "default").read(["a"], None)
+        assert [stored.item for stored in found] == ["a"]
+        # Not for ever.
+        monkeypatch.setattr(store, "PATIENCE", 0.0)
+        fake.faults.limit_reads = 9
+        with pytest.raises(LoadError, match=r"^GET /v1/items was answered 429 rate_limited$"):
+            await Store(http, target, "default").read(["a"], None)
+        http.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "waits"), [("3", 3.0), ("3600", 10.0), ("Wed, 21 Oct 2026", 1.0), ("", 1.0)]
+)
+def test_a_server_says_how_long_to_wait(said: str, waits: float) -> None:
+    assert store._wait(Reply(429, {"retry-after": said}, b"")) == waits
