@@ -7,7 +7,8 @@ import pytest
 
 from server.load import faults
 from server.load.run import Result
-from server.load.verdict import INVALID, PASSED, WRONG
+from server.load.totals import Totals
+from server.load.verdict import INVALID, PASSED, WRONG, Verdict
 from server.load.worker import LAST_PATIENCE
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
@@ -21,6 +22,7 @@ class Case:
     does: Faults
     checks: frozenset[str]
     says: str
+    transport: str = "ws"
 
 
 def case(name: str, does: Faults, checks: str, says: str) -> Case:
@@ -29,6 +31,7 @@ def case(name: str, does: Faults, checks: str, says: str) -> Case:
 
 CASES = [
     case("nothing", Faults(), "", ""),
+    Case("nothing, to event streams", Faults(), frozenset(), "", "sse"),
     case("loses an acknowledged reaction", Faults(lose_reactions_from=40), "acked counts", "stored"),
     case("loses an ack", Faults(lose_ack=20), "answers", faults.UNANSWERED),
     case("answers twice", Faults(answer_twice=20), "answers", faults.ANSWERED_TWICE),
@@ -55,33 +58,37 @@ PLAN = {
 }
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, Result]:
+async def run_all() -> dict[str, Result]:
     """All cases at once: each waits for its own clock most of the time."""
 
     async def one(case: Case) -> tuple[str, Result]:
         async with Fake(case.does) as fake:
-            return case.name, await harness(fake.url, **PLAN)
+            return case.name, await harness(fake.url, **PLAN, transport=case.transport)
 
-    async def all_of_them() -> list[tuple[str, Result]]:
-        return await asyncio.gather(*map(one, CASES))
-
-    return dict(asyncio.run(all_of_them()))
+    return dict(await asyncio.gather(*map(one, CASES)))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_found_by_name(case: Case, results: dict[str, Result]) -> None:
-    verdict = results[case.name].verdict
-    failed = [check for check in verdict.checks if check.passed is not True]
-    assert {check.name for check in failed} == case.checks, (failed, verdict.complaints)
+async def test_each_is_found_by_name(subtests: pytest.Subtests) -> None:
+    """One test, so that tests in parallel do not each make all the runs."""
+    results = await run_all()
+    for case in CASES:
+        with subtests.test(case.name):
+            check_found(case, results[case.name].verdict)
+    with subtests.test("what was never answered is an error and a latency"):
+        check_unanswered(results["loses an ack"].totals)
+
+
+def check_found(case: Case, verdict: Verdict) -> None:
+    wrong = {check.name for check in verdict.checks if check.passed is False}
+    doubtful = {check.name for check in verdict.checks if check.passed is None}
+    assert wrong <= case.checks <= wrong | doubtful, verdict
     assert case.says in " ".join(detail for check in verdict.checks for detail in check.details)
     # On a machine that is busy with something else the harness may say that it did not keep up itself.
-    expected = WRONG if any(check.passed is False for check in failed) else PASSED
-    assert verdict.status == (INVALID if verdict.complaints and expected == PASSED else expected)
+    assert not doubtful or verdict.complaints
+    assert verdict.status == (WRONG if wrong else INVALID if verdict.complaints else PASSED)
 
 
-def test_what_was_never_answered_is_an_error_and_a_latency(results: dict[str, Result]) -> None:
-    totals = results["loses an ack"].totals
+def check_unanswered(totals: Totals) -> None:
     assert totals.errors() == 1 / totals.count("sent")
     assert totals.all("ack").count == totals.count("sent")
     longest = totals.all("ack").at(100)
