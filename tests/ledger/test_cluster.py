@@ -1,6 +1,7 @@
 """The ledger on a real cluster: the same promises, while slots move and nodes die."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from redis.crc import key_slot
 from server.errors import EngineError, Refusal, Unauthorized, Unavailable
 from server.ledger import audit, keys, merge, moderation
 from server.ledger.audit import Outcome
+from server.ledger.clock import DEADLINE
 from server.ledger.cluster import ClusterEngine
 from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
@@ -228,6 +230,29 @@ async def test_a_merge_across_the_cluster(
     await merger.close()
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_moved_too(
+    ring: Cluster, store: ClusterEngine, writer: ScatteredWriter, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half: list[Any] = []
+    with monkeypatch.context() as slow:
+        slow.setattr(writer._items, "submit", lambda *step: half.append(step))
+        wished = submitted(writer, "a:1", "x", "like")
+        await eventually(lambda: len(half) == 1)
+    merger, index = Merger(store), index_key(SITE.name, member("a:1"))
+    moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
+    await eventually(lambda: ring.owner(index).client.type(index) == b"string")
+    began = time.monotonic()
+    await eventually(lambda: moving.done() or time.monotonic() - began > DEADLINE / 4)
+    writer._items.submit(*half[0])
+    answer = await wished
+    assert await moving is None
+    # On a slow machine it may have come too late, and then it must not have been written at all.
+    likes = int(isinstance(answer, Receipt))
+    state = (await read(reader, ["x"], "u:1"))[0]
+    assert (state.counts["like"], state.reaction) == (likes, "like" if likes else None)
+    check(ring, "x", {"like": likes})
 
 
 async def test_all_that_somebody_holds_is_erased(
