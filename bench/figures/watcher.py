@@ -73,5 +73,5 @@ FIGURE = Figure(
     ),
     (HARNESS,),
     measure,
-    enough=2,
+    enough=3,
 )
