@@ -17,7 +17,7 @@ JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test bench faults soak check widget screenshots chromium strace install constraints clean
+.PHONY: help serve test hostile bench faults soak check widget screenshots chromium strace install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 
 test: check chromium strace ## Check everything, then run every test
 	@exec $(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist worksteal
+
+hostile: $(FOR_TESTS) ## Attack a server in every way there is a test for, in full; some minutes
+	@HOSTILE=full exec $(BIN)/python -m pytest -q -s tests/hostile $(ARGS)
 
 bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -92,8 +92,9 @@ def test_readers_that_stall(victim: ServerProcess) -> None:
         for line in lines:
             # Snapshots of what nobody takes, until nothing goes any more.
             pour(line, frame(TEXT, watch) * 200, 0.05)
-        deadline = STALL_AFTER + CLOSE_WITHIN + 30
-        wait_for(lambda: clients(worker) <= before, "the end of the stalled", deadline)
+        if FULL:  # Else tests/faults waits for that.
+            deadline = STALL_AFTER + CLOSE_WITHIN + 30
+            wait_for(lambda: clients(worker) <= before, "the end of the stalled", deadline)
         for line in lines:
             line.close()
 
@@ -120,8 +121,11 @@ def test_500_half_sent_requests(victim: ServerProcess) -> None:
                     pass
             return clients(worker) <= before + 5  # the good client's own
 
-        wait_for(gone, "the end of the half-sent", 15.0 if FULL else 30.0)
-        print(f"\nhostile: all of them gone after {time.monotonic() - began:.1f} s (15 allowed)", end="")
+        if FULL:  # Else tests/test_limits.py waits for that, on a server that waits less long.
+            wait_for(gone, "the end of the half-sent", 15.0)
+            print(f"\nhostile: all of them gone after {time.monotonic() - began:.1f} s (15 allowed)", end="")
+        else:
+            time.sleep(2.0)  # While the good client's waiting is measured.
         for line in lines:
             line.close()
 

@@ -73,7 +73,7 @@ def _mib(size: int) -> str:
 def _settled(worker: int, before: int) -> int:
     """How much memory stays, when what goes has gone."""
     try:
-        wait_for(lambda: resident(worker) - before <= MEMORY, "memory", SETTLE if FULL else SETTLE / 4)
+        wait_for(lambda: resident(worker) - before <= MEMORY, "memory", SETTLE)
     except AssertionError:
         pass
     return resident(worker) - before
