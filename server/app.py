@@ -48,7 +48,7 @@ ENGINE_PATIENCE = 10.0
 SWEEP_EVERY = 1.0
 STOP_WITHIN = 1.0
 # Of the time for draining this much (s) is for what follows it: the ends of the parts and of the engine.
-RESERVE = 1.5
+RESERVE = 2.0
 
 _log = structlog.get_logger("app")
 
