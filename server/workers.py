@@ -25,7 +25,9 @@ EARLY, TOO_OFTEN = 10.0, 3
 READY_WITHIN = 30.0
 # A worker that does not tell its numbers within this (s) is not waited for.
 MEASURE_WAIT = 1.0
-# Even who has no time to drain has this long (s) to end.
+# Of the time for stopping so much (s) is the engine's, which ends after the workers. Even who has no time to
+# drain has a little to end.
+FOR_ENGINE = 1.0
 LEAST_PATIENCE = 1.0
 
 _log = structlog.get_logger()
@@ -104,11 +106,11 @@ class Process:
         if self.runs:
             self._process.kill()
 
-    async def stop(self, patience: float) -> None:
-        """Let it drain for as long as ``patience`` (s)."""
+    async def stop(self, drain: float) -> None:
+        """Let it drain; everything is to be over within ``drain`` (s)."""
         if self.runs:
             self._process.terminate()
-            await asyncio.wait({self.end}, timeout=max(patience, LEAST_PATIENCE))
+            await asyncio.wait({self.end}, timeout=max(drain - FOR_ENGINE, drain / 2, LEAST_PATIENCE))
             if self.runs:
                 self._log.error("a worker does not stop; killing it", pid=self.pid)
                 self.kill()
