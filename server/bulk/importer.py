@@ -6,27 +6,37 @@ can be taken up again: everything before it is stored. Must not know files, term
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 
 from server.bulk.rows import Bad, Row, Start, Vote
 from server.errors import Refusal, Unavailable
 
 BATCH = 512
+# So many rows are sorted at a time, and go into the store as a whole before the next line to go on from.
+WINDOW = 40 * BATCH
 # A store that is away is waited for so long (s).
 PATIENCE = 30.0
 PAUSE = 0.5
+
+_item = attrgetter("item")
 
 Store = Callable[[Sequence[Vote | Start]], Awaitable[Sequence[Refusal | None]]]
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far an import is. ``line`` is where to go on: what comes before it is stored, or bad."""
+    """How far an import is. ``line`` is where to go on: what comes before it is stored, or bad.
+
+    ``read`` are all rows that were read, of which ``stored`` and ``bad`` are done with.
+    """
 
     line: int = 1
     stored: int = 0
     bad: int = 0
+    read: int = 0
 
 
 class Importer:
@@ -49,19 +59,44 @@ class Importer:
         Raises:
             Unavailable: the store was away for too long. ``progress`` says how far it came.
         """
-        under_way: asyncio.Task[None] | None = None
-        try:
-            for batch in _batches(rows, self._reject):
-                # The next batch is put together while this one is under way; they never overtake one another.
-                if under_way is not None:
-                    await under_way
-                under_way = asyncio.create_task(self._send(batch))
-                await asyncio.sleep(0)
-            if under_way is not None:
-                await under_way
-        finally:
-            if under_way is not None:
-                under_way.cancel()
+        current = asyncio.current_task()
+        source = iter(rows)
+        window, end = self._read(source, WINDOW)
+        while end:
+            # The rows of an item cost much less together; in their order, because the last one holds.
+            window.sort(key=_item)
+            following: list[Vote | Start] = []
+            reached = 0
+            for at in range(0, len(window), BATCH):
+                sending = asyncio.create_task(self._send(window[at : at + BATCH]))
+                try:
+                    await asyncio.sleep(0)
+                    # While the store works, some of the next window is read.
+                    some, last = self._read(source, BATCH)
+                    await sending
+                    if current is not None and current.cancelling():
+                        # A library below may have swallowed it.
+                        raise asyncio.CancelledError
+                finally:
+                    sending.cancel()
+                following += some
+                reached = last or reached
+            self.progress.line = end
+            some, last = self._read(source, WINDOW - len(following))
+            window, end = following + some, last or reached
+
+    def _read(self, rows: Iterator[Row], many: int) -> tuple[list[Vote | Start], int]:
+        """Up to so many rows, without the bad ones, and the line behind the last; 0: there are no more."""
+        good: list[Vote | Start] = []
+        end = 0
+        for row in islice(rows, many):
+            end = row.line + 1
+            self.progress.read += 1
+            if isinstance(row, Bad):
+                self._reject(row)
+            else:
+                good.append(row)
+        return good, end
 
     def _reject(self, bad: Bad) -> None:
         self.progress.bad += 1
@@ -73,7 +108,6 @@ class Importer:
                 self.progress.stored += 1
             else:
                 self._reject(Bad(row.line, str(refusal)))
-        self.progress.line = batch[-1].line + 1
         self._show(self.progress)
 
     async def _patiently(self, batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
@@ -86,18 +120,3 @@ class Importer:
                 if time.monotonic() > limit:
                     raise
                 await asyncio.sleep(PAUSE)
-
-
-def _batches(rows: Iterable[Row], reject: Callable[[Bad], None]) -> Iterable[Sequence[Vote | Start]]:
-    """Rows in their order, as many at a time as a batch takes."""
-    batch: list[Vote | Start] = []
-    for row in rows:
-        if isinstance(row, Bad):
-            reject(row)
-            continue
-        batch.append(row)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

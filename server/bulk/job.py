@@ -4,6 +4,7 @@ Owns how the parts of an import go together, and what is said when it stops. Mus
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,18 +23,24 @@ async def run(path: Path, site: Site, first: int, store: Store | None) -> bool:
     Raises:
         ImportFailed: it cannot be read, its header is wrong, or the store was away for too long.
     """
+    # asyncio's own way waits for the next turn of the loop: there is none while a silent pipe is read.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Source(path) as source:
         shown = show()
         complaints = Complaints(shown)
-        importer = Importer(
-            store or _nowhere, complaints.tell, lambda progress: shown.progress(progress, source.share)
-        )
+
+        def tell(progress: Progress) -> None:
+            # It is read ahead of what is stored.
+            done = (progress.stored + progress.bad) / progress.read
+            shown.progress(progress, None if source.share is None else source.share * done)
+
+        importer = Importer(store or _nowhere, complaints.tell, tell)
         began = time.monotonic()
         try:
             await importer.run(Rows(site, time.time()).read(source.lines(), first))
         except Unavailable as refusal:
             raise ImportFailed(_stopped(importer.progress, first, str(refusal))) from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):
             shown.say(f"tallycast: {_stopped(importer.progress, first, 'interrupted')}")
             raise
         finally:

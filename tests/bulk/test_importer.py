@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any
 
 import pytest
 
 from server.bulk import importer as importer_module
-from server.bulk.importer import BATCH, Importer, Progress
+from server.bulk.importer import BATCH, WINDOW, Importer, Progress
 from server.bulk.rows import Bad, Row, Start, Vote
-from server.errors import Forbidden, Refusal, Unavailable
+from server.errors import Forbidden, ImportFailed, Refusal, Unavailable
 
 
-def votes(first: int, many: int) -> list[Row]:
+def votes(first: int, many: int) -> list[Any]:
     return [Vote(line, f"i{line}", "u:1", "like", None) for line in range(first, first + many)]
 
 
@@ -52,18 +54,34 @@ def run(store: Store) -> Run:
     return Run(store)
 
 
-async def test_all_rows_in_their_order(store: Store, run: Run) -> None:
-    rows = votes(2, 2 * BATCH + 1)
-    rows[7] = Start(9, "x", {"like": 1, "dislike": 0})
+async def test_all_rows_each_items_in_their_order(store: Store, run: Run) -> None:
+    rows = [row._replace(item=f"i{row.line % 7}") for row in votes(2, 2 * WINDOW + BATCH + 1)]
+    rows[7] = Start(9, "i2", {"like": 1, "dislike": 0})
     await run.importer.run(rows)
-    assert [row for batch in store.batches for row in batch] == rows
-    assert [len(batch) for batch in store.batches] == [BATCH, BATCH, 1]
-    assert run.shown == [
-        (BATCH + 2, BATCH, 0),
-        (2 * BATCH + 2, 2 * BATCH, 0),
-        (2 * BATCH + 3, 2 * BATCH + 1, 0),
-    ]
+    sent = [row for batch in store.batches for row in batch]
+    assert sorted(sent, key=attrgetter("line")) == rows
+    for start in (0, WINDOW, 2 * WINDOW):
+        assert sent[start : start + WINDOW] == sorted(rows[start : start + WINDOW], key=attrgetter("item"))
+    assert {len(batch) for batch in store.batches} == {BATCH, 1}
+    assert run.importer.progress == Progress(len(rows) + 2, len(rows), 0, len(rows))
+    assert run.shown[0] == (1, BATCH, 0)
+    assert run.shown[WINDOW // BATCH] == (WINDOW + 2, WINDOW + BATCH, 0)
     assert not run.bad
+
+
+async def test_bad_rows_make_no_smaller_batches(store: Store, run: Run) -> None:
+    rows: list[Row] = []
+    for row in votes(1, 3 * WINDOW):
+        rows.append(row if row.line % 4 == 0 else Bad(row.line, "no such reaction"))
+    await run.importer.run(rows)
+    assert run.importer.progress == Progress(3 * WINDOW + 1, 3 * WINDOW // 4, 9 * WINDOW // 4, 3 * WINDOW)
+    assert len(store.batches) <= 3 * WINDOW // 4 // BATCH + 6
+
+
+async def test_only_bad_rows(store: Store, run: Run) -> None:
+    await run.importer.run([Bad(line, "no such reaction") for line in range(1, 2 * WINDOW)])
+    assert not store.batches
+    assert run.importer.progress == Progress(2 * WINDOW, 0, 2 * WINDOW - 1, 2 * WINDOW - 1)
 
 
 async def test_nothing_at_all(store: Store, run: Run) -> None:
@@ -79,19 +97,28 @@ async def test_bad_rows_and_refused_ones_are_told(store: Store, run: Run) -> Non
         Bad(4, "no such reaction"),
         Bad(5, "this item is frozen"),
     ]
-    assert run.importer.progress == Progress(line=7, stored=3, bad=3)
+    assert run.importer.progress == Progress(line=7, stored=3, bad=3, read=6)
 
 
-async def test_the_next_batch_is_put_together_meanwhile(store: Store, run: Run) -> None:
+async def test_the_next_window_is_read_meanwhile(store: Store, run: Run) -> None:
     def rows() -> Iterator[Row]:
-        for row in votes(1, 3 * BATCH):
-            made.append(len(store.batches))
+        for row in votes(1, 2 * WINDOW):
+            read.append(len(store.batches))
             yield row
 
-    made: list[int] = []
+    read: list[int] = []
     await run.importer.run(rows())
-    # When the last row of the second batch was made, the first one had not come back.
-    assert made[2 * BATCH - 1] == 0
+    assert read[WINDOW:] == [number // BATCH for number in range(WINDOW)]
+
+
+async def test_a_source_that_breaks_off(store: Store, run: Run) -> None:
+    def rows() -> Iterator[Row]:
+        yield from votes(1, WINDOW + 1)
+        raise ImportFailed("the disk is gone")
+
+    with pytest.raises(ImportFailed):
+        await run.importer.run(rows())
+    assert run.importer.progress.line == 1
 
 
 async def test_a_store_that_is_away_for_a_while(
@@ -108,24 +135,42 @@ async def test_a_store_that_stays_away(store: Store, run: Run, monkeypatch: pyte
     """Everything before the line that is named was stored, and the same from there on is the rest."""
     monkeypatch.setattr(importer_module, "PAUSE", 0.001)
     monkeypatch.setattr(importer_module, "PATIENCE", 0.05)
-    rows = votes(2, 3 * BATCH)
+    rows = votes(2, 3 * WINDOW)
 
     def losing() -> Iterator[Row]:
         for row in rows:
-            if row.line == BATCH + 10:
+            if row.line == 2 * WINDOW + 10 * BATCH:
                 store.away = 10**9
             yield row
 
-    # The first batch is on its way by then, and the store is away when it gets there, or is not.
     with pytest.raises(Unavailable):
         await run.importer.run(losing())
-    stored = [row.line for batch in store.batches for row in batch]
     line = run.importer.progress.line
-    assert stored == list(range(2, line)) or (not stored and line == 1)
+    assert line == WINDOW + 2
+    assert {row.line for batch in store.batches for row in batch} > set(range(2, line))
     store.away = 0
-    again = Run(store)
-    await again.importer.run([row for row in rows if row.line >= line])
-    assert [row.line for batch in store.batches for row in batch] == [row.line for row in rows]
+    await Run(store).importer.run([row for row in rows if row.line >= line])
+    assert {row.line for batch in store.batches for row in batch} == {row.line for row in rows}
+
+
+async def test_a_store_that_swallows_an_interruption(run: Run, store: Store) -> None:
+    """As libraries do that use asyncio.wait_for, on Python 3.11."""
+
+    async def swallowing(batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+        return await store(batch)
+
+    importer = Importer(swallowing, run.bad.append, run.show)
+    task = asyncio.create_task(importer.run(votes(1, 2 * BATCH)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(store.batches) == 1
 
 
 async def test_interrupted(store: Store, run: Run) -> None:

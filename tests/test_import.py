@@ -1,0 +1,176 @@
+"""`tallycast import` as it is typed: beside a running server, on a terminal, stopped and taken up again."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from tests.conftest import listed
+from tests.support.process import ServerProcess, clean_environment
+from tests.support.waiting import wait_for
+from tests.test_cli import tallycast
+
+MANY = 45_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with listed(ServerProcess(tmp_path_factory.mktemp("import"))) as process:
+        yield process.start()
+
+
+@pytest.fixture
+def votes(tmp_path: Path) -> Path:
+    """Many rows, three of them bad, on a hundred items."""
+    file = tmp_path / "votes.csv"
+    rows = [f"{tmp_path.name}/{i % 100},u:{i},{'dislike' if i % 3 == 2 else 'like'},{i}" for i in range(MANY)]
+    rows[7] = "x,7,like,7"
+    rows[8] = f"{tmp_path.name}/8,u:8,love,8"
+    rows[MANY - 1] = "x"
+    file.write_text("\n".join(["item,visitor,reaction,time", *rows]) + "\n")
+    return file
+
+
+def run(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return tallycast("import", *arguments, "--data", str(server.data))
+
+
+def counts(server: ServerProcess, *items: str) -> list[dict[str, int]]:
+    answer = httpx.get(f"{server.url}/v1/items", params=[("item", item) for item in items])
+    return [one["counts"] for one in answer.json()["items"]]
+
+
+def every(server: ServerProcess, votes: Path) -> list[dict[str, int]]:
+    return counts(server, *(f"{votes.parent.name}/{i}" for i in range(100)))
+
+
+def expected() -> list[dict[str, int]]:
+    bad = (7, 8, MANY - 1)
+    kinds = [("dislike" if i % 3 == 2 else "like") if i not in bad else "" for i in range(MANY)]
+    return [{kind: kinds[i::100].count(kind) for kind in ("like", "dislike")} for i in range(100)]
+
+
+def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
+    item = f"{votes.parent.name}/0"
+    with connect(f"{server.ws_url}/ws?item={item}") as page:
+        page.recv(timeout=10)
+        dry = run(server, str(votes), "--dry-run")
+        assert every(server, votes) == [{"like": 0, "dislike": 0}] * 100
+        first = run(server, str(votes))
+        # Whoever watches sees the counts move.
+        while json.loads(page.recv(timeout=10))["counts"] != expected()[0]:
+            pass
+    assert every(server, votes) == expected()
+    versions = httpx.get(f"{server.url}/v1/items", params={"item": item}).json()
+    again = run(server, str(votes))
+    assert httpx.get(f"{server.url}/v1/items", params={"item": item}).json() == versions
+    for done, word in ((dry, "would be imported"), (first, "imported"), (again, "imported")):
+        assert done.returncode == 1
+        assert re.fullmatch(rf"44,997 rows {word} in [\d.ms ]+, [\d,]+ rows/s; 3 rows bad\n", done.stdout), (
+            done.stdout
+        )
+        told = [line for line in done.stderr.splitlines() if line.startswith("line ")]
+        assert told == [
+            "line 9: a visitor is u: and your user's id (1 to 128 bytes), or an anonymous a:…",
+            "line 10: a reaction is one of like, dislike, not 'love'",
+            "line 45001: 1 values, and the header has 4",
+        ]
+
+
+def test_interrupted_and_taken_up_again(server: ServerProcess, votes: Path) -> None:
+    """It stops where nothing more comes, so that it is sure to be in the middle."""
+    lines = votes.read_bytes().splitlines(keepends=True)
+    command = [sys.executable, "-m", "server", "import", "-", "--data", str(server.data)]
+    with subprocess.Popen(
+        command,
+        env=clean_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"".join(lines[:42_000]))
+        process.stdin.flush()
+        wait_for(
+            lambda: sum(sum(one.values()) for one in every(server, votes)) > 20_500, "the first rows", 60
+        )
+        process.send_signal(signal.SIGINT)
+        process.stdin.close()
+        said = process.stderr.read().decode()
+        assert process.wait(30) == 130, said
+    found = re.search(r"tallycast: stopped at line (\d+): interrupted.* go on with --from (\d+)\n", said)
+    assert found is not None, said
+    assert found[1] == found[2]
+    assert 20_000 < int(found[1]) < 42_000
+    done = run(server, str(votes), "--from", found[1])
+    assert done.stdout.endswith("; 1 row bad\n"), done.stdout
+    assert every(server, votes) == expected()
+
+
+def test_counts_to_start_from(server: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "starts.ndjson"
+    file.write_text(
+        '{"item":"begun","counts":{"like":1200}}\n{"item":"begun","visitor":"u:1","reaction":"like"}\n'
+    )
+    for _ in range(2):
+        assert run(server, str(file)).returncode == 0
+        assert counts(server, "begun") == [{"like": 1201, "dislike": 0}]
+    assert tallycast("audit", "--items", "begun", "--data", str(server.data)).returncode == 0
+
+
+def test_on_a_terminal(server: ServerProcess, votes: Path) -> None:
+    votes.write_bytes(b"".join(votes.read_bytes().splitlines(keepends=True)[:5001]))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "import", str(votes), "--data", str(server.data)],
+        env=clean_environment({"TERM": "xterm", "COLUMNS": "100"}),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    try:
+        while part := os.read(ours, 65536):
+            drawn += part
+    except OSError:
+        pass  # how the end of a terminal reads
+    os.close(ours)
+    assert process.stdout is not None
+    with process:
+        assert b"4,998 rows imported" in process.stdout.read()
+    assert "━" in drawn.decode()
+    assert b"line 10: a reaction is one of" in drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["gone.csv"], 1, "gone.csv: no such file or directory"),
+        (["."], 1, ".: is a directory"),
+        (["/dev/null"], 1, "there is nothing in it"),
+        (["/dev/null", "--site", "nope"], 2, "--site: there is no site 'nope'; there are: default"),
+        (["/dev/null", "--from", "0"], 2, "Invalid value for '--from'"),
+    ],
+)
+def test_what_cannot_be_imported(server: ServerProcess, arguments: list[str], status: int, line: str) -> None:
+    done = run(server, *arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith(f"tallycast: {line}"), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_where_no_server_runs(votes: Path, tmp_path: Path) -> None:
+    done = tallycast("import", str(votes), "--data", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"tallycast: no server runs on the data folder {tmp_path}")
+    assert tallycast("import", str(votes), "--dry-run", "--data", str(tmp_path)).returncode == 1
