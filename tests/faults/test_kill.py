@@ -15,7 +15,7 @@ from tests.faults.oracle import Crowd, audience, quiet
 from tests.support.processes import clients
 from tests.support.waiting import eventually
 
-ROUNDS = rounds(2, 10)
+ROUNDS = rounds(1, 10)
 BETWEEN = rounds(400, 2000)
 
 
