@@ -16,6 +16,7 @@ from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.ledger.support import membership, raw, submitted
 from tests.support.proxy import between
+from tests.support.waiting import eventually
 
 WRITERS = 100
 ITEMS = [f"lost/{i}" for i in range(7)]
@@ -121,3 +122,35 @@ async def test_an_abandoned_write_does_not_overtake_a_later_one(engine: str, mea
             held = await membership(client, "left")
             assert held == {"like": 0, "dislike": stands}, held
     measured(f"the later wish stands, {stands} times of {each * turns}")
+
+
+async def test_an_abandoned_write_that_arrives_late_has_no_effect(engine: str, measured: Measured) -> None:
+    """The network holds it back until the later wish of the same visitor was acknowledged."""
+    each = rounds(50, 200)
+    async with (
+        between(engine) as proxy,
+        raw(engine) as client,
+        writers(proxy.url, each) as abandoned,
+        writers(engine, each) as later,
+    ):
+
+        async def calls() -> int:
+            return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+        for group in (abandoned, later):
+            opened = [submitted(w, f"a:{i}", "idle", None) for i, w in enumerate(group)]
+            assert all(isinstance(answer, Receipt) for answer in await asyncio.gather(*opened))
+        proxy.hold()
+        likes = [submitted(w, f"a:{i}", "late", "like") for i, w in enumerate(abandoned)]
+        assert all(isinstance(answer, Unavailable) for answer in await asyncio.gather(*likes))
+        dislikes = [submitted(w, f"a:{i}", "late", "dislike") for i, w in enumerate(later)]
+        assert all(isinstance(answer, Receipt) for answer in await asyncio.gather(*dislikes))
+        before = await calls()
+        proxy.release()
+
+        async def arrived() -> bool:
+            return await calls() >= before + each
+
+        await eventually(arrived)
+        assert await membership(client, "late") == {"like": 0, "dislike": each}
+    measured(f"{each} writes arrived after a later one was acknowledged; it stands, {each} times of {each}")
