@@ -20,6 +20,7 @@ from tests.support.waiting import wait_for
 MIB = 2**20
 # What an attack may make a server hold while it lasts: the connections' own buffers.
 SOME = 8 * MIB
+pytestmark = pytest.mark.timeout(300)
 ENDED = {None, CloseCode.ABUSIVE, CloseCode.STALLED}
 
 

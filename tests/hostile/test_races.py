@@ -21,6 +21,7 @@ from tests.support.process import ServerProcess
 from tests.support.waiting import eventually, wait_for
 
 SEED = 20260
+pytestmark = pytest.mark.timeout(900)
 
 
 async def ask(line: ClientConnection, **message: Any) -> dict[str, Any]:
@@ -66,7 +67,8 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 
 async def test_a_thousand_sockets_race_one_visitor(two_workers: ServerProcess) -> None:
     """Its state is one of three in the end, and the totals are exactly that."""
-    many, times = (1000, 10) if FULL else (200, 5)
+    # Each hears of what every other one does.
+    many, times = (1000, 1) if FULL else (200, 5)
     async with httpx.AsyncClient(base_url=two_workers.url, trust_env=False) as http:
         token = (await http.post("/v1/visitors")).json()["token"]
         url = f"{two_workers.ws_url}/ws?item=raced"
@@ -89,7 +91,7 @@ async def test_a_thousand_sockets_race_one_visitor(two_workers: ServerProcess) -
         ready: list[int] = []
         start = asyncio.Event()
         racing = asyncio.gather(*map(race, range(many)))
-        await eventually(lambda: len(ready) == many or racing.done(), within=90)
+        await eventually(lambda: len(ready) == many or racing.done(), within=300)
         start.set()
         await racing
         headers = {"Authorization": f"Bearer {token}"}
