@@ -104,7 +104,7 @@ class _Link:
 async def between(engine_url: str) -> AsyncIterator[Proxy]:
     """A network to the engine at a ``unix://`` URL."""
     proxy = Proxy(engine_url.removeprefix("unix://"))
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0, backlog=1024)
     proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy
