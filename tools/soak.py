@@ -78,7 +78,11 @@ class State(NamedTuple):
 def server(folder: Path) -> Iterator[tuple[str, int]]:
     """A fresh server with one worker: its URL, and the worker's process id."""
     (folder / "sitecustomize.py").write_text(PROBE)
-    kept = {name: value for name, value in os.environ.items() if name not in ("PORT", "REDIS_URL")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TALLYCAST_") and name not in ("PORT", "REDIS_URL")
+    }
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "server", "serve", "--port", "0", "--data", folder / "data"],
         stdout=subprocess.PIPE,

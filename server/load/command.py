@@ -6,6 +6,7 @@ in files. Must not know how a run goes.
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,9 +122,9 @@ def load(
     result = asyncio.run(_load(plan, url, token_key, looked_at))
     table.show(result)
     if json is not None:
-        json.write_text(data.text(result))
+        _write(json, data.text(result))
     if html is not None:
-        html.write_text(page.text(result))
+        _write(html, page.text(result))
     return result.verdict.status
 
 
@@ -137,6 +138,15 @@ def _writable(file: Path | None) -> None:
                 file.unlink()
         except OSError as error:
             raise LoadError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _write(file: Path, report: str) -> None:
+    """Beside the table, so that it need not be looked for; not in it, because the table may be piped."""
+    try:
+        file.write_text(report, encoding="utf-8")
+    except OSError as error:
+        raise LoadError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+    print(f"wrote {file}", file=sys.stderr)
 
 
 async def _load(plan: Plan, url: str | None, token_key: str | None, metrics: Metrics | None) -> Result:

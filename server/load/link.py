@@ -112,13 +112,15 @@ class Shown(Word, frozen=True):
 class Audited(Word, frozen=True):
     """So many visitors' reactions were compared with the store, so many acknowledged ones were not there.
 
-    ``tally`` is who holds what by item, as these visitors were told.
+    ``tally`` is who holds what by item, as these visitors were told. ``unread``: why the store could not be
+    read; then nothing else counts.
     """
 
     compared: int
     lost: int
     examples: list[str]
     tally: dict[int, dict[str, int]]
+    unread: str = ""
 
 
 ORDER = Begin | Open | Run | News | Halt | Freeze | Audit

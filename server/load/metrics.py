@@ -9,6 +9,7 @@ import math
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
@@ -63,6 +64,8 @@ class Metrics:
             list(text_string_to_metric_families(await asyncio.to_thread(self._ask)))
         except OSError as error:
             raise LoadError(f"--metrics {self._url}: {_said(error)}") from None
+        except HTTPException as error:
+            raise LoadError(f"--metrics {self._url}: not an HTTP answer: {str(error).strip()}") from None
         except ValueError:
             raise LoadError(f"--metrics {self._url}: no Prometheus metrics") from None
 
@@ -71,7 +74,7 @@ class Metrics:
         try:
             text = await asyncio.to_thread(self._ask)
             self.take(text, at)
-        except (OSError, ValueError):
+        except (OSError, HTTPException, ValueError):
             self.missed += 1
 
     def take(self, text: str, at: float) -> None:

@@ -311,7 +311,7 @@ def help_of(name: str) -> str:
 
 def _read(scenario: Path) -> dict[str, Any]:
     try:
-        read = tomllib.loads(scenario.read_text())
+        read = tomllib.loads(scenario.read_text(encoding="utf-8"))
     except OSError as error:
         raise LoadError(f"--scenario {scenario}: {(error.strerror or str(error)).lower()}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

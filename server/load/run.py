@@ -245,15 +245,18 @@ class Run:
 
     async def _audit(self) -> list[Stored]:
         """What the store holds, and every process's comparison with it; nothing when it cannot be read."""
+        # A server that died under the load: what was measured until then is still worth telling.
         try:
             store = await self._store.read(self._items(), self._token)
         except LoadError as error:
-            # A server that died under the load: what was measured until then is still worth telling.
             self.result.verdict.unread = str(error)
             return []
         self._fleet.tell(link.Audit())
         await self._until(lambda: len(self._audited) == self._count)
-        return store
+        self.result.verdict.unread = next(
+            (audited.unread for audited in self._audited.values() if audited.unread), ""
+        )
+        return [] if self.result.verdict.unread else store
 
     def _judge(self, store: list[Stored]) -> None:
         result, totals = self.result.verdict, self._totals

@@ -68,9 +68,16 @@ class Verdict:
             return ERROR
         if self.complaints:
             return INVALID
+        if self.open:
+            return ERROR
         if self.steps:
             return PASSED if self.best is not None and self.steps[0].passed is not False else MISSED
         return PASSED if all(one.holds for one in self.judged) else MISSED
+
+    @property
+    def open(self) -> list[str]:
+        """Names of the checks that could not be judged."""
+        return [check.name for check in self.checks if check.passed is None]
 
     @property
     def word(self) -> str:

@@ -199,7 +199,7 @@ class Worker:
         try:
             self.say(await auditor.compare(self._reactor.book))
         except LoadError as error:
-            self.say(link.Failed(str(error)))
+            self.say(link.Audited(0, 0, [], {}, unread=str(error)))
 
     # From the parts
 

@@ -56,6 +56,7 @@ class Faults:
     reset: int = 0  # the store went back, and says so
     odd: bool = False  # everything that is allowed, and seldom done
     limit_reads: int = 0  # so many are told to come again
+    fail_reads_from: int = 0
     other_items: bool = False  # than those asked for
     refuse: int = 0
     full_from_the_start: bool = False
@@ -125,6 +126,7 @@ class Fake:
         self._watchers: list[Watcher] = []
         self._writers: set[asyncio.StreamWriter] = set()
         self._newcomers = 0
+        self._reads = 0
         self._frames = 0
         self._server: asyncio.Server
 
@@ -195,6 +197,9 @@ class Fake:
             self.faults.limit_reads -= 1
             return 429, {"code": "rate_limited"}
         if path == "/v1/items":
+            self._reads += 1
+            if 0 < self.faults.fail_reads_from <= self._reads:
+                return 500, {"code": "internal"}
             shown = [self._shown(item, visitor) for item in items]
             return 200, {"items": shown[::-1] if self.faults.other_items else shown}
         if path == "/v1/reaction" and method == "PUT" and visitor is not None:

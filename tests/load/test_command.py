@@ -13,6 +13,7 @@ import pytest
 from server.cli import main
 from server.errors import LoadError
 from server.load import visitors
+from server.load.command import _write
 from server.load.plan import make
 from tests.load.fake import Fake, Faults
 from tests.support.process import ServerProcess, clean_environment
@@ -118,6 +119,7 @@ async def test_a_run_and_its_reports(tmp_path: Path) -> None:
     for word in ("p99.9", "acked", "converged", "refused: rate_limited", "more --visitors (now 10)"):
         assert word in " ".join(done.stdout.split())
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip() or len(line) > 120]
+    assert done.stderr.splitlines()[-2:] == [f"wrote {data}", f"wrote {page}"]
     told = json.loads(data.read_text())
     assert told["plan"]["seed"] == 7
     assert told["counters"]["refused"] == {"rate_limited": 1}
@@ -132,6 +134,11 @@ async def test_a_run_and_its_reports(tmp_path: Path) -> None:
     # Nothing but the server's own address is named, and that not as a link.
     assert 'src="' not in html
     assert 'href="' not in html
+
+
+def test_a_report_that_cannot_be_written() -> None:
+    with pytest.raises(LoadError, match=r"^/dev/full: no space left on device$"):
+        _write(Path("/dev/full"), "a report")
 
 
 async def test_a_visitors_token_is_signed_with_the_sites_key() -> None:

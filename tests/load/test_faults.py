@@ -8,7 +8,7 @@ import pytest
 from server.load import faults
 from server.load.run import Result
 from server.load.totals import Totals
-from server.load.verdict import INVALID, PASSED, WRONG, Verdict
+from server.load.verdict import ERROR, INVALID, PASSED, WRONG, Verdict
 from server.load.worker import LAST_PATIENCE
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
@@ -58,6 +58,10 @@ PLAN = {
 }
 
 
+# The first reads are the coordinator's: of the site's reactions, and of the items at the end.
+UNREAD = Case("answers no more while visitors are compared", Faults(fail_reads_from=3), frozenset(), "")
+
+
 async def run_all() -> dict[str, Result]:
     """All cases at once: each waits for its own clock most of the time."""
 
@@ -65,7 +69,7 @@ async def run_all() -> dict[str, Result]:
         async with Fake(case.does) as fake:
             return case.name, await harness(fake.url, **PLAN, transport=case.transport)
 
-    return dict(await asyncio.gather(*map(one, CASES)))
+    return dict(await asyncio.gather(*map(one, [*CASES, UNREAD])))
 
 
 async def test_each_is_found_by_name(subtests: pytest.Subtests) -> None:
@@ -76,6 +80,8 @@ async def test_each_is_found_by_name(subtests: pytest.Subtests) -> None:
             check_found(case, results[case.name].verdict)
     with subtests.test("what was never answered is an error and a latency"):
         check_unanswered(results["loses an ack"].totals)
+    with subtests.test(UNREAD.name):
+        check_unread(results[UNREAD.name])
 
 
 def check_found(case: Case, verdict: Verdict) -> None:
@@ -86,6 +92,14 @@ def check_found(case: Case, verdict: Verdict) -> None:
     # On a machine that is busy with something else the harness may say that it did not keep up itself.
     assert not doubtful or verdict.complaints
     assert verdict.status == (WRONG if wrong else INVALID if verdict.complaints else PASSED)
+
+
+def check_unread(result: Result) -> None:
+    """What was measured until then is told."""
+    assert result.verdict.unread == "GET /v1/items was answered 500 internal"
+    assert result.verdict.status == ERROR
+    assert result.verdict.open == ["acked", "counts", "converged"]
+    assert result.totals.all("ack").count > 0
 
 
 def check_unanswered(totals: Totals) -> None:

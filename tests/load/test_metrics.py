@@ -1,5 +1,7 @@
 """Prometheus metrics of whatever server: read, added up, and an address without any is told at once."""
 
+import asyncio
+
 import pytest
 
 from server.errors import LoadError
@@ -77,9 +79,29 @@ async def test_an_address_without_metrics_is_told_before_the_load() -> None:
             with pytest.raises(LoadError) as caught:
                 await Metrics(fake.url + path).begin()
             assert str(caught.value) == f"--metrics {fake.url}{path}: {why}"
+        with pytest.raises(LoadError, match=r": not an HTTP answer: URL can't contain control characters"):
+            await Metrics(fake.url + "/a path").begin()
     with pytest.raises(LoadError) as caught:
         await metrics.begin()
     assert str(caught.value) == f"--metrics {fake.url}/metrics: connection refused"
     # Later it is only counted: the load goes on.
     await metrics.look(2.0)
     assert metrics.missed == 1
+
+
+async def test_a_port_that_speaks_something_else_has_no_metrics() -> None:
+    """Such as the engine's; one that begins to do so during the load is only counted."""
+
+    def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-ERR unknown command\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        metrics = Metrics(f"127.0.0.1:{port}")
+        with pytest.raises(LoadError) as caught:
+            await metrics.begin()
+        told = f"--metrics http://127.0.0.1:{port}/metrics: not an HTTP answer: -ERR unknown command"
+        assert str(caught.value) == told
+        await metrics.look(1.0)
+        assert metrics.missed == 1

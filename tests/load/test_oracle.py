@@ -41,6 +41,17 @@ def test_one_of_many_shows_something_else(version: int) -> None:
     assert failed(shown=Shown({0: {20: 3, version: 1}}, SHOWN.counts)) == ["converged"]
 
 
+def test_nobody_was_connected_at_the_end() -> None:
+    """Then nothing can be said of what they would have shown: that is no pass."""
+    evidence = Evidence(
+        ["a"], ["like", "dislike"], [STORED], [Audited(2, 0, [], TALLY)], [Shown({}, {})], Faults(), {}, 2
+    )
+    checks = {check.name: check.passed for check in judge(evidence)}
+    assert checks.pop("converged") is None
+    assert set(checks.values()) == {True}
+    assert Verdict(checks=judge(evidence)).status == verdict.ERROR
+
+
 def test_one_version_has_one_set_of_counts() -> None:
     assert failed(shown=Shown({0: {20: 3}}, {0: (20, {"like": 1, "dislike": 0})})) == ["converged"]
 

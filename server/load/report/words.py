@@ -63,6 +63,8 @@ def outcome(result: Result) -> str:
         return f"The store could not be read at the end: {verdict.unread}."
     if verdict.complaints:
         return "The generator did not keep up: these numbers say nothing about the server."
+    if verdict.open:
+        return f"Nobody can say whether it kept its promises: {', '.join(verdict.open)}."
     if verdict.steps:
         best = verdict.best
         if best is None:
