@@ -15,11 +15,14 @@ from server.errors import LoadError
 from server.load import visitors
 from server.load.command import _write
 from server.load.plan import make
+from server.load.verdict import INVALID, MISSED, PASSED
 from tests.load.fake import Fake, Faults
+from tests.load.support import harness
 from tests.support.process import ServerProcess, clean_environment
 from tests.support.waiting import eventually, wait_for
 
-SMALL = ["--connections", "10", "--items", "3", "--reactions", "20/s", "--duration", "1s", "--warmup", "0s"]
+PLAN = {"connections": "10", "items": "3", "reactions": "20/s", "duration": "1s", "warmup": "0s"}
+SMALL = [word for name, value in PLAN.items() for word in (f"--{name}", value)]
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -82,11 +85,11 @@ async def test_a_server_that_is_not_there() -> None:
 
 async def test_a_server_without_tls(server: ServerProcess) -> None:
     url = server.url.replace("http", "https")
-    done = await run(url, *SMALL)
-    assert done.returncode == 1
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"tallycast: {url} does not answer: no TLS: ")
-    assert "permitted" not in last
+    with pytest.raises(LoadError) as caught:
+        await harness(url, **PLAN)
+    told = str(caught.value)
+    assert told.startswith(f"{url} does not answer: no TLS: ")
+    assert "permitted" not in told
 
 
 async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
@@ -111,7 +114,7 @@ async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
 async def test_a_run_and_its_reports(tmp_path: Path) -> None:
     data, page = tmp_path / "run.json", tmp_path / "run.html"
     async with Fake(Faults(refuse=5)) as fake:
-        arguments = ("--duration", "4s", "--seed", "7", "--metrics", f"{fake.url}/metrics")
+        arguments = ("--duration", "2s", "--seed", "7", "--metrics", f"{fake.url}/metrics")
         done = await run(fake.url, *SMALL, *arguments, "--json", data, "--html", page)
     assert done.returncode in (0, 2), done
     for phase in ("preparing", "connecting", "running", "draining", "checking"):
@@ -143,27 +146,25 @@ def test_a_report_that_cannot_be_written() -> None:
 
 async def test_a_visitors_token_is_signed_with_the_sites_key() -> None:
     async with Fake(key="a key of thirty-two bytes or more!") as fake:
-        arguments = ("--token-key", "a key of thirty-two bytes or more!", "--threshold", "ack.p50<1us")
-        done = await run(fake.url, *SMALL, *arguments)
-        assert done.returncode in (99, 2), done
+        result = await harness(fake.url, fake.key, **PLAN, threshold=["ack.p50<1us"])
+        assert result.verdict.status in (MISSED, INVALID), result.verdict
         assert all(visitor.startswith("u:load-") for visitor in fake.visitors)
         assert len(fake.visitors) >= 10
 
 
 async def test_limited_newcomers_are_explained() -> None:
     async with Fake(Faults(limit_newcomers=True)) as fake:
-        done = await run(fake.url, *SMALL)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "tallycast: the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key"
-    )
+        with pytest.raises(LoadError) as caught:
+            await harness(fake.url, **PLAN)
+    told = "the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key"
+    assert str(caught.value) == told
 
 
 async def test_the_same_seed_sends_the_same_reactions() -> None:
     async def held() -> list[dict[str, str]]:
         async with Fake() as fake:
-            done = await run(fake.url, *SMALL, "--seed", "3", "--processes", "2")
-            assert done.returncode in (0, 2), done
+            result = await harness(fake.url, **PLAN, seed="3", processes="2")
+            assert result.verdict.status in (PASSED, INVALID), result.verdict
             items = {name.rpartition("/")[2]: item for name, item in fake.items.items()}
             return [dict(sorted(items[number].held.items())) for number in sorted(items)]
 

@@ -172,7 +172,7 @@ def check_what_could_not_leave(result: Result) -> None:
 async def test_a_generator_that_is_late_is_invalid() -> None:
     """Its process is stopped until twenty reactions are due, as a busy machine would."""
     async with Fake() as fake:
-        running = asyncio.create_task(harness(fake.url, **PLAN))
+        running = asyncio.create_task(harness(fake.url, **{**PLAN, "duration": "2s"}))
         await eventually(lambda: fake.reactions > RATE)
         (worker,) = (pid for pid, line in children(os.getpid()).items() if "server.load.worker" in line)
         os.kill(worker, signal.SIGSTOP)

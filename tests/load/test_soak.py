@@ -11,7 +11,7 @@ from tests.support.process import clean_environment
 
 SOAK = Path(__file__).parents[2] / "tools" / "soak.py"
 # fmt: off
-SHORT = ["3s", "1s", "1s", "--connections", "200", "--items", "20", "--reactions", "100/s"]
+SHORT = ["2s", "1s", "1s", "--connections", "200", "--items", "20", "--reactions", "100/s"]
 # fmt: on
 
 
