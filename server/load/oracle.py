@@ -98,7 +98,10 @@ def _counts(evidence: Evidence) -> Check:
         expected = {kind: counted[kind] for kind in {*evidence.kinds, *counted}}
         if dict(stored.counts) != expected:
             wrong.append(f"{stored.item}: {stored.counts} stored, the visitors hold {expected}")
-    found = f"{len(evidence.store):,} items compared" + (f", {len(wrong):,} wrong" if wrong else "")
+    number = len(evidence.store)
+    found = f"{number:,} item{'s' if number != 1 else ''} compared" + (
+        f", {len(wrong):,} wrong" if wrong else ""
+    )
     return Check("counts", "counts equal the visitors' last states", not wrong, found, wrong[:EXAMPLES])
 
 

@@ -256,7 +256,7 @@ class Run:
         self.result.verdict.unread = next(
             (audited.unread for audited in self._audited.values() if audited.unread), ""
         )
-        return [] if self.result.verdict.unread else store
+        return store
 
     def _judge(self, store: list[Stored]) -> None:
         result, totals = self.result.verdict, self._totals
