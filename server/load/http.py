@@ -210,8 +210,12 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 200:
+            # Such as 103: the answer is still to come (RFC 9110, section 15.2).
+            self._headers, self._body = {}, []
+            return
         answer, self._answer = self._answer, None
-        if status >= 200 and answer is not None and not answer.done():
+        if answer is not None and not answer.done():
             reply = Reply(status, self._headers, b"".join(self._body))
             answer.set_result((reply, self._parser.should_keep_alive()))
 

@@ -96,7 +96,7 @@ class Stream(Reader):
         """The answer's head is there."""
         assert self._parser is not None
         status = self._parser.get_status_code()
-        if status != 200:
+        if status > 200:
             self.why = f"GET /v1/stream was answered {status}"
 
     def on_chunk_header(self) -> None:

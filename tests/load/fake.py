@@ -325,6 +325,8 @@ class Fake:
     async def _stream(
         self, items: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if self.faults.odd:
+            writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         )

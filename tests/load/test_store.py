@@ -1,10 +1,12 @@
 """What the store is asked for, and what is no answer to that."""
 
+import asyncio
+
 import pytest
 
 from server.errors import LoadError
 from server.load import store
-from server.load.http import Http, Reply
+from server.load.http import Http, Reply, Request
 from server.load.store import ITEMS_A_REQUEST, Store
 from server.load.target import Target
 from tests.load.fake import Fake, Faults
@@ -46,6 +48,19 @@ async def test_a_limit_on_requests_is_waited_for(monkeypatch: pytest.MonkeyPatch
         fake.faults.limit_reads = 9
         with pytest.raises(LoadError, match=r"^GET /v1/items was answered 429 rate_limited$"):
             await Store(http, target, "default").read(["a"], None)
+        http.close()
+
+
+async def test_an_interim_answer_is_not_the_answer() -> None:
+    """A proxy in front of the server may send some (RFC 9110, section 15.2)."""
+
+    def hint(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 X\r\nRetry-After: 9\r\n\r\nHTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    async with await asyncio.start_server(hint, "127.0.0.1", 0) as proxy:
+        http = Http(Target.parse(f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"))
+        assert await http.ask(Request("GET", "/")) == Reply(200, {"content-length": "2"}, b"ok")
         http.close()
 
 
