@@ -160,13 +160,13 @@ class ClusterEngine:
     async def keep_time(self) -> None:
         """As ``Store.keep_time``, for every node; and look at the map."""
         while True:
-            await asyncio.sleep(KEEP_TIME_EVERY)
-            self.slots.doubt()
             for node in self.slots.primaries:
                 try:
                     await _read_clock(node)
                 except NotSentError:
                     pass  # who needs it next asks again
+            await asyncio.sleep(KEEP_TIME_EVERY)
+            self.slots.doubt()
 
     async def raw(self, *words: Word) -> Any:
         """One command at the start, whose failure is told as it is.

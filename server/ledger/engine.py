@@ -168,11 +168,11 @@ class Engine:
     async def keep_time(self) -> None:
         """See ``Store``."""
         while True:
-            await asyncio.sleep(KEEP_TIME_EVERY)
             try:
                 await self._read_clock()
             except Unavailable:
                 pass  # who needs it next asks again
+            await asyncio.sleep(KEEP_TIME_EVERY)
 
     def tick(self, now: int) -> None:
         """Learn the engine's time (µs) from a reply that has just arrived."""

@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from websockets.exceptions import ConnectionClosed
 
 from tests.support.deaf import stall
 from tests.support.waiting import eventually
 
-from .client import JSON, MSGPACK, Http, connect, new_item
+from .client import JSON, MSGPACK, GoneError, Http, connect, new_item
 from .stream import listen
 
 # Far more than a slow machine needs for what is not meant to wait.
@@ -80,9 +81,8 @@ async def test_until_its_turn_to_close_a_connection_works(make_server: Any) -> N
                     try:
                         await page.react(item, ("like", "dislike")[served % 2])
                         served += 1
-                    except Exception:
-                        assert page._over, "only a close is no answer"
-            await asyncio.sleep(0)
+                    except (ConnectionClosed, GoneError):
+                        await page.closed()  # only a close is no answer
         assert {await page.closed() for page in pages} == {1012}
     assert served > 0
     # At ten a second it did not take all of the time.
@@ -138,6 +138,4 @@ async def test_who_stands_still_does_not_hold_up_the_end(make_server: Any) -> No
             assert await page.closed() == 1012
         assert await asyncio.to_thread(server.wait, 30) == 0
         took = time.monotonic() - began
-        assert took > 3, "they were given their time"
-    assert "does not stop" not in server.output()
-    assert took < 30, took
+    assert took > 3, "they were given their time"

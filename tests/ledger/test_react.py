@@ -390,7 +390,7 @@ def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
         for site in sites:
             for number, kind in enumerate(site.kinds):
                 batch = Batch([Wish(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)])
-                _, answers = msgpack.unpackb(
+                _, (answers, _) = msgpack.unpackb(
                     client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, batch.packed)
                 )
                 counts[kind] = 1
