@@ -73,8 +73,9 @@ export interface LiveReactionsEvents {
   /** A vote made on this element is stored. */
   'tallycast:react': CustomEvent<{ item: string; reaction: Reaction }>;
   /**
-   * Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. Also `forbidden`, once, when
-   * there will be no other attempt to connect: the server does not want this page, or its address is none.
+   * Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. A vote
+   * that was `rate_limited` is kept and sent again after that. Also `forbidden`, once, when there will be no other attempt
+   * to connect: the server does not want this page, or its address is none.
    */
   'tallycast:error': CustomEvent<{ item: string; code: string; message?: string; retry_after?: number }>;
   'tallycast:status': CustomEvent<{ item: string; status: Status }>;

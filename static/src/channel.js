@@ -19,7 +19,9 @@ import { drop, keep, kept } from './wishes.js';
 
 const HOLD = 1000; // how long counts wait for the ack of my own reaction
 const LINGER = 10_000; // a page without elements keeps its connection this long
-const AGAIN = 5000; // until what did not get through is tried again
+
+/** When the server said, but never in haste. @param {any} problem @param {() => void} then */
+const later = ({ retry_after }, then) => setTimeout(then, 1000 * (retry_after > 1 ? retry_after : 1));
 
 /** @param {string} server @param {string} site @param {string} key */
 const channel = (server, site, key) => {
@@ -32,6 +34,8 @@ const channel = (server, site, key) => {
   /** Whose votes it takes over. @type {string | undefined} */
   let merging;
   let strikes = 0; // tokens in a row that did not hold
+  /** Why there is no connection and never will be. @type {any} */
+  let refusal;
 
   /** @param {(item: Item) => unknown} test */
   const those = (test) => [...items.values()].filter(test);
@@ -86,7 +90,7 @@ const channel = (server, site, key) => {
 
   // Being somebody
 
-  /** @param {string | null | undefined} token @param {any} [merge] */
+  /** @param {string | false | null | undefined} token @param {any} [merge] */
   const auth = (token, merge = me._orphan()) => {
     if (!token || token === presented || !link._isOpen()) return;
     presented = token;
@@ -148,11 +152,15 @@ const channel = (server, site, key) => {
    * The wish is answered.
    * @param {Item} item
    * @param {(element: Watcher, mine: boolean) => unknown} tell mine: where it was made, if that still shows the item
+   * @param {any} [problem] for which it is not, but to be sent again
    */
-  const end = (item, tell) => {
+  const end = (item, tell, problem) => {
     const wish = item._wish;
-    if (wish) drop(wishes, item._id, wish._reaction);
-    settle(item);
+    if (problem) again(item, problem);
+    else {
+      if (wish) drop(wishes, item._id, wish._reaction);
+      settle(item);
+    }
     update(item);
     sync();
     item._elements.forEach((element) => tell(element, element === wish?._by));
@@ -160,14 +168,16 @@ const channel = (server, site, key) => {
 
   /** @param {Item} item @param {any} problem */
   const complain = (item, problem) => {
-    if (problem.code === 'offline') return again(item, AGAIN);
-    end(item, (element, mine) => element._failed(problem, mine));
+    const { code } = problem;
+    // Too fast is no reason to undo what a person wants: it is only done later.
+    if (code !== 'offline') end(item, (element, mine) => element._failed(problem, mine), code === 'rate_limited' && problem);
+    else again(item, problem);
   };
 
-  /** @param {Item} item @param {number} delay */
-  const again = (item, delay) => {
+  /** @param {Item} item @param {any} problem */
+  const again = (item, problem) => {
     lose(item);
-    setTimeout(speak, delay);
+    later(problem, speak);
   };
 
   // What is asked and answered
@@ -193,7 +203,7 @@ const channel = (server, site, key) => {
       holdNothing(silent);
       update(silent);
     }
-    if (item && message.version !== undefined) {
+    if (item && /^(ack|mine|counts)$/.test(/** @type {string} */ (type))) {
       if (isAck && item._wish?._whose !== publisher) delete message.reaction; // it is of who was here before
       if (message.reaction !== undefined) item._silent = 0;
       const back = take(item, message, isAck);
@@ -205,8 +215,7 @@ const channel = (server, site, key) => {
 
   /** @param {any} problem a message `error` */
   const failed = (problem) => {
-    const { code, ref, retry_after = 1 } = problem;
-    const delay = retry_after * 1000;
+    const { code, ref } = problem;
     const isLate = code === 'rate_limited';
     const isAway = code === 'unavailable' || code === 'offline';
     const isUnknown = code === 'unauthorized';
@@ -214,7 +223,7 @@ const channel = (server, site, key) => {
     const token = presented;
     if (token && (isAuth || isUnknown)) {
       presented = null;
-      if (isAway || isLate) setTimeout(speak, delay);
+      if (isAway || isLate) later(problem, speak);
       else if (merging) auth(token, ''); // who I am may hold without it
       else if (isUnknown) {
         me._failed(token);
@@ -225,7 +234,7 @@ const channel = (server, site, key) => {
       const wish = /** @type {import('./store.js').Wish} */ (item._wish);
       if (isUnknown && !wish._retried) {
         wish._retried = true;
-        again(item, delay);
+        again(item, problem);
       } else {
         // Nobody is known to a server that could not look at who I am: that is no reason to be sent to sign in.
         complain(item, isUnknown && me._token() ? { ...problem, code: 'unavailable' } : problem);
@@ -238,7 +247,7 @@ const channel = (server, site, key) => {
     if (isAuth || isAway) return; // a refused watch stands then, and the snapshots follow
     if (isLate) {
       for (const item of asked) item._watched = false;
-      setTimeout(sync, delay);
+      later(problem, sync);
     } else if (asked[1]) for (const item of asked) watch([item]); // one must not cost the others theirs
     else if (asked[0]) complain(asked[0], problem);
   };
@@ -265,9 +274,10 @@ const channel = (server, site, key) => {
         }
       },
       _turned(message) {
+        refusal = message && { code: 'forbidden', message };
         for (const item of items.values()) {
           item._elements.forEach((element) => element._turned());
-          if (message) complain(item, { code: 'forbidden', message });
+          if (refusal) complain(item, refusal);
         }
       },
     },
@@ -285,12 +295,15 @@ const channel = (server, site, key) => {
       return item;
     },
 
+    /** Who comes too late is told so too. @param {Watcher} element */
+    _greet: (element) => refusal && element._failed(refusal),
+
     /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
     _react(item, reaction, by) {
       item._wish = { _reaction: reaction, _by: by, _whose: publisher };
       if (!publisher) keep(wishes, item._id, reaction);
       update(item);
-      if (link._status() === 'closed') complain(item, { code: 'forbidden' });
+      if (refusal) complain(item, refusal);
       else speak();
     },
 

@@ -91,6 +91,7 @@ export const life = (host) => {
         if (channel) {
           item = channel._join(fit, self);
           self._turned();
+          channel._greet(self);
         }
       }
       channel?._refresh();
@@ -114,7 +115,7 @@ export const life = (host) => {
       emit('react', { reaction });
     },
 
-    /** @param {Problem} problem @param {boolean} mine */
+    /** @param {Problem} problem @param {boolean} [mine] */
     _failed(problem, mine) {
       if (mine) _say(sorryFor(problem.code), true);
       emit('error', problem);

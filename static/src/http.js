@@ -19,8 +19,8 @@
  * @throws {Problem}
  */
 export const request = async (method, url, token, body) => {
-  let code = 'offline';
-  let message;
+  /** @type {any} */
+  let problem = { code: 'offline', retry_after: 5 };
   try {
     const response = await fetch(url, {
       method,
@@ -31,7 +31,7 @@ export const request = async (method, url, token, body) => {
     });
     const answer = await response.json();
     if (response.ok) return answer;
-    ({ code, detail: message } = answer);
+    problem = { code: answer.code, message: answer.detail, retry_after: +(/** @type {any} */ (response.headers.get('Retry-After'))) };
   } catch {}
-  throw { code, message };
+  throw problem;
 };

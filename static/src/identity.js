@@ -6,7 +6,7 @@
 import { request } from './http.js';
 import { load, onChange, save } from './storage.js';
 
-/** @typedef {{token: string, expires: number, renew: number}} Pass times in seconds since 1970 */
+/** @typedef {{token: string, expires?: number, renew: number}} Pass times in seconds since 1970; no longer good if without an end */
 /** @typedef {string | (() => string | Promise<string>) | null} Publisher */
 
 /** The page's own, for every server and site. @type {Publisher | undefined} */
@@ -32,7 +32,7 @@ export const identity = (server, query, key, changed) => {
   };
 
   /** The token to present, if there is a good one. */
-  const token = () => (publisher ? given : /** @type {Pass} */ (pass)?.expires > now() ? pass?.token : null);
+  const token = () => (publisher ? given : /** @type {any} */ (pass)?.expires > now() && /** @type {Pass} */ (pass).token);
 
   /** Whether asking for a token needs nobody's click: one is known, but old, or not fetched yet. */
   const due = () => (publisher ? !given : /** @type {Pass} */ (pass)?.renew < now());
@@ -46,7 +46,7 @@ export const identity = (server, query, key, changed) => {
     save(key, pass);
   };
 
-  /** @param {unknown} [anew] @returns {Promise<string | null | undefined>} */
+  /** @param {unknown} [anew] @returns {Promise<string | false | null | undefined>} */
   const ask = async (anew) => {
     const asked = publisher;
     if (asked) {
@@ -55,9 +55,9 @@ export const identity = (server, query, key, changed) => {
       return asked === publisher ? (given = answer) : ask(anew);
     }
     recall(); // another tab may have been quicker
-    if (pass && due()) {
+    if (due()) {
       try {
-        await obtain(pass.token);
+        await obtain(pass?.token);
       } catch (problem) {
         if (/** @type {any} */ (problem).code !== 'unauthorized') throw problem;
         forget(); // too old, or from before the server's secret changed
@@ -95,7 +95,7 @@ export const identity = (server, query, key, changed) => {
     /** The server does not accept this token. @param {string} refused */
     _failed(refused) {
       given = null;
-      if (recall()?.token === refused) save(key, (pass = { token: refused, expires: 0, renew: 0 }));
+      if (recall()?.token === refused) save(key, (pass = { token: refused, renew: 0 }));
     },
 
     /** Whoever spoke for the person, somebody else does now, or nobody. */

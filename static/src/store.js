@@ -17,7 +17,7 @@
  * @property {() => void} _draw its item may have changed
  * @property {() => void} _turned the status of its connection has
  * @property {(reaction: Reaction) => void} _confirmed a wish that was made on it is stored
- * @property {(problem: import('./http.js').Problem, mine: boolean) => void} _failed mine: such a wish was undone
+ * @property {(problem: import('./http.js').Problem, mine?: boolean) => void} _failed mine: such a wish was undone, or has to wait
  */
 
 /**
@@ -34,7 +34,7 @@
  * @property {string} _id
  * @property {Set<Watcher>} _elements that show it
  * @property {boolean} [_watched] as the server knows it
- * @property {number} [_silent] ref of the answer that is to say what I hold here; 0 once it has been said
+ * @property {number} _silent ref of the answer that is to say what I hold here; 0 when none is
  * @property {Counts} [_counts]
  * @property {number} _version of the counts
  * @property {Reaction} _reaction mine, confirmed
@@ -47,6 +47,7 @@
 export const newItem = (id) => ({
   _id: id,
   _elements: new Set(),
+  _silent: 0,
   _version: -1,
   _reaction: null,
   _heldVersion: -1,

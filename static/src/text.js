@@ -20,7 +20,7 @@ export const numberIn = (element, number) => {
 
 /** @type {Record<string, string>} */
 const SORRY = {
-  rate_limited: 'Too fast. Please try again.',
+  rate_limited: 'Too fast. Your vote is kept.',
   unauthorized: 'Please sign in to vote.',
   forbidden: 'Not open to votes.',
 };

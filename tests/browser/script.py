@@ -59,6 +59,11 @@ class ScriptedServer:
     def unanswered_connections(self) -> int:
         return self._sockets.qsize()
 
+    @property
+    def unheard(self) -> list[str]:
+        """The kinds of the messages that came and were not heard yet."""
+        return [self._heard.get_nowait()["type"] for _ in range(self._heard.qsize())]
+
     async def hear(self, kind: str) -> dict[str, Any]:
         """The next message of this kind. What comes before it must be something else, and is dropped."""
         async with asyncio.timeout(PATIENCE):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from .script import ORIGIN, ScriptedServer
-from .tabs import NewTab, Server, Widget, fresh_item
+from .tabs import NewTab, Server, Widget, event, fresh_item
 
 KEY = f"tallycast:{ORIGIN}:default"
 
@@ -232,9 +232,36 @@ async def test_without_a_token_for_want_of_a_server_the_vote_is_kept(scripted: S
 
 async def test_a_refused_visitor_is_told(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
-    problem = {"code": "rate_limited", "detail": "too many"}
-    await scripted.page.route("**/v1/visitors*", lambda route: route.fulfill(status=429, json=problem))
+    problem = {"code": "forbidden", "detail": "no"}
+    await scripted.page.route("**/v1/visitors*", lambda route: route.fulfill(status=403, json=problem))
     await widget.like.click()
-    await expect(widget.status).to_have_text("Too fast. Please try again.")
+    await expect(widget.status).to_have_text("Not open to votes.")
     await widget.shows(like=0, dislike=0)
     await widget.holds(None)
+
+
+async def test_a_visitor_who_came_too_fast_waits_and_votes(scripted: ScriptedServer) -> None:
+    page = scripted.page
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await page.clock.pause_at(1_000_020)
+    asked = 0
+
+    async def too_fast(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        problem = {"code": "rate_limited", "detail": "too many"}
+        await route.fulfill(status=429, json=problem, headers={"Retry-After": "7"})
+
+    await page.route("**/v1/visitors*", too_fast)
+    told = await event(page, "tallycast:error", widget.like.click)
+    assert (told["code"], told["message"], told["retry_after"]) == ("rate_limited", "too many", 7)
+    await expect(widget.status).to_have_text("Too fast. Your vote is kept.")
+    await widget.holds("like")
+    await page.clock.run_for(6_900)
+    assert asked == 1
+    await page.unroute("**/v1/visitors*")
+    await scripted.install_visitors()
+    await page.clock.run_for(200)
+    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    await expect(widget.status).to_have_text("Your vote: Like.")

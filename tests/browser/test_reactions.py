@@ -100,6 +100,34 @@ async def test_many_quick_clicks_end_where_the_last_one_left_off(server: Server,
     await bob.widget.shows(like=0, dislike=1)
 
 
+async def test_more_quick_clicks_than_may_be_end_there_too(
+    make_server: Callable[..., Server], new_tab: NewTab
+) -> None:
+    """Ten in a second and twenty at once is what a visitor may do."""
+    server, item = make_server(limited=True), fresh_item()
+    ann = await visit(await new_tab(), server, item)
+    bob = await visit(await new_tab(), server, item)
+    await ann.event("tallycast:react", ann.widget.like.click)
+
+    refused = await ann.event(
+        "tallycast:error",
+        lambda: ann.page.evaluate(
+            """() => {
+              const like = document.querySelector('live-reactions').shadowRoot.querySelector('button');
+              for (let click = 0; click < 30; click++) like.click();
+            }"""
+        ),
+    )
+
+    assert refused["code"] == "rate_limited"
+    await ann.widget.holds("like")
+    await expect(ann.widget.status).to_have_text("Your vote: Like.")
+    await bob.widget.shows(like=1, dislike=0)
+    await ann.page.reload()
+    await ann.widget.holds("like")
+    await ann.widget.shows(like=1, dislike=0)
+
+
 async def test_a_click_while_the_server_is_away_arrives(
     make_server: Callable[[], Server], new_tab: NewTab
 ) -> None:

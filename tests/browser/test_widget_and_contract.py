@@ -5,7 +5,7 @@ import json
 from playwright.async_api import JSHandle, expect
 
 from .script import ORIGIN, ScriptedServer
-from .tabs import Widget
+from .tabs import Widget, event
 
 KEY = f"tallycast:{ORIGIN}:default"
 
@@ -45,11 +45,71 @@ async def test_a_click_shows_at_once_and_is_undone_by_an_error(scripted: Scripte
     react = await scripted.hear("react")
     await expect(widget.status).to_be_empty()  # not confirmed, not announced
 
-    scripted.say("error", code="rate_limited", message="slow down", item="a", ref=react["ref"], retry_after=2)
+    scripted.say("error", code="unavailable", message="not now", item="a", ref=react["ref"], retry_after=2)
 
     await widget.shows(like=0, dislike=0)
     await widget.holds(None)
     await expect(widget.status).to_contain_text("try again")
+
+
+async def test_a_vote_that_came_too_fast_is_kept_and_sent_when_it_may(scripted: ScriptedServer) -> None:
+    page = scripted.page
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await widget.like.click()
+    react = await scripted.hear("react")
+    await page.clock.pause_at(1_000_020)
+
+    refusal = {"code": "rate_limited", "message": "slow down", "item": "a", "ref": react["ref"]}
+    told = await event(page, "tallycast:error", lambda: said(scripted, **refusal, retry_after=3))
+
+    assert (told["code"], told["retry_after"]) == ("rate_limited", 3)
+    await expect(widget.status).to_have_text("Too fast. Your vote is kept.")
+    await widget.shows(like=1, dislike=0)
+    await widget.holds("like")
+    await page.clock.run_for(2_900)
+    assert scripted.unheard == []
+    await page.clock.run_for(200)
+    again = await scripted.hear("react")
+    assert (again["reaction"], again["ref"] > react["ref"]) == ("like", True)
+    scripted.ack(again, 10, like=1, dislike=0)
+    await expect(widget.status).to_have_text("Your vote: Like.")
+
+
+async def said(scripted: ScriptedServer, **error: object) -> None:
+    scripted.say("error", **error)
+
+
+async def test_messages_of_a_later_server_are_ignored(scripted: ScriptedServer) -> None:
+    widget = await scripted.open()
+    scripted.say("forecast", item="a", version=90, counts={"like": 9, "dislike": 9}, reaction="like")
+    scripted.counts("a", 1, like=1, dislike=0)
+    await widget.shows(like=1, dislike=0)
+    await widget.holds(None)
+
+
+async def test_a_token_that_ends_is_no_matter_of_what_nobody_sees(scripted: ScriptedServer) -> None:
+    """An error without `ref` answers nothing: items that were never watched stay so."""
+    page = scripted.page
+    await scripted.open()
+    await page.evaluate(
+        """() => {
+          window.told = [];
+          document.addEventListener('tallycast:error', ({ detail }) => told.push(detail.item));
+          for (const item of ['far', 'farther']) {
+            const space = document.createElement('p');
+            space.style.height = '5000px';
+            const element = document.createElement('live-reactions');
+            element.setAttribute('item', item);
+            document.body.append(space, element);
+          }
+        }"""
+    )
+    scripted.say("error", code="unauthorized", message="the token has expired")
+    scripted.counts("a", 1, like=1, dislike=0)
+    await Widget(page.locator("live-reactions").first).shows(like=1, dislike=0)
+    assert scripted.unheard == []
+    assert await page.evaluate("told") == []
 
 
 async def test_my_own_vote_is_never_counted_twice(scripted: ScriptedServer) -> None:
@@ -274,6 +334,10 @@ async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServ
     await widget.like.click()
     await expect(widget.status).to_have_text("Not open to votes.")
     await widget.holds(None)
+    join = "document.body.append(Object.assign(document.createElement('live-reactions'), { id: 'late' }))"
+    told = await event(scripted.page, "tallycast:error", lambda: scripted.page.evaluate(f"void {join}"))
+    assert (told["code"], told["message"]) == ("forbidden", "code 4503"), "who comes later is told too"
+    assert told["item"] == f"{ORIGIN}/host"
 
 
 async def test_bye_is_waited_out(scripted: ScriptedServer) -> None:
