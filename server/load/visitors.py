@@ -15,7 +15,8 @@ from server.load.http import Http, Request, told, why
 from server.load.target import Target
 
 AT_ONCE = 16
-LIFETIME = 86400
+# Longer than the longest run, whose visitors are asked for at its end.
+LIFETIME = 2 * 86400
 # A key for HS256 is at least as long as its hash (RFC 7518, section 3.2).
 KEY_BYTES = 32
 

@@ -1,12 +1,16 @@
 """The oracle, the verdict and the ladder on evidence that is made up: each promise by itself."""
 
 import pytest
+from msgspec import structs
 
 from server.load import faults, verdict
 from server.load.faults import Faults
 from server.load.latency import LONGEST, Latencies
 from server.load.link import Audited, Shown, Tick
 from server.load.oracle import Check, Evidence, judge, without_store
+from server.load.plan import make
+from server.load.report import data, words
+from server.load.run import Result
 from server.load.schedule import drops
 from server.load.sightings import FORGET_AFTER, KEEP_REACTIONS, UNSEEN, Carried, Seen, Sightings
 from server.load.store import Stored
@@ -155,6 +159,14 @@ def test_thresholds_are_held_against_what_was_measured() -> None:
     judged = verdict.judge(thresholds, totals)
     assert [one.value for one in judged] == pytest.approx([6 / 700, 1.0, 3.0], rel=0.001)
     assert [one.holds for one in judged] == [True, True, False]
+
+
+def test_what_left_late_while_warming_up_is_not_told() -> None:
+    """A run is INVALID for what it measured: the share beside that is the same one."""
+    result = Result(make({}, None, private=True), "http://127.0.0.1:9", 1, 0.0)
+    result.totals.take(0, structs.replace(tick({}), late={0: (100, 50), 1: (200, 2)}))
+    assert dict(words.generator(result))["left late"] == "1.00 % of 200"
+    assert data.shaped(result)["generator"]["late"] == [200, 2]
 
 
 def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:

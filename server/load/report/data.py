@@ -57,7 +57,11 @@ def shaped(result: Result) -> dict[str, Any]:
             "closed": {str(code): number for code, number in totals.counted("closed").items()},
             "failures": dict(totals.counted("failures")),
         },
-        "generator": {"processes": result.processes, "cpu": result.cpu, "late": list(totals.late())},
+        "generator": {
+            "processes": result.processes,
+            "cpu": result.cpu,
+            "late": list(words.left_late(result)),
+        },
         "checks": [check._asdict() for check in verdict.checks],
         "complaints": verdict.complaints,
         "advice": words.advice(result),

@@ -118,9 +118,14 @@ def advice(result: Result) -> list[str]:
     ]
 
 
+def left_late(result: Result) -> tuple[int, int]:
+    """How many reactions were due while it was measured, and how many of them left late."""
+    return result.totals.late([stage.number for stage in result.plan.stages() if stage.number])
+
+
 def generator(result: Result) -> list[tuple[str, str]]:
     """How the generator itself was."""
-    due, late = result.totals.late()
+    due, late = left_late(result)
     cpu = " ".join(units.show_share(share) for share in result.cpu) or "–"
     memory = max((tick.memory for tick in result.totals.ticks.values()), default=0)
     return [
