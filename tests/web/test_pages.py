@@ -166,6 +166,18 @@ async def test_without_the_demo(make_server: MakeServer, given: dict[str, object
             assert (await http.get(path)).status_code == 200, path
 
 
+async def test_the_demo_is_for_who_has_no_sites_yet(make_server: MakeServer, tmp_path: Path) -> None:
+    """As the server itself decides: not said either way."""
+    sites = tmp_path / "sites.toml"
+    sites.write_text('[sites.default]\norigins = ["*"]\n')
+    for flags, status in ([], 200), (["--config", str(sites)], 404):
+        server = make_server(limited=True, folder=tmp_path / str(status), flags=flags)
+        assert ("Demo page" in server.output()) == (status == 200)
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            for path in (*DEMO, "/static/favicon.svg"):
+                assert (await http.get(path)).status_code == status, path
+
+
 @pytest.mark.parametrize(
     ("flags", "served"),
     [
