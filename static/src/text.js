@@ -21,12 +21,12 @@ export const numberIn = (element, number) => {
 /** @type {Record<string, string>} */
 const SORRY = {
   rate_limited: 'Too fast. Your vote is kept.',
-  unauthorized: 'Please sign in to vote.',
+  unauthorized: 'Sign in to vote.',
   forbidden: 'Not open to votes.',
 };
 
 /** @param {string} code */
-export const sorryFor = (code) => SORRY[code] || 'Not saved. Please try again.';
+export const sorryFor = (code) => SORRY[code] || 'Not saved. Try again.';
 
 export const KEPT = 'Offline. Your vote is kept.';
 

@@ -43,7 +43,9 @@ export const view = (host, clicked) => {
       label.textContent = button.title = thumb.ariaLabel = labelOf(host, kind);
       button.ariaPressed = kind === reaction;
       button.disabled = host.hasAttribute('readonly');
-      count.textContent = counts ? numberIn(host, counts[kind]) : '';
+      // Empty, because what describes a button does so even where it is hidden.
+      count.textContent =
+        (count.hidden = kind === 'dislike' && bar.hidden) || !counts ? '' : numberIn(host, counts[kind]);
       return button;
     };
   };
@@ -68,9 +70,10 @@ export const view = (host, clicked) => {
     _draw(counts, reaction) {
       const known = counts || { like: 0, dislike: 0 };
       const kinds = Object.keys(known);
+      bar.hidden = host.hasAttribute('hide-dislikes');
       const buttons = kinds.map((kind) => (controls[kind] ??= control(kind))(counts, reaction));
       if (drawn !== (drawn = kinds.join())) group.replaceChildren(...buttons);
-      bar.hidden = drawn !== 'like,dislike';
+      bar.hidden ||= drawn !== 'like,dislike';
       share.style.width = (100 * known.like) / (known.like + known.dislike || 1) + '%';
     },
   };

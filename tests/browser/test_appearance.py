@@ -183,6 +183,9 @@ async def test_dislikes_may_be_hidden(scripted: ScriptedServer) -> None:
     await expect(widget.dislike.locator("[part=count]")).to_be_hidden()
     await expect(widget.element.locator("[part=bar]")).to_be_hidden()
     await expect(widget.like.locator("[part=count]")).to_be_visible()
+    # Nor is it told: what describes a button is read from what is hidden, too.
+    await expect(widget.dislike).to_have_accessible_description("")
+    await expect(widget.like).to_have_accessible_description("3")
 
 
 @pytest.mark.parametrize("kinds", [2, 12])

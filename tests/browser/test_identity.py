@@ -103,7 +103,7 @@ async def test_a_vote_that_is_not_known_is_sent_once_more(scripted: ScriptedServ
     await widget.holds("dislike")
     scripted.say("error", code="unauthorized", message="expired", item="a", ref=again["ref"])
 
-    await expect(widget.status).to_have_text("Please sign in to vote.")
+    await expect(widget.status).to_have_text("Sign in to vote.")
     await widget.holds("like")
 
 
@@ -139,7 +139,7 @@ async def test_a_publishers_function_may_fail_with_anything(scripted: ScriptedSe
         "tallycast.auth(() => Promise.reject())"
     )
     await widget.like.click()
-    await expect(widget.status).to_have_text("Not saved. Please try again.")
+    await expect(widget.status).to_have_text("Not saved. Try again.")
     await widget.holds(None)
     assert await scripted.page.evaluate("told") == "unavailable"
     assert failed == []
@@ -173,7 +173,7 @@ async def test_who_is_not_signed_in_is_told_so(scripted: ScriptedServer) -> None
     widget = await scripted.open()
     await scripted.page.evaluate("tallycast.auth(async () => '')")
     await widget.like.click()
-    await expect(widget.status).to_have_text("Please sign in to vote.")
+    await expect(widget.status).to_have_text("Sign in to vote.")
     await widget.holds(None)
 
 

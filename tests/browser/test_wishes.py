@@ -159,7 +159,7 @@ async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer
         assert told == {"item": "a", "code": "unavailable"}
         await widget.holds(None)
         await widget.shows(like=0, dislike=0)
-        await expect(widget.status).to_have_text("Not saved. Please try again.")
+        await expect(widget.status).to_have_text("Not saved. Try again.")
 
         await scripted.connection()
         if successor != "null":
@@ -230,7 +230,7 @@ async def test_nobody_votes_as_who_was_there_before(scripted: ScriptedServer) ->
     await scripted.connection()
     await scripted.hear("watch")
     await widget.like.click()
-    await expect(widget.status).to_have_text("Not saved. Please try again.")
+    await expect(widget.status).to_have_text("Not saved. Try again.")
     await widget.holds(None)
     await page.evaluate("tallycast.auth('bob')")
     await widget.dislike.click()
