@@ -142,6 +142,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", ["limit", "disk"] if FULL else ["limit"])
 async def test_the_disk_is_full(
     make_server: MakeServer, tmp_path: Path, how: str, measured: Measured
@@ -169,7 +170,7 @@ async def _fill_and_make_room(server: ServerProcess, disk: FullDisk | FileSizeLi
         tasks = crowd.start(server.ws_url, 0.02)
         await crowd.more(200, *watchers.tasks)
         disk.fill()
-        await eventually(lambda: "the engine cannot write its data" in server.output(), within=60)
+        await eventually(lambda: "the engine cannot write its data" in server.output(), within=120)
         # It is tried again and again, and each time a write ends it. What still fits is safe, and confirmed.
         ends: list[int] = []
 
@@ -178,7 +179,7 @@ async def _fill_and_make_room(server: ServerProcess, disk: FullDisk | FileSizeLi
                 ends.append(crowd.acks)
             return len(ends) > 2 and ends[-1] == ends[-3]
 
-        await eventually(nothing_fits, within=90)
+        await eventually(nothing_fits, within=240)
         assert all(visitor.refusals for visitor in crowd.visitors)
         shown = await stored(server.url, crowd.items)
         assert shown.keys() == set(crowd.items), "what is known is shown"
