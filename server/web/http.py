@@ -19,6 +19,8 @@ from server.web.socket import Socket
 
 # 100 ids of 256 bytes, percent-encoded, are 77 KiB.
 MAX_HEAD = 128 * 1024
+# What else tells that a proxy passed a request on, though not whom to believe (RFC 7239, RFC 9110).
+_PASSED_ON = frozenset((b"forwarded", b"x-real-ip", b"via"))
 # Where an application finds the connection's transport in its scope.
 TRANSPORT = "tallycast.transport"
 
@@ -167,7 +169,9 @@ class Http(HttpToolsProtocol):
     def _client(self) -> Client:
         """Who the request came from."""
         said = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
-        return client(self.client[0] if self.client else "", said, self._trusted)
+        found = client(self.client[0] if self.client else "", said, self._trusted)
+        passed_on = any(name in _PASSED_ON for name, _ in self.headers)
+        return found._replace(forwarded=True) if passed_on else found
 
     def _begin_again(self) -> None:
         """Read the head again as one that wants no upgrade; its body follows.

@@ -91,6 +91,13 @@ async def test_who_came(place: Place, upgrade: list[str]) -> None:
     assert came == Client("198.51.100.7" if place.trusting else "127.0.0.1", forwarded=True)
 
 
+@pytest.mark.parametrize("upgrade", [[], UPGRADE], ids=["http", "socket"])
+@pytest.mark.parametrize("header", ["Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "Via: 1.1 proxy"])
+async def test_a_proxy_that_names_nobody_we_believe(place: Place, header: str, upgrade: list[str]) -> None:
+    """Its clients are not taken for this machine itself, which has no limits by address."""
+    assert await place.ask(header, *upgrade) == Client("127.0.0.1", forwarded=True)
+
+
 async def test_a_defect_says_whose_request_it_was() -> None:
     """The log leaves it out unless it was asked for."""
     scope = {"type": "http", "path": "/v1/items", CLIENT: Client("198.51.100.7", True)}
