@@ -17,7 +17,7 @@ from server import memory
 from server.admission import Admission
 from server.errors import EngineError, Unavailable
 from server.guard import Guard
-from server.hub import Hub, People
+from server.hub import Hub
 from server.keysets import KeySets
 from server.ledger.auditor import Auditor
 from server.ledger.deeds import Deeds
@@ -28,6 +28,7 @@ from server.ledger.parts import feed_of, open_store, reader_of, writer_of
 from server.ledger.revocations import Revocations
 from server.ledger.store import Store, wait_until_ready
 from server.measures import Histogram, Snapshot
+from server.people import People
 from server.relay import Reconciler, Relay
 from server.rules.addresses import networks
 from server.rules.limits import Caps

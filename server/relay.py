@@ -13,8 +13,10 @@ from itertools import islice
 import structlog
 
 from server.errors import Refusal, Unavailable
-from server.hub import UNKNOWN, Hub, People, Topic
+from server.hub import Hub
 from server.ledger.reader import Query, State
+from server.people import People
+from server.topic import UNKNOWN, Topic
 
 # Items in one query, and queries at a time: reads that people wait for must not wait long behind them.
 CHUNK = 100

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server import hub
-from server.hub import LINGER, SLICE, STRIDE, TURNS, UNKNOWN, Hub, People, Topic
+from server.hub import LINGER, SLICE, STRIDE, TURNS, Hub
+from server.people import People
 from server.protocol.codec import JSON
 from server.rules.sites import Site
+from server.topic import UNKNOWN, Topic
 
 SITE = Site()
 

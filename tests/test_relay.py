@@ -9,13 +9,14 @@ from structlog.testing import capture_logs
 
 from server import relay as module
 from server.errors import Unavailable
-from server.hub import Hub, Topic
+from server.hub import Hub
 from server.ledger.engine import Engine
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Writer
 from server.relay import Reconciler, Relay
 from server.rules.sites import Site
+from server.topic import Topic
 from tests.ledger.support import raw, wish
 from tests.support.waiting import eventually
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from server.errors import CloseCode
-from server.hub import Subscriber
+from server.topic import Subscriber
 
 
 class Line(Subscriber, Protocol):

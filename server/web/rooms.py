@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from server.admission import Admission
 from server.errors import Unavailable
 from server.guard import Guard
-from server.hub import UNKNOWN, Hub, People
+from server.hub import Hub
 from server.ledger.batch import answered
 from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
@@ -18,8 +18,10 @@ from server.ledger.keys import item_key, member, person_channel
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
+from server.people import People
 from server.rules.sites import Site
 from server.rules.tokens import Identity
+from server.topic import UNKNOWN
 from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.outbox import Outbox

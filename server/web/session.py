@@ -15,7 +15,6 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from server.errors import BadMessage, CloseCode, RateLimited, Refusal, Unauthorized
-from server.hub import UNKNOWN, Topic
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
 from server.protocol.codec import Unreadable, Wire
@@ -40,6 +39,7 @@ from server.protocol.messages import (
 from server.rules.limits import AUTH_COSTS
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
+from server.topic import UNKNOWN, Topic
 from server.web.budget import Budget
 from server.web.line import Line
 from server.web.rooms import Rooms

@@ -24,10 +24,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from server.errors import BadItem, CloseCode, Forbidden, Unavailable, UnknownSite
-from server.hub import NO_DESCRIPTOR, Topic
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.addresses import Client
 from server.rules.sites import Site
+from server.topic import NO_DESCRIPTOR, Topic
 from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
 from server.web.query import Query
 from server.web.rooms import Rooms

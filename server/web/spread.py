@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from itertools import repeat
 
-from server.hub import NO_DESCRIPTOR, Subscriber
+from server.topic import NO_DESCRIPTOR, Subscriber
 
 _FAILED = -1
 

@@ -17,11 +17,11 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
-from server.hub import NO_DESCRIPTOR, UNKNOWN, Topic
 from server.protocol.codec import EVENTS
 from server.protocol.messages import Beat, Bye
 from server.rules.addresses import Client
 from server.rules.sites import Site
+from server.topic import NO_DESCRIPTOR, UNKNOWN, Topic
 from server.web.http import TRANSPORT
 from server.web.rooms import Rooms
 from server.web.socket import BEAT_AFTER, STALL_AFTER

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from secrets import randbits
 
 from server.errors import Forbidden, Refusal
-from server.hub import Person
 from server.ledger.keys import member, person_channel
 from server.ledger.merge import Merge
+from server.people import Person
 from server.rules.sites import Site
 from server.rules.tokens import Identity
 from server.web.rooms import Rooms

@@ -19,8 +19,9 @@ import uvicorn
 from server.admission import Admission
 from server.errors import CloseCode
 from server.guard import Guard
-from server.hub import Hub, People
+from server.hub import Hub
 from server.ledger.keys import item_key
+from server.people import People
 from server.protocol import frames
 from server.rules.limits import Caps
 from server.rules.sites import Site

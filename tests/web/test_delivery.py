@@ -16,9 +16,10 @@ from websockets.frames import Frame, Opcode
 
 from server.admission import Admission
 from server.guard import Guard
-from server.hub import Hub, People
+from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.people import People
 from server.rules.limits import Caps
 from server.rules.sites import Site
 from server.web.drain import Drain

@@ -14,16 +14,18 @@ import pytest
 from server.admission import Admission
 from server.errors import CloseCode, Refusal, Unauthorized, Unavailable
 from server.guard import Guard
-from server.hub import Hub, People, Topic
+from server.hub import Hub
 from server.ledger.keys import item_key, member, person_channel
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
+from server.people import People
 from server.protocol.codec import JSON
 from server.rules.limits import Caps
 from server.rules.rates import Rate
 from server.rules.sites import Site
 from server.rules.tokens import Key, issue
+from server.topic import Topic
 from server.web.drain import Drain
 from server.web.inbound import Shared
 from server.web.outbox import Outbox

@@ -14,11 +14,13 @@ from websockets.http11 import Request
 from server.admission import Admission
 from server.errors import CloseCode
 from server.guard import Guard
-from server.hub import NO_DESCRIPTOR, Hub, People, Topic
+from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.people import People
 from server.rules.limits import Caps
 from server.rules.sites import Site
+from server.topic import NO_DESCRIPTOR, Topic
 from server.web.drain import Drain
 from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES, Shared
 from server.web.outbox import Outbox

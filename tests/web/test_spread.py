@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.hub import NO_DESCRIPTOR, Topic
+from server.topic import NO_DESCRIPTOR, Topic
 from server.web.spread import spread
 
 FRAME = b"a whole frame"

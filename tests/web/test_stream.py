@@ -17,9 +17,10 @@ from starlette.types import Message
 from server.admission import Admission
 from server.errors import Refusal, Unavailable
 from server.guard import Guard
-from server.hub import Hub, People
+from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.people import People
 from server.rules.addresses import Client
 from server.rules.limits import Caps
 from server.rules.sites import Site
