@@ -16,24 +16,19 @@ from unittest.mock import patch
 
 import uvicorn
 
-from server.admission import Admission
 from server.errors import CloseCode
-from server.guard import Guard
 from server.hub import Hub
 from server.ledger.keys import item_key
-from server.people import People
 from server.protocol import frames
-from server.rules.limits import Caps
 from server.rules.sites import Site
 from server.web import inbound
 from server.web import socket as sockets
-from server.web.drain import Drain
 from server.web.http import Http
-from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.spread import spread
+from tests.support.rooms import rooms
 from tests.support.waiting import wait_for
 
 # The largest message of the cases; ours are smaller.
@@ -94,28 +89,18 @@ def _start(listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
         loop = asyncio.get_running_loop()
         rounds: Rounds[Any] = Rounds()
         nothing: Any = lambda *_: None  # noqa: E731
-        rooms = Rooms(
-            guard=Guard({"default": Site()}, b"s" * 32),
-            admission=Admission(Caps(), lambda: rounds.now),
+        parts = rooms(
+            lambda: rounds.now,
             hub=Hub(item_key, nothing, nothing, loop.call_later, spread),
-            people=People(nothing, nothing),
             rounds=rounds,
-            drain=Drain(rounds),
             outbox=Outbox(loop.call_soon),
-            parser=Shared(),
-            write=nothing,
-            read=nothing,
-            merge=nothing,
-            holdings=nothing,
-            deeds=nothing,
-            ready=lambda: True,
             soon=loop.call_soon,
         )
         config = uvicorn.Config(
             nothing,
             interface="asgi3",
             http=partial(Http, (), rounds, 10.0),  # type: ignore[arg-type]
-            ws=partial(sockets.Socket, rooms),  # type: ignore[arg-type]
+            ws=partial(sockets.Socket, parts),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
         )

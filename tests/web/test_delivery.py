@@ -14,21 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from server.admission import Admission
-from server.guard import Guard
 from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
-from server.people import People
-from server.rules.limits import Caps
-from server.rules.sites import Site
-from server.web.drain import Drain
-from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
-from server.web.rounds import Rounds
 from server.web.socket import Socket
 from server.web.spread import spread
+from tests.support.rooms import rooms
 from tests.web.test_socket import REQUEST, Transport
 
 ITEMS = "ab"
@@ -144,24 +137,14 @@ class Scene:
         self.version = dict.fromkeys(ITEMS, 0)
         nothing: Any = lambda *_: None  # noqa: E731
         self.hub = Hub(item_key, nothing, nothing, lambda _, call: self.turns.append(call), spread)
-        rooms = Rooms(
-            guard=Guard({"default": Site()}, b"s" * 32),
-            admission=Admission(Caps(), lambda: 0.0),
+        parts = rooms(
+            lambda: 0.0,
             hub=self.hub,
-            people=People(nothing, nothing),
-            rounds=Rounds(lambda: 0.0),
-            drain=Drain(Rounds()),
             outbox=Outbox(self.turns.append),
-            parser=Shared(),
-            write=nothing,
-            merge=print,
-            holdings=None,
-            deeds=None,
             read=self.queries.append,
-            ready=lambda: True,
             soon=self.turns.append,
         )
-        self.peers = [Peer(rooms) for _ in range(PEERS)]
+        self.peers = [Peer(parts) for _ in range(PEERS)]
 
     def act(self, kind: str, item: str, number: int) -> None:
         peer = self.peers[number % PEERS]

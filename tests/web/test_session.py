@@ -11,28 +11,21 @@ from typing import Any
 
 import pytest
 
-from server.admission import Admission
 from server.errors import CloseCode, Refusal, Unauthorized, Unavailable
 from server.guard import Guard
-from server.hub import Hub
 from server.ledger.keys import item_key, member, person_channel
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
-from server.people import People
 from server.protocol.codec import JSON
-from server.rules.limits import Caps
 from server.rules.rates import Rate
 from server.rules.sites import Site
 from server.rules.tokens import Key, issue
 from server.topic import Topic
-from server.web.drain import Drain
-from server.web.inbound import Shared
-from server.web.outbox import Outbox
-from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.session import MAX_UNDER_WAY, MAX_WAITING, TOKEN_GRACE, Session
 from tests.support.limits import LOOSE
+from tests.support.rooms import rooms
 from tests.support.signing import SECRET
 
 SITE = Site(limits=LOOSE)
@@ -125,23 +118,14 @@ class Talk:
         self.store = Store()
         self.rounds = Rounds(lambda: self.now)
         self.guard = Guard({"default": SITE}, b"s" * 32, lambda: self.now)
-        nothing: Callable[[bytes], None] = lambda channel: None  # noqa: E731
-        self.rooms = Rooms(
+        self.rooms = rooms(
+            lambda: self.now,
             guard=self.guard,
-            admission=Admission(Caps(), lambda: self.now),
-            hub=Hub(item_key, nothing, nothing, lambda _, call: call()),
-            people=People(nothing, nothing),
             rounds=self.rounds,
-            drain=Drain(self.rounds),
-            outbox=Outbox(lambda call: None),
-            parser=Shared(),
             write=self.store.wishes.append,
             read=self.store.ask,
             merge=self.store.merges.append,
-            holdings=None,
-            deeds=None,
             ready=lambda: self.ready,
-            soon=lambda call: None,
         )
         self.visitor, self.token, self.expires = self.guard.newcomer(SITE)
         self.session, self.line = self.another()

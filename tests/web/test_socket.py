@@ -11,23 +11,17 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from server.admission import Admission
 from server.errors import CloseCode
-from server.guard import Guard
 from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
-from server.people import People
-from server.rules.limits import Caps
-from server.rules.sites import Site
 from server.topic import NO_DESCRIPTOR, Topic
-from server.web.drain import Drain
-from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES, Shared
+from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES
 from server.web.outbox import Outbox
-from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.socket import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
 from server.web.spread import spread
+from tests.support.rooms import rooms
 
 REQUEST = Request(
     "/ws",
@@ -119,21 +113,12 @@ class Bench:
         self.transport = Transport()
         self.rounds = Rounds(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
-        self.rooms = Rooms(
-            guard=Guard({"default": Site()}, b"s" * 32),
-            admission=Admission(Caps(), lambda: self.now),
+        self.rooms = rooms(
+            lambda: self.now,
             hub=Hub(item_key, nothing, nothing, lambda _, call: call(), spread, lambda: self.now),
-            people=People(nothing, nothing),
             rounds=self.rounds,
-            drain=Drain(Rounds()),
             outbox=Outbox(lambda call: call()),
-            parser=Shared(),
-            write=nothing,
-            merge=print,
-            holdings=None,
-            deeds=None,
             read=self.queries.append,
-            ready=lambda: True,
             soon=self.turns.append,
         )
         self.socket = Socket(self.rooms, config=None, server_state=None, app_state=None)

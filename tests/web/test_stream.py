@@ -14,26 +14,21 @@ import pytest
 from sse_starlette.sse import AppStatus
 from starlette.types import Message
 
-from server.admission import Admission
 from server.errors import Refusal, Unavailable
 from server.guard import Guard
 from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
-from server.people import People
 from server.rules.addresses import Client
-from server.rules.limits import Caps
 from server.rules.sites import Site
-from server.web.drain import Drain
 from server.web.http import TRANSPORT
-from server.web.inbound import Shared
 from server.web.outbox import Outbox
-from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.socket import BEAT_AFTER, STALL_AFTER
 from server.web.stream import Stream, StreamResponse
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
+from tests.support.rooms import rooms
 from tests.support.waiting import eventually
 
 SITE = Site()
@@ -73,22 +68,14 @@ class Bench:
         self.rounds = Rounds(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
         self.hub = Hub(item_key, nothing, nothing, lambda _, call: call())
-        self.rooms = Rooms(
+        self.rooms = rooms(
+            lambda: self.now,
             guard=Guard({"default": SITE}, b"s" * 32),
-            admission=Admission(Caps(), lambda: self.now),
             hub=self.hub,
-            people=People(nothing, nothing),
             rounds=self.rounds,
-            drain=Drain(Rounds()),
             outbox=Outbox(lambda call: call()),
-            parser=Shared(),
-            write=nothing,
-            merge=print,
-            holdings=None,
-            deeds=None,
             read=self._read,
             ready=lambda: self.ready,
-            soon=nothing,
         )
         self.transport = Transport()
         self.room = asyncio.Event()
