@@ -104,7 +104,7 @@ async def _serve(
             raise EngineError(f"revocations cannot be read: {refusal}") from None
         rounds: Rounds[Connection] = Rounds()
         requests: Rounds[Http] = Rounds()
-        holdings = Holdings(engine, reader.submit, writer.submit)
+        holdings = Holdings(engine, reader.submit, writer.submit, merger.bring_home)
         rooms = Rooms(
             admission=Admission(_caps(settings), lambda: rounds.now),
             guard=Guard(sites, secret, keys=key_sets, revoked=revocations.at),

@@ -5,7 +5,7 @@ asked. Must not know who wants it, nor how reactions are stored.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from server.ledger import keys
 from server.ledger.batch import answered
@@ -21,12 +21,22 @@ _FORGET = Script("forget.lua")
 
 
 class Holdings:
-    """``read`` and ``write`` are the reader's and the writer's ``submit``."""
+    """``read`` and ``write`` are the reader's and the writer's ``submit``.
 
-    def __init__(self, engine: Store, read: Callable[[Query], None], write: Callable[[Wish], None]) -> None:
+    ``bring_home`` is the merger's: what is still to be moved to a visitor is the visitor's, too.
+    """
+
+    def __init__(
+        self,
+        engine: Store,
+        read: Callable[[Query], None],
+        write: Callable[[Wish], None],
+        bring_home: Callable[[str, bytes], Awaitable[int]],
+    ) -> None:
         self._engine = engine
         self._read = read
         self._write = write
+        self._bring_home = bring_home
 
     async def pages(self, site: Site, visitor: str) -> AsyncIterator[list[tuple[str, State]]]:
         """Every item on which ``visitor`` holds a reaction, with its state, in pages that may be empty.
@@ -37,6 +47,7 @@ class Holdings:
             Unauthorized: the visitor is retired.
             Unavailable: the engine did not answer in time.
         """
+        await self._bring_home(site.name, keys.member(visitor))
         async for page, _ in self._walk(site, visitor):
             yield page
 
@@ -44,13 +55,20 @@ class Holdings:
         """Take back every reaction of ``visitor``, and erase its index; how many there were.
 
         Interrupted, a part of it is done, and the same again does the rest: an item leaves the index only
-        when nothing is held on it any more.
+        when nothing is held on it any more. Nothing comes back later from a merge that was cut off.
 
         Raises:
             Unauthorized: the visitor is retired.
             Unavailable: not confirmed in time.
         """
         who = keys.member(visitor)
+        await self._bring_home(site.name, who)
+        erased = await self._take_back(site, visitor, who)
+        while await self._bring_home(site.name, who):
+            erased += await self._take_back(site, visitor, who)  # One more was begun meanwhile.
+        return erased
+
+    async def _take_back(self, site: Site, visitor: str, who: bytes) -> int:
         index = keys.index_key(site.name, who)
         erased = 0
         async for held, entries in self._walk(site, visitor, settled=True):

@@ -14,7 +14,7 @@ for any more must not take effect later.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgpack
@@ -55,6 +55,16 @@ class Merge:
     visitor: bytes
     account: bytes
     done: Callable[[Refusal | None], None]
+
+
+def _noted(note: bytes) -> Merge | None:
+    """The merge that a note is of. Anyone with access to the engine can write there."""
+    try:
+        site, visitor, account = msgpack.unpackb(note)
+        keys.index_key(site.decode(), visitor + account)
+        return Merge(site.decode(), visitor, account, lambda _: None)
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 class Merger:
@@ -101,24 +111,53 @@ class Merger:
         for note in await self._engine.command("ZRANGEBYSCORE", keys.MERGES, *idle):
             # For other workers it is not idle any more. It would be harmless if they took it up, too.
             await self._engine.command("ZADD", keys.MERGES, "XX", now, note)
-            await self._resume(note)
+            merge = _noted(note)
+            if merge is None:
+                _log.warning("not a merge", note=note.hex())
+            elif await self._begun(merge):
+                self.resumed += 1
+                _log.info("going on with a merge that was cut off", site=merge.site)
+                await self._finish(merge, note)
+                continue
+            await self._engine.command("ZREM", keys.MERGES, note)
 
-    async def _resume(self, note: bytes) -> None:
-        try:
-            site, visitor, account = msgpack.unpackb(note)
-            merge = Merge(site.decode(), visitor, account, lambda _: None)
-            index = keys.index_key(merge.site, merge.visitor)
-        except (ValueError, TypeError, AttributeError):  # Anyone with access to the engine can write there.
-            _log.warning("not a merge", note=note.hex())
-            await self._engine.command("ZREM", keys.MERGES, note)
-            return
-        mark = await self._engine.command("TYPE", index) == b"string"
-        if mark and await self._engine.command("GET", index) == account:
-            self.resumed += 1
-            _log.info("going on with a merge that was cut off", site=merge.site)
+    async def bring_home(self, site: str, account: bytes) -> int:
+        """Finish every merge into ``account`` whose visitor is retired, cut off or under way; how many.
+
+        Afterwards nothing comes to the account from a merge that was begun before.
+
+        Raises:
+            Unavailable: not confirmed in time.
+        """
+        begun = {}
+        async for note in self._notes():
+            merge = _noted(note)
+            # What is not begun is not begun here, and its note stays: it may be about to.
+            if merge and (merge.site, merge.account) == (site, account) and await self._begun(merge):
+                begun[note] = merge
+        if begun:
+            await self._engine.settle()
+        for note, merge in begun.items():
             await self._finish(merge, note)
-        else:
-            await self._engine.command("ZREM", keys.MERGES, note)
+        return len(begun)
+
+    async def _notes(self) -> AsyncIterator[bytes]:
+        """The notes of all unfinished merges: few, or none. What is noted all the while is among them."""
+        cursor = 0
+        while True:
+            cursor, page = await self._engine.command("ZSCAN", keys.MERGES, cursor, "COUNT", PAGE)
+            for note, _ in page:
+                yield note
+            if not cursor:
+                return
+
+    async def _begun(self, merge: Merge) -> bool:
+        """Whether the visitor is retired in favour of that account."""
+        index = keys.index_key(merge.site, merge.visitor)
+        if await self._engine.command("TYPE", index) != b"string":
+            return False
+        became: bytes | None = await self._engine.command("GET", index)
+        return became == merge.account
 
     async def _now(self) -> int:
         seconds, _ = await self._engine.command("TIME")

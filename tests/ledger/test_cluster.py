@@ -260,7 +260,7 @@ async def test_all_that_somebody_holds_is_erased(
 ) -> None:
     for number in range(5):
         await wish(writer, "u:1", f"i/{number}", "like")
-    holdings = Holdings(store, reader.submit, writer.submit)
+    holdings = Holdings(store, reader.submit, writer.submit, Merger(store).bring_home)
     assert await holdings.erase(SITE, "u:1") == 5
     index = index_key(SITE.name, member("u:1"))
     assert not ring.owner(index).client.exists(index)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.errors import Refusal, Unauthorized, Unavailable
-from server.ledger import holdings, keys
+from server.ledger import holdings, keys, merge
 from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
 from server.ledger.merge import Merge, Merger
@@ -21,7 +21,7 @@ INDEX = keys.index_key(SITE.name, keys.member("a:1"))
 @pytest.fixture
 def kept(link: Engine, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Holdings:
     monkeypatch.setattr(holdings, "PAGE", 4)
-    return Holdings(link, reader.submit, writer.submit)
+    return Holdings(link, reader.submit, writer.submit, Merger(link).bring_home)
 
 
 async def listed(kept: Holdings, visitor: str = "a:1") -> list[tuple[str, str | None]]:
@@ -106,7 +106,7 @@ async def test_cut_off_it_goes_on_with_the_same_request(
             writer.submit(asked)
 
     with pytest.raises(Unavailable):
-        await Holdings(link, reader.submit, unreliable).erase(SITE, "a:1")
+        await Holdings(link, reader.submit, unreliable, Merger(link).bring_home).erase(SITE, "a:1")
     left = [item for item, _ in await listed(kept)]
     assert "i5" in left
     # Whatever is still held is still in the index.
@@ -140,7 +140,8 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
         asked.done = cleared
         writer.submit(asked)
 
-    assert await Holdings(link, reader.submit, racing).erase(SITE, "a:1") == len(items) + len(raced) == 5
+    racer = Holdings(link, reader.submit, racing, Merger(link).bring_home)
+    assert await racer.erase(SITE, "a:1") == len(items) + len(raced) == 5
     assert [state.reaction for state in await read(reader, items, "a:1")] == [None] * 3
     assert await client.exists(INDEX) == 0
 
@@ -167,3 +168,94 @@ async def test_frozen_items_are_erased_too(kept: Holdings, link: Engine, writer:
     await freeze(link, SITE.name, "x", frozen=True)
     assert await kept.erase(SITE, "a:1") == 1
     assert await membership(client, "x") == {"like": 1, "dislike": 0}
+
+
+async def cut_off(link: Engine, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """A merge of ``a:1`` into ``u:1`` that ends after so many of its scripts: the first retires ``a:1``."""
+    real, runs = link.timed, 0
+
+    async def unreliable(*given: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs > after:
+            raise Unavailable("the engine is away")
+        return await real(*given)
+
+    future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+    with monkeypatch.context() as broken:
+        broken.setattr(merge, "PAGE", 2)
+        broken.setattr(link, "timed", unreliable)
+        Merger(link).submit(Merge(SITE.name, keys.member("a:1"), keys.member("u:1"), future.set_result))
+        assert isinstance(await future, Unavailable)
+
+
+@pytest.mark.parametrize("after", range(6))
+async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
+    kept: Holdings,
+    link: Engine,
+    reader: Reader,
+    writer: Writer,
+    client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> None:
+    items = [f"i{i}" for i in range(5)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    await wish(writer, "u:1", "i0", "dislike")
+    await wish(writer, "u:1", "own", "like")
+    await cut_off(link, monkeypatch, after)
+    theirs = dict.fromkeys(items[1:], "like") if after else {}
+    assert dict(await listed(kept, "u:1")) == {"i0": "dislike", "own": "like"} | theirs
+    assert [(await membership(client, item))["like"] for item in items[1:]] == [1] * 4
+    if not after:
+        # Nobody is retired, and whoever asked was told that it has failed, or will be.
+        assert await client.zcard(keys.MERGES) == 1
+
+
+@pytest.mark.parametrize("after", range(1, 6))
+async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
+    kept: Holdings,
+    link: Engine,
+    reader: Reader,
+    writer: Writer,
+    client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> None:
+    items = [f"i{i}" for i in range(5)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+        await wish(writer, "u:2", item, "like")
+    await cut_off(link, monkeypatch, after)
+    assert await kept.erase(SITE, "u:1") == 5
+    monkeypatch.setattr(merge, "LEFT_ALONE", -1)
+    merger = Merger(link)
+    await merger.look()
+    assert merger.resumed == 0
+    assert [await membership(client, item) for item in items] == [{"like": 1, "dislike": 0}] * 5
+    for gone in (keys.MERGES, keys.taken_key(SITE.name, keys.member("a:1"))):
+        assert not await client.exists(gone)
+    assert await listed(kept, "u:1") == []
+    assert await listed(kept, "u:2") == [(item, "like") for item in items]
+
+
+async def test_a_merge_that_begins_while_all_is_erased_is_erased_too(
+    link: Engine, reader: Reader, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for who, item in (("u:1", "own"), ("a:1", "x"), ("a:1", "y")):
+        await wish(writer, who, item, "like")
+    begun: list[asyncio.Task[None]] = []
+
+    def racing(asked: Wish) -> None:
+        if not begun:
+            begun.append(asyncio.create_task(cut_off(link, monkeypatch, 1)))
+            begun[0].add_done_callback(lambda _: writer.submit(asked))
+        else:
+            writer.submit(asked)
+
+    racer = Holdings(link, reader.submit, racing, Merger(link).bring_home)
+    assert await racer.erase(SITE, "u:1") == 3
+    await begun[0]
+    assert [await membership(client, item) for item in ("own", "x", "y")] == [{"like": 0, "dislike": 0}] * 3
+    assert not await client.exists(keys.MERGES)
