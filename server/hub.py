@@ -21,9 +21,8 @@ from server.topic import UNKNOWN, Deliveries, Spread, Subscriber, Topic, nobody
 
 # An item nobody watches is followed for this long (s), so that a page's reload costs the engine nothing.
 LINGER = 10.0
-# One go at the sweeps takes about this long (s); the clock is looked at after so many subscribers.
+# One go at the sweeps takes about this long (s).
 SLICE = 0.001
-STRIDE = 64
 # The loop goes round so often from one go to the next: what takes several turns of it, as a reaction does on
 # its way, need not wait for the sweeps in each of them.
 TURNS = 4
@@ -159,7 +158,7 @@ class Hub:
         alone = len(self._queue) == 1
         while self._queue:
             topic = self._queue.popleft()
-            if topic.sweep(STRIDE, self._spread, alone=alone):
+            if topic.sweep(self._spread, alone=alone):
                 self._swept(topic)
             else:
                 self._queue.append(topic)

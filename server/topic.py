@@ -5,7 +5,7 @@ gets the same bytes. Must not know when a sweep is due, where updates come from,
 it writes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -18,6 +18,8 @@ from server.rules.sites import Site
 
 UNKNOWN = -1
 NO_DESCRIPTOR = -1
+# So many subscribers are brought an update before the clock is looked at.
+ROW = 64
 
 _log = structlog.get_logger("hub")
 
@@ -72,6 +74,39 @@ def nobody(_: bytes, subscribers: Sequence[Subscriber], __: bool) -> Sequence[Su
     return subscribers
 
 
+class Row:
+    """Some subscribers of one wire format, of whom nearly all were brought the same version.
+
+    So what each was brought need not be looked up or noted one by one, as often as an update comes.
+    """
+
+    __slots__ = ("members", "others", "version", "wire")
+
+    def __init__(self, wire: int) -> None:
+        self.wire = wire
+        self.members: list[Subscriber] = []
+        self.version = UNKNOWN
+        # Who was brought another version, and which.
+        self.others: dict[Subscriber, int] = {}
+
+    def brought(self, subscriber: Subscriber) -> int:
+        """The version that a member was brought last."""
+        return self.others.get(subscriber, self.version)
+
+    def note(self, subscriber: Subscriber, version: int) -> None:
+        """A member was brought a version."""
+        if version == self.version:
+            self.others.pop(subscriber, None)
+        else:
+            self.others[subscriber] = version
+
+    def behind(self, version: int) -> Sequence[Subscriber]:
+        """The members who were not brought this version last."""
+        if self.others:
+            return [one for one in self.members if self.others.get(one, self.version) != version]
+        return self.members if self.version != version else ()
+
+
 class Topic:
     """One watched item: the latest counts, and who was brought which version of them.
 
@@ -80,13 +115,13 @@ class Topic:
 
     __slots__ = (
         "_deliveries",
+        "_filling",
         "_frames",
         "_highest",
         "_reached",
-        "_sweep",
+        "_rows",
         "_swept",
         "_swept_from",
-        "_wires",
         "began",
         "channel",
         "counts",
@@ -110,9 +145,12 @@ class Topic:
         self.counts: Mapping[str, int] = {}
         self.holders = 0
         self.left = 0.0
-        # Who gets updates, and the version each was brought last.
-        self.subscribers: dict[Subscriber, int] = {}
-        # How many of them have this version.
+        # Who gets updates, and the row each is in.
+        self.subscribers: dict[Subscriber, Row] = {}
+        self._rows: list[Row] = []
+        # For each wire format the row that newcomers join.
+        self._filling: list[Row | None] = [None] * len(WIRES)
+        # How many of the subscribers have this version.
         self._reached = 0
         # Waiting for a sweep, being swept, or resting: then ``publish`` has nothing to do but to set the
         # counts.
@@ -121,11 +159,9 @@ class Topic:
         self.ready_at = self.swept_at = 0.0
         self._frames: list[bytes | None] = [None] * len(WIRES)
         self._highest = UNKNOWN
-        self._sweep: list[Subscriber] = []
+        # The rows that the sweep under way has been to.
         self._swept = 0
         self._swept_from = UNKNOWN
-        # The formats of those who came, also when they have left.
-        self._wires: set[int] = set()
 
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
@@ -136,20 +172,32 @@ class Topic:
             frame = self._frames[wire] = WIRES[wire].frame(self._message(reset=False))
         return frame
 
+    def brought(self, subscriber: Subscriber) -> int:
+        """The version that a subscriber was brought last; ``UNKNOWN`` when there is none."""
+        row = self.subscribers.get(subscriber)
+        return UNKNOWN if row is None else row.brought(subscriber)
+
     def attach(self, subscriber: Subscriber) -> int:
         """The subscriber is shown the latest right now, and gets updates from here on.
 
-        Gives the version it was brought last, ``UNKNOWN`` when it was none.
+        Gives what ``brought`` gave before.
         """
-        before = self.subscribers.get(subscriber, UNKNOWN)
-        self.subscribers[subscriber] = self.version
+        before = self.brought(subscriber)
+        row = self.subscribers.get(subscriber)
+        if row is None:
+            row = self.subscribers[subscriber] = self._row(subscriber.wire)
+            row.members.append(subscriber)
+        row.note(subscriber, self.version)
         self._reached += before != self.version
-        self._wires.add(subscriber.wire)
         return before
 
     def detach(self, subscriber: Subscriber) -> None:
         """The subscriber gets no more updates, if it ever did."""
-        self._reached -= self.subscribers.pop(subscriber, UNKNOWN) == self.version
+        row = self.subscribers.pop(subscriber, None)
+        if row is not None:
+            self._reached -= row.brought(subscriber) == self.version
+            row.members.remove(subscriber)
+            row.others.pop(subscriber, None)
 
     def set(self, version: int, counts: Mapping[str, int]) -> None:
         """Take new counts."""
@@ -169,61 +217,76 @@ class Topic:
 
     def bring(self, subscriber: Subscriber) -> None:
         """Bring one subscriber the latest, unless it has it or has left."""
-        self._bring((subscriber,), nobody, alone=False)
+        row = self.subscribers.get(subscriber)
+        if row is None or row.brought(subscriber) == self.version:
+            return
+        if self._give(subscriber):
+            row.note(subscriber, self.version)
+            self._count(1)
+        else:
+            subscriber.miss(self)
 
-    def sweep(self, stride: int, spread: Spread, *, alone: bool) -> bool:
-        """Bring the latest to the next so many subscribers; ``True`` when those were the last.
+    def sweep(self, spread: Spread, *, alone: bool) -> bool:
+        """Bring the latest to the next row; ``True`` when that was the last.
 
         ``alone``: no other item is being swept.
         """
         if self._swept == 0:
-            # A copy, because subscribers come and go meanwhile. Who comes is shown the latest anyway.
-            self._sweep = list(self.subscribers)
+            self._close_ranks()
             self._swept_from = self.version
-        end = self._swept + stride
-        self._bring(self._sweep[self._swept : end], spread, alone=alone)
-        self._swept = end
-        if end < len(self._sweep):
+        # Who comes meanwhile is shown the latest anyway, whether the row was swept or is yet to be.
+        if self._swept < len(self._rows):
+            self._bring(self._rows[self._swept], spread, alone=alone)
+        self._swept += 1
+        if self._swept < len(self._rows):
             return False
         self._swept = 0
-        self._sweep = []
         return True
 
-    def _bring(self, to: Iterable[Subscriber], spread: Spread, *, alone: bool) -> None:
+    def _bring(self, row: Row, spread: Spread, *, alone: bool) -> None:
         """The innermost loop of the whole server: for each subscriber little more than one system call."""
-        brought, version = self.subscribers, self.version
-        # Whoever has left is not in it any more, and whoever came meanwhile was shown the latest.
-        behind = [subscriber for subscriber in to if brought.get(subscriber, version) != version]
-        left: Iterable[Subscriber] = behind
+        behind = row.behind(self.version)
+        left = behind
         # A version below the highest means that the store went back: not everybody is told the same.
-        if version == self._highest:
-            left = self._spread(behind, spread, alone=alone)
-        refused = [subscriber for subscriber in left if not self._give(subscriber)]
+        if behind and self.version == self._highest:
+            left = spread(self.frame(row.wire), behind, alone)
+        refused = {one: row.brought(one) for one in left if not self._give(one)}
         if len(refused) < len(behind):
             self._count(len(behind) - len(refused))
-        missed = {subscriber: brought[subscriber] for subscriber in refused}
-        # At once for all, in one operation of the dictionary.
-        brought.update(dict.fromkeys(behind, version))
-        brought.update(missed)
+        row.version = self.version
+        row.others = refused
         for subscriber in refused:
             subscriber.miss(self)
-
-    def _spread(self, behind: Sequence[Subscriber], spread: Spread, *, alone: bool) -> list[Subscriber]:
-        """Write to many at once; gives those who are to be asked one by one."""
-        left: list[Subscriber] = []
-        for wire in self._wires:
-            these = behind if len(self._wires) == 1 else [one for one in behind if one.wire == wire]
-            left += spread(self.frame(wire), these, alone)
-        return left
 
     def _give(self, subscriber: Subscriber) -> bool:
         """Bring one subscriber the latest; whether it took it."""
         try:
-            reset = self.subscribers[subscriber] > self.version
+            reset = self.brought(subscriber) > self.version
             return subscriber.take(self.frame(subscriber.wire, reset))
         except Exception:
             _log.exception("an update could not be delivered")
             return True
+
+    def _row(self, wire: int) -> Row:
+        """The row that a newcomer of this wire format joins."""
+        row = self._filling[wire]
+        if row is None or len(row.members) >= ROW:
+            if self._swept == 0:
+                self._close_ranks()
+            row = self._filling[wire] = Row(wire)
+            self._rows.append(row)
+        return row
+
+    def _close_ranks(self) -> None:
+        """Fill the rows again when most places are empty, because so many have left. Not during a sweep."""
+        if len(self._rows) <= 2 * (len(self.subscribers) // ROW + len(WIRES)):
+            return
+        before, self._rows, self._filling = self.subscribers, [], [None] * len(WIRES)
+        self.subscribers = {}
+        for subscriber, old in before.items():
+            row = self.subscribers[subscriber] = self._row(subscriber.wire)
+            row.members.append(subscriber)
+            row.note(subscriber, old.brought(subscriber))
 
     def _count(self, brought: int) -> None:
         """So many more have this version."""

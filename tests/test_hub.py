@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import hub
-from server.hub import LINGER, SLICE, STRIDE, TURNS, Hub
+from server import topic as topics
+from server.hub import LINGER, SLICE, TURNS, Hub
 from server.people import People
 from server.protocol.codec import JSON
 from server.rules.sites import Site
-from server.topic import UNKNOWN, Topic
+from server.topic import ROW, UNKNOWN, Topic
 
 SITE = Site()
 
@@ -244,7 +244,7 @@ def test_the_first_update_leaves_in_the_same_turn(setup: Setup) -> None:
 
 
 def test_a_sweep_goes_in_slices_and_lets_others_in(setup: Setup) -> None:
-    readers = [Reader() for _ in range(STRIDE * 10)]
+    readers = [Reader() for _ in range(ROW * 10)]
     for reader in readers:
         setup.watch(reader, "big")
     other = Reader()
@@ -268,8 +268,48 @@ def test_a_sweep_goes_in_slices_and_lets_others_in(setup: Setup) -> None:
     assert all(reader.got == [("big", 1, False)] for reader in readers)
 
 
+@pytest.mark.parametrize("swept", [False, True])
+def test_who_comes_and_goes_leaves_no_rows_behind(setup: Setup, swept: bool) -> None:
+    """An item that thousands look at for a moment costs no more than those who stay."""
+    stays = [Reader() for _ in range(3)]
+    for version, reader in enumerate(stays, 1):
+        topic = setup.watch(reader, "a")
+        if swept:
+            setup.publish("a", version)
+            setup.settle()
+        passing = [Reader() for _ in range(ROW * 20)]
+        for one in passing:
+            setup.watch(one, "a")
+        for one in passing:
+            setup.hub.release(topic, one)
+    assert len(topic._rows) <= ROW, "a twentieth of what came"
+    setup.publish("a", 9)
+    setup.settle()
+    assert len(topic._rows) <= 6
+    assert [reader.got[-1] for reader in stays] == [("a", 9, False)] * 3
+    assert len(topic.subscribers) == 3
+
+
+def test_who_leaves_during_a_sweep_keeps_nobody_from_being_brought_the_latest(setup: Setup) -> None:
+    readers = [Reader() for _ in range(ROW * 10)]
+    for reader in readers:
+        topic = setup.watch(reader, "a")
+    setup.cost = SLICE / 2
+    setup.publish("a", 1)
+    setup.turn()
+    stay = [reader for number, reader in enumerate(readers) if number % ROW == 0]
+    for reader in readers:
+        if reader not in stay:
+            setup.hub.release(topic, reader)
+    late = Reader()
+    setup.watch(late, "a")
+    setup.publish("a", 2)
+    setup.settle()
+    assert all(reader.got[-1] == ("a", 2, False) for reader in [*stay, late])
+
+
 def test_what_is_newer_overtakes_inside_a_sweep_and_the_others_get_it_next(setup: Setup) -> None:
-    readers = [Reader() for _ in range(STRIDE * 10)]
+    readers = [Reader() for _ in range(ROW * 10)]
     for reader in readers:
         setup.watch(reader, "a")
     setup.cost = SLICE / 2
@@ -316,8 +356,7 @@ def test_many_are_written_to_at_once_in_each_wire_format(setup: Setup) -> None:
             frames.setdefault(self.wire, []).append(frame)
             return True
 
-    topics = {setup.watch(Other(number % 3), "a") for number in range(9)}
-    (topic,) = topics
+    (topic,) = {setup.watch(Other(number % 3), "a") for number in range(9)}
     setup.publish("a", 1)
     setup.settle()
     assert setup.spreads == [(3, True)] * 3
@@ -481,18 +520,18 @@ class Model(Setup):
             assert len([topic for topic in reader.missed if topic.holders]) <= len(ITEMS)
             for item in ITEMS:
                 topic = self.topics.get((number, item))
-                behind = topic is not None and topic.subscribers[reader] != topic.version
+                behind = topic is not None and topic.brought(reader) != topic.version
                 assert not behind or topic.dirty or topic in reader.missed, "it will be brought the latest"
 
 
 @settings(max_examples=300, deadline=None)
-@given(EVENTS, st.sampled_from([1, 2, STRIDE]))
+@given(EVENTS, st.sampled_from([1, 2, ROW]))
 def test_versions_rise_for_everyone_and_everyone_ends_with_the_last(
-    events: list[tuple[str, Any, int]], stride: int
+    events: list[tuple[str, Any, int]], row: int
 ) -> None:
     model = Model()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub, "STRIDE", stride)
+        patch.setattr(topics, "ROW", row)
         for event in events:
             model.act(*event)
             model.check()
