@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
+# The origin of what came from no connection.
+NOBODY = 0
+
 
 class Person(Protocol):
     """A connection of a known visitor."""
@@ -42,6 +45,15 @@ class People:
         if not present:
             del self._present[channel]
             self._leave(channel)
+
+    def on(self, site: bytes) -> list[Person]:
+        """Every connection here of a visitor whose channel begins like this."""
+        return [
+            person
+            for channel, present in self._present.items()
+            if channel.startswith(site)
+            for person in present
+        ]
 
     def tell(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         """Tell the visitor's connections here, the one it came from excepted by its ``origin``."""

@@ -14,10 +14,13 @@ import structlog
 
 from server.errors import Refusal, Unavailable
 from server.hub import Hub
+from server.ledger.keys import person_channel
 from server.ledger.reader import Query, State
-from server.people import People
+from server.people import NOBODY, People, Person
 from server.topic import UNKNOWN, Topic
 
+# People who are told something in one turn of the loop.
+SLICE = 200
 # Items in one query, and queries at a time: reads that people wait for must not wait long behind them.
 CHUNK = 100
 WAVE = 20
@@ -46,6 +49,18 @@ class Relay:
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         """An item has new counts."""
         self.hub.publish(channel, version, counts)
+
+    def emptied(self, channel: bytes, version: int) -> None:
+        """As of that version, nobody holds a reaction on an item."""
+        for topic in self.hub.known((channel,)):
+            self._tell_all(self.people.on(person_channel(topic.site.name, b"")), topic.item, version)
+
+    def _tell_all(self, people: list[Person], item: str, version: int) -> None:
+        """Tell all these, some in each turn of the loop, so that nobody else waits for long."""
+        for person in people[:SLICE]:
+            person.hear(item, version, None, NOBODY)
+        if rest := people[SLICE:]:
+            asyncio.get_running_loop().call_soon(self._tell_all, rest, item, version)
 
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         """A visitor's reaction changed."""

@@ -39,6 +39,9 @@ class Listener(Protocol):
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         """An item has new counts."""
 
+    def emptied(self, channel: bytes, version: int) -> None:
+        """As of that version, nobody holds a reaction on an item."""
+
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         """A visitor's reaction changed."""
 
@@ -195,10 +198,12 @@ class Feed:
                 item, version, reaction, origin = news
                 self._listener.personal(channel, item, version, reaction or None, origin)
             else:
-                version, counts = news
+                version, counts, *emptied = news
                 if not (isinstance(version, int) and isinstance(counts, dict)):
                     raise TypeError("neither a version nor counts")
                 self._listener.changed(channel, version, counts)
+                if emptied:
+                    self._listener.emptied(channel, version)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Anyone with access to the engine can publish on a channel; the feed outlives it.
             # A visitor's channel stays out of the log.

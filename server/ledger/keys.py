@@ -1,7 +1,7 @@
 """Names in the engine: keys, channels, members.
 
     tc:{site:item}       hash    "" -> the item's state, and member -> what it holds: see layout.lua
-                         channel MessagePack [version, {kind: count}]
+                         channel MessagePack [version, {kind: count}], and true: nobody holds anything
     tc:{site:item}g.b    hash    member -> what it holds: bucket b of the item in its generation g
     tc:me:site:member    channel MessagePack [item, version, kind or "", origin], or nothing: it is retired
     tc:{@site:member}    zset    item -> when it was last reacted to (µs); a superset of what is held

@@ -27,7 +27,7 @@ async def reset(engine: Store, site: str, item: str) -> int:
     """Forget who reacted to an item, and what it started from: its counts are 0. Frozen stays frozen.
 
     That is published like every change, with a higher version, so for whoever watches it is an ordinary
-    update. What visitors are shown as their own reaction is not: they learn of it when they next ask.
+    update, and that nobody holds anything any more is said with it.
 
     Returns:
         The item's version (µs since 1970); 0 when nobody ever touched it, and nothing was done.

@@ -25,6 +25,7 @@ if state[VERSION] > 0 then
     state[at] = 0
   end
   redis.call('UNLINK', key)
-  publish(key, write(key, state, {}))
+  -- One more than other news has: whoever held something holds nothing now. 147 is the head of an array of 3.
+  publish(key, string.char(147) .. string.sub(write(key, state, {}), 2) .. cmsgpack.pack(true))
 end
 return cmsgpack.pack({now, {state[VERSION], generation, buckets}})

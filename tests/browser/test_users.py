@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import jwt
 import pytest
 
@@ -13,6 +15,7 @@ from tests.support.signing import SECRET
 
 from .tabs import HEAD, STRICT_POLICY, NewTab, Server, Tab, fresh_item
 
+KEY = "the admin key of the tests"
 SITE = HEAD.replace("async", 'data-site="blog" async')
 
 
@@ -20,7 +23,8 @@ SITE = HEAD.replace("async", 'data-site="blog" async')
 def server(make_server: MakeServer, tmp_path: Path) -> Server:
     sites = tmp_path / "tallycast.toml"
     sites.write_text(
-        f'[sites.blog]\norigins = ["*"]\n[[sites.blog.tokens]]\nalgorithm = "HS256"\nsecret = "{SECRET}"\n'
+        f'[sites.blog]\norigins = ["*"]\nadmin_keys = ["sha256:{sha256(KEY.encode()).hexdigest()}"]\n'
+        f'[[sites.blog.tokens]]\nalgorithm = "HS256"\nsecret = "{SECRET}"\n'
     )
     return make_server(flags=["--config", str(sites)])
 
@@ -34,6 +38,29 @@ async def sign_in(tab: Tab, user: str) -> None:
     now = int(time.time())
     token = jwt.encode({"sub": user, "aud": "blog", "iat": now, "exp": now + 600}, SECRET, "HS256")
     await tab.page.evaluate("token => tallycast.auth(async () => token)", token)
+
+
+async def test_a_vote_that_was_taken_back_by_the_publisher(new_tab: NewTab, server: Server) -> None:
+    """Two tabs of one person: no button stays pressed, and the next click is a vote again."""
+    item = fresh_item()
+    one = await new_tab()
+    two = await new_tab(one.page.context)
+    for tab in (one, two):
+        await visit(tab, server, item)
+    for what in ("reset", "remove", "erase"):
+        for tab in (one, two):
+            await sign_in(tab, "ann")
+        await one.event("tallycast:react", one.widget.like.click)
+        for tab in (one, two):
+            await tab.widget.holds("like")
+        async with httpx.AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {KEY}"}) as http:
+            where = {"site": "blog"} if what == "erase" else {"site": "blog", "item": item}
+            body = {"visitor": "u:ann"} if what == "erase" else None
+            done = await http.post(f"/v1/admin/{what}", params=where, json=body)
+        assert done.status_code == 200, done.text
+        for tab in (one, two):
+            await tab.widget.holds(None)
+            await tab.widget.shows(like=0, dislike=0)
 
 
 async def test_users(server: Server, new_tab: NewTab) -> None:

@@ -66,6 +66,7 @@ class Heard:
         self.changes: list[tuple[bytes, int]] = []
         self.personals: list[tuple[bytes, str, str | None]] = []
         self.gone: list[bytes] = []
+        self.empty: list[tuple[bytes, int]] = []
         self.rereads: list[bytes] = []
 
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
@@ -73,6 +74,9 @@ class Heard:
 
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         self.personals.append((channel, item, reaction))
+
+    def emptied(self, channel: bytes, version: int) -> None:
+        self.empty.append((channel, version))
 
     def retired(self, channel: bytes) -> None:
         self.gone.append(channel)

@@ -13,6 +13,7 @@ from server.errors import Unavailable
 from server.ledger import keys
 from server.ledger.engine import Engine
 from server.ledger.feed import SILENCE, Feed
+from server.ledger.moderation import reset
 from server.ledger.writer import Writer
 from tests.ledger.support import wish
 from tests.support.waiting import eventually
@@ -28,6 +29,7 @@ class Ear:
         self.persons: list[tuple[str, str | None, int]] = []
         self.rereads: list[set[bytes]] = []
         self.gone: list[bytes] = []
+        self.empty: list[tuple[bytes, int]] = []
         self.unable = 0
 
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
@@ -36,6 +38,9 @@ class Ear:
 
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
         self.persons.append((item, reaction, origin))
+
+    def emptied(self, channel: bytes, version: int) -> None:
+        self.empty.append((channel, version))
 
     def retired(self, channel: bytes) -> None:
         self.gone.append(channel)
@@ -81,6 +86,17 @@ async def test_what_changes_nothing_is_not_published(feed: Feed, ear: Ear, write
         await wish(writer, "a:1", "x", "like")
     await wish(writer, "a:1", "x", None)
     await eventually(lambda: len(ear.counts) == 2)
+
+
+async def test_of_an_item_that_is_reset_nobody_holds_anything(
+    feed: Feed, ear: Ear, link: Engine, writer: Writer
+) -> None:
+    feed.follow(X)
+    await eventually(lambda: ear.rereads == [{X}])
+    await wish(writer, "a:1", "x", "like")
+    version = await reset(link, "default", "x")
+    await eventually(lambda: ear.empty == [(X, version)])
+    assert ear.counts == [(X, {"like": 1}), (X, {"like": 0})]
 
 
 async def test_a_visitor_hears_of_itself_with_the_origin(

@@ -140,7 +140,7 @@ class ScriptAndRule(RuleBasedStateMachine):
         version = max(before.version + 1, now)
         self.model[site, item] = Item(version=version)
         assert answer == [[version, before.generation, before.buckets]]
-        assert heard == [(key, [version, dict.fromkeys(before.counts, 0)])]
+        assert heard == [(key, [version, dict.fromkeys(before.counts, 0), True])]
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
     def remove(self, site: Site, item: str, deadline: int) -> None:

@@ -1,6 +1,8 @@
 """The admin API on a server of two workers: what it does, who sees it, who may, and the trail it leaves."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from typing import Any
 
@@ -69,6 +71,68 @@ def counts(page: ClientConnection, **wanted: int) -> dict[str, Any]:
         frame = json.loads(page.recv(timeout=10))
         if frame["type"] == "counts" and frame["counts"] == ZERO | wanted:
             return dict(frame)
+
+
+def mine(page: ClientConnection) -> tuple[str, str | None, int]:
+    """The next that a tab is told of what its visitor holds: item, reaction, version."""
+    while True:
+        frame = json.loads(page.recv(timeout=10))
+        if frame["type"] == "mine":
+            return frame["item"], frame["reaction"], frame["version"]
+
+
+def ask(page: ClientConnection, **message: Any) -> list[dict[str, Any]]:
+    """What comes up to the answer."""
+    page.send(json.dumps({**message, "ref": 1}))
+    frames = [json.loads(page.recv(timeout=10))]
+    while frames[-1].get("ref") != 1:
+        frames.append(json.loads(page.recv(timeout=10)))
+    return frames
+
+
+@contextmanager
+def tabs(
+    server: ServerProcess, visitor: Visitor, item: str, many: int = 6
+) -> Iterator[list[ClientConnection]]:
+    """Tabs of one person that show an item; enough of them for both workers."""
+    with ExitStack() as stack:
+        pages = [
+            stack.enter_context(connect(f"{server.ws_url}/ws?site=blog&item={item}")) for _ in range(many)
+        ]
+        for page in pages:
+            assert ask(page, type="auth", token=visitor.token)[-1]["type"] == "ready"
+        yield pages
+
+
+@pytest.mark.parametrize("what", ["reset", "remove", "erase"])
+def test_no_tab_goes_on_showing_what_is_held_no_more(server: ServerProcess, item: str, what: str) -> None:
+    one, two, other = Visitor(server), Visitor(server), f"{item} other"
+    with (
+        tabs(server, one, item) as pages,
+        tabs(server, two, item, 1) as theirs,
+        tabs(server, one, other, 1) as at,
+    ):
+        version = one.react(item, "like").json()["version"]
+        for page in pages:
+            assert mine(page) == (item, "like", version)
+        two.react(item, "like")
+        mine(theirs[0])
+        if what == "erase":
+            assert admin(server, "erase", json={"visitor": one.id}).json() == {"erased": 1}
+        else:
+            admin(server, what, item)
+        for page in pages:
+            told, reaction, at_version = mine(page)
+            assert (told, reaction) == (item, None)
+            assert at_version > version
+        # Only who was concerned is told, and only of what is shown.
+        assert [frame["type"] for frame in ask(at[0], type="ping")] == ["pong"]
+        if what == "erase":
+            assert "mine" not in [frame["type"] for frame in ask(theirs[0], type="ping")]
+        # What comes after it holds.
+        again = two.react(item, "dislike").json()["version"]
+        while (told := mine(theirs[0])) != (item, "dislike", again):
+            assert told[2] < again
 
 
 def trail(server: ServerProcess, item: str) -> list[str]:
