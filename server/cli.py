@@ -157,8 +157,18 @@ def _help(name: str) -> str:
     return f"{field.description} [dim]\\[env: {names}; default: {default_text(name)}][/dim]"
 
 
+def _setting(name: str, metavar: str) -> Any:
+    return typer.Option(help=_help(name), metavar=metavar)
+
+
 def _limit(name: str, metavar: str) -> Any:
     return typer.Option(help=_help(name), metavar=metavar, rich_help_panel="Limits")
+
+
+def _switch(name: str) -> Any:
+    # Apart from the others, whose help would be squeezed by a column for the names that switch off.
+    flag = name.replace("_", "-")
+    return typer.Option(f"--{flag}/--no-{flag}", help=_help(name), rich_help_panel="Switches")
 
 
 @app.callback(invoke_without_command=True)
@@ -170,24 +180,18 @@ def tallycast(context: typer.Context) -> None:
 
 @app.command(help=_SERVE, epilog=_EXAMPLES)
 def serve(
-    host: Annotated[str | None, typer.Option(help=_help("host"), metavar="ADDRESS")] = None,
-    port: Annotated[str | None, typer.Option(help=_help("port"), metavar="NUMBER")] = None,
-    workers: Annotated[str | None, typer.Option(help=_help("workers"), metavar="NUMBER")] = None,
-    data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
-    drain: Annotated[str | None, typer.Option(help=_help("drain"), metavar="SECONDS")] = None,
-    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
-    forwarded_allow_ips: Annotated[
-        str | None, typer.Option(help=_help("forwarded_allow_ips"), metavar="LIST")
-    ] = None,
-    log_addresses: Annotated[
-        bool | None, typer.Option("--log-addresses/--no-log-addresses", help=_help("log_addresses"))
-    ] = None,
-    demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help=_help("demo"))] = None,
-    metrics_port: Annotated[str | None, typer.Option(help=_help("metrics_port"), metavar="NUMBER")] = None,
-    metrics_host: Annotated[str | None, typer.Option(help=_help("metrics_host"), metavar="ADDRESS")] = None,
-    durability: Annotated[
-        str | None, typer.Option(help=_help("durability"), metavar=r"local|replica")
-    ] = None,
+    host: Annotated[str | None, _setting("host", "ADDRESS")] = None,
+    port: Annotated[str | None, _setting("port", "NUMBER")] = None,
+    workers: Annotated[str | None, _setting("workers", "NUMBER")] = None,
+    data: Annotated[str | None, _setting("data", "FOLDER")] = None,
+    drain: Annotated[str | None, _setting("drain", "SECONDS")] = None,
+    config: Annotated[str | None, _setting("config", "FILE")] = None,
+    forwarded_allow_ips: Annotated[str | None, _setting("forwarded_allow_ips", "LIST")] = None,
+    metrics_port: Annotated[str | None, _setting("metrics_port", "NUMBER")] = None,
+    metrics_host: Annotated[str | None, _setting("metrics_host", "ADDRESS")] = None,
+    durability: Annotated[str | None, _setting("durability", "local|replica")] = None,
+    log_addresses: Annotated[bool | None, _switch("log_addresses")] = None,
+    demo: Annotated[bool | None, _switch("demo")] = None,
     connections: Annotated[str | None, _limit("connections", "NUMBER")] = None,
     address_connections: Annotated[str | None, _limit("address_connections", "NUMBER")] = None,
     address_arrivals: Annotated[str | None, _limit("address_arrivals", "RATE")] = None,
