@@ -216,6 +216,8 @@ def _snapshot(
     found.count("reconciliation_repairs", {"": reconciler.repairs})
     found.count("audited_items", {"": auditor.checked})
     found.count("audit_repairs", {"": auditor.repairs})
+    found.count("audit_failures", {"": auditor.failed})
+    found.count("drifts", {"": engine.condition.drifts})
     found.count("disconnects", traffic.disconnects())
     histograms: dict[str, Histogram] = {
         "delivery_lag_seconds": deliveries.lag,

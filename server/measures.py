@@ -44,6 +44,12 @@ WORKERS_METRICS = (
     Metric("reconciliation_repairs", "counter", "Items whose counts were behind the store, and set right."),
     Metric("audited_items", "counter", "Items on which who holds what was counted, and compared."),
     Metric("audit_repairs", "counter", "Items whose counts were not that, and set right."),
+    Metric("audit_failures", "counter", "Items that could not be audited."),
+    Metric(
+        "drifts",
+        "counter",
+        "Reactions taken back that were not counted; their items are audited at once.",
+    ),
     Metric("merges_resumed", "counter", "Merges that were cut off, and that a worker went on with."),
     Metric("disconnects", "counter", "WebSocket connections that ended, by close code.", "code"),
 )

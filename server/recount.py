@@ -51,7 +51,7 @@ def run(settings: Settings, items: Sequence[str], *, everything: bool, site: str
 
     with_engine(settings, work, "the audit was cut off")
     print(_summary(outcomes))
-    return DIFFERED if outcomes[Outcome.REPAIRED] or outcomes[Outcome.BUSY] else 0
+    return DIFFERED if outcomes[Outcome.REPAIRED] else 0
 
 
 Targets = AsyncIterator[tuple[int, Sequence[tuple[str, str]]]]
@@ -74,8 +74,6 @@ def _line(finding: Finding, *, asked: bool) -> str | None:
         pairs = ((kind, count, finding.counted[kind]) for kind, count in finding.stored.items())
         changes = (f"{kind} {was} -> {now}" for kind, was, now in pairs if was != now)
         return f"repaired  {where}  {', '.join(changes)}"
-    if finding.outcome is Outcome.BUSY:
-        return f"busy      {where}  it changes all the time; try again when it is calmer"
     if not asked:
         return None
     if finding.outcome is Outcome.ABSENT:
@@ -85,13 +83,11 @@ def _line(finding: Finding, *, asked: bool) -> str | None:
 
 
 def _summary(outcomes: Counter[Outcome]) -> str:
-    repaired, busy = outcomes[Outcome.REPAIRED], outcomes[Outcome.BUSY]
+    repaired = outcomes[Outcome.REPAIRED]
     items = f"{outcomes.total():,} item{'s' if outcomes.total() != 1 else ''} audited"
-    if not repaired and not busy:
+    if not repaired:
         return f"{items}: all counts are right."
-    parts = [f"{repaired:,} differed and {'were' if repaired != 1 else 'was'} repaired"] if repaired else []
-    parts += [f"{busy:,} changed all the time and could not be told"] if busy else []
-    return f"{items}: {', '.join(parts)}."
+    return f"{items}: {repaired:,} differed and {'were' if repaired != 1 else 'was'} repaired."
 
 
 class _Shown:

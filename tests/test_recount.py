@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from server.ledger import keys
+from server.ledger import keys, layout
 from tests.conftest import MakeServer
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
@@ -74,6 +74,18 @@ def test_single_items(stored: str) -> None:
     ]
     done = tallycast("audit", "--site", "blog", "--items", "x", env={"REDIS_URL": stored})
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "right     blog  x  like 3")
+
+
+def test_what_a_split_left_behind_is_not_counted(stored: str) -> None:
+    key, members = keys.item_key("blog", "split"), [keys.member(f"a:{number}") for number in range(60)]
+    with Redis.from_url(stored) as client:
+        client.hset(key, "", sequence(1_767_225_600_000_000, 0, 0, 2, 0, "like", 60))
+        # Stopped after the state was written: those that went to the new bucket are in the old one, too.
+        client.hset(key, mapping=dict.fromkeys(members, 1))
+        moved = [member for member in members if layout.bucket_of(member, 2) == 1]
+        client.hset(keys.bucket_key("blog", "split", 0, 1), mapping=dict.fromkeys(moved, 1))
+    done = tallycast("audit", "--site", "blog", "--items", "split", env={"REDIS_URL": stored})
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "right     blog  split  like 60")
 
 
 def test_a_bar_on_a_terminal(stored: str) -> None:

@@ -1,11 +1,13 @@
 """Audits all items, slowly and over and over, in the background.
 
 Owns who of all workers does it, and the pace: it works for a hundredth of the time. What it finds goes to the
-log, with both numbers, and into its counters. Must not know how an item is audited.
+log, with both numbers, and into its counters. An item that a reaction showed to be wrong does not wait for
+its turn: the worker that met it audits it at once. Must not know how an item is audited.
 """
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 import structlog
@@ -22,53 +24,79 @@ LONGEST_REST = 15.0
 LEASE = 60
 REST = 3600
 LOOK_EVERY = 15.0
+SUSPECTS_EVERY = 0.5
 
 _log = structlog.get_logger("auditor")
 
 
+class _ReplacedError(Exception):
+    """It took too long, and another took over."""
+
+
 class Auditor:
-    """Counts items ``checked``, ``repairs``, items ``busy`` all the while, and old buckets ``swept``."""
+    """Counts items ``checked``, ``repairs``, items that ``failed`` to be, and old buckets ``swept``."""
 
     def __init__(self, engine: Store) -> None:
         self.checked = 0
         self.repairs = 0
-        self.busy = 0
+        self.failed = 0
         self.swept = 0
         self._engine = engine
         self._name = token_hex(8).encode()
         self._renewed = 0.0
+        self._began = 0.0
 
     async def run(self) -> None:
-        """Audit when nobody else does, until cancelled."""
+        """Audit when nobody else does, and what is suspect, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rounds())
+            group.create_task(self._suspects())
+
+    async def _rounds(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             try:
                 if await self._engine.command("SET", keys.AUDITOR, self._name, "NX", "EX", LEASE):
                     await self._round()
-            except Unavailable:
+            except (Unavailable, _ReplacedError):
                 pass  # the lease ends by itself
             except Exception:
                 _log.exception("an audit failed")
 
+    async def _suspects(self) -> None:
+        suspects = self._engine.condition.suspects
+        while True:
+            await asyncio.sleep(SUSPECTS_EVERY)
+            while suspects:
+                name = keys.parse(suspects.pop())
+                if name is not None:
+                    await self._check(name.site, name.item, audit.at_once)
+
     async def _round(self) -> None:
-        self._renewed = began = time.monotonic()
+        self._renewed = self._began = time.monotonic()
         async for page in audit.pages(self._engine):
             self.swept += await audit.sweep(self._engine, page.buckets)
-            if not await self._rest(began):
-                return
+            await self._rest()
             for site, item in page.items:
-                began = time.monotonic()
-                self._take(await audit.check(self._engine, site, item))
-                if not await self._rest(began):
-                    return
-            began = time.monotonic()
+                await self._check(site, item, self._rest)
+                await self._rest()
         await self._engine.command("SET", keys.AUDITOR, b"", "EX", REST)
+
+    async def _check(self, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> None:
+        """Audit one item. One that cannot be must not keep the others from it."""
+        try:
+            self._take(await audit.check(self._engine, site, item, pause))
+        except Unavailable:
+            self.failed += 1
+        except _ReplacedError:
+            raise
+        except Exception:
+            self.failed += 1
+            _log.exception("an item cannot be audited", site=site, item=item)
 
     def _take(self, found: Finding) -> None:
         self.checked += 1
-        if found.outcome is Outcome.BUSY:
-            self.busy += 1
-        elif found.outcome is Outcome.REPAIRED:
+        if found.outcome is Outcome.REPAIRED:
             self.repairs += 1
             _log.error(
                 "counts were not the membership; repaired",
@@ -78,13 +106,17 @@ class Auditor:
                 counted=found.counted,
             )
 
-    async def _rest(self, began: float) -> bool:
-        """Rest after work that began then; whether this is still the one who audits."""
+    async def _rest(self) -> None:
+        """Rest after the work since the last rest.
+
+        Raises:
+            _ReplacedError: this is not the one who audits any more.
+        """
         now = time.monotonic()
         if now - self._renewed > LEASE / 4:
             if await self._engine.command("GET", keys.AUDITOR) != self._name:
-                return False  # It took too long, and another took over.
+                raise _ReplacedError
             await self._engine.command("SET", keys.AUDITOR, self._name, "EX", LEASE)
             self._renewed = now
-        await asyncio.sleep(min((now - began) * (1 / SHARE - 1), LONGEST_REST))
-        return True
+        await asyncio.sleep(min((now - self._began) * (1 / SHARE - 1), LONGEST_REST))
+        self._began = time.monotonic()

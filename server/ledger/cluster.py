@@ -108,6 +108,7 @@ class ClusterEngine:
             await asyncio.sleep(until + MARGIN - time.monotonic())
             raise
         told = answer[2] if len(answer) > 2 else []
+        self.condition.drifted(answer[3] if len(answer) > 3 else ())
         for channel, payload in zip(told[::2], told[1::2], strict=True):
             self.tell(channel, payload)
         return answer[1]

@@ -1,9 +1,11 @@
 """How the engine does: what the log and the metrics say of it.
 
-Owns the words, and that they are not said again and again. Must not know how the engine is reached.
+Owns the words, and that they are not said again and again; and which items' counts were seen to be wrong, for
+the auditor. Must not know how the engine is reached.
 """
 
 import time
+from collections.abc import Iterable
 
 import structlog
 
@@ -14,6 +16,8 @@ RETRY_AFTER = 2.0
 COMPLAIN_EVERY = 10.0
 # While it loads its data an engine answers some commands: it is only back when this (s) has passed.
 SETTLED = 1.0
+# Items that wait for an audit of their own; there is a round for the others.
+SUSPECTS = 1000
 
 _log = structlog.get_logger("engine")
 
@@ -24,6 +28,11 @@ class Condition:
     def __init__(self) -> None:
         self.round_trips = Histogram(SHORT_TIMES)
         self.failures = 0
+        # Whether the engine takes what is written, as far as was tried.
+        self.writable = True
+        # Reactions that were taken back where none was counted, and the keys of the items.
+        self.drifts = 0
+        self.suspects: set[bytes] = set()
         self._down = False
         self._announced = False
         self._complained = -COMPLAIN_EVERY
@@ -62,3 +71,19 @@ class Condition:
             self._complained = time.monotonic()
             _log.error("engine refuses", error=reason)
         return Unavailable("the engine refuses", retry_after=RETRY_AFTER)
+
+    def drifted(self, names: Iterable[bytes | str]) -> None:
+        """Scripts came upon items whose counts cannot be those of their members."""
+        for name in names:
+            self.drifts += 1
+            if len(self.suspects) < SUSPECTS:
+                self.suspects.add(name if isinstance(name, bytes) else name.encode())
+
+    def wrote(self, done: bool, reason: str = "") -> None:
+        """Whether the engine took what was written to see whether it does."""
+        if done != self.writable:
+            self.writable = done
+            if done:
+                _log.info("the engine takes writes again")
+            else:
+                _log.error("the engine takes no writes: every reaction is refused", error=reason)

@@ -92,6 +92,7 @@ class Engine:
             reply = await self._once(script, names, *arguments)
         if len(reply) == 1:
             raise Unavailable("the engine came to it too late", retry_after=1.0)
+        self.condition.drifted(reply[3] if len(reply) > 3 else ())
         return reply[1]
 
     async def _once(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:

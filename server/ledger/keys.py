@@ -34,6 +34,8 @@ AUDITOR = b"tc:auditor"
 AUDIT = b"tc:audit"
 PERSON_PREFIX = b"tc:me:"
 PULSE_PREFIX = b"tc:pulse:"
+# Bytes of a member.
+MEMBER = 16
 
 _ITEM = re.compile(r"tc:\{([^@:][^:]*):(.+)\}(?:([0-9]+)\.([0-9]+))?", re.DOTALL)
 
@@ -71,7 +73,7 @@ def parse(key: bytes) -> Name | None:
 
 def member(visitor: str) -> bytes:
     """16 bytes that stand for a visitor: BLAKE2b (RFC 7693), so that two visitors never share one."""
-    return blake2b(visitor.encode(), digest_size=16).digest()
+    return blake2b(visitor.encode(), digest_size=MEMBER).digest()
 
 
 def person_channel(site: str, who: bytes) -> bytes:

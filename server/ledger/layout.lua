@@ -9,28 +9,58 @@
 -- stays. The count is what is shown: the members, and beside them the kind's base, which an import set. The bases are 0
 -- where there are none, else one for each kind, in their order. When an item is reset its generation rises, and the
 -- buckets of the one before are rubbish.
+--
+-- While a large item is being counted (see repair.lua), there is [frozen, buckets counted, count, ...] in place of
+-- frozen: how many members those buckets have of each kind, by its number. Whatever changes in them is counted along.
+--
+-- A split that stopped half-way leaves members behind in the bucket that was split. They are in the wrong one from then
+-- on: nobody looks for them there, no later split moves them, and who counts leaves them out.
 
 local VERSION, FROZEN, GENERATION, BUCKETS, BASES = 1, 2, 3, 4, 5
 local HEAD = 5
+-- In what an item that is being counted has in place of frozen: buckets counted, and what comes before the counts.
+local DONE = 2
+-- Bytes of a member. Any other field is none.
+local MEMBER = 16
 -- Members a bucket, on average. The next to be split has twice as many, give or take: up to about 128.
 local SPREAD = 40
 -- So few are asked for in bucket 0 along with the state, before it is known where they are: mostly, they are there.
 local FEW = 4
 
+-- Items whose counts turned out not to be those of their members; nil: none.
+local drifted = nil
+
 local function opened(stored)
-  if stored then
-    return {cmsgpack.unpack(stored)}
+  if not stored then
+    return {0, 0, 0, 1, 0}
   end
-  return {0, 0, 0, 1, 0}
+  local state = {cmsgpack.unpack(stored)}
+  if type(state[FROZEN]) == 'table' then
+    state.counting = state[FROZEN]
+    state[FROZEN] = state.counting[1]
+  end
+  return state
+end
+
+-- What a script returns that has a deadline.
+local function answered(now, answer)
+  if drifted then
+    return cmsgpack.pack({now, answer, told or {}, drifted})
+  end
+  return cmsgpack.pack({now, answer, told})
 end
 
 -- What is stored of a state, and what is published of it: [version, {kind: count, ...}]. Put together by hand, because to
 -- pack both costs twice as much; the bytes are the heads of an array of 2 and of a map of so many.
 local function packed(state)
   local version, kinds = cmsgpack.pack(state[VERSION]), (#state - HEAD) / 2
+  local frozen = state[FROZEN]
+  if state.counting then
+    state.counting[1], frozen = frozen, state.counting
+  end
   local counts = kinds > 0 and cmsgpack.pack(unpack(state, HEAD + 1)) or ''
   local map = kinds < 16 and string.char(128 + kinds) or string.char(222, math.floor(kinds / 256), kinds % 256)
-  return version .. cmsgpack.pack(state[FROZEN], state[GENERATION], state[BUCKETS], state[BASES]) .. counts,
+  return version .. cmsgpack.pack(frozen, state[GENERATION], state[BUCKETS], state[BASES]) .. counts,
     string.char(146) .. version .. map .. counts
 end
 
@@ -60,6 +90,17 @@ local function base_at(state, at)
   return state[BASES] ~= 0 and state[BASES][(at - HEAD) / 2] or 0
 end
 
+-- One less of the kind whose count stands there. If not even the one who held it was counted, the count is wrong: it
+-- stays what the item started from, and that is told.
+local function lower(key, state, at)
+  if state[at] > base_at(state, at) then
+    state[at] = state[at] - 1
+  else
+    drifted = drifted or {}
+    drifted[#drifted + 1] = key
+  end
+end
+
 -- Which of so many buckets a member is in. Members are digests, so any part of one is as good as random.
 local function bucket_of(member, buckets)
   if buckets == 1 then
@@ -73,6 +114,29 @@ end
 
 local function bucket_key(key, state, bucket)
   return bucket == 0 and key or key .. state[GENERATION] .. '.' .. bucket
+end
+
+-- Adds to `counts`, which begin behind `head`, the members of a bucket by the numbers of their kinds.
+local function count_bucket(key, state, bucket, counts, head)
+  local fields = redis.call('HGETALL', bucket_key(key, state, bucket))
+  for k = 1, #fields, 2 do
+    local at = head + (tonumber(fields[k + 1]) or 0)
+    if #fields[k] == MEMBER and at > head and counts[at] and bucket_of(fields[k], state[BUCKETS]) == bucket then
+      counts[at] = counts[at] + 1
+    end
+  end
+end
+
+-- Where an item is being counted: so many more members of the bucket that hold the kind of this number (0: none).
+local function count_along(state, bucket, number, more)
+  local counting = state.counting
+  if bucket >= counting[DONE] or number == 0 or HEAD + 2 * number > #state then
+    return
+  end
+  for at = #counting + 1, DONE + number do
+    counting[at] = 0
+  end
+  counting[DONE + number] = counting[DONE + number] + more
 end
 
 -- Into `held`, for each of these members, the place in the state of what it holds, or false.
@@ -128,15 +192,20 @@ local function grow(key, state, stored)
     return
   end
   local before = opened(stored)
+  state.counting = before.counting
   while members > SPREAD * state[BUCKETS] do
     local new = state[BUCKETS]
     local _, bits = math.frexp(new)
-    local source, target = bucket_key(key, state, new - 2 ^ (bits - 1)), bucket_key(key, state, new)
+    local split = new - 2 ^ (bits - 1)
+    local source, target = bucket_key(key, state, split), bucket_key(key, state, new)
     local fields, moved, names = redis.call('HGETALL', source), {}, {}
     for k = 1, #fields, 2 do
-      if fields[k] ~= '' and bucket_of(fields[k], new + 1) == new then
+      if #fields[k] == MEMBER and bucket_of(fields[k], new + 1) == new then
         moved[#moved + 1], moved[#moved + 2] = fields[k], fields[k + 1]
         names[#names + 1] = fields[k]
+        if before.counting then
+          count_along(before, split, tonumber(fields[k + 1]) or 0, -1)
+        end
       end
     end
     state[BUCKETS], before[BUCKETS] = new + 1, new + 1
@@ -153,6 +222,14 @@ end
 
 -- Stores a state, and what members hold now: a place in it, or false for nothing. Returns what is to be published.
 local function write(key, state, changes)
+  if state.counting then
+    for member, at in pairs(changes) do
+      local bucket = bucket_of(member, state[BUCKETS])
+      local before = redis.call('HGET', bucket_key(key, state, bucket), member)
+      count_along(state, bucket, tonumber(before or 0) or 0, -1)
+      count_along(state, bucket, at and (at - HEAD) / 2 or 0, 1)
+    end
+  end
   local stored, news = packed(state)
   local member, at = next(changes)
   if member and not next(changes, member) and state[BUCKETS] == 1 then

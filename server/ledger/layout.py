@@ -40,6 +40,13 @@ class Stored(NamedTuple):
         ]
 
 
+def bucket_of(member: bytes, buckets: int) -> int:
+    """Which of so many buckets a member is in."""
+    bits = (buckets - 1).bit_length()
+    bucket = int.from_bytes(member[:3]) % (1 << bits)
+    return bucket if bucket < buckets else bucket - (1 << bits - 1)
+
+
 UNTOUCHED = Stored(0, False, 0, 1, {}, {})
 
 
@@ -50,6 +57,8 @@ def unpack(stored: bytes | None) -> Stored:
     unpacker = msgpack.Unpacker()
     unpacker.feed(stored)
     version, frozen, generation, buckets, bases, *pairs = unpacker
+    if isinstance(frozen, list):
+        frozen = frozen[0]  # The rest is for the scripts: it is being counted.
     kinds, shown = pairs[::2], pairs[1::2]
     # A kind that came in later than the bases has none.
     below = [*(bases or ()), *[0] * len(kinds)][: len(kinds)]

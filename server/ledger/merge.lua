@@ -27,7 +27,7 @@ for which = 1, #items do
   local at, own = held[visitor], held[account]
   if at then
     if own then
-      state[at] = math.max(state[at] - 1, 0)
+      lower(key, state, at)
     end
     state[VERSION] = math.max(state[VERSION] + 1, now)
     moves[#moves + 1] = {key = key, item = items[which], state = state, at = not own and at}
@@ -49,4 +49,4 @@ for _, move in ipairs(moves) do
     tell(channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
   end
 end
-return cmsgpack.pack({now, #moves, told})
+return answered(now, #moves)

@@ -72,7 +72,7 @@ for i = 1, #wishes, 5 do
       made[item[1]] = made[item[1]] + 1
     end
     if at then
-      state[at] = math.max(state[at] - 1, 0)
+      lower(KEYS[which], state, at)
     end
     at = wish ~= '' and place_for(state, wish)
     if at then
@@ -108,4 +108,4 @@ for which, shown in pairs(changes) do
   publish(KEYS[which], shown)
 end
 
-return cmsgpack.pack({now, {answers, made}, told})
+return answered(now, {answers, made})

@@ -20,7 +20,7 @@ local generation, buckets = state[GENERATION], state[BUCKETS]
 if state[VERSION] > 0 then
   state[VERSION] = math.max(state[VERSION] + 1, now)
   state[GENERATION], state[BUCKETS] = generation + 1, 1
-  state[BASES] = 0
+  state[BASES], state.counting = 0, nil
   for at = HEAD + 2, #state, 2 do
     state[at] = 0
   end

@@ -41,7 +41,8 @@ class Store(Protocol):
         """Run a script that must not take effect when nobody waits for it any more; its answer.
 
         The script's first argument is a deadline in the engine's time (µs). It returns MessagePack: ``[now]``
-        when it came too late, else ``[now, answer]``; on a cluster with what is still to be published.
+        when it came too late, else ``[now, answer]``; on a cluster with what is still to be published; then
+        the items, if there are any, whose counts cannot be those of their members.
 
         Raises:
             Unavailable: not confirmed in time. It may have taken effect; it will not do so later.

@@ -19,17 +19,10 @@ for number = 1, (#state - HEAD) / 2 do
 end
 local first = tonumber(ARGV[1])
 for bucket = first, math.min(first + ARGV[2], state[BUCKETS]) - 1 do
-  local key = bucket_key(KEYS[1], state, bucket)
-  if redis.call('HLEN', key) > tonumber(ARGV[3]) then
+  if redis.call('HLEN', bucket_key(KEYS[1], state, bucket)) > tonumber(ARGV[3]) then
     left[#left + 1] = bucket
   else
-    for _, value in ipairs(redis.call('HVALS', key)) do
-      -- The state is among them, and no number.
-      local number = tonumber(value)
-      if counts[number or 0] then
-        counts[number] = counts[number] + 1
-      end
-    end
+    count_bucket(KEYS[1], state, bucket, counts, 0)
   end
 end
 return cmsgpack.pack({stored or '', counts, left})

@@ -6,11 +6,12 @@ from typing import Any
 import msgpack
 import pytest
 
-from server.errors import Unavailable
+from server.errors import Refusal, Unavailable
 from server.ledger import audit, auditor, keys, layout, writer
 from server.ledger.audit import Finding, Outcome, check, pages, sweep
 from server.ledger.auditor import Auditor
 from server.ledger.engine import Engine
+from server.ledger.merge import Merge, Merger
 from server.ledger.moderation import remove, reset, start
 from server.ledger.reader import Reader
 from server.ledger.writer import Writer
@@ -70,34 +71,6 @@ async def test_a_difference_is_repaired_and_published(
     assert after.counts == right == await membership(client, "x")
     assert msgpack.unpackb(message["data"]) == [after.version, right]
     assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
-
-
-async def test_what_changes_meanwhile_is_not_repaired(
-    link: Engine, engine: str, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two steps, and between the last one and the repair."""
-    await filled(writer)
-    await falsify(client, X, 7, 7)
-    real, number = link.run, 0
-
-    async def busy(*given: Any) -> bytes:
-        nonlocal number
-        number += 1
-        await wish(other, f"b:{number}", "x", "like")
-        return await real(*given)
-
-    second = Engine(engine)
-    other = Writer(second)
-    for step in (3, 1000):
-        monkeypatch.setattr(audit, "STEP", step)
-        with monkeypatch.context() as disturbed:
-            disturbed.setattr(link, "run", busy)
-            assert (await check(link, SITE.name, "x")).outcome is Outcome.BUSY
-    await second.close()
-    assert number == 2 * 2 * audit.TRIES, "it goes no further than the first change"
-    counts = (await read(reader, ["x"]))[0].counts
-    assert counts == {"like": 7 + number, "dislike": 7}
-    assert (await check(link, SITE.name, "x")).counted == {"like": 30 + number, "dislike": 5}
 
 
 async def test_what_nobody_touched_is_absent(link: Engine, client: Any) -> None:
@@ -182,7 +155,8 @@ async def test_an_auditor_that_was_replaced_stops(
         await wish(writer, "a:1", f"i{item}", "like")
     await client.set(keys.AUDITOR, "another")
     one = Auditor(link)
-    await one._round()
+    with pytest.raises(auditor._ReplacedError):
+        await one._round()
     assert one.checked == 0
     assert await client.get(keys.AUDITOR) == b"another"
 
@@ -219,3 +193,49 @@ async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
     await filled(writer)
     assert await sweep(link, buckets) == 0
     assert await membership(client, "x") == {"like": 30, "dislike": 5}
+
+
+async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
+    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditor, "SHARE", 0.5)
+    for item in range(5):
+        await wish(writer, "a:1", f"i{item}", "like")
+    await client.hset(keys.item_key(SITE.name, "nonsense"), "", b"\x91")
+    await client.set(keys.item_key(SITE.name, "no hash"), "")
+    one = Auditor(link)
+    await one._round()
+    assert (one.checked, one.failed) == (5, 2)
+    assert await client.get(keys.AUDITOR) == b""
+
+
+@pytest.mark.parametrize(("base", "left"), [(0, 0), (100, 100)])
+async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
+    link: Engine, writer: Writer, reader: Reader, client: Any, base: int, left: int
+) -> None:
+    for who in ("a:1", "a:2", "a:3"):
+        await wish(writer, who, "x", "like")
+    await falsify(client, X, 0, 0)
+    await start(link, SITE, {"x": {"like": base, "dislike": 0}})
+    assert (await wish(writer, "a:1", "x", None)).counts["like"] == left, "less than nobody it cannot be"
+    assert (link.condition.drifts, link.condition.suspects) == (1, {X})
+    # It does not wait for the round, nor for whoever has the lease.
+    await client.set(keys.AUDITOR, "another")
+    one = Auditor(link)
+    running = asyncio.create_task(one.run())
+    await eventually(lambda: one.repairs == 1)
+    running.cancel()
+    assert (await read(reader, ["x"]))[0].counts == {"like": base + 2, "dislike": 0}
+    assert link.condition.suspects == set()
+
+
+async def test_a_merge_tells_what_was_not_counted_too(link: Engine, writer: Writer, client: Any) -> None:
+    await wish(writer, "a:1", "x", "like")
+    await wish(writer, "u:1", "x", "dislike")
+    await falsify(client, X, 0, 1)
+    merger = Merger(link)
+    refused: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+    merger.submit(Merge(SITE.name, keys.member("a:1"), keys.member("u:1"), refused.set_result))
+    assert await refused is None
+    assert (link.condition.drifts, link.condition.suspects) == (1, {X})
+    await merger.close()

@@ -374,10 +374,11 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
             Wish(Site(), "a", VISITORS[1], "like", 0, print),
         ]
         batch = Batch(wished)
-        _, (answers, _) = msgpack.unpackb(
+        _, (answers, _), _, drifted = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
         )
         assert [receipt.counts["like"] for receipt in receipts(wished, answers)] == [0, 1]
+        assert drifted == [batch.names[0].decode()], "and it is told"
 
 
 def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:

@@ -1,0 +1,254 @@
+"""Audits of items that change meanwhile, or whose buckets hold what a split left behind: still exact."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.errors import Refusal, Unavailable
+from server.ledger import audit, keys, layout, writer
+from server.ledger.audit import Outcome, check
+from server.ledger.engine import Engine
+from server.ledger.merge import Merge, Merger
+from server.ledger.moderation import freeze, reset, start
+from server.ledger.reader import Reader
+from server.ledger.scripts import Script
+from server.ledger.writer import Receipt, Writer
+from tests.ledger.support import SITE, cramped, read, submitted, wish
+
+X = keys.item_key(SITE.name, "x")
+LAYOUT = "\n".join(Path(layout.__file__).with_name(name).read_text() for name in ("alone.lua", "layout.lua"))
+# What grow does with a bucket, in its order.
+WRITES = ("'UNLINK', target", "'HSET', target", "'HSET', key, '', (packed(before))", "'HDEL', source")
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "REACT", cramped(writer.REACT, 2))
+    monkeypatch.setattr(audit, "STEP", 3)
+
+
+@pytest.fixture
+async def other(engine: str) -> AsyncIterator[Writer]:
+    """Somebody who reacts while others are at something else."""
+    link = Engine(engine)
+    writer = Writer(link)
+    yield writer
+    await writer.close()
+    await link.close()
+
+
+async def held(client: Any) -> dict[bytes, int]:
+    """Who holds what on the item: in the bucket where each would be looked for, and nowhere else."""
+    state = layout.unpack(await client.hget(X, ""))
+    found: dict[bytes, int] = {}
+    for bucket, name in enumerate(state.bucket_keys(SITE.name, "x")):
+        for who, number in (await client.hgetall(name)).items():
+            if who and layout.bucket_of(who, state.buckets) == bucket:
+                found[who] = int(number)
+    return found
+
+
+async def in_two(client: Any) -> int:
+    """How many members are in a wrong bucket beside the right one."""
+    state = layout.unpack(await client.hget(X, ""))
+    sizes = [await client.hlen(name) for name in state.bucket_keys(SITE.name, "x")]
+    return sum(sizes) - 1 - len(await held(client))
+
+
+async def counted(client: Any) -> dict[str, int]:
+    state = layout.unpack(await client.hget(X, ""))
+    numbers = list((await held(client)).values())
+    return {kind: numbers.count(number) for number, kind in enumerate(state.counts, 1)}
+
+
+def stopping(before: str) -> Script:
+    """The script of reactions, which stops in the middle of a split, before what it would write next."""
+    script = cramped(Script("react.lua", "layout.lua"), 2)
+    begin = "redis.call(" + before
+    assert script.text.count(begin) == 1
+    return with_text(script, script.text.replace(begin, "error({err = 'STOPPED'}) " + begin))
+
+
+def with_text(script: Script, text: str) -> Script:
+    script.text = text
+    script.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return script
+
+
+async def drift(client: Any, by: int) -> None:
+    """What a defect might do, in one step."""
+    code = f"""
+    local state = opened(redis.call('HGET', KEYS[1], ''))
+    state[HEAD + 2] = state[HEAD + 2] + {by}
+    redis.call('HSET', KEYS[1], '', (packed(state)))
+    """
+    await client.eval(f"#!lua\n{LAYOUT}{code}", 1, X)
+
+
+async def test_buckets_are_the_same_here_and_in_the_scripts(client: Any) -> None:
+    members = [keys.member(f"a:{number}") for number in range(50)]
+    code = "return bucket_of(ARGV[1], tonumber(ARGV[2]))"
+    sha = await client.script_load(f"#!lua\n{LAYOUT}{code}")
+    for buckets in (1, 2, 3, 4, 5, 7, 8, 9, 1000, 25_000):
+        for member in members:
+            assert layout.bucket_of(member, buckets) == await client.evalsha(sha, 0, member, buckets)
+
+
+@pytest.mark.parametrize("large", [1, 500], ids=["in pages", "in steps"])
+@pytest.mark.parametrize("before", WRITES)
+async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
+    link: Engine,
+    writer: Writer,
+    reader: Reader,
+    client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    large: int,
+) -> None:
+    monkeypatch.setattr(audit, "LARGE", large)
+    dice = random.Random(WRITES.index(before))
+    holds: dict[str, str] = {}
+    stopped = stale = 0
+    for number in range(120):
+        # Somebody new, and somebody who changes, or goes.
+        for who in (f"a:{number}", f"a:{dice.randrange(number + 1)}"):
+            kind = dice.choice(("like", "like", "dislike", None)) if who in holds else "like"
+            if number % 5 == 0:
+                with monkeypatch.context() as broken:
+                    broken.setattr("server.ledger.writer.REACT", stopping(before))
+                    if isinstance(await submitted(writer, who, "x", kind), Unavailable):
+                        stopped += 1
+            await wish(writer, who, "x", kind)
+            holds = {**holds, who: kind} if kind else {name: holds[name] for name in holds if name != who}
+        stale = max(stale, await in_two(client))
+        if number % 10 == 0:
+            right = {kind: list(holds.values()).count(kind) for kind in SITE.kinds}
+            assert (await read(reader, ["x"]))[0].counts == right
+            finding = await check(link, SITE.name, "x")
+            assert (finding.outcome, {kind: finding.counted.get(kind, 0) for kind in SITE.kinds}) == (
+                Outcome.RIGHT,
+                right,
+            )
+            # The repair counts in its own way.
+            await drift(client, 5)
+            finding = await check(link, SITE.name, "x")
+            assert finding.outcome is Outcome.REPAIRED
+            assert (await read(reader, ["x"]))[0].counts == right
+    assert stopped > 3
+    assert (stale > 0) == (before == WRITES[-1]), "only what is not removed in the end is in two"
+    for who, kind in holds.items():
+        assert (await read(reader, ["x"], who))[0].reaction == kind
+    # All take back what they hold: nobody is left, wherever copies of them are.
+    for who in {f"a:{number}" for number in range(120)}:
+        await wish(writer, who, "x", None)
+    assert (await read(reader, ["x"]))[0].counts == {"like": 0, "dislike": 0}
+    assert await held(client) == {}
+    assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
+
+
+async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
+    link: Engine, writer: Writer, other: Writer, reader: Reader, client: Any
+) -> None:
+    """Steps and splits, with a difference now and then: it is found, to the number, and mended once."""
+    dice = random.Random(5)
+    for number in range(40):
+        await wish(writer, f"a:{number}", "x", "like")
+    over = False
+
+    async def react() -> None:
+        number = 40
+        while not over:
+            number += 1
+            wishes = [
+                (f"a:{number}", "like"),
+                (f"a:{dice.randrange(number)}", dice.choice(("dislike", None, "like"))),
+            ]
+            await asyncio.gather(*(wish(other, who, "x", kind) for who, kind in wishes))
+
+    reacting = asyncio.create_task(react())
+    changed = 0
+    for round_ in range(40):
+        by = (0, 3, 0, 1)[round_ % 4]
+        before = (await read(reader, ["x"]))[0].version
+        if by:
+            await drift(client, by)
+        finding = await check(link, SITE.name, "x")
+        changed += (await read(reader, ["x"]))[0].version > before
+        differences = {kind: finding.stored[kind] - finding.counted[kind] for kind in finding.stored}
+        assert differences == {kind: by if kind == "like" else 0 for kind in finding.stored}
+        assert finding.outcome is (Outcome.REPAIRED if by else Outcome.RIGHT)
+    over = True
+    await reacting
+    assert changed == 40, "it did change all the time"
+    [state] = await read(reader, ["x"])
+    assert state.counts == await counted(client)
+    assert (await client.hlen(X)) > 1
+
+
+async def test_whatever_happens_between_two_steps_is_counted_along(
+    link: Engine, writer: Writer, reader: Reader, client: Any
+) -> None:
+    """Reactions, splits, merges, a new kind, imports, freezing, resets; and two who count at a time."""
+    dice = random.Random(7)
+    merger = Merger(link)
+
+    async def merge(visitor: str, account: str) -> None:
+        done: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        merger.submit(Merge(SITE.name, keys.member(visitor), keys.member(account), done.set_result))
+        assert await done is None
+
+    def somebody() -> str:
+        return f"{'au'[dice.randrange(2)]}:{dice.randrange(400)}"
+
+    merged: set[str] = set()
+    finished = resets = 0
+    anew = 1
+    for turn in range(1500):
+        what = dice.random()
+        who = somebody()
+        if what < 0.8 or turn < 100:
+            kind = dice.choice(("like", "like", None, "dislike" if turn > 300 else "like"))
+            if who not in merged:
+                assert isinstance(await submitted(writer, who, "x", kind), Receipt)
+        elif what < 0.85 and who.startswith("a:") and who not in merged:
+            merged.add(who)
+            await merge(who, f"u:{dice.randrange(400)}")
+        elif what < 0.9:
+            await start(link, SITE, {"x": {"like": dice.randrange(3) * 100, "dislike": dice.randrange(50)}})
+        elif what < 0.92:
+            await freeze(link, SITE.name, "x", frozen=True)
+            await freeze(link, SITE.name, "x", frozen=False)
+        elif what < 0.925:
+            resets += 1
+            await reset(link, SITE.name, "x")
+        if dice.random() < 0.5:
+            found = await link.timed(audit._REPAIR, [X], audit.STEP, anew)
+            # Now and then somebody else begins while this one is at it.
+            anew = int(bool(found) or dice.random() < 0.02)
+            if found:
+                finished += 1
+                kinds, stored, counts = found
+                assert stored == counts
+                assert dict(zip(kinds, counts, strict=True)) == await counted(client)
+    assert finished > 20
+    assert resets > 1
+    assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
+    await merger.close()
+
+
+async def test_who_counts_leaves_nothing_behind(link: Engine, writer: Writer, client: Any) -> None:
+    for number in range(40):
+        await wish(writer, f"a:{number}", "x", "like")
+    before = await client.hget(X, "")
+    assert await link.timed(audit._REPAIR, [X], audit.STEP, 1) == 0
+    half = await client.hget(X, "")
+    assert half != before
+    assert layout.unpack(half) == layout.unpack(before), "for all others nothing has changed"
+    while not await link.timed(audit._REPAIR, [X], audit.STEP, 0):
+        pass
+    assert await client.hget(X, "") == before
