@@ -19,6 +19,7 @@ from server.errors import EngineError, Unavailable
 from server.guard import Guard
 from server.hub import Hub
 from server.keysets import KeySets
+from server.ledger import writable
 from server.ledger.auditor import Auditor
 from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
@@ -120,6 +121,7 @@ async def _serve(
             holdings=holdings,
             deeds=Deeds(engine, holdings, reader.submit),
             ready=lambda: feed.up,
+            writable=lambda: engine.condition.writable,
             soon=loop.call_soon,
         )
         on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
@@ -134,6 +136,7 @@ async def _serve(
             _vital(_sweep(relay.hub), "sweep"),
             _vital(reconciler.run(), "reconciler"),
             _vital(engine.keep_time(), "clock"),
+            _vital(writable.follow(engine), "writable"),
             _vital(revocations.follow(), "revocations"),
             _vital(merger.follow(), "merges"),
             _vital(auditor.run(), "auditor"),
@@ -204,7 +207,7 @@ def _snapshot(
     rooms: Rooms, engine: Store, sizes: Histogram, merger: Merger, reconciler: Reconciler, auditor: Auditor
 ) -> Snapshot:
     """What this worker has counted until now."""
-    found = Snapshot(engine_up=rooms.ready())
+    found = Snapshot(engine_up=rooms.ready(), engine_writable=rooms.writable())
     deliveries, traffic = rooms.hub.deliveries, rooms.traffic
     found.gauge("connections", traffic.connections())
     found.gauge("watched_items", {"": len(rooms.hub)})

@@ -56,6 +56,7 @@ WORKERS_METRICS = (
 # What their parent knows.
 SERVER_METRICS = (
     Metric("engine_up", "gauge", "1 when every worker that answers hears from the engine, else 0."),
+    Metric("engine_writable", "gauge", "1 when every worker that answers can write to the engine, else 0."),
     Metric("worker_up", "gauge", "1 when the worker answered just now, else 0.", "worker"),
     Metric("worker_restarts", "counter", "Workers that died and were started again."),
     Metric("build_info", "gauge", "1; the label is what runs.", "version"),
@@ -91,6 +92,7 @@ class Snapshot(Struct):
     """All numbers of a worker at one moment, by metric, and then by label (empty where it has none)."""
 
     engine_up: bool = False
+    engine_writable: bool = False
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     gauges: dict[str, dict[str, int]] = field(default_factory=dict)
     histograms: dict[str, Distribution] = field(default_factory=dict)

@@ -173,8 +173,9 @@ class _Supervisor:
         found = Snapshot()
         answered = await asyncio.gather(*(worker.measure(found) for worker in self._workers))
         up = {str(number): int(answer is not None) for number, answer in enumerate(answered, 1)}
-        heard = [answer.engine_up for answer in answered if answer is not None]
-        found.gauge("engine_up", {"": int(bool(heard) and all(heard))})
+        told = [answer for answer in answered if answer is not None]
+        found.gauge("engine_up", {"": int(bool(told) and all(one.engine_up for one in told))})
+        found.gauge("engine_writable", {"": int(bool(told) and all(one.engine_writable for one in told))})
         found.gauge("worker_up", up)
         found.count("worker_restarts", {"": sum(worker.restarts for worker in self._workers)})
         found.gauge("build_info", {__version__: 1})

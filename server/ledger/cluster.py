@@ -146,6 +146,10 @@ class ClusterEngine:
         if node is not None:
             node.post("SPUBLISH", channel, payload)
 
+    def everywhere(self) -> list[bytes]:
+        """As ``Store.everywhere``: one for each primary."""
+        return [self.slots.name(node, keys.NOWHERE) for node in tuple(self.slots.primaries)]
+
     def groups(self, names: Sequence[bytes]) -> list[list[int]]:
         """Which of these names may be in one call, by their indexes: here, each alone."""
         return [[index] for index in range(len(names))]

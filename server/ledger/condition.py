@@ -28,8 +28,9 @@ class Condition:
     def __init__(self) -> None:
         self.round_trips = Histogram(SHORT_TIMES)
         self.failures = 0
-        # Whether the engine takes what is written, as far as was tried.
+        # Whether the engine takes what is written, as far as was tried; and whether it is to be tried soon.
         self.writable = True
+        self.doubted = False
         # Reactions that were taken back where none was counted, and the keys of the items.
         self.drifts = 0
         self.suspects: set[bytes] = set()
@@ -58,6 +59,7 @@ class Condition:
 
     def _is_down(self, reason: str) -> None:
         self.failures += 1
+        self.doubted = True
         if not self._down and time.monotonic() - self._complained >= COMPLAIN_EVERY:
             self._announced = True
             self._complained = time.monotonic()
@@ -67,6 +69,7 @@ class Condition:
     def refused(self, reason: str) -> Unavailable:
         """It answers, but refuses (no memory, read-only, not our script): what is to be raised."""
         self.failures += 1
+        self.doubted = True
         if time.monotonic() - self._complained >= COMPLAIN_EVERY:
             self._complained = time.monotonic()
             _log.error("engine refuses", error=reason)
@@ -79,11 +82,8 @@ class Condition:
             if len(self.suspects) < SUSPECTS:
                 self.suspects.add(name if isinstance(name, bytes) else name.encode())
 
-    def wrote(self, done: bool, reason: str = "") -> None:
-        """Whether the engine took what was written to see whether it does."""
-        if done != self.writable:
-            self.writable = done
-            if done:
-                _log.info("the engine takes writes again")
-            else:
-                _log.error("the engine takes no writes: every reaction is refused", error=reason)
+    def wrote(self, done: bool) -> None:
+        """Whether the engine has just taken what was written."""
+        if done and not self.writable:
+            _log.info("the engine takes writes again")
+        self.writable = done

@@ -92,6 +92,7 @@ class Engine:
             reply = await self._once(script, names, *arguments)
         if len(reply) == 1:
             raise Unavailable("the engine came to it too late", retry_after=1.0)
+        self.condition.wrote(True)
         self.condition.drifted(reply[3] if len(reply) > 3 else ())
         return reply[1]
 
@@ -146,6 +147,10 @@ class Engine:
     async def size(self) -> int:
         """See ``Store``."""
         return int(await self.command("DBSIZE"))
+
+    def everywhere(self) -> list[bytes]:
+        """See ``Store``."""
+        return [keys.NOWHERE]
 
     def groups(self, names: Sequence[bytes]) -> list[list[int]]:
         """See ``Store``: all."""

@@ -16,6 +16,7 @@
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
     tc:audit             stream who, what, site, item, member: what administrators did; its ids are when
     tc:pulse:…           channel a worker's heartbeat to itself
+    tc:nowhere…          nothing, ever: a name for a script that needs one
 
 An item's channel has the name of its key, and so its slot on a cluster. A visitor's index lies in a slot of
 its own. Site names have neither a colon nor an @, and of all that begins with ``tc:{`` only buckets end in a
@@ -34,6 +35,7 @@ AUDITOR = b"tc:auditor"
 AUDIT = b"tc:audit"
 PERSON_PREFIX = b"tc:me:"
 PULSE_PREFIX = b"tc:pulse:"
+NOWHERE = b"tc:nowhere"
 # Bytes of a member.
 MEMBER = 16
 

@@ -5,10 +5,8 @@ every confirmation is followed by a read of what is stored, as always. Must not 
 """
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from redis.crc import key_slot
 from redis.exceptions import MovedError
@@ -104,7 +102,4 @@ class ScatteredFeed:
     def _pulse(self, node: Node) -> bytes:
         """A channel for the heartbeat to a node, in one of its slots."""
         begin = any_pulse()
-        names: Iterator[bytes] = (begin + b".%d" % number for number in count())
-        if node not in self._slots.primaries:
-            return begin
-        return next(name for name in names if self._slots.owner(key_slot(name)) is node)
+        return self._slots.name(node, begin) if node in self._slots.primaries else begin

@@ -6,10 +6,12 @@ Owns the map, and the links to the nodes. Must not know what is sent to them.
 import asyncio
 import random
 from collections.abc import Callable
+from itertools import count
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 from redis.asyncio import ConnectionPool
+from redis.crc import key_slot
 
 from server.ledger.node import LostError, Node, NotSentError
 
@@ -47,6 +49,12 @@ class Slots:
     def owner(self, slot: int) -> Node | None:
         """The node that has a slot, as far as is known."""
         return self._owners[slot]
+
+    def name(self, node: Node, prefix: bytes) -> bytes:
+        """A name that begins so, in a slot that a primary has."""
+        assert node in self.primaries
+        names = (prefix + b".%d" % number for number in count())
+        return next(name for name in names if self._owners[key_slot(name)] is node)
 
     def node(self, address: str) -> Node:
         """The node at ``host:port``."""

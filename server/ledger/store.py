@@ -69,6 +69,9 @@ class Store(Protocol):
             Unavailable: as for ``run``.
         """
 
+    def everywhere(self) -> list[bytes]:
+        """Names of keys that nobody uses, one for each node that has any."""
+
     def groups(self, names: Sequence[bytes]) -> list[list[int]]:
         """Which of these names may be in one call, by their indexes."""
 

@@ -252,9 +252,16 @@ def _paths() -> Schema:
                 "responses": {
                     **healthy,
                     "503": {
-                        "description": "No.",
+                        "description": "No: because of this.",
                         "headers": {"Retry-After": {"schema": {"type": "integer"}}},
-                        "content": _json(_object(status={"type": "string"})),
+                        "content": _json(
+                            _object(
+                                status={
+                                    "type": "string",
+                                    "enum": ["draining", "feed stale", "writes refused"],
+                                }
+                            )
+                        ),
                     },
                 },
             }

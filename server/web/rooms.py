@@ -33,8 +33,9 @@ from server.web.traffic import Traffic
 class Rooms:
     """One worker's parts.
 
-    ``parser`` is the one that all idle connections share. ``ready`` tells whether reactions can be taken and
-    followed right now. ``soon`` calls a function in the next turn of the loop.
+    ``parser`` is the one that all idle connections share. ``ready`` tells whether what happens is heard of
+    right now, ``writable`` whether the engine takes what is written. ``soon`` calls a function in the next
+    turn of the loop.
     """
 
     guard: Guard
@@ -53,6 +54,15 @@ class Rooms:
     ready: Callable[[], bool]
     soon: Callable[[Callable[[], None]], object]
     traffic: Traffic = field(default_factory=Traffic)
+    writable: Callable[[], bool] = lambda: True
+
+    def trouble(self) -> str | None:
+        """Why nobody should be sent here, in a word; ``None``: all is well."""
+        if self.drain.begun:
+            return "draining"
+        if not self.ready():
+            return "feed stale"
+        return None if self.writable() else "writes refused"
 
     async def identify(self, site: Site, token: str) -> Identity:
         """Who the token speaks for.

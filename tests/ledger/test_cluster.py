@@ -9,7 +9,7 @@ import pytest
 from redis.crc import key_slot
 
 from server.errors import EngineError, Refusal, Unauthorized, Unavailable
-from server.ledger import audit, keys, merge, moderation
+from server.ledger import audit, keys, merge, moderation, writable
 from server.ledger.audit import Outcome
 from server.ledger.clock import DEADLINE
 from server.ledger.cluster import ClusterEngine
@@ -280,6 +280,18 @@ async def test_revocations_and_moderation(store: ClusterEngine, writer: Any) -> 
     await wish(writer, "a:1", "x", "like")
     assert await moderation.freeze(store, SITE.name, "x", frozen=True)
     assert isinstance(await submitted(writer, "a:2", "x", "like"), Refusal)
+
+
+async def test_a_primary_that_takes_no_writes_is_found_out(ring: Cluster, store: ClusterEngine) -> None:
+    assert len(store.everywhere()) == 3
+    for node in ring.primaries:
+        assert await writable.look(store)
+        node.do("CONFIG", "SET", "maxmemory", "1")
+        try:
+            assert not await writable.look(store)
+        finally:
+            node.do("CONFIG", "SET", "maxmemory", "0")
+    assert await writable.look(store)
 
 
 async def test_a_url_that_does_not_say_what_it_is(ring: Cluster, engine: str) -> None:

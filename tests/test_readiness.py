@@ -1,0 +1,77 @@
+"""``/readyz`` of a whole server: it says in a word what is wrong, and it is right."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from redis import Redis
+
+from tests.conftest import MakeServer
+from tests.support.engine import private_engine
+from tests.support.process import ServerProcess
+from tests.support.scrape import FLAGS, scrape
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with private_engine() as url:
+        yield url
+
+
+def until(server: ServerProcess, code: int, status: str) -> None:
+    def told() -> bool:
+        answer = httpx.get(f"{server.url}/readyz", timeout=30)
+        return (answer.status_code, answer.json()) == (code, {"status": status})
+
+    wait_for(told, f"{code} {status}", 60)
+
+
+def test_an_engine_without_memory_takes_nothing_and_shows_everything(
+    make_server: MakeServer, url: str
+) -> None:
+    server = make_server(flags=["--workers", "2", *FLAGS], env={"REDIS_URL": url})
+    with httpx.Client(base_url=server.url, timeout=30) as http, Redis.from_url(url) as engine:
+        token = http.post("/v1/visitors").json()["token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+
+        def react(reaction: str) -> httpx.Response:
+            return http.put("/v1/reaction?item=x", json={"reaction": reaction}, headers=bearer)
+
+        assert react("like").status_code == 200
+        until(server, 200, "ok")
+        # Nobody reacts: it is found out all the same.
+        engine.config_set("maxmemory", 1)
+        until(server, 503, "writes refused")
+        wait_for(lambda: scrape(server).get_one("engine_writable") == 0, "the metric", 60)
+        assert scrape(server).get_one("engine_up") == 1
+        assert react("dislike").json()["code"] == "unavailable"
+        shown = http.get("/v1/items?item=x")
+        assert (shown.status_code, shown.json()["items"][0]["counts"]["like"]) == (200, 1)
+        assert http.get("/livez").status_code == 200
+        engine.config_set("maxmemory", 0)
+        wait_for(lambda: scrape(server).get_one("engine_writable") == 1, "both workers", 60)
+        until(server, 200, "ok")
+        assert react("dislike").json()["counts"] == {"like": 0, "dislike": 1}
+
+
+def test_an_engine_that_stands_still_and_a_server_that_drains(make_server: MakeServer) -> None:
+    server = make_server()
+    assert server.engine is not None
+    os.kill(server.engine, signal.SIGSTOP)
+    try:
+        until(server, 503, "feed stale")
+    finally:
+        os.kill(server.engine, signal.SIGCONT)
+    until(server, 200, "ok")
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        assert http.get("/readyz").json() == {"status": "ok"}
+        os.kill(server.pid, signal.SIGTERM)
+        told = {"status": "ok"}
+        while told["status"] == "ok":
+            answer = http.get("/readyz")
+            told = answer.json()
+    assert (answer.status_code, told) == (503, {"status": "draining"})
+    assert server.wait() == 0
