@@ -5,16 +5,20 @@ import re
 import shutil
 import subprocess
 import tomllib
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from server.measures import SERVER_METRICS, WORKERS_METRICS, Metric
 from server.metrics import PREFIX
 from server.settings import Settings, environment_names, load
 from server.web.traffic import TRANSPORTS, Traffic
+from tests.conftest import MakeServer
+from tests.support import scrape
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -131,6 +135,69 @@ def test_a_platform_gives_settings_that_exist_and_the_time_to_drain(
     settings = load()
     assert settings.drain + AFTER_THE_DRAIN <= until_kill
     assert settings.metrics_port is not None
+
+
+def test_the_exposition_is_what_the_document_and_the_rules_are_about(make_server: MakeServer) -> None:
+    """Of a real server, all workers together."""
+    server = make_server(flags=["--workers", "2", *scrape.FLAGS])
+    with urllib.request.urlopen(scrape.url(server), timeout=30) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    found = {sample.name: set(sample.labels) for family in families for sample in family.samples}
+    # One without a sample has a label of which nothing has been seen yet.
+    assert found.keys() <= LABELS.keys()
+    assert {name for name in LABELS.keys() - found.keys() if not LABELS[name] - {"le"}} == set()
+    assert all(found[name] == LABELS[name] for name in found)
+    shown = {name for metric in METRICS for name in (*exposed(metric), PREFIX + metric.name)}
+    assert {family.name for family in families} <= shown
+    assert len(families) == len(METRICS)
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_a_rule_has_all_its_parts(rule: dict[str, Any]) -> None:
+    assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"].keys() == {"summary", "description"}
+    for text in (rule["expr"], *rule["annotations"].values()):
+        for opening, closing in ("()", "[]", "{}"):
+            assert text.count(opening) == text.count(closing)
+    for template in re.findall(r"{{(.*?)}}", "".join(rule["annotations"].values())):
+        assert template.strip() in ("$labels.instance", "$labels.worker")
+    assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
+
+
+WATCHED = (
+    "engine_up",
+    "engine_writable",
+    "worker_up",
+    "worker_restarts",
+    "reactions",
+    "delivery_lag_seconds",
+    "engine_round_trip_seconds",
+    "reconciliation_repairs",
+    "audit_repairs",
+    "drifts",
+)
+
+
+@pytest.mark.parametrize("name", WATCHED)
+def test_what_must_not_go_unnoticed_has_a_rule(name: str) -> None:
+    metric = next(metric for metric in METRICS if metric.name == name)
+    assert any(name in rule["expr"] for rule in rules() for name in exposed(metric))
+
+
+def test_no_label_is_without_end() -> None:
+    assert {metric.label for metric in METRICS} == {None, *VALUES, "worker", "version"}
+
+
+def test_what_restarts_or_hides_a_server_asks_whether_it_lives() -> None:
+    """It would mend nothing to restart one whose engine takes no reactions, and hide what can be shown."""
+    assert "http://127.0.0.1:8000/livez" in (DEPLOY / "Dockerfile").read_text()
+    fly = tomllib.loads((DEPLOY / "fly.toml").read_text())
+    assert [check["path"] for check in fly["http_service"]["checks"]] == ["/livez"]
 
 
 def test_ports_fit_together() -> None:

@@ -230,12 +230,18 @@ class Feed:
         wanted = _wanted()
         while wanted():
             await self._engine.publish(self._pulse)
+            # Before the pause, too: an engine that is slow to take a beat must not make this one slow to notice.
+            self._insist()
             await asyncio.sleep(PULSE)
             if self.up and self._lost:
                 self._lost = False
                 _log.info("feed link works again")
-            if not self.up:
-                raise ConnectionError(f"nothing came through for {SILENCE} s")
+            self._insist()
+
+    def _insist(self) -> None:
+        """Raise where nothing has come through for too long."""
+        if not self.up:
+            raise ConnectionError(f"nothing came through for {SILENCE} s")
 
     async def _reread(self) -> None:
         wanted = _wanted()
