@@ -46,7 +46,8 @@ from server.ledger.store import Word, checked_version
 # Between two tries where a node says "not now".
 PAUSE = 0.05
 
-_NOT_NOW = (TryAgainError, ClusterDownError, ReadOnlyError)
+# The last two where they come again and again.
+_NOT_NOW = (TryAgainError, ClusterDownError, ReadOnlyError, AskError, NoScriptError)
 # What scripts fail with where a key has just left, or has not come yet: before they write anything.
 _NOT_HERE = ("non local key", "NOTHERE")
 
@@ -300,10 +301,11 @@ class _Route:
         if isinstance(reply, NoScriptError):
             by.scripts.clear()
         elif isinstance(reply, AskError):
-            # An empty host is the one that says so.
-            host = reply.host or by.address.rpartition(":")[0]
-            address = f"{host}:{reply.port}"
+            address = by.named(reply.host, reply.port)
             self.asked = not isinstance(reply, MovedError)
+            if address is None:
+                self._slots.doubt()
+                return False
             if self.asked:
                 self._target = self._slots.node(address)
             else:

@@ -230,7 +230,7 @@ class Feed:
         wanted = _wanted()
         while wanted():
             await self._engine.publish(self._pulse)
-            # Before the pause, too: an engine that is slow to take a beat must not make this one slow to notice.
+            # Before the pause, too: an engine that is slow to take it must not make this slow to notice.
             self._insist()
             await asyncio.sleep(PULSE)
             if self.up and self._lost:

@@ -42,11 +42,26 @@ class Node:
 
     def __init__(self, address: str, pool: ConnectionPool) -> None:
         self.address = address
-        self.clock = Clock()
+        self._clock = Clock()
         # Names of the scripts that were sent on this connection.
         self.scripts: set[str] = set()
         self._pool = pool
         self._line: _Line | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """What is known of its clock; nothing where the link was lost, because another may answer next."""
+        if self._line is None or self._line.over:
+            self._clock.forget()
+        return self._clock
+
+    def named(self, host: str | None, port: int) -> str | None:
+        """The address of a node, as this one names it; ``None``: it does not know."""
+        # A node that announces names may know another that has none.
+        if host == "?":
+            return None
+        # Without a host it is the one that was asked.
+        return f"{host or self.address.rpartition(':')[0]}:{port}"
 
     async def call(self, *commands: Words, within: float) -> list[Any]:
         """The replies to commands that are sent one right behind the other; error replies as exceptions.
@@ -62,7 +77,6 @@ class Node:
         await asyncio.wait(replies, timeout=within)
         if not all(reply.done() for reply in replies):
             line.close("no reply in time")
-            self.clock.forget()
         return [reply.result() for reply in replies]
 
     def post(self, *words: bytes | str | int) -> None:

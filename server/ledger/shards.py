@@ -73,7 +73,7 @@ class ScatteredFeed:
         """Slots have other nodes: follow what they have there."""
         primaries = set(self._slots.primaries)
         for node in primaries - self._feeds.keys():
-            feed = Feed(node, self._listener, partial(self._pulse, node), self._moved)
+            feed = Feed(node, self._listener, partial(self._pulse, node), partial(self._moved, node))
             self._feeds[node] = feed, asyncio.get_running_loop().create_task(feed.run())
         for channel, place in self._places.items():
             self._put(channel, place)
@@ -93,11 +93,12 @@ class ScatteredFeed:
         if node is not None:
             self._feeds[node][0].follow(channel)
 
-    def _moved(self, refusal: MovedError | None) -> None:
-        if refusal is not None and refusal.host:
-            self._slots.correct(refusal.slot_id, f"{refusal.host}:{refusal.port}")
-        else:
+    def _moved(self, node: Node, refusal: MovedError | None) -> None:
+        address = None if refusal is None else node.named(refusal.host, refusal.port)
+        if refusal is None or address is None:
             self._slots.doubt()
+        else:
+            self._slots.correct(refusal.slot_id, address)
 
     def _pulse(self, node: Node) -> bytes:
         """A channel for the heartbeat to a node, in one of its slots."""

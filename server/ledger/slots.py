@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
@@ -104,21 +105,23 @@ class Slots:
                 except (NotSentError, LostError):
                     continue
                 if isinstance(reply, list) and reply:
-                    self._take(reply, address.rpartition(":")[0])
+                    self._take(reply, self.node(address))
                     return
         finally:
             self._read_at = loop.time()
             self._reading = None
 
-    def _take(self, reply: list[list[object]], asked: str) -> None:
+    def _take(self, reply: list[list[Any]], asked: Node) -> None:
         owners: list[Node | None] = [None] * SLOTS
-        for start, end, primary, *_ in reply:
-            assert isinstance(start, int)
-            assert isinstance(end, int)
-            assert isinstance(primary, list)
-            # An empty host is the one that was asked.
-            host = primary[0].decode() if primary[0] else asked
-            owners[start : end + 1] = [self.node(f"{host}:{primary[1]}")] * (end - start + 1)
+        for start, end, (host, port, _, *more), *_ in reply:
+            address = asked.named((host or b"").decode(), port)
+            if address is None:
+                # It has no name, where names are preferred; what else is known of it follows, in pairs.
+                others = more[0] if more else []
+                host = dict(zip(others[::2], others[1::2], strict=True)).get(b"ip", b"")
+                address = asked.named(host.decode(), port)
+                assert address is not None
+            owners[start : end + 1] = [self.node(address)] * (end - start + 1)
         if owners != self._owners:
             self._owners = owners
             self._changed()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
+from server import relay
 from server.errors import EngineError, Refusal, Unauthorized, Unavailable
+from server.hub import Hub
 from server.ledger import audit, keys, merge, moderation, writable
 from server.ledger.audit import Outcome
 from server.ledger.clock import DEADLINE
@@ -156,6 +158,130 @@ async def test_who_follows_hears_and_goes_on_hearing_when_the_slot_moves(
     await eventually(lambda: followers(target, channel) == 0)
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
+    ring: Cluster, store: ClusterEngine, writer: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a feed, all is missed."""
+    monkeypatch.setattr(relay, "PERIOD", 0.2)
+    monkeypatch.setattr(relay, "GRACE", 0.2)
+    between = relay.Relay(reader.submit)
+    reconciler = relay.Reconciler(between)
+    later = asyncio.get_running_loop().call_later
+    between.hub = Hub(item_key, reconciler.follow, reconciler.leave, later)
+    running = asyncio.create_task(reconciler.run())
+    topics = [between.hub.hold(SITE, f"i/{number}") for number in range(30)]
+    await eventually(lambda: all(topic.version == 0 for topic in topics))
+    for number in range(30):
+        await wish(writer, "a:1", f"i/{number}", "like")
+    await eventually(lambda: all(topic.counts["like"] == 1 for topic in topics))
+    assert reconciler.repairs == 30
+    for node in ring.primaries:
+        node.do("FLUSHALL")
+    await eventually(lambda: all(topic.version == 0 for topic in topics))
+    assert reconciler.repairs == 60
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_a_slot_that_goes_back_and_forth_loses_nobody_and_nothing(
+    ring: Cluster, store: ClusterEngine, writer: Any, reader: Any
+) -> None:
+    heard = Heard()
+    feed = feed_of(store, heard)
+    running = asyncio.create_task(feed.run())
+    channel = item_key(SITE.name, "x")
+    feed.follow(channel)
+    await eventually(lambda: feed.up and heard.rereads == [channel])
+    slot, source, target = places(ring, "x")
+    moving, acked = True, 0
+
+    async def react() -> None:
+        nonlocal acked
+        while moving:
+            acked += 1
+            await wish(writer, f"a:{acked}", "x", "like")
+
+    reacting = asyncio.create_task(react())
+    for turn in range(9):
+        before = acked
+        await asyncio.to_thread(ring.move, slot, (target, source)[turn % 2])
+        await eventually(lambda before=before: acked > before)
+    moving = False
+    await reacting
+    check(ring, "x", {"like": acked, "dislike": 0})
+    await eventually(lambda: followers(target, channel) == 1)
+    last = await wish(writer, "a:1", "x", "dislike")
+    await eventually(lambda: (channel, last.version) in heard.changes)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, writer: Any) -> None:
+    named = ring.primaries[:2]
+
+    async def all_over(store: ClusterEngine) -> None:
+        heard = Heard()
+        feed = feed_of(store, heard)
+        running = asyncio.create_task(feed.run())
+        own = ScatteredWriter(store)
+        items = [f"i/{number}" for number in range(30)]
+        for item in items:
+            feed.follow(item_key(SITE.name, item))
+        await eventually(lambda: feed.up and len(set(heard.rereads)) == 30)
+        receipts = [await wish(own, "a:1", item, "like") for item in items]
+        news = {
+            (item_key(SITE.name, item), receipt.version)
+            for item, receipt in zip(items, receipts, strict=True)
+        }
+        await eventually(lambda: news <= set(heard.changes))
+        # Whoever was asked says where it went.
+        slot, _, target = places(ring, "i/0")
+        await asyncio.to_thread(ring.move, slot, target)
+        await wish(own, "a:2", "i/0", "like")
+        check(ring, "i/0", {"like": 2, "dislike": 0})
+        await own.close()
+        running.cancel()
+        await asyncio.wait([running])
+        await store.close()
+
+    try:
+        for node in ring.nodes:
+            node.do("CONFIG", "SET", "cluster-preferred-endpoint-type", "hostname")
+        for node in named:
+            node.do("CONFIG", "SET", "cluster-announce-hostname", "localhost")
+        announced = {node.port: b"localhost" if node in named else b"?" for node in ring.primaries}
+
+        def known() -> bool:
+            maps = (node.client.execute_command("CLUSTER SLOTS") for node in ring.primaries)
+            return all({own[1]: own[0] for _, _, own, *_ in slots} == announced for slots in maps)
+
+        await eventually(known, within=30)
+        store = open_store(ring.url)
+        assert isinstance(store, ClusterEngine)
+        await wait_until_ready(store, 10.0)
+        names = sorted(node.address.partition(":")[0] for node in store.slots.primaries)
+        assert names == ["127.0.0.1", "localhost", "localhost"]
+        await all_over(store)
+    finally:
+        for node in ring.nodes:
+            node.do("CONFIG", "SET", "cluster-preferred-endpoint-type", "ip")
+            node.do("CONFIG", "SET", "cluster-announce-hostname", "")
+
+
+async def test_a_lost_link_to_a_node_means_that_its_clock_is_not_known(
+    ring: Cluster, store: ClusterEngine, writer: Any
+) -> None:
+    await wish(writer, "a:1", "x", "like")
+    _, owner, _ = places(ring, "x")
+    node = store.slots.owner(key_slot(item_key(SITE.name, "x")))
+    assert node is not None
+    assert node.clock.known
+    owner.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await eventually(lambda: not node.clock.known)
+    await wish(writer, "a:2", "x", "like")
+    assert node.clock.known
 
 
 async def test_a_slot_that_is_half_moved(ring: Cluster, writer: Any, reader: Any) -> None:
