@@ -8,19 +8,37 @@ All are budgets and none is "one for each address": an office behind one address
 
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from server.errors import RateLimited, Refusal, Unavailable
-from server.rules.addresses import Client, prefix
-from server.rules.limits import Caps
+from server.rules.addresses import Client, neighbourhood, prefix
+from server.rules.limits import GUESS_COSTS, Caps
 from server.rules.rates import Buckets, Rate
 
 RETRY_AFTER = 5.0
+
+
+class Place(NamedTuple):
+    """What became of a connection that was accepted.
+
+    ``owner``: who it counts for; ``None`` where it is a trusted proxy's, whose requests are anybody's.
+    ``refusal``: why nobody may stay on it, if so. ``counted``: not where there is no room even to turn it
+    away.
+    """
+
+    owner: Client | None
+    refusal: Refusal | None
+    counted: bool
 
 
 class Admission:
     """One worker's. ``clock`` gives seconds and only goes forward.
 
     An address is counted as its ``prefix``. Who is on this machine itself has none, and is not counted.
+
+    Every connection is counted from the moment that it is accepted (``enter``) until it is over (``leave``).
+    A trusted proxy's counts for no address, until a socket or a stream is to stay on it: that is one client's
+    (``settle``).
     """
 
     def __init__(self, caps: Caps, clock: Callable[[], float]) -> None:
@@ -28,41 +46,67 @@ class Admission:
         self._clock = clock
         self._connections = 0
         self._at_address: Counter[str] = Counter()
-        self._arrivals: Buckets[str] = Buckets()
-        self._requests: Buckets[str] = Buckets()
-        self._visitors: Buckets[str] = Buckets()
+        self._arrivals: Buckets[str] = Buckets(crowd=neighbourhood)
+        self._requests: Buckets[str] = Buckets(crowd=neighbourhood)
+        self._visitors: Buckets[str] = Buckets(crowd=neighbourhood)
         self._reactions: Buckets[bytes] = Buckets()
 
-    def enter(self, client: Client) -> Refusal | None:
-        """A connection comes; why it must be turned away at once, if so.
-
-        It counts until it ``leave``s, also when it is turned away, which takes a moment.
-
-        Raises:
-            Unavailable: there is no room even to turn it away; it does not count.
-        """
-        if self._connections >= self._caps.hard:
-            raise _overloaded()
-        crowded = self._connections >= self._caps.connections
+    def enter(self, owner: Client | None) -> Place:
+        """A connection was accepted. It counts until it ``leave``s, also where nobody may stay on it."""
+        where = _prefix(owner)
+        try:
+            if self._connections >= self._caps.hard:
+                raise _overloaded()
+            self._count(where)
+        except Unavailable as no_room:
+            return Place(owner, no_room, counted=False)
         self._connections += 1
-        where = prefix(client)
-        if where is not None:
-            self._at_address[where] += 1
-            if self._at_address[where] > self._caps.address_connections:
-                return RateLimited("too many connections from this address", retry_after=RETRY_AFTER)
-            wait = self._arrivals.take(where, self._caps.address_arrivals, self._clock())
-            if wait:
-                return RateLimited("too many new connections from this address", retry_after=wait)
-        return _overloaded() if crowded else None
+        if self._connections > self._caps.connections:
+            return Place(owner, _overloaded(), counted=True)
+        if where is not None and self._at_address[where] > self._caps.address_connections:
+            return Place(owner, _crowded_there(), counted=True)
+        return Place(owner, None, counted=True)
 
-    def leave(self, client: Client) -> None:
+    def leave(self, owner: Client | None) -> None:
         """A connection that came in is over."""
         self._connections -= 1
+        self._discount(_prefix(owner))
+
+    def settle(self, place: Place, client: Client) -> Refusal | None:
+        """A connection is to stay, for a client, who owns it from here on; why it must not, if so.
+
+        Raises:
+            Unavailable: there is no room even to turn it away; its owner is who it was.
+        """
+        before, where = _prefix(place.owner), prefix(client)
+        if where is None:
+            return place.refusal
+        crowded = place.refusal
+        if where != before:
+            self._count(where)
+            self._discount(before)
+            if self._at_address[where] > self._caps.address_connections:
+                crowded = _crowded_there()
+        if crowded is not None:
+            return crowded
+        wait = self._arrivals.take(where, self._caps.address_arrivals, self._clock())
+        if wait:
+            return RateLimited("too many new connections from this address", retry_after=wait)
+        return None
+
+    def unsettle(self, place: Place, client: Client) -> None:
+        """It stays no longer for that client, and is the owner's again."""
+        before, where = _prefix(place.owner), prefix(client)
+        if where is not None and where != before:
+            if before is not None:
+                self._at_address[before] += 1
+            self._discount(where)
+
+    def guessed(self, client: Client) -> None:
+        """A request had an admin key that is none."""
         where = prefix(client)
         if where is not None:
-            self._at_address[where] -= 1
-            if not self._at_address[where]:
-                del self._at_address[where]
+            self._requests.charge(where, self._caps.address_requests, self._clock(), GUESS_COSTS)
 
     def request(self, client: Client) -> None:
         """Let a request in.
@@ -80,13 +124,13 @@ class Admission:
         """
         self._spend(client, self._visitors, self._caps.address_visitors, "new visitors")
 
-    def reaction(self, visitor: bytes, rate: Rate) -> None:
-        """Let a visitor react, by whatever connection.
+    def reaction(self, visitor: bytes, rate: Rate, amount: int = 1) -> None:
+        """Let a visitor react, by whatever connection; or do what costs as much as so many reactions.
 
         Raises:
             RateLimited: too much, too fast.
         """
-        wait = self._reactions.take(visitor, rate, self._clock())
+        wait = self._reactions.take(visitor, rate, self._clock(), min(amount, rate.burst))
         if wait:
             raise RateLimited("too many reactions", retry_after=wait)
 
@@ -97,6 +141,26 @@ class Admission:
         wait = buckets.take(where, rate, self._clock())
         if wait:
             raise RateLimited(f"too many {what} from this address", retry_after=wait)
+
+    def _count(self, where: str | None) -> None:
+        if where is not None:
+            if self._at_address[where] >= self._caps.address_hard:
+                raise Unavailable("too many connections from this address", retry_after=RETRY_AFTER)
+            self._at_address[where] += 1
+
+    def _discount(self, where: str | None) -> None:
+        if where is not None:
+            self._at_address[where] -= 1
+            if not self._at_address[where]:
+                del self._at_address[where]
+
+
+def _prefix(owner: Client | None) -> str | None:
+    return None if owner is None else prefix(owner)
+
+
+def _crowded_there() -> RateLimited:
+    return RateLimited("too many connections from this address", retry_after=RETRY_AFTER)
 
 
 def _overloaded() -> Unavailable:

@@ -37,7 +37,7 @@ from server.rules.rates import rate
 from server.rules.sites import Site
 from server.settings import Settings
 from server.web.drain import Drain
-from server.web.http import Http
+from server.web.http import Http, Intake
 from server.web.inbound import Shared
 from server.web.listener import Server, prepare
 from server.web.outbox import Outbox
@@ -141,14 +141,14 @@ async def _serve(
             _vital(merger.follow(), "merges"),
             _vital(auditor.run(), "auditor"),
         ]
-        trusted = networks(settings.forwarded_allow_ips)
+        intake = Intake(
+            networks(settings.forwarded_allow_ips), requests, settings.request_within, rooms.admission
+        )
         server = Server(
             rooms,
             on_ready,
             demo=settings.has_demo,
-            trusted=trusted,
-            requests=requests,
-            within=settings.request_within,
+            intake=intake,
             drain=max(settings.drain - RESERVE, settings.drain / 2),
         )
         await server.serve(sockets=[listener])

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 EVERY = 5.0
-# Less than this (bytes) more than there was is not worth a look.
+# Less than this (bytes) more than there was is not worth a look. But what was in use then may be free now,
+# which nothing shows, so there is one after this time (s) in any case.
 MORE = 2**20
+LONGEST = 30.0
 
 _STATM = Path("/proc/self/statm")
 
@@ -24,17 +26,18 @@ def resident() -> int:
 
 
 async def keep_small() -> None:
-    """Give back what is free whenever there is more of it; until cancelled."""
+    """Give back what is free, now and then; until cancelled. Where that cannot be done, it is not."""
     trim = _trim()
-    least = resident() if trim is not None else 0
+    if trim is None:
+        return
+    least, looked = resident(), 0.0
     while True:
         await asyncio.sleep(EVERY)
-        if trim is None:
-            continue
+        looked += EVERY
         least = min(least, resident())
-        if resident() - least > MORE:
+        if resident() - least > MORE or looked >= LONGEST:
             trim(0)
-            least = resident()
+            least, looked = resident(), 0.0
 
 
 def _trim() -> Callable[[int], object] | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from server.admission import Admission
-from server.errors import RateLimited, Unavailable
+from server.errors import RateLimited, Refusal, Unavailable
 from server.rules.addresses import Client
 from server.rules.limits import Caps
 from server.rules.rates import Rate
@@ -40,41 +40,83 @@ def another(number: int) -> Client:
     return Client(f"198.51.100.{number}", forwarded=False)
 
 
+def refusal(admission: Admission, client: Client) -> Refusal | None:
+    """Why a connection of a client's must not stay, if so. It is there to stay."""
+    return admission.settle(admission.enter(client), client)
+
+
 def test_connections_in_all(admission: Admission) -> None:
-    assert [admission.enter(HERE) for _ in range(20)] == [None] * 20
+    assert [admission.enter(HERE).refusal for _ in range(20)] == [None] * 20
     crowded = [admission.enter(another(1)), admission.enter(HERE)]
-    assert all(isinstance(refusal, Unavailable) and refusal.retry_after for refusal in crowded)
-    with pytest.raises(Unavailable):
-        admission.enter(HERE)
+    assert all(place.counted and isinstance(place.refusal, Unavailable) for place in crowded)
+    place = admission.enter(HERE)
+    assert not place.counted
+    assert isinstance(place.refusal, Unavailable)
+    assert place.refusal.retry_after
     # Who is turned away takes a place until it is gone, and whoever was not let in does not.
     admission.leave(HERE)
-    assert isinstance(admission.enter(HERE), Unavailable)
+    assert admission.enter(HERE).refusal is not None
     for _ in range(2):
         admission.leave(HERE)
     admission.leave(another(1))
-    assert admission.enter(HERE) is None
+    assert admission.enter(HERE).refusal is None
+
+
+def test_who_came_early_stays_though_others_wait(admission: Admission) -> None:
+    """A crowd that comes at once: as many as there is room for are let in, and not nobody."""
+    places = [admission.enter(HERE) for _ in range(22)]
+    found = [admission.settle(place, HERE) for place in places]
+    assert [kind is None for kind in found] == [True] * 20 + [False] * 2
 
 
 def test_connections_of_one_address(admission: Admission) -> None:
-    assert [admission.enter(OFFICE) for _ in range(5)] == [None] * 5
-    assert isinstance(admission.enter(OFFICE), RateLimited)
-    assert admission.enter(another(1)) is None
-    assert admission.enter(HERE) is None
+    places = [admission.enter(OFFICE) for _ in range(7)]
+    assert [place.refusal is None for place in places] == [True] * 5 + [False] * 2
+    assert [place.counted for place in places] == [True] * 6 + [False]
+    assert isinstance(places[5].refusal, RateLimited)
+    assert isinstance(places[6].refusal, Unavailable)
+    assert isinstance(admission.settle(places[5], OFFICE), RateLimited)
+    assert admission.enter(another(1)).refusal is None
+    assert admission.enter(HERE).refusal is None
     admission.leave(OFFICE)
     admission.leave(OFFICE)
-    assert admission.enter(OFFICE) is None
+    assert admission.enter(OFFICE).refusal is None
+
+
+def test_one_address_does_not_take_the_room_of_all(admission: Admission) -> None:
+    for _ in range(100):
+        admission.enter(OFFICE)
+    assert [admission.enter(HERE).refusal for _ in range(14)] == [None] * 14
+
+
+def test_a_trusted_proxy_is_not_an_address(admission: Admission) -> None:
+    """Its connections count for the clients that stay on them, and for nobody while none does."""
+    places = [admission.enter(None) for _ in range(14)]
+    assert [admission.settle(place, OFFICE) for place in places[:5]] == [None] * 5
+    assert isinstance(admission.settle(places[5], OFFICE), RateLimited)
+    with pytest.raises(Unavailable):
+        admission.settle(places[6], OFFICE)
+    assert admission.settle(places[6], another(1)) is None
+    for place in places[4:6]:
+        admission.unsettle(place, OFFICE)
+    assert admission.settle(places[4], OFFICE) is None
+    assert [admission.enter(None).refusal for _ in range(6)] == [None] * 6
+    for client in (*[OFFICE] * 5, another(1), *[None] * 14):
+        admission.leave(client)
+    assert not admission._at_address
+    assert admission._connections == 0
 
 
 def test_new_connections_of_one_address(admission: Admission, clock: Clock) -> None:
     def come_and_go() -> object:
-        refusal = admission.enter(OFFICE)
+        found = refusal(admission, OFFICE)
         admission.leave(OFFICE)
-        return refusal
+        return found
 
     assert [come_and_go() for _ in range(10)] == [None] * 10
-    refusal = come_and_go()
-    assert isinstance(refusal, RateLimited)
-    assert refusal.retry_after == pytest.approx(1.0)
+    found = come_and_go()
+    assert isinstance(found, RateLimited)
+    assert found.retry_after == pytest.approx(1.0)
     clock.now += 1.0
     assert come_and_go() is None
     assert isinstance(come_and_go(), RateLimited)
@@ -82,9 +124,24 @@ def test_new_connections_of_one_address(admission: Admission, clock: Clock) -> N
 
 def test_nothing_is_kept_of_who_has_gone(admission: Admission) -> None:
     for number in range(200):
-        admission.enter(another(number))
+        refusal(admission, another(number))
         admission.leave(another(number))
     assert not admission._at_address
+
+
+def test_guessing_is_slow(admission: Admission, clock: Clock) -> None:
+    """A wrong admin key costs more than the request: up to a burst is owed, whatever was left."""
+    admission.request(OFFICE)
+    for _ in range(100):
+        admission.guessed(OFFICE)
+        admission.guessed(HERE)
+    with pytest.raises(RateLimited) as caught:
+        admission.request(OFFICE)
+    assert caught.value.retry_after == pytest.approx(2.5)
+    admission.request(another(1))
+    admission.request(HERE)
+    clock.now += 2.5
+    admission.request(OFFICE)
 
 
 def test_requests_and_newcomers_of_one_address(admission: Admission, clock: Clock) -> None:
@@ -141,3 +198,15 @@ def test_reactions_of_one_visitor(admission: Admission, clock: Clock) -> None:
         admission.reaction(b"a", limit)
     with pytest.raises(RateLimited):
         admission.reaction(b"a", limit)
+
+
+def test_what_costs_more(admission: Admission, clock: Clock) -> None:
+    limit = Rate(10, 20)
+    for _ in range(2):
+        admission.reaction(b"a", limit, 10)
+    with pytest.raises(RateLimited):
+        admission.reaction(b"a", limit, 10)
+    clock.now += 1.0
+    admission.reaction(b"a", limit, 10)
+    # Whatever it costs, it can be had.
+    admission.reaction(b"b", Rate(1, 3), 10)

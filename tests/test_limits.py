@@ -5,8 +5,10 @@ Addresses are told by a header, which this machine is trusted with.
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -26,9 +28,11 @@ FLAGS = [
     "--address-requests", "1/m burst 30", "--address-visitors", "1/m burst 3", "--request-within", "1.5",
 ]
 # fmt: on
-SITES = """
+ADMIN_KEY = "the right key"
+SITES = f"""
 [sites.default]
 origins = ["*"]
+admin_keys = ["sha256:{sha256(ADMIN_KEY.encode()).hexdigest()}"]
 
 [sites.default.limits]
 items_a_message = 10
@@ -184,6 +188,130 @@ async def test_connections_in_all(make_server: MakeServer) -> None:
         assert (await ask(lines[1], {"type": "ping"}))["type"] == "pong", "who was in stays in"
 
 
+class Line:
+    """A bare connection for HTTP, kept open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def get(self, path: str, *headers: str) -> tuple[int, str]:
+        """Status and head of the answer, whose body is read too."""
+        request = [f"GET {path} HTTP/1.1", "Host: x", *headers, "", ""]
+        self._writer.write("\r\n".join(request).encode())
+        async with asyncio.timeout(20):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+            if (size := re.search(r"content-length: (\d+)", head)) is not None:
+                await self._reader.readexactly(int(size[1]))
+        return int(head.split()[1]), head
+
+    async def ended(self) -> None:
+        """Wait for the server to end it."""
+        async with asyncio.timeout(60):
+            await self._reader.read()
+
+    async def close(self) -> None:
+        self._writer.close()
+        await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
+
+
+@asynccontextmanager
+async def bare(server: ServerProcess) -> AsyncIterator[Line]:
+    line = Line(*await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2])))
+    yield line
+    await line.close()
+
+
+HANDSHAKE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+)
+
+
+async def test_connections_that_are_no_sockets(make_server: MakeServer) -> None:
+    """They take room like any other, asked anything or not; who is above the limit is told, and goes."""
+    server = make_server(flags=["--connections", "10"], limited=True)
+    async with AsyncExitStack() as stack:
+        idle = [await stack.enter_async_context(bare(server)) for _ in range(10)]
+        assert (await idle[0].get("/v1/items?item=a"))[0] == 200
+
+        async with bare(server) as line:
+            status, head = await line.get("/v1/items?item=a")
+            assert (status, "connection: close" in head) == (200, True), "one answer, and no place to stay"
+            await line.ended()
+        async with bare(server) as line:
+            status, head = await line.get("/v1/stream?item=a")
+            assert (status, "retry-after: 5" in head) == (503, True)
+        assert await turned_away(server) == CloseCode.OVERLOADED
+
+        idle.append(await stack.enter_async_context(bare(server)))
+        for path, expected in (
+            ("/v1/items?item=a", 503),
+            ("/embed.js", 503),
+            ("/livez", 200),
+            ("/readyz", 200),
+        ):
+            async with bare(server) as line:
+                status, head = await line.get(path, "Origin: https://a.example")
+                assert (status, "retry-after: 5" in head) == (expected, expected == 503), path
+                assert "connection: close" in head
+                assert ("access-control-allow-origin" in head) is path.startswith("/v1/")
+                await line.ended()
+        async with bare(server) as line:
+            status, head = await line.get("/ws", *HANDSHAKE)
+            assert (status, "retry-after: 5" in head) == (503, True)
+            await line.ended()
+
+        assert (await idle[0].get("/v1/items?item=a"))[0] == 200, "who was in stays in"
+        for line in idle[:2]:
+            await line.close()
+
+        async def let_in() -> bool:
+            try:
+                return await turned_away(server) is None
+            except InvalidStatus:
+                return False
+
+        await eventually(let_in)
+        # A place goes over to the socket, and comes back once.
+        for _ in range(30):
+            assert await let_in()
+
+
+async def test_idle_connections_end(make_server: MakeServer) -> None:
+    server = make_server()
+    async with bare(server) as asked, bare(server) as silent:
+        assert (await asked.get("/livez"))[0] == 200
+        await asyncio.gather(asked.ended(), silent.ended())
+
+
+async def test_a_proxys_connections_are_anybodys(tight: ServerProcess) -> None:
+    """However many it keeps open, they lock nobody out; what stays on one is its client's, while it stays."""
+    many, few = "X-Forwarded-For: 192.0.2.12", "X-Forwarded-For: 192.0.2.13"
+    async with AsyncExitStack() as stack:
+        lines = [await stack.enter_async_context(bare(tight)) for _ in range(14)]
+        for line in lines:
+            assert (await line.get("/v1/items?item=a", many))[0] == 200
+        for line in lines[:6]:
+            status, head = await line.get("/v1/stream?item=a", many)
+            assert (status, "text/event-stream" in head) == (200, True)
+        status, head = await lines[6].get("/v1/stream?item=a", many)
+        assert (status, "connection: close" in head) == (429, False)
+        assert (await lines[6].get("/v1/items?item=a", few))[0] == 200, "it goes on"
+        assert (await lines[6].get("/v1/stream?item=a", few))[0] == 200
+        assert (await lines[7].get("/ws", many, *HANDSHAKE))[0] == 101
+        assert (await lines[8].get("/ws", few, *HANDSHAKE))[0] == 101
+        await lines[7].ended()
+        await lines[0].close()
+
+        async def let_in() -> bool:
+            return await turned_away(tight, "192.0.2.12") is None
+
+        await eventually(let_in)
+
+
 async def test_requests_and_new_visitors_of_one_address(tight: ServerProcess) -> None:
     async with client(tight, "192.0.2.4") as http:
         held = [await token(http) for _ in range(3)]
@@ -195,10 +323,51 @@ async def test_requests_and_new_visitors_of_one_address(tight: ServerProcess) ->
         answer = await http.get("/v1/items?item=a", headers={"Origin": "https://a.example"})
         check_limited(answer)
         assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
+        for path in ("/openapi.json", "/embed.js", "/nothing"):
+            check_limited(await http.get(path))
         assert (await http.get("/readyz")).status_code == 200
     async with client(tight) as http:
         for _ in range(40):
             await token(http)
+
+
+@pytest.mark.parametrize(("query", "headers"), [("", {"Origin": "null"}), ("?site=none", {})])
+async def test_who_is_refused_anyway_is_counted_too(
+    tight: ServerProcess, query: str, headers: dict[str, str]
+) -> None:
+    address = f"192.0.2.{20 + len(query)}"
+    async with client(tight, address) as http:
+        for _ in range(30):
+            assert (await http.get(f"/v1/items{query}", headers=headers)).status_code in (403, 404)
+        check_limited(await http.get("/openapi.json"))
+
+
+async def test_admin_keys_are_not_guessed(tight: ServerProcess) -> None:
+    """A guess costs a whole burst of requests here, so the right key comes too late."""
+    async with client(tight, "192.0.2.10") as http:
+
+        async def ask(key: str) -> httpx.Response:
+            return await http.post("/v1/admin/reset?item=a", headers={"Authorization": f"Bearer {key}"})
+
+        assert (await ask(ADMIN_KEY)).status_code == 200
+        guess = await ask("guess")
+        assert (guess.status_code, guess.json()["code"]) == (401, "unauthorized")
+        for key in ("another guess", ADMIN_KEY):
+            check_limited(await ask(key))
+        check_limited(await http.get("/v1/items?item=a"))
+    async with client(tight, "192.0.2.11") as http:
+        for _ in range(30):
+            assert (await ask(ADMIN_KEY)).status_code == 200
+        check_limited(await ask(ADMIN_KEY))
+
+
+async def test_all_of_a_visitors_own_costs_more(tight: ServerProcess) -> None:
+    async with client(tight) as http:
+        for method in ("GET", "DELETE"):
+            headers = {"Authorization": f"Bearer {await token(http)}"}
+            assert (await http.request(method, "/v1/me", headers=headers)).status_code == 200
+            check_limited(await http.request(method, "/v1/me", headers=headers))
+            check_limited(await http.put("/v1/reaction?item=own", json={"reaction": "like"}, headers=headers))
 
 
 async def test_reactions_of_one_visitor_by_all_ways(tight: ServerProcess) -> None:

@@ -61,6 +61,13 @@ def client(peer: str, forwarded: Sequence[str], trusted: Networks) -> Client:
 
 
 @lru_cache(1024)
+def owner(peer: str, trusted: Networks) -> Client | None:
+    """Who a connection counts for, whatever comes on it; ``None`` where that is a trusted proxy's."""
+    found = _address(peer)
+    return None if found is not None and _is_in(found, trusted) else _direct(peer)
+
+
+@lru_cache(1024)
 def prefix(client: Client) -> str | None:
     """What a client is counted as: an IPv4 address itself, the /64 of an IPv6 one, which is one household's.
 
@@ -72,6 +79,14 @@ def prefix(client: Client) -> str | None:
     if address.is_loopback and not client.forwarded:
         return None
     return str(address) if address.version == 4 else str(ip_network((int(address), 64), strict=False))
+
+
+def neighbourhood(prefix: str) -> str:
+    """The network around a ``prefix``, which one owner may have all of: /24 of IPv4, /48 of IPv6."""
+    if not prefix:
+        return ""
+    inside = ip_network(prefix)
+    return str(inside.supernet(new_prefix=24 if inside.version == 4 else 48))
 
 
 # Most requests have a peer that was seen a moment ago; and who holds it holds the same one.

@@ -9,6 +9,10 @@ from server.rules.rates import Rate
 
 # A signature is checked for an ``auth``, which takes as long as so many other messages.
 AUTH_COSTS = 10
+# An admin key that is none costs as much as so many requests more, so that guessing is slow.
+GUESS_COSTS = 50
+# All that a visitor holds, listed or taken back, costs as much as so many reactions.
+ALL_COSTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a worker takes: open connections, and by address those, new ones, requests and new visitors."""
+    """What a worker takes: open connections, and by address those, new ones, requests and new visitors.
+
+    New ones are sockets and streams: whatever is there to stay.
+    """
 
     connections: int = 20_000
     address_connections: int = 500
@@ -41,4 +48,13 @@ class Caps:
     @property
     def hard(self) -> int:
         """As many connections are not even told that they are too many, which takes a connection as well."""
-        return self.connections + max(1, self.connections // 10)
+        return _more(self.connections)
+
+    @property
+    def address_hard(self) -> int:
+        """The same for those of one address."""
+        return _more(self.address_connections)
+
+
+def _more(connections: int) -> int:
+    return connections + max(1, connections // 10)

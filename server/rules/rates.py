@@ -6,7 +6,7 @@ only goes forward. Must not know what is counted, nor what is done about too muc
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,6 +14,10 @@ from typing import Generic, TypeVar
 TOLERANCE = 1e-6
 # As many buckets are kept before the full ones among them are looked for, and at most.
 FEW, MOST = 1024, 100_000
+# Where many are kept they are looked for no more often than this (s).
+TIDY_EVERY = 1.0
+# Buckets for all those who have no room for their own.
+SHARED = 4096
 
 _FORM = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)/(s|m|h) burst (\d{1,9})", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -59,35 +63,62 @@ def rate(text: str) -> Rate:
 
 
 class Buckets(Generic[K]):
-    """A bucket for each key. Those that are full again are forgotten, so that memory is bounded.
+    """A bucket for each key. One that is full again may be forgotten; one that is not never is.
 
-    When ``most`` are not full, which takes that many addresses or visitors within seconds, all are forgotten:
-    nobody is refused for want of memory.
+    So memory is bounded without forgiving anybody anything. When ``most`` keys are not full, which takes that
+    many addresses or visitors within seconds, a key that has no bucket takes from one that it shares with its
+    ``crowd``: the larger network that it belongs to, say. There are ``SHARED`` of those; which crowds fall
+    into the same one nobody can know, because Python hashes text with a secret of the process.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, crowd: Callable[[K], Hashable] = lambda key: key) -> None:
         self._most = most
+        self._crowd = crowd
         self._tidy_at = min(FEW, most)
+        self._not_before = 0.0
         self._full_at: dict[K, float] = {}
+        self._shared: dict[int, float] = {}
 
     def __len__(self) -> int:
         """How many are kept."""
-        return len(self._full_at)
+        return len(self._full_at) + len(self._shared)
 
-    def take(self, key: K, rate: Rate, now: float) -> float:
-        """Take one; 0, or how long (s) to wait for it, and then nothing was taken."""
-        full_at = rate.spend(self._full_at.get(key, now), now)
+    def take(self, key: K, rate: Rate, now: float, amount: float = 1) -> float:
+        """Take so much; 0, or how long (s) to wait for it, and then nothing was taken."""
+        full_at = rate.spend(self._present(key, now), now, amount)
         wait = rate.wait(full_at, now)
-        if wait:
-            return wait
-        self._full_at[key] = full_at
-        if len(self._full_at) >= self._tidy_at:
+        if not wait:
+            self._keep(key, full_at)
+        return wait
+
+    def charge(self, key: K, rate: Rate, now: float, amount: float) -> None:
+        """Take so much for what was done already, until a whole burst is owed."""
+        full_at = rate.spend(self._present(key, now), now, amount)
+        self._keep(key, min(full_at, now + 2 * rate.burst / rate.per_second))
+
+    def _present(self, key: K, now: float) -> float:
+        """When the bucket that the key takes from is full."""
+        if key not in self._full_at and len(self._full_at) >= self._tidy_at and now >= self._not_before:
             self._tidy(now)
-        return 0.0
+        if self._has_room(key):
+            return self._full_at.get(key, now)
+        return self._shared.get(self._share(key), now)
+
+    def _keep(self, key: K, full_at: float) -> None:
+        if self._has_room(key):
+            self._full_at[key] = full_at
+        else:
+            self._shared[self._share(key)] = full_at
+
+    def _has_room(self, key: K) -> bool:
+        return key in self._full_at or len(self._full_at) < self._most
+
+    def _share(self, key: K) -> int:
+        return hash(self._crowd(key)) % SHARED
 
     def _tidy(self, now: float) -> None:
-        kept = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
-        if 2 * len(kept) > self._most:
-            kept = {}
-        self._full_at = kept
-        self._tidy_at = min(max(FEW, 2 * len(kept)), self._most)
+        self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
+        self._shared = {share: full_at for share, full_at in self._shared.items() if full_at > now}
+        self._tidy_at = min(max(FEW, 2 * len(self._full_at)), self._most)
+        # Looking at all of them takes milliseconds, which must not be had for a request.
+        self._not_before = now + TIDY_EVERY

@@ -16,6 +16,7 @@ from server.ledger.deeds import ITEM_DEEDS
 from server.rules.items import check_item
 from server.rules.sites import Site
 from server.rules.visitors import check_visitor
+from server.web.problems import CLIENT
 from server.web.requests import asked, bearer, json_answer, read_body
 from server.web.rooms import Rooms
 
@@ -66,4 +67,8 @@ class Admin:
         key = bearer(request)
         if key is None:
             raise Unauthorized("Authorization: Bearer <admin key> is needed")
-        return self._rooms.guard.administrator(site, key)
+        try:
+            return self._rooms.guard.administrator(site, key)
+        except Unauthorized:
+            self._rooms.admission.guessed(request.scope[CLIENT])
+            raise

@@ -15,13 +15,14 @@ from starlette.routing import Route
 from server.errors import BadItem, BadMessage, Refusal, Unauthorized
 from server.guard import Guard
 from server.ledger.reader import State
+from server.rules.limits import ALL_COSTS
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.rules.tokens import Identity
 from server.web.etags import matches
 from server.web.lines import Lines
 from server.web.openapi import document
-from server.web.problems import CLIENT
+from server.web.problems import CLIENT, PLACE
 from server.web.query import Query
 from server.web.requests import NO_STORE, PRIVATE, asked, bearer, json_answer, read_body
 from server.web.rooms import Rooms
@@ -128,6 +129,7 @@ class Api:
         """All that the bearer holds, to be read (GET) or taken back (DELETE)."""
         _, site = asked(request)
         visitor = (await self._known(request, site)).visitor
+        self._rooms.allow(site, visitor, ALL_COSTS)
         if request.method == "DELETE":
             return json_answer({"erased": await self._rooms.holdings.erase(site, visitor)})
         pages = self._rooms.holdings.pages(site, visitor)
@@ -139,7 +141,7 @@ class Api:
         """Counts of up to 100 items, live, as server-sent events."""
         query, site = asked(request)
         items = self._listed(site, query)
-        stream = Stream(self._rooms, request.scope[CLIENT])
+        stream = Stream(self._rooms, request.scope[PLACE], request.scope[CLIENT])
         await stream.open(site, items)
         return StreamResponse(self._rooms, stream)
 

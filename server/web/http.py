@@ -1,21 +1,25 @@
 """HTTP on the wire: uvicorn's protocol on httptools, and where ours differs from it.
 
-Owns the limits and errors below the application. Must not know any endpoint.
+Owns the limits and errors below the application: a connection's place, how long its requests and answers
+may take, and how many of them may wait. Must not know any endpoint.
 """
 
 import asyncio
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from server.rules.addresses import Client, Networks, client
-from server.web.problems import CLIENT, problem
+from server.admission import RETRY_AFTER, Admission, Place
+from server.rules.addresses import Client, Networks, client, owner
+from server.web.problems import CLIENT, PLACE, problem
 from server.web.rounds import Rounds
-from server.web.socket import Socket
+from server.web.socket import STALL_AFTER, Socket
 
 # 100 ids of 256 bytes, percent-encoded, are 77 KiB.
 MAX_HEAD = 128 * 1024
@@ -23,6 +27,45 @@ MAX_HEAD = 128 * 1024
 _PASSED_ON = frozenset((b"forwarded", b"x-real-ip", b"via"))
 # Where an application finds the connection's transport in its scope.
 TRANSPORT = "tallycast.transport"
+# Bytes that are parsed at a time, and how many parsed requests may wait: one takes a hundred times the
+# memory of its bytes.
+PIECE, WAITING = 512, 8
+# Connections that there is no place for are kept until they have asked for something, no more than these: the
+# oldest goes, so that one that asks at once, as who checks the server's health does, has its answer.
+SURPLUS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What the HTTP connections of a worker share.
+
+    ``trusted`` are the proxies whose word on a client's address is taken, ``rounds`` is the timer of all
+    these connections, ``within`` (s) how long a request may take to come. ``surplus`` are those without a
+    place, the oldest first.
+    """
+
+    trusted: Networks
+    rounds: "Rounds[Http]"
+    within: float
+    admission: Admission
+    surplus: dict["Http", None] = field(default_factory=dict)
+
+    def squeeze_in(self, connection: "Http") -> None:
+        """A connection has no place."""
+        self.surplus[connection] = None
+        if len(self.surplus) > SURPLUS:
+            next(iter(self.surplus)).transport.abort()
+
+
+class _Flow(FlowControl):
+    """Uvicorn reads on whenever a request has been answered; this only when nothing is left to be parsed."""
+
+    full = False
+
+    def resume_reading(self) -> None:
+        """Read on, if there is room."""
+        if not self.full:
+            super().resume_reading()
 
 
 class Http(HttpToolsProtocol):
@@ -37,65 +80,111 @@ class Http(HttpToolsProtocol):
     # The server is draining: what is answered from here on ends the connection.
     _draining = False
 
-    def __init__(
-        self, trusted: Networks, rounds: "Rounds[Http]", within: float, *given: Any, **more: Any
-    ) -> None:
-        """``trusted`` are the proxies whose word on a client's address is taken; the rest is uvicorn's.
+    # What has come and is not parsed yet.
+    _rest = b""
+    # What is being answered, or was last.
+    _running: RequestResponseCycle | None = None
+    # How much of the answers waits, and since when it has been as much.
+    _left = 0
+    _stuck_since = 0.0
+    flow: _Flow
 
-        ``rounds`` is the timer of all such connections, ``within`` (s) how long a request may take to come.
-        """
+    def __init__(self, intake: Intake, *given: Any, **more: Any) -> None:
+        """``given`` and ``more`` are uvicorn's."""
         super().__init__(*given, **more)
-        self._trusted = trusted
-        self._rounds = rounds
-        self._within = within
+        self._intake = intake
+        self._rounds = intake.rounds
         self._slice = 0
+        self._place: Place
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection is there; its first request is awaited."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self._since = self._rounds.now
         self._slice = self._rounds.join(self)
+        self._place = self._intake.admission.enter(owner(self._peer, self._intake.trusted))
+        if not self._place.counted:
+            self._intake.squeeze_in(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end."""
         self._rounds.leave(self._slice, self)
+        if self._place.counted:
+            self._intake.admission.leave(self._place.owner)
+        else:
+            self._intake.surplus.pop(self, None)
+        self._rest = b""
+        if self._running is not None:
+            self._running.disconnected = True
         super().connection_lost(exc)
 
     def visit(self, now: float) -> None:
-        """About a second has passed: a request that does not come to its end is not waited for.
+        """About a second has passed: nobody is waited for who does not send, or does not read.
 
-        Uvicorn waits for ever, which is all that an attacker with many half-sent requests needs (Slowloris).
+        Uvicorn waits for ever, which is all that an attacker needs who has many half-sent requests
+        (Slowloris), or many answers that are not read.
         """
-        if self._since is None or now - self._since <= self._within or self.transport.is_closing():
+        left = self.transport.get_write_buffer_size()
+        if left == 0 or left != self._left:
+            self._stuck_since = now
+        self._left = left
+        if now - self._stuck_since > STALL_AFTER:
+            self.transport.abort()
+            return
+        if self._since is None or now - self._since <= self._intake.within or self.transport.is_closing():
             return
         if self._head is not None and (self.cycle is None or self.cycle.response_complete):
-            self._refuse(408, f"a request must come within {self._within:g} s", "request_timeout")
+            self._refuse(408, f"a request must come within {self._intake.within:g} s", "request_timeout")
         else:
             self.transport.abort()  # In the middle of something, where no answer would be understood.
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came. A head that does not end is not waited for: it would be kept in memory."""
+        """Bytes came."""
         self._unset_keepalive_if_required()
         if self._since is None and (self.cycle is None or self.cycle.response_complete):
             self._since = self._rounds.now  # Whatever it is, it is no longer the pause between two requests.
-        rest = memoryview(data)
-        while rest and not self.transport.is_closing():
+        self._rest += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what has come, until enough of it waits to be answered."""
+        while self._rest and len(self.pipeline) < WAITING and not self.transport.is_closing():
+            piece, self._rest = self._rest[:PIECE], self._rest[PIECE:]
             try:
-                self.parser.feed_data(rest)
-                break
+                self.parser.feed_data(piece)
             except HttpParserError:
                 self.send_400_response("this is not HTTP")
-                break
             except HttpParserUpgrade as upgrade:
                 if not self._declined:
                     self.handle_websocket_upgrade()
-                    break
-                rest = rest[upgrade.args[0] :]
+                    return
+                self._rest = piece[upgrade.args[0] :] + self._rest
                 self._begin_again()
+            else:
+                self._check_head(len(piece))
+        if self.transport.is_closing():
+            self._rest = b""
+        self.flow.full = bool(self._rest)
+        if self.flow.full:
+            self.flow.pause_reading()
+
+    def _check_head(self, size: int) -> None:
+        """A head that does not end is not waited for: it would be kept in memory."""
         if self._head is not None and not self.transport.is_closing():
-            self._head += len(data)
+            self._head += size
             if self._head > MAX_HEAD:
                 self._refuse(431, f"a request head has at most {MAX_HEAD} bytes")
+
+    def on_response_complete(self) -> None:
+        """A request has been answered: there is room for another."""
+        super().on_response_complete()
+        self._parse()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A request's turn has come. Uvicorn tells the connection's end only to the last one that came."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -119,9 +208,9 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
         self.scope["query_string"] = query
         more = cast("dict[str, object]", self.scope)
-        more[TRANSPORT], more[CLIENT] = self.transport, self._client()
+        more[TRANSPORT], more[CLIENT], more[PLACE] = self.transport, self._client(), self._place
         self.url = url
-        if self._draining and self.cycle is not None:
+        if (self._draining or self._place.refusal is not None) and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
@@ -150,6 +239,10 @@ class Http(HttpToolsProtocol):
         Uvicorn writes the request out again as bytes for the WebSocket protocol to parse a second time; ours
         is given it as it is.
         """
+        place = self._place
+        if not place.counted:
+            self._refuse(503, str(place.refusal), "unavailable", {"Retry-After": f"{RETRY_AFTER:.0f}"})
+            return
         self.connections.discard(self)
         self._rounds.leave(self._slice, self)
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
@@ -158,18 +251,22 @@ class Http(HttpToolsProtocol):
         make = cast("type[Socket]", self.ws_protocol_class)
         given = {"config": self.config, "server_state": self.server_state, "app_state": self.app_state}
         socket = make(**given)  # type: ignore[arg-type]
-        socket.client = cast("Any", self.scope)[CLIENT]
+        socket.owner = place.owner
         transport = self.transport
         # The parser holds this object and this object the parser: nobody else would tell them apart.
         self.parser = None  # type: ignore[assignment]
         transport.set_protocol(socket)
         socket.connection_made(transport)
-        socket.upgraded(request)
+        socket.upgraded(request, place, self._client())
+
+    @property
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
 
     def _client(self) -> Client:
         """Who the request came from."""
         said = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
-        found = client(self.client[0] if self.client else "", said, self._trusted)
+        found = client(self._peer, said, self._intake.trusted)
         passed_on = any(name in _PASSED_ON for name, _ in self.headers)
         return found._replace(forwarded=True) if passed_on else found
 

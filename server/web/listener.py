@@ -15,15 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from server.errors import Refusal
-from server.rules.addresses import Networks
 from server.web import pages
 from server.web.admin import Admin
 from server.web.api import Api
-from server.web.http import Http
+from server.web.http import Http, Intake
 from server.web.origins import Origins
 from server.web.problems import on_defect, on_http_exception, on_refusal
 from server.web.rooms import Rooms
-from server.web.rounds import Rounds
 from server.web.socket import Socket
 
 # After the order to stop an HTTP connection without a request is kept for this long (s), because the next
@@ -35,6 +33,9 @@ POLL = 0.05
 BACKLOG = 4096
 # Bytes that are sent and not acknowledged for this long (ms) mean that the peer is gone (RFC 5482).
 USER_TIMEOUT = 30_000
+# About as much as the kernel takes before it is read: messages are small, and of a client who does not take
+# the answers all that was read at once is kept.
+RECEIVE_BUFFER = 32 * 1024
 # The kernel takes no more than this much that it cannot send yet, so that old counts do not pile up in it.
 NOT_SENT_LOW_WATER = 16 * 1024
 
@@ -62,6 +63,7 @@ def prepare(listener: socket.socket) -> None:
         if option is not None:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 class Server(uvicorn.Server):
@@ -73,19 +75,14 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None],
         *,
         demo: bool,
-        trusted: Networks = (),
-        requests: Rounds[Http],
-        within: float,
+        intake: Intake,
         drain: float,
     ) -> None:
-        """``drain`` is how long (s) the connections have to end after the order to stop.
-
-        ``within`` (s) is how long a request may take to come, ``requests`` the timer for that.
-        """
+        """``drain`` is how long (s) the connections have to end after the order to stop."""
         super().__init__(
             uvicorn.Config(
                 application(rooms, demo=demo),
-                http=partial(Http, trusted, requests, within),  # type: ignore[arg-type]
+                http=partial(Http, intake),  # type: ignore[arg-type]
                 # Ours, because uvicorn's takes the word of whoever is on the same machine.
                 proxy_headers=False,
                 ws=partial(Socket, rooms),  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
-"""Which pages may use the API: the Origin check and CORS (WHATWG Fetch), before any endpoint runs.
+"""Which requests are let in: budgets by address, the Origin check, CORS (WHATWG Fetch); before any endpoint.
 
-A request whose site is unknown or whose Origin is not allowed has no effect, whatever its method.
+A request whose site is unknown or whose Origin is not allowed has no effect, whatever its method, and costs
+its address as much as any other. Who asks whether the server is well is always answered.
 """
 
 from typing import Any
@@ -9,13 +10,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.admission import Admission
+from server.admission import Admission, Place
 from server.errors import Forbidden, Refusal
 from server.guard import Guard
-from server.web.problems import CLIENT, refused
+from server.web.problems import CLIENT, PLACE, refused
 from server.web.query import Query
 
 PREFIX = "/v1/"
+HEALTH = frozenset(("/livez", "/readyz"))
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match",
@@ -35,8 +37,12 @@ class Origins:
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or scope["path"] in HEALTH:
             await self._app(scope, receive, send)
+            return
+        too_many = self._too_many(scope)
+        if not scope["path"].startswith(PREFIX):
+            await (self._app if too_many is None else refused(too_many))(scope, receive, send)
             return
         headers = Headers(scope=scope)
         origins = headers.getlist("Origin")
@@ -51,7 +57,8 @@ class Origins:
             if origins:
                 allowed["Access-Control-Allow-Origin"] = origins[0]
                 allowed["Access-Control-Expose-Headers"] = "ETag, Retry-After"
-            self._admission.request(scope[CLIENT])
+            if too_many is not None:
+                raise too_many
         except Refusal as refusal:
             app = refused(refusal)
         else:
@@ -67,3 +74,12 @@ class Origins:
             await send(message)
 
         await app(scope, receive, marked)
+
+    def _too_many(self, scope: Scope) -> Refusal | None:
+        """Why nothing more is done for whoever asks, if so."""
+        try:
+            self._admission.request(scope[CLIENT])
+        except Refusal as refusal:
+            return refusal
+        place: Place = scope[PLACE]
+        return None if place.counted else place.refusal

@@ -14,6 +14,8 @@ from server.errors import RateLimited, Refusal, Unauthorized, Unavailable
 MEDIA_TYPE = "application/problem+json"
 # Where an endpoint finds who the request came from in its scope: a ``rules.addresses.Client``.
 CLIENT = "tallycast.client"
+# And what became of its connection: an ``admission.Place``.
+PLACE = "tallycast.place"
 _OWN_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 _log = structlog.get_logger("web")

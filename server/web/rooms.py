@@ -79,9 +79,17 @@ class Rooms:
             RateLimited: the visitor reacts too fast.
             Unavailable: not confirmed in time.
         """
+        self.allow(site, visitor)
         who = member(visitor)
-        self.admission.reaction(person_channel(site.name, who), site.limits.reactions)
         return await answered(lambda done: self.write(Wish(site, item, who, reaction, 0, done)))
+
+    def allow(self, site: Site, visitor: str, amount: int = 1) -> None:
+        """Let a visitor react, or do what costs as much as so many reactions.
+
+        Raises:
+            RateLimited: too much, too fast.
+        """
+        self.admission.reaction(person_channel(site.name, member(visitor)), site.limits.reactions, amount)
 
     async def counts(self, site: Site, items: Sequence[str]) -> list[State]:
         """The stored state of items; while the engine is away, what is shown of them here.

@@ -23,6 +23,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from server.admission import Place
 from server.errors import BadItem, CloseCode, Forbidden, Unavailable, UnknownSite
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from server.rules.addresses import Client
@@ -39,17 +40,15 @@ PATH = "/ws"
 BEAT_AFTER = 25.0
 STALL_AFTER = 15.0
 CLOSE_WITHIN = 5.0
-NOBODY = Client("", forwarded=False)
 
 _log = structlog.get_logger("web")
 
 
 class Socket(Direct, asyncio.Protocol):
-    """One connection, from the upgrade request to the end of TCP. ``client`` is who it came from."""
+    """One connection, from the upgrade request to the end of TCP. ``owner`` is who it counts for."""
 
     __slots__ = (
         "_descriptor",
-        "_entered",
         "_going",
         "_held",
         "_inbound",
@@ -65,7 +64,7 @@ class Socket(Direct, asyncio.Protocol):
         "_transport",
         "_working",
         "blocked",
-        "client",
+        "owner",
     )
 
     def __init__(self, rooms: Rooms, config: object, server_state: object, app_state: object) -> None:
@@ -84,9 +83,9 @@ class Socket(Direct, asyncio.Protocol):
         self._since = rooms.rounds.now
         # How much waited at the last visit, while blocked.
         self._left = 0
-        self._held = self._working = self._going = self._entered = False
+        self._held = self._working = self._going = False
         self.blocked = False
-        self.client = NOBODY
+        self.owner: Client | None = None
 
     # asyncio.Protocol
 
@@ -97,20 +96,20 @@ class Socket(Direct, asyncio.Protocol):
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._slice = self._rooms.rounds.join(self)
 
-    def upgraded(self, request: Request) -> None:
-        """The upgrade request has come."""
+    def upgraded(self, request: Request, place: Place, client: Client) -> None:
+        """The upgrade request has come, from a client."""
         core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
         crowded = None
         if request.path.partition("?")[0] != PATH:
             response = core.reject(HTTPStatus.NOT_FOUND, "WebSockets are at /ws.\n")
         else:
             try:
-                crowded = self._rooms.admission.enter(self.client)
+                crowded = self._rooms.admission.settle(place, client)
             except Unavailable as refusal:
                 response = core.reject(HTTPStatus.SERVICE_UNAVAILABLE, f"{refusal}\n")
                 response.headers["Retry-After"] = str(math.ceil(refusal.retry_after or 1))
             else:
-                self._entered = True
+                self.owner = client
                 response = core.accept(request)
         core.send_response(response)
         self._put(b"".join(core.data_to_send()))
@@ -173,8 +172,7 @@ class Socket(Direct, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever wanted it."""
         self._rooms.rounds.leave(self._slice, self)
-        if self._entered:
-            self._rooms.admission.leave(self.client)
+        self._rooms.admission.leave(self.owner)
         self._end(LOST)
 
     def pause_writing(self) -> None:

@@ -17,6 +17,7 @@ from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
+from server.admission import Place
 from server.protocol.codec import EVENTS
 from server.protocol.messages import Beat, Bye
 from server.rules.addresses import Client
@@ -43,10 +44,11 @@ class Stream:
     straight = NO_DESCRIPTOR
     several = False
 
-    def __init__(self, rooms: Rooms, client: Client) -> None:
+    def __init__(self, rooms: Rooms, place: Place, client: Client) -> None:
         self._rooms = rooms
+        self._place = place
         self._client = client
-        self._entered = False
+        self._settled = False
         self._topics: list[Topic] = []
         # Ordered: who waits longest goes first.
         self._marked: dict[Topic, None] = {}
@@ -66,8 +68,8 @@ class Stream:
             RateLimited: too many come from there.
             Unavailable: too many are here, or their counts cannot be read. None is watched then.
         """
-        crowded = self._rooms.admission.enter(self._client)
-        self._entered = True
+        crowded = self._rooms.admission.settle(self._place, self._client)
+        self._settled = True
         if crowded is not None:
             self.close()
             raise crowded
@@ -87,9 +89,9 @@ class Stream:
 
     def close(self) -> None:
         """Watch nothing any more, and take no place."""
-        if self._entered:
-            self._entered = False
-            self._rooms.admission.leave(self._client)
+        if self._settled:
+            self._settled = False
+            self._rooms.admission.unsettle(self._place, self._client)
         topics, self._topics = self._topics, []
         for topic in topics:
             self._rooms.hub.release(topic, self)

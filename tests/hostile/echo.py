@@ -23,7 +23,7 @@ from server.protocol import frames
 from server.rules.sites import Site
 from server.web import inbound
 from server.web import socket as sockets
-from server.web.http import Http
+from server.web.http import Http, Intake
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
@@ -99,7 +99,7 @@ def _start(listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
         config = uvicorn.Config(
             nothing,
             interface="asgi3",
-            http=partial(Http, (), rounds, 10.0),  # type: ignore[arg-type]
+            http=partial(Http, Intake((), rounds, 10.0, parts.admission)),  # type: ignore[arg-type]
             ws=partial(sockets.Socket, parts),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,

@@ -3,16 +3,21 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
+import httpx
 import pytest
 from websockets.frames import Opcode
 
 from server.errors import CloseCode
+from server.web.http import SURPLUS
 from server.web.inbound import MAX_FRAGMENTS
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.hostile.cases import BINARY, CONT, PING, TEXT, close, fragments, frame
 from tests.hostile.flood import close_code, opened, pour
-from tests.hostile.watch import FULL, attack
+from tests.hostile.watch import FULL, attack, resident
 from tests.support.process import ServerProcess
 from tests.support.processes import clients
 from tests.support.waiting import wait_for
@@ -129,6 +134,48 @@ def test_500_half_sent_requests(victim: ServerProcess) -> None:
             time.sleep(2.0)  # While the good client's waiting is measured.
         for line in lines:
             line.close()
+
+
+def test_pipelined_requests(victim: ServerProcess) -> None:
+    """Whose answers nobody reads: each is a hundred times as large when it is parsed."""
+    address = ("127.0.0.1", int(victim.url.rpartition(":")[2]))
+    requests = b"GET /v1/items?item=a HTTP/1.1\r\nHost: x\r\n\r\n" * 5000
+    with attack(victim, "20 connections full of requests, none of the answers read", most=SOME):
+        lines = [socket.create_connection(address) for _ in range(20)]
+        for line in lines:
+            pour(line, requests * 20, 0.5 if FULL else 0.1)
+        for line in lines:
+            line.close()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server for few."""
+    with ServerProcess(tmp_path, flags=["--connections", "50"]) as process:
+        yield process.start()
+
+
+def test_connections_without_end(small: ServerProcess) -> None:
+    """Far more than there is a place for, none of which asks anything: who checks its health is answered."""
+    (worker,) = small.workers
+    address = ("127.0.0.1", int(small.url.rpartition(":")[2]))
+    many, longest, before = (4000 if FULL else 1500), 0.0, resident(worker)
+    with ExitStack() as stack:
+        for number in range(many):
+            stack.enter_context(socket.create_connection(address))
+            if number % 100 == 99:
+                for path in ("/livez", "/readyz"):
+                    began = time.monotonic()
+                    assert httpx.get(f"{small.url}{path}", timeout=20, trust_env=False).status_code == 200
+                    longest = max(longest, time.monotonic() - began)
+        assert clients(worker) <= 55 + SURPLUS
+        rose = resident(worker) - before
+    print(
+        f"\nhostile: {many:,} idle connections where 50 may be: memory +{rose / MIB:.1f} MiB, "
+        f"health answered within {1000 * longest:.0f} ms",
+        end="",
+    )
+    assert rose <= 32 * MIB
 
 
 def test_closing_and_going_on(victim: ServerProcess) -> None:

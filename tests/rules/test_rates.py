@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from server.rules.rates import Buckets, Rate, rate
+from server.rules.rates import SHARED, Buckets, Rate, rate
 
 rates = st.builds(Rate, st.floats(0.001, 1e4), st.integers(1, 50))
 # The clock counts from the start of the machine.
@@ -85,8 +85,51 @@ def test_full_buckets_are_forgotten_and_others_are_not() -> None:
 
 
 def test_memory_is_bounded_whoever_comes() -> None:
-    """More at once than can be remembered: they are let in."""
+    """More at once than can be remembered: they share what is left."""
     buckets: Buckets[int] = Buckets(most=5000)
     for key in range(50_000):
-        assert buckets.take(key, Rate(0.001, 1), 0.0) == 0.0
-        assert len(buckets) <= 5000
+        wait = buckets.take(key, Rate(0.001, 1), 0.0)
+        assert key >= 5000 or not wait
+        assert len(buckets) <= 5000 + SHARED
+
+
+def test_a_flood_of_others_forgives_nothing() -> None:
+    """Whoever has a whole network of addresses does not get a budget anew by using all of them."""
+    buckets: Buckets[str] = Buckets(most=1000, crowd=lambda key: key.partition("/")[0])
+    limit = Rate(1, 3)
+    for _ in range(3):
+        buckets.take("honest/1", limit, 0.0)
+        buckets.take("evil/0", limit, 0.0)
+    granted = sum(not buckets.take(f"evil/{n}", limit, 0.1 + n / 1e6) for n in range(100_000))
+    assert 998 <= granted <= 998 + limit.burst + 1
+    assert buckets.take("honest/1", limit, 0.3) > 0
+    assert buckets.take("evil/0", limit, 0.3) > 0
+    assert buckets.take("evil/another", limit, 0.3) > 0, "one bucket for all that have none"
+    assert buckets.take("stranger/1", limit, 0.3) == 0, "others have another"
+    assert buckets.take("stranger/1", limit, 10.0) == 0, "and their own again when there is room"
+    assert len(buckets) <= 3
+
+
+@given(rates, st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), st.floats(0, 3)), max_size=200))
+def test_nobody_gets_more_than_the_budget_whatever_others_do(
+    limit: Rate, most: int, takes: list[tuple[int, float]]
+) -> None:
+    """A bucket that is not full stays as it is; who has none gets what one bucket holds, all together."""
+    buckets: Buckets[int] = Buckets(most=most, crowd=lambda key: "all")
+    now, owed, shared = 0.0, dict[int, float](), 0
+    for key, pause in takes:
+        now += pause
+        wait = buckets.take(key, limit, now)
+        before = owed.get(key, now)
+        others = {other: full_at for other, full_at in owed.items() if other != key and full_at > now}
+        assert others.items() <= buckets._full_at.items()
+        if key in buckets._full_at:
+            due = limit.spend(before, now)
+            assert (wait == 0) is (limit.wait(due, now) == 0)
+            assert buckets._full_at[key] == (before if wait else due)
+        else:
+            assert before <= now, "it had none that was not full"
+            shared += not wait
+        assert len(buckets) <= most + 1
+        owed = dict(buckets._full_at)
+    assert shared <= limit.burst + limit.per_second * now + 1

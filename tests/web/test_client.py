@@ -12,8 +12,10 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from server.admission import Admission, Place
 from server.rules.addresses import Client, networks
-from server.web.http import Http
+from server.rules.limits import Caps
+from server.web.http import Http, Intake
 from server.web.problems import CLIENT, on_defect
 from server.web.rounds import Rounds
 
@@ -25,7 +27,7 @@ UPGRADE = [
 ]
 
 
-class Place:
+class House:
     """A server that only notes who came."""
 
     def __init__(self, trusted: str) -> None:
@@ -34,7 +36,7 @@ class Place:
         place = self
 
         class Noting(asyncio.Protocol):
-            client: Client
+            owner: Client | None
 
             def __init__(self, **_: Any) -> None:
                 self.transport: Any = None
@@ -42,13 +44,14 @@ class Place:
             def connection_made(self, transport: Any) -> None:
                 self.transport = transport
 
-            def upgraded(self, _request: object) -> None:
-                place.came.append(self.client)
+            def upgraded(self, _request: object, _place: Place, client: Client) -> None:
+                place.came.append(client)
                 self.transport.close()
 
+        intake = Intake(networks(trusted), Rounds(), 10.0, Admission(Caps(), lambda: 0.0))
         config = uvicorn.Config(
             self.application,
-            http=partial(Http, networks(trusted), Rounds(), 10.0),  # type: ignore[arg-type]
+            http=partial(Http, intake),  # type: ignore[arg-type]
             ws=Noting,
             interface="asgi3",
             lifespan="off",
@@ -75,8 +78,8 @@ class Place:
 
 
 @pytest.fixture(params=["127.0.0.0/8", "none"])
-async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    place = Place(request.param)
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[House]:
+    place = House(request.param)
     serving = asyncio.create_task(place.server.serve(sockets=[place.listener]))
     yield place
     place.server.should_exit = True
@@ -84,7 +87,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
 
 
 @pytest.mark.parametrize("upgrade", [[], UPGRADE], ids=["http", "socket"])
-async def test_who_came(place: Place, upgrade: list[str]) -> None:
+async def test_who_came(place: House, upgrade: list[str]) -> None:
     assert await place.ask(*upgrade) == Client("127.0.0.1", forwarded=False)
     forged = ["X-Forwarded-For: 6.6.6.6", "X-FORWARDED-FOR: \xff, ::ffff:198.51.100.7, 127.0.0.9"]
     came = await place.ask(*forged, *upgrade)
@@ -93,7 +96,7 @@ async def test_who_came(place: Place, upgrade: list[str]) -> None:
 
 @pytest.mark.parametrize("upgrade", [[], UPGRADE], ids=["http", "socket"])
 @pytest.mark.parametrize("header", ["Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "Via: 1.1 proxy"])
-async def test_a_proxy_that_names_nobody_we_believe(place: Place, header: str, upgrade: list[str]) -> None:
+async def test_a_proxy_that_names_nobody_we_believe(place: House, header: str, upgrade: list[str]) -> None:
     """Its clients are not taken for this machine itself, which has no limits by address."""
     assert await place.ask(header, *upgrade) == Client("127.0.0.1", forwarded=True)
 

@@ -17,6 +17,7 @@ from websockets.frames import Frame, Opcode
 from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.rules.addresses import Client
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.socket import Socket
@@ -64,6 +65,9 @@ class Narrow(Transport):
             self.protocol.resume_writing()
 
 
+NOBODY = Client("", forwarded=False)
+
+
 class Peer:
     """The other end: what it asked for, and what it was shown of each item it watches."""
 
@@ -73,7 +77,7 @@ class Peer:
         self.socket = Socket(rooms, config=None, server_state=state, app_state=None)
         self.transport.protocol = self.socket
         self.socket.connection_made(self.transport)
-        self.socket.upgraded(REQUEST)
+        self.socket.upgraded(REQUEST, rooms.admission.enter(None), NOBODY)
         self.data = bytearray(self.transport.received().partition(b"\r\n\r\n")[2])
         self.watched: dict[str, int] = {}
         self.wanted: set[str] = set()

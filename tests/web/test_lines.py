@@ -12,9 +12,11 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
+from server.admission import Admission
 from server.errors import Unavailable
+from server.rules.limits import Caps
 from server.web import lines
-from server.web.http import TRANSPORT, Http
+from server.web.http import TRANSPORT, Http, Intake
 from server.web.lines import Lines
 from server.web.rounds import Rounds
 from tests.support.waiting import eventually
@@ -31,9 +33,10 @@ class Place:
         self.made = 0
         self.over = False
         self.transport: Any
+        intake = Intake((), Rounds(), 10.0, Admission(Caps(), lambda: 0.0))
         config = uvicorn.Config(
             self.application,
-            http=partial(Http, (), Rounds(), 10.0),  # type: ignore[arg-type]
+            http=partial(Http, intake),  # type: ignore[arg-type]
             interface="asgi3",
             lifespan="off",
             log_config=None,

@@ -15,6 +15,7 @@ from server.errors import CloseCode
 from server.hub import Hub
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
+from server.rules.addresses import Client
 from server.topic import NO_DESCRIPTOR, Topic
 from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES
 from server.web.outbox import Outbox
@@ -103,6 +104,9 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
+NOBODY = Client("", forwarded=False)
+
+
 class Bench:
     """A socket that has shaken hands, and the clock of its rounds."""
 
@@ -138,7 +142,7 @@ class Bench:
         return self.rooms.hub.known([item_key("default", item)])[0]
 
     def shake(self) -> None:
-        self.socket.upgraded(REQUEST)
+        self.socket.upgraded(REQUEST, self.rooms.admission.enter(None), NOBODY)
         assert self.transport.received().startswith(b"HTTP/1.1 101")
 
     def wait(self, seconds: float) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sse_starlette.sse import AppStatus
 from starlette.types import Message
 
+from server.admission import Place
 from server.errors import Refusal, Unavailable
 from server.guard import Guard
 from server.hub import Hub
@@ -34,6 +35,7 @@ from tests.support.waiting import eventually
 SITE = Site()
 
 NOBODY = Client("", forwarded=False)
+PLACE = Place(None, None, counted=True)
 
 
 class Transport:
@@ -82,7 +84,7 @@ class Bench:
         self.room.set()
         self.gone = asyncio.Event()
         self.sent: list[Message] = []
-        self.stream = Stream(self.rooms, NOBODY)
+        self.stream = Stream(self.rooms, PLACE, NOBODY)
         self.response: StreamResponse
         self.serving: asyncio.Task[None]
 
@@ -206,7 +208,7 @@ async def test_a_store_that_went_back_is_told(bench: Bench) -> None:
 
 async def test_what_is_known_is_not_read_again_while_updates_come_in(bench: Bench) -> None:
     await bench.open("a")
-    other = Stream(bench.rooms, NOBODY)
+    other = Stream(bench.rooms, PLACE, NOBODY)
     await other.open(SITE, ["a"])
     assert bench.asked == [["a"]]
     bench.ready = False
