@@ -2,10 +2,12 @@
 
 Owns the look at it. What is freed goes back to the C library, and the GNU one keeps it when anything lies
 beyond it: after a flood a server could hold tens of megabytes of nothing for good. Elsewhere nothing is done.
+And the end of a process, which must not take long.
 """
 
 import asyncio
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -38,6 +40,15 @@ async def keep_small() -> None:
         if resident() - least > MORE or looked >= LONGEST:
             trim(0)
             least, looked = resident(), 0.0
+
+
+def let_go() -> None:
+    """This process is about to end: let the system take all there is, at once.
+
+    The interpreter would look through everything for cycles, several times, a tenth of a second in all, and
+    on a busy machine a second or two of the time there is to stop in.
+    """
+    gc.freeze()
 
 
 def _trim() -> Callable[[int], object] | None:

@@ -13,11 +13,13 @@ SIGTERM and SIGINT stop the server, SIGHUP reads the sites again, SIGUSR2 replac
 import asyncio
 import signal
 import socket
+import time
+from collections.abc import Awaitable
 from functools import partial
 
 import structlog
 
-from server import __version__, banner, config
+from server import __version__, banner, config, memory
 from server.errors import SettingsError
 from server.ledger.embedded import EmbeddedEngine
 from server.listener import is_loopback, listen, url
@@ -25,6 +27,9 @@ from server.measures import Snapshot
 from server.metrics import Listener as Metrics
 from server.settings import Settings, without_password
 from server.workers import MEASURE_WAIT, Worker
+
+# Of the time for stopping so much (s) is the engine's, which ends after the workers, and this process's own.
+FOR_ENGINE, FOR_SELF = 1.0, 0.5
 
 log = structlog.get_logger()
 
@@ -35,7 +40,9 @@ def run(settings: Settings) -> int:
     Raises:
         StartError: it cannot start.
     """
-    return asyncio.run(_Supervisor(settings).run())
+    status = asyncio.run(_Supervisor(settings).run())
+    memory.let_go()
+    return status
 
 
 class _Supervisor:
@@ -47,6 +54,8 @@ class _Supervisor:
         self._workers: list[Worker] = []
         self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        # When (monotonic clock) everything is to be over; None: nobody has told it to stop.
+        self._until: float | None = None
         # What the sites file said when it was last found to be right; None: there is no file.
         self._sites: str | None = None
 
@@ -75,6 +84,7 @@ class _Supervisor:
     def _on_signal(self, number: int) -> None:
         if not self._stopping.is_set():
             log.info("stopping; a second signal stops at once", signal=signal.Signals(number).name)
+            self._until = time.monotonic() + self._settings.drain
             self._stopping.set()
             return
         for worker in self._workers:
@@ -196,16 +206,23 @@ class _Supervisor:
         banner.show(address, engine, data, self._settings.workers, demo=demo, metrics=metrics)
 
     async def _shut_down(self) -> None:
+        """End everything within the time that there is, by force if need be."""
+        drain = self._settings.drain
+        until = time.monotonic() + drain if self._until is None else self._until
         if self._listener is not None:
             self._listener.close()  # When the workers close theirs too, new clients are refused.
         if self._replacing is not None:
             self._replacing.cancel()
             await asyncio.gather(self._replacing, return_exceptions=True)
-        await asyncio.gather(*(worker.stop() for worker in self._workers))
+        of_workers = until - min(FOR_ENGINE, drain / 2)
+        await asyncio.gather(*(worker.stop(of_workers) for worker in self._workers))
+        rest: list[Awaitable[None]] = []
         if self._engine is not None:
-            await self._engine.stop()
+            # To kill it would lose nothing: what was confirmed is on the disk.
+            rest.append(self._engine.stop(max(until - FOR_SELF - time.monotonic(), FOR_SELF)))
         if self._metrics is not None:
-            await asyncio.to_thread(self._metrics.close)
+            rest.append(asyncio.to_thread(self._metrics.close))
+        await asyncio.gather(*rest)
         if self._stopping.is_set():
             log.info("stopped")
 

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 
-from server import config, link, logs
+from server import config, link, logs, memory
 from server.app import run_worker
 from server.errors import StartError
 from server.rules.sites import Site
@@ -38,6 +38,7 @@ def main(number: int, descriptor: int) -> int:
             link.say_failed(error)
             return 1
         link.say_measured(last)
+    memory.let_go()
     return 0
 
 

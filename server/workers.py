@@ -25,9 +25,7 @@ EARLY, TOO_OFTEN = 10.0, 3
 READY_WITHIN = 30.0
 # A worker that does not tell its numbers within this (s) is not waited for.
 MEASURE_WAIT = 1.0
-# Of the time for stopping so much (s) is the engine's, which ends after the workers. Even who has no time to
-# drain has a little to end.
-FOR_ENGINE = 1.0
+# Even who has no time to drain has a little (s) to end.
 LEAST_PATIENCE = 1.0
 
 _log = structlog.get_logger()
@@ -106,11 +104,11 @@ class Process:
         if self.runs:
             self._process.kill()
 
-    async def stop(self, drain: float) -> None:
-        """Let it drain; everything is to be over within ``drain`` (s)."""
+    async def stop(self, until: float) -> None:
+        """Let it drain; it is killed when it still runs at ``until`` (monotonic clock)."""
         if self.runs:
             self._process.terminate()
-            await asyncio.wait({self.end}, timeout=max(drain - FOR_ENGINE, drain / 2, LEAST_PATIENCE))
+            await asyncio.wait({self.end}, timeout=max(until - time.monotonic(), LEAST_PATIENCE))
             if self.runs:
                 self._log.error("a worker does not stop; killing it", pid=self.pid)
                 self.kill()
@@ -198,7 +196,7 @@ class Worker:
             return False
         predecessor, self._current = self._current, successor
         if predecessor is not None:
-            await predecessor.stop(self._settings.drain)
+            await predecessor.stop(time.monotonic() + self._settings.drain)
             await self._ended(predecessor)
         self._log.info("a worker was replaced", pid=successor.pid)
         return True
@@ -225,9 +223,12 @@ class Worker:
         for process in self._processes:
             process.kill()
 
-    async def stop(self) -> None:
-        """Let it finish what it does, for a while. ``keep`` and ``replace`` must be cancelled before."""
-        await asyncio.gather(*(process.stop(self._settings.drain) for process in self._processes))
+    async def stop(self, until: float) -> None:
+        """Let it finish what it does, until then (monotonic clock).
+
+        ``keep`` and ``replace`` must be cancelled before.
+        """
+        await asyncio.gather(*(process.stop(until) for process in self._processes))
 
     async def _start(self) -> Process:
         process = await Process.start(self._number, self._listener, self._settings, self._sites)

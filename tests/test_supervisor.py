@@ -98,6 +98,20 @@ def test_a_second_signal_does_not_wait(make_server: MakeServer) -> None:
     server.family_is_gone()
 
 
+def test_an_engine_that_does_not_end_is_not_waited_for(make_server: MakeServer) -> None:
+    server = make_server(flags=["--drain", "3"])
+    for _ in range(3):
+        react(server, "a")
+    assert server.engine is not None
+    os.kill(server.engine, signal.SIGSTOP)
+    os.kill(server.pid, signal.SIGTERM)
+    # Left to itself the engine would have had ten.
+    assert server.wait(9) == 0
+    server.family_is_gone()
+    server.restart()
+    assert likes(server, "a") == 3
+
+
 def test_the_banner(make_server: MakeServer) -> None:
     server = make_server()
     told = server.output()

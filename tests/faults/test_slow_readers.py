@@ -1,22 +1,17 @@
 """Readers that stop on a real server: they harm only themselves, and are told the latest or dropped."""
 
-import asyncio
-import base64
 import json
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Opcode
 
 from server.errors import CloseCode
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.conftest import MakeServer
+from tests.support.bare import Line, open_line
 from tests.support.processes import clients
 from tests.support.waiting import eventually
 
@@ -29,85 +24,37 @@ RECEIVE_BUFFER = 4096
 AT_MOST = 48 * 1024
 
 
-class Watcher(asyncio.Protocol):
+class Watcher(Line):
     """Watches the item and reads all that comes, as long as it is let."""
 
     def __init__(self, url: str) -> None:
-        self._address = urlsplit(url)
-        self._data = bytearray()
-        self._shaken = False
-        self.transport: asyncio.Transport
-        self.received = 0
+        super().__init__(url)
         self.versions: list[int] = []
         self.latest: dict[str, Any] = {}
-        self.closed: int | None = None
-        self.over = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.transport.write(
-            f"GET /ws?item={ITEM} HTTP/1.1\r\nHost: {self._address.netloc}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        self._data += data
-        if not self._shaken:
-            head, end, rest = self._data.partition(b"\r\n\r\n")
-            if not end:
-                return
-            assert head.startswith(b"HTTP/1.1 101")
-            self._shaken, self._data = True, rest
-        while (frame := self._next()) is not None:
-            opcode, payload = frame
-            if opcode is Opcode.CLOSE:
-                self.closed = int.from_bytes(payload[:2])
-                continue
-            message = json.loads(payload)
-            if message["type"] == "counts":
-                assert "reset" not in message
-                self.versions.append(message["version"])
-                self.latest = message["counts"]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.over = True
+    def heard(self, message: dict[str, Any]) -> None:
+        if message["type"] == "counts":
+            assert "reset" not in message
+            self.versions.append(message["version"])
+            self.latest = message["counts"]
 
     @property
     def version(self) -> int:
         """The latest one shown."""
         return self.versions[-1] if self.versions else -1
 
-    def _next(self) -> tuple[Opcode, bytes] | None:
-        """The next whole frame."""
-        if len(self._data) < 2 or (self._data[1] == 126 and len(self._data) < 4):
-            return None
-        size, start = self._data[1], 2
-        if size == 126:
-            size, start = int.from_bytes(self._data[2:4]), 4
-        if len(self._data) < start + size:
-            return None
-        frame = Opcode(self._data[0] & 0x0F), bytes(self._data[start : start + size])
-        del self._data[: start + size]
-        return frame
-
 
 @asynccontextmanager
 async def watching(url: str) -> AsyncIterator[Watcher]:
     """A watcher that was shown its snapshot."""
-    address = urlsplit(url)
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    sock.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(sock, (address.hostname, address.port))
-    transport, watcher = await loop.create_connection(lambda: Watcher(url), sock=sock)
+    address = f"{url}/ws?item={ITEM}"
+    watcher = Watcher(address)
+    await open_line(watcher, address, RECEIVE_BUFFER)
     try:
         await eventually(lambda: bool(watcher.versions))
         yield watcher
     finally:
-        transport.abort()
+        watcher.abort()
 
 
 class Visitor:
@@ -146,7 +93,7 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         watchers = [await stack.enter_async_context(watching(server.url)) for _ in range(WATCHERS)]
         stopped, comes_back, others = watchers[:STOPPED], watchers[STOPPED], watchers[STOPPED + 1 :]
         for watcher in (*stopped, comes_back):
-            watcher.transport.pause_reading()
+            watcher.pause()
 
         def connected() -> int:
             return sum(clients(worker) for worker in server.workers)
@@ -160,7 +107,7 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
             await visitor.burst()
             await eventually(lambda: told(*others))
 
-        comes_back.transport.resume_reading()
+        comes_back.resume()
         await eventually(lambda: told(comes_back))
         assert comes_back.received < AT_MOST, "what was overtaken was not kept for it"
         await visitor.burst()
@@ -172,8 +119,8 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         await visitor.burst()
         await eventually(lambda: told(comes_back, *others))
         for watcher in stopped:
-            watcher.transport.resume_reading()
-        await eventually(lambda: all(watcher.over for watcher in stopped))
+            watcher.resume()
+        await eventually(lambda: all(watcher.over.done() for watcher in stopped))
         assert all(watcher.received < AT_MOST for watcher in stopped)
         assert {watcher.closed for watcher in stopped} <= {None, CloseCode.STALLED}
         for watcher in watchers:
