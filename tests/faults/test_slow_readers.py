@@ -83,9 +83,9 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
 ) -> None:
     # Two workers: what holds for each holds for one.
     server = make_server(flags=["--workers", "2"])
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url))
+    async with httpx.AsyncClient(base_url=server.url) as http:
         token = (await http.post("/v1/visitors")).json()["token"]
+    async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(connect(f"{server.ws_url}/ws"))
         await line.send(json.dumps({"type": "auth", "token": token}))
         await line.recv()
@@ -98,7 +98,9 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         def connected() -> int:
             return sum(clients(worker) for worker in server.workers)
 
-        before = connected()
+        # Those for HTTP have ended.
+        before = WATCHERS + 1
+        await eventually(lambda: connected() == before)
 
         def told(*these: Watcher) -> bool:
             return all(one.version == visitor.version and one.latest == visitor.counts for one in these)
