@@ -15,6 +15,7 @@ from typing import Any
 from hiredis import pack_command
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import RedisError, ResponseError
 
 from server.ledger.clock import Clock
@@ -179,6 +180,8 @@ class _Line:
                 reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
             except ResponseError as error:
                 reply = error
+            if not self._waiting:
+                raise LinkError("nobody waits for it any more")
             future = self._waiting.popleft()
             if not future.done():
                 future.set_result(reply)

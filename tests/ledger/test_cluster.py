@@ -19,6 +19,7 @@ from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
 from server.ledger.keys import index_key, item_key, member, person_channel
 from server.ledger.merge import Merge, Merger
+from server.ledger.node import LostError
 from server.ledger.parts import feed_of, open_store
 from server.ledger.revocations import Revocations, revoke
 from server.ledger.scattered import ScatteredReader, ScatteredWriter
@@ -282,6 +283,29 @@ async def test_a_lost_link_to_a_node_means_that_its_clock_is_not_known(
     await eventually(lambda: not node.clock.known)
     await wish(writer, "a:2", "x", "like")
     assert node.clock.known
+
+
+async def test_a_reply_that_comes_in_the_moment_in_which_it_is_given_up(
+    store: ClusterEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = store.slots.primaries[0]
+    await node.call(("PING",), within=30)
+    line = node._line
+    assert line is not None
+    receive = line._connection.read_response
+
+    async def too_late(**given: Any) -> Any:
+        reply = await receive(**given)
+        line.close("given up")
+        return reply
+
+    monkeypatch.setattr(line._connection, "read_response", too_late)
+    # The one that is waited for already is still taken.
+    await node.call(("PING",), within=30)
+    with pytest.raises(LostError, match="given up"):
+        await node.call(("PING",), within=30)
+    await line.ended()
+    assert line._task.cancelled() or line._task.exception() is None
 
 
 async def test_a_slot_that_is_half_moved(ring: Cluster, writer: Any, reader: Any) -> None:
