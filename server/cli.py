@@ -7,6 +7,7 @@ anything wrong; 2 means something else there). Must not know how to serve, nor w
 are handed to ``settings`` as they were typed.
 """
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,7 +117,8 @@ _IMPORT_EXAMPLES = """
 """
 
 _AUDIT = """
-Print what was done with admin keys: when, who, what, on which site, to what. The oldest first.
+Print what was done with admin keys, and by revoke and import: when, who, what, on which site, to what. \
+The oldest first.
 
 With [bold]--items[/bold] or [bold]--all[/bold], count who holds what on items instead, compare that with \
 their counts, and list and repair what differs. The exit status is 0 when nothing did, and 3 when something \
@@ -321,13 +323,14 @@ def audit(
     ] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
 ) -> int:
-    """Print the trail of administrators, or count items anew; the exit status."""
+    """Print the audit trail, or count items anew; the exit status."""
     logs.configure()
     if items or everything:
         return recount.run(load(data=data), items or [], everything=everything, site=site)
     if site is not None:
         raise SettingsError("--site: only with --items or --all")
-    manage.tell_trail(load(data=data), print)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    manage.tell_trail(load(data=data), print, width)
     return 0
 
 

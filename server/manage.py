@@ -5,11 +5,14 @@ Owns these tasks from the settings to the result. Must not know how they are ask
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from pwd import getpwuid
+from textwrap import wrap
 from typing import TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,10 +23,11 @@ from server.bulk import job as bulk
 from server.bulk.intake import Intake
 from server.errors import SettingsError, StartError, Unavailable
 from server.ledger.embedded import running_engine
+from server.ledger.keys import member
 from server.ledger.parts import is_cluster, open_store
 from server.ledger.revocations import revoke
 from server.ledger.store import Store, wait_until_ready
-from server.ledger.trail import Entry, entries
+from server.ledger.trail import Entry, entries, note
 from server.rules.keys import algorithm_of, check_key
 from server.rules.sites import Site
 from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Key, issue
@@ -32,6 +36,7 @@ from server.settings import Settings
 T = TypeVar("T")
 
 PATIENCE = 5.0
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -56,11 +61,17 @@ def revoke_tokens(settings: Settings, site_name: str, subject: str) -> None:
     """
     site = _site(settings, site_name)
     _check_subject(subject)
-    with_engine(settings, lambda engine: revoke(engine, site.name, f"u:{subject}"), "not revoked")
+    visitor = f"u:{subject}"
+
+    async def work(engine: Store) -> None:
+        await note(engine, _operator(), "revoke", site.name, member=member(visitor))
+        await revoke(engine, site.name, visitor)
+
+    with_engine(settings, work, "not revoked")
 
 
-def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Tell what administrators did on this engine, the oldest first, a line each.
+def tell_trail(settings: Settings, tell: Callable[[str], None], width: int | None = None) -> None:
+    """Tell what was done on this engine, the oldest first: a line each, folded where it is longer than that.
 
     Raises:
         StartError: the engine cannot be used.
@@ -69,7 +80,7 @@ def tell_trail(settings: Settings, tell: Callable[[str], None]) -> None:
     async def read(engine: Store) -> None:
         async for page in entries(engine):
             for entry in page:
-                tell(_line(entry))
+                tell(_line(entry, width))
 
     with_engine(settings, read, "the audit trail cannot be read")
 
@@ -86,19 +97,44 @@ def import_file(settings: Settings, site_name: str, file: Path, first: int, *, d
     """
     site = _site(settings, site_name)
     if dry:
-        return asyncio.run(bulk.run(file, site, first, None))
+        return asyncio.run(bulk.run(file, site, first, None, _unnoted))
     if is_cluster(settings.redis_url or ""):
         raise SettingsError(
             "an import needs one engine, where index and item change in one step; not a cluster"
         )
-    return with_engine(settings, lambda engine: bulk.run(file, site, first, Intake(engine, site).take))
+
+    async def work(engine: Store) -> bool:
+        async def tell(what: str, more: str) -> None:
+            await note(engine, _operator(), what, site.name, more=more)
+
+        return await bulk.run(file, site, first, Intake(engine, site).take, tell)
+
+    return with_engine(settings, work)
 
 
-def _line(entry: Entry) -> str:
+async def _unnoted(_what: str, _more: str) -> None:
+    """Nothing is done."""
+
+
+def _operator() -> str:
+    """Who does it, for the audit trail: the user of this machine."""
+    try:
+        name = getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, say
+        name = str(os.getuid())
+    return f"cli:{name}"
+
+
+def _line(entry: Entry, width: int | None) -> str:
     """When, who, what, site, and what it was done to; last, because an item's id may have spaces."""
     when = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(timespec="milliseconds")
-    whom = f"visitor {entry.member}" if entry.member else entry.item
-    return f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}  {whom}".rstrip()
+    whom = f"visitor {entry.member}" if entry.member else entry.item or entry.more
+    head = f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}"
+    # A terminal obeys what is in a file's name.
+    line, head, whom = (_CONTROLS.sub("\ufffd", text) for text in (f"{head}  {whom}".rstrip(), head, whom))
+    if width is None or len(line) <= width:
+        return line
+    return "\n".join((head, *wrap(whom, width, initial_indent="    ", subsequent_indent="    ")))
 
 
 def with_engine(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -44,6 +45,11 @@ def run(server: ServerProcess, *arguments: str) -> subprocess.CompletedProcess[s
     return tallycast("import", *arguments, "--data", str(server.data))
 
 
+def trail(server: ServerProcess) -> list[str]:
+    """What the audit trail says, the oldest first."""
+    return tallycast("audit", "--data", str(server.data)).stdout.splitlines()
+
+
 def counts(server: ServerProcess, *items: str) -> list[dict[str, int]]:
     answer = httpx.get(f"{server.url}/v1/items", params=[("item", item) for item in items])
     return [one["counts"] for one in answer.json()["items"]]
@@ -73,6 +79,12 @@ def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
     versions = httpx.get(f"{server.url}/v1/items", params={"item": item}).json()
     again = run(server, str(votes))
     assert httpx.get(f"{server.url}/v1/items", params={"item": item}).json() == versions
+    # The trail says what was begun and what came of it; what was only checked is not in it.
+    named = " ".join(trail(server)[-4:])
+    digest = sha256(votes.read_bytes()).hexdigest()
+    once = r"import    default  votes\.csv \S+  cli:\S+ +imported  default  votes\.csv: 44,997 rows, 3 bad, "
+    once += f"sha256:{digest}"
+    assert len(re.findall(once, named)) == 2, named
     for done, word in ((dry, "would be imported"), (first, "imported"), (again, "imported")):
         assert done.returncode == 1
         assert re.fullmatch(rf"44,997 rows {word} in [\d.ms ]+, [\d,]+ rows/s; 3 rows bad\n", done.stdout), (
@@ -112,8 +124,14 @@ def test_interrupted_and_taken_up_again(server: ServerProcess, votes: Path) -> N
     assert found is not None, said
     assert found[1] == found[2]
     assert 20_000 < int(found[1]) < 42_000
+    begun, ended = trail(server)[-2:]
+    assert begun.endswith("  import    default  standard input"), begun
+    assert re.search(
+        rf"  imported  default  standard input: [\d,]+ rows, 2 bad, stopped at line {found[1]}$", ended
+    )
     done = run(server, str(votes), "--from", found[1])
     assert done.stdout.endswith("; 1 row bad\n"), done.stdout
+    assert trail(server)[-2].endswith(f"  votes.csv from line {found[1]}")
     assert every(server, votes) == expected()
 
 

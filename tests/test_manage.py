@@ -1,9 +1,14 @@
 """What an operator does beside a running server: the audit trail, as the command prints it."""
 
 import asyncio
+import fcntl
+import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +57,42 @@ def test_of_the_server_on_this_data_folder(make_server: MakeServer) -> None:
     assert tallycast("audit", "--data", str(server.data)).stdout == ""
     asyncio.run(_note(running_engine(server.data), 1))
     assert len(tallycast("audit", "--data", str(server.data)).stdout.splitlines()) == 2
+
+
+def test_on_a_terminal(trailed: str) -> None:
+    """Nothing is broken in the middle of a word where the line is too long; and no text moves the cursor."""
+
+    async def more() -> None:
+        engine = Engine(trailed)
+        await trail.note(
+            engine, "cli:root", "imported", "blog", more=f"a\x1b[2J.csv: 7 rows, sha256:{'0' * 64}"
+        )
+        await engine.close()
+
+    asyncio.run(more())
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    environment = clean_environment({"REDIS_URL": trailed, "TERM": "xterm"})
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "server", "audit"], env=environment, stdout=theirs
+    ) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while part := os.read(ours, 65536):
+                said += part
+        except OSError:
+            pass  # how the end of a terminal reads
+        assert process.wait() == 0
+    os.close(ours)
+    *_, reset, erase, visitor, imported, file, digest = said.decode().replace("\r", "").splitlines()
+    assert max(map(len, said.decode().splitlines())) <= 80
+    assert reset.endswith("  reset     blog  posts/2999 é")
+    assert re.fullmatch(rf"{WHEN}  {WHO}  erase     blog", erase), erase
+    assert visitor == f"    visitor {keys.member('u:42').hex()}"
+    assert re.fullmatch(rf"{WHEN}  cli:root +imported  blog", imported), imported
+    assert (file, digest) == ("    a\ufffd[2J.csv: 7 rows,", f"    sha256:{'0' * 64}")
 
 
 def test_where_no_server_runs(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A publisher's own visitors on a whole server: tokens, key sets, expiry, revocation, on every worker."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ import jwt
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from server.ledger.keys import member
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, jwk, key_set, private_key, private_pem, public_pem
@@ -168,6 +170,8 @@ def test_revoking(server: ServerProcess, file: Path) -> None:
             "revoke", "--config", str(file), "--data", str(server.data), "--site", "blog", "--sub", "42"
         )
         assert (done.returncode, done.stderr) == (0, "")
+        noted = tallycast("audit", "--data", str(server.data)).stdout
+        assert re.fullmatch(rf"\S+Z  cli:\S+ +revoke    blog  visitor {member('u:42').hex()}\n", noted), noted
         for page in pages[1:]:
             assert "ref" not in hear(page, 5, type="error", code="unauthorized")
             assert ask(page, type="watch", items=["b"], ref=1)["type"] == "watching"

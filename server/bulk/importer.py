@@ -14,9 +14,9 @@ from operator import attrgetter
 from server.bulk.rows import Bad, Row, Start, Vote
 from server.errors import Refusal, Unavailable
 
-BATCH = 512
+BATCH = 256
 # So many rows are sorted at a time, and go into the store as a whole before the next line to go on from.
-WINDOW = 40 * BATCH
+WINDOW = 80 * BATCH
 # A store that is away is waited for so long (s).
 PATIENCE = 30.0
 PAUSE = 0.5
@@ -52,6 +52,8 @@ class Importer:
         self._complain = complain
         self._show = show
         self.progress = Progress()
+        # The line behind the last that was read.
+        self._reached = 0
 
     async def run(self, rows: Iterable[Row]) -> None:
         """Import all rows.
@@ -59,44 +61,57 @@ class Importer:
         Raises:
             Unavailable: the store was away for too long. ``progress`` says how far it came.
         """
-        current = asyncio.current_task()
         source = iter(rows)
-        window, end = self._read(source, WINDOW)
-        while end:
+        window: list[Vote | Start] = []
+        before = self._reached
+        self._read(source, WINDOW, window)
+        while self._reached > before:
+            before = self._reached
             # The rows of an item cost much less together; in their order, because the last one holds.
             window.sort(key=_item)
+            # Two batches at a time, so that neither the store nor who reads the file waits for the other. All
+            # rows of an item are in one half, and so in their order still.
+            middle = _next_item(window, len(window) // BATCH // 2 * BATCH)
             following: list[Vote | Start] = []
-            reached = 0
-            for at in range(0, len(window), BATCH):
-                sending = asyncio.create_task(self._send(window[at : at + BATCH]))
-                try:
-                    await asyncio.sleep(0)
-                    # While the store works, some of the next window is read.
-                    some, last = self._read(source, BATCH)
-                    await sending
-                    if current is not None and current.cancelling():
-                        # A library below may have swallowed it.
-                        raise asyncio.CancelledError
-                finally:
-                    sending.cancel()
-                following += some
-                reached = last or reached
-            self.progress.line = end
-            some, last = self._read(source, WINDOW - len(following))
-            window, end = following + some, last or reached
+            halves = [
+                asyncio.create_task(self._send_all(half, source, following))
+                for half in (window[:middle], window[middle:])
+            ]
+            try:
+                await asyncio.gather(*halves)
+            finally:
+                for half in halves:
+                    half.cancel()
+            self.progress.line = before
+            self._read(source, WINDOW - len(following), following)
+            window = following
 
-    def _read(self, rows: Iterator[Row], many: int) -> tuple[list[Vote | Start], int]:
-        """Up to so many rows, without the bad ones, and the line behind the last; 0: there are no more."""
-        good: list[Vote | Start] = []
-        end = 0
+    async def _send_all(
+        self, rows: Sequence[Vote | Start], source: Iterator[Row], following: list[Vote | Start]
+    ) -> None:
+        """Send rows, batch after batch. While the store works on one, some of the next window is read."""
+        current = asyncio.current_task()
+        assert current is not None
+        for at in range(0, len(rows), BATCH):
+            sending = asyncio.create_task(self._send(rows[at : at + BATCH]))
+            try:
+                await asyncio.sleep(0)
+                self._read(source, min(BATCH, WINDOW - len(following)), following)
+                await sending
+                if current.cancelling():
+                    raise asyncio.CancelledError  # A library below may have swallowed it.
+            finally:
+                sending.cancel()
+
+    def _read(self, rows: Iterator[Row], many: int, good: list[Vote | Start]) -> None:
+        """Read up to so many rows; the good ones are appended to a list."""
         for row in islice(rows, many):
-            end = row.line + 1
+            self._reached = row.line + 1
             self.progress.read += 1
             if isinstance(row, Bad):
                 self._reject(row)
             else:
                 good.append(row)
-        return good, end
 
     def _reject(self, bad: Bad) -> None:
         self.progress.bad += 1
@@ -120,3 +135,10 @@ class Importer:
                 if time.monotonic() > limit:
                     raise
                 await asyncio.sleep(PAUSE)
+
+
+def _next_item(rows: Sequence[Vote | Start], at: int) -> int:
+    """The place from there on at which the rows of an item begin, or the end."""
+    while 0 < at < len(rows) and rows[at].item == rows[at - 1].item:
+        at += 1
+    return at

@@ -1,23 +1,28 @@
 """One import from beginning to end.
 
-Owns how the parts of an import go together, and what is said when it stops. Must not know the engine.
+Owns how the parts of an import go together, and what is said of it when it stops, and in the audit trail.
+Must not know the engine.
 """
 
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from server.bulk.importer import Importer, Progress, Store
 from server.bulk.rows import Rows, Start, Vote
-from server.bulk.show import Complaints, show, summary
+from server.bulk.show import Complaints, counted, show, summary
 from server.bulk.source import Source
 from server.errors import ImportFailed, Refusal, Unavailable
 from server.rules.sites import Site
 
+# Adds to the audit trail: what, and more of it.
+Note = Callable[[str, str], Awaitable[None]]
 
-async def run(path: Path, site: Site, first: int, store: Store | None) -> bool:
+
+async def run(path: Path, site: Site, first: int, store: Store | None, note: Note) -> bool:
     """Import a file, from line ``first`` on; without a store it is only checked. Whether every row was right.
 
     Raises:
@@ -36,8 +41,11 @@ async def run(path: Path, site: Site, first: int, store: Store | None) -> bool:
 
         importer = Importer(store or _nowhere, complaints.tell, tell)
         began = time.monotonic()
+        ended = False
         try:
+            await note("import", source.name if first == 1 else f"{source.name} from line {first}")
             await importer.run(Rows(site, time.time()).read(source.lines(), first))
+            ended = True
         except Unavailable as refusal:
             raise ImportFailed(_stopped(importer.progress, first, str(refusal))) from None
         except (asyncio.CancelledError, KeyboardInterrupt):
@@ -46,8 +54,16 @@ async def run(path: Path, site: Site, first: int, store: Store | None) -> bool:
         finally:
             complaints.close()
             shown.close()
+            with suppress(Unavailable):
+                await note("imported", _outcome(importer.progress, first, source, ended=ended))
         print(summary(importer.progress, time.monotonic() - began, dry=store is None), flush=True)
         return not importer.progress.bad
+
+
+def _outcome(progress: Progress, first: int, source: Source, *, ended: bool) -> str:
+    """What came of it, for the audit trail."""
+    how = f"sha256:{source.digest}" if ended else f"stopped at line {max(progress.line, first)}"
+    return f"{source.name}: {counted(progress)}, {how}"
 
 
 async def _nowhere(batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:

@@ -116,8 +116,13 @@ class Complaints:
 def told(progress: Progress, seconds: float) -> str:
     """Progress in words."""
     rate = (progress.stored + progress.bad) / seconds if seconds else 0
+    return f"{counted(progress)}, {rate:,.0f}/s"
+
+
+def counted(progress: Progress) -> str:
+    """The rows that are stored, and those that were bad."""
     bad = f", {progress.bad:,} bad" if progress.bad else ""
-    return f"{_rows(progress.stored)}{bad}, {rate:,.0f}/s"
+    return f"{_rows(progress.stored)}{bad}"
 
 
 def summary(progress: Progress, seconds: float, *, dry: bool) -> str:

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -28,6 +29,7 @@ class Source:
         """
         self._path = path
         self._done = 0
+        self._hash = sha256()
         try:
             self._file: BinaryIO = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
             status = os.fstat(self._file.fileno())
@@ -48,6 +50,16 @@ class Source:
         """From 0 to 1; ``None`` when there is no telling how much is to come."""
         return min(1.0, self._done / self._size) if self._size else None
 
+    @property
+    def name(self) -> str:
+        """What it is called, without where it is."""
+        return "standard input" if self._path == STANDARD_INPUT else self._path.name
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what was read so far, in hex digits: as ``sha256sum`` prints it."""
+        return self._hash.hexdigest()
+
     def lines(self) -> Iterator[bytes]:
         """Every line with its end. One that is too long is cut off behind what is too much.
 
@@ -57,12 +69,16 @@ class Source:
         read = self._file.readline
         try:
             while line := read(LONGEST_LINE + 1):
-                self._done += len(line)
+                self._took(line)
                 yield line
                 while not line.endswith(b"\n") and (line := read(LONGEST_LINE + 1)):
-                    self._done += len(line)
+                    self._took(line)
         except OSError as error:
             raise self._failed(error) from None
+
+    def _took(self, data: bytes) -> None:
+        self._done += len(data)
+        self._hash.update(data)
 
     def _failed(self, error: OSError) -> ImportFailed:
         return ImportFailed(f"{self._path}: {(error.strerror or str(error)).lower()}")

@@ -14,7 +14,7 @@
     tc:layout            string  the version of this layout
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream site, member: whose tokens were revoked; its ids are when
-    tc:audit             stream who, what, site, item, member: what administrators did; its ids are when
+    tc:audit             stream who, what, site, item, member, more: what administrators did; its ids are when
     tc:pulse:…           channel a worker's heartbeat to itself
     tc:nowhere…          nothing, ever: a name for a script that needs one
 

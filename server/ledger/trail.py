@@ -1,4 +1,4 @@
-"""The audit trail: what administrators did.
+"""The audit trail: what administrators and operators did.
 
 Owns a stream in the engine to which entries are only added; the engine stamps them with its own time, which
 keeps their order. Of a visitor it holds the member, not the id. Must not know what the deeds are.
@@ -18,7 +18,7 @@ PAGE = 1000
 class Entry(NamedTuple):
     """One deed: when (ms since 1970), who, what, on which site, and to which item or visitor, if to any.
 
-    ``member`` is the visitor's, as in ``keys``, in hex digits.
+    ``member`` is the visitor's, as in ``keys``, in hex digits. ``more`` is what else there is to say.
     """
 
     at: int
@@ -27,15 +27,25 @@ class Entry(NamedTuple):
     site: str
     item: str
     member: str
+    more: str
 
 
-async def note(engine: Store, who: str, what: str, site: str, *, item: str = "", member: bytes = b"") -> None:
+async def note(
+    engine: Store,
+    who: str,
+    what: str,
+    site: str,
+    *,
+    item: str = "",
+    member: bytes = b"",
+    more: str = "",
+) -> None:
     """Add an entry. It comes before the deed, so that nothing is done that is not in here.
 
     Raises:
         Unavailable: the engine did not confirm.
     """
-    fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex())
+    fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex(), "more", more)
     await engine.command("XADD", keys.AUDIT, "MAXLEN", "~", KEEP, "*", *fields)
 
 

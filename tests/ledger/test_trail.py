@@ -42,4 +42,4 @@ async def test_the_oldest_make_room(link: Engine, client: Any, monkeypatch: pyte
 async def test_what_is_no_entry_is_shown_as_far_as_it_goes(link: Engine, client: Any) -> None:
     await client.xadd(keys.AUDIT, {"who": b"\xff", "else": "x"})
     ((_, *rest),) = await every(link)
-    assert rest == ["\ufffd", "", "", "", ""]
+    assert rest == ["\ufffd", "", "", "", "", ""]
