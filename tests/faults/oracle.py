@@ -193,6 +193,7 @@ class Watcher:
     def __init__(self, ws_url: str, items: list[str], *, resets: bool = False) -> None:
         self.shown: Shown = {}
         self.connections = self.resets = 0
+        self.connected = False
         self._url = ws_url
         self._items = items
         self._may_reset = resets
@@ -203,6 +204,7 @@ class Watcher:
             try:
                 async with connect(f"{self._url}/ws") as socket:
                     self.connections += 1
+                    self.connected = True
                     since = {item: version for item, (version, _) in self.shown.items()}
                     watch = {"type": "watch", "items": self._items, "since": since}
                     await socket.send(json.dumps(watch))
@@ -210,6 +212,7 @@ class Watcher:
                         self._heard(json.loads(frame))
             except (WebSocketException, OSError):
                 pass
+            self.connected = False
             await asyncio.sleep(AGAIN)
 
     def _heard(self, message: dict[str, Any]) -> None:
@@ -241,7 +244,7 @@ class Audience:
         self._url = url
 
     async def exact(self, within: float = 30.0) -> float:
-        """Wait until every watcher shows what is stored; how long it took (s)."""
+        """Wait until every watcher is there and shows what is stored; how long it took (s)."""
         began = time.monotonic()
 
         async def agreed() -> bool:
@@ -250,7 +253,7 @@ class Audience:
                 truth = await stored(self._url, self.watchers[0]._items)
             except httpx.HTTPError:
                 return False
-            return all(watcher.shown == truth for watcher in self.watchers)
+            return all(watcher.connected and watcher.shown == truth for watcher in self.watchers)
 
         await eventually(agreed, within)
         return time.monotonic() - began

@@ -10,11 +10,11 @@ from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Audience, Crowd, audience, quiet
-from tests.support.proxy import between
+from tests.support.proxy import between, feeds
 from tests.support.waiting import eventually
 
-# Twenty visitors with so long a pause (s) after each answer make 200 reactions a second.
-VISITORS, PAUSE = 20, 0.1
+# So many visitors with so long a pause (s) after each answer make 200 reactions a second, and a few more.
+VISITORS, PAUSE = 24, 0.1
 
 
 async def still(
@@ -28,6 +28,12 @@ async def still(
     await crowd.settle(url, engine)
     await watchers.exact()
     return took
+
+
+async def unready(url: str) -> bool:
+    """Whether a load balancer is told to look elsewhere."""
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        return (await http.get("/readyz")).status_code == 503
 
 
 async def test_the_feeds_link_is_killed_every_second(
@@ -50,6 +56,33 @@ async def test_the_feeds_link_is_killed_every_second(
     measured(f"{seconds} links lost at {acks / seconds:.0f} reactions/s; exact {took:.2f} s after the last")
 
 
+async def test_the_feeds_link_is_a_black_hole(
+    make_server: MakeServer, engine: str, measured: Measured
+) -> None:
+    """Reactions are confirmed all the time; nothing that is published comes through, and no new link helps."""
+    async with between(engine) as proxy:
+        server = await asyncio.to_thread(make_server, env={"REDIS_URL": proxy.url})
+        crowd = Crowd(VISITORS, items=10, seed=24)
+        await crowd.arrive(server.url)
+        async with audience(server.url, crowd.items) as watchers:
+            tasks = crowd.start(server.ws_url, PAUSE)
+            await crowd.more(200, *watchers.tasks)
+            proxy.hold(feeds)
+            acks, began = crowd.acks, time.monotonic()
+            await eventually(lambda: unready(server.url), within=50)
+            noticed_after = time.monotonic() - began
+            await asyncio.sleep(max(0, rounds(5, 20) - (time.monotonic() - began)))
+            rate = (crowd.acks - acks) / (time.monotonic() - began)
+            proxy.release()
+            took = await still(crowd, tasks, watchers, engine, server.url)
+            assert not any(visitor.refusals for visitor in crowd.visitors)
+            assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+    measured(
+        f"noticed after {noticed_after:.1f} s, {rate:.0f} reactions/s meanwhile; "
+        f"exact {took:.2f} s after the last"
+    )
+
+
 async def test_the_network_to_the_engine_is_a_black_hole(
     make_server: MakeServer, engine: str, measured: Measured
 ) -> None:
@@ -62,21 +95,14 @@ async def test_the_network_to_the_engine_is_a_black_hole(
             await crowd.more(200, *watchers.tasks)
             proxy.hold()
             began = time.monotonic()
-            async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
-
-                async def noticed() -> bool:
-                    return (await http.get("/readyz")).status_code == 503
-
-                await eventually(noticed, within=50)
-                noticed_after = time.monotonic() - began
-                await eventually(lambda: all(visitor.refusals for visitor in crowd.visitors), within=30)
-                await asyncio.sleep(max(0, rounds(5, 20) - (time.monotonic() - began)))
-                acks = crowd.acks
-                # What the hole had swallowed arrives late, and must have no effect any more.
-                proxy.release()
-                await crowd.more(200, *watchers.tasks)
+            await eventually(lambda: unready(server.url), within=50)
+            noticed_after = time.monotonic() - began
+            await eventually(lambda: all(visitor.refusals for visitor in crowd.visitors), within=30)
+            await asyncio.sleep(max(0, rounds(5, 20) - (time.monotonic() - began)))
+            # What the hole had swallowed arrives late, and must have no effect any more.
+            proxy.release()
+            await crowd.more(200, *watchers.tasks)
             took = await still(crowd, tasks, watchers, engine, server.url)
-            assert acks > 0
             assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
     measured(f"noticed after {noticed_after:.1f} s; exact {took:.2f} s after the last reaction")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
@@ -141,7 +142,7 @@ async def test_everybody_is_told_and_comes_back(make_server: MakeServer, measure
     reacting = crowd.start(server.ws_url)
     await crowd.more(50)
     await quiet(reacting)
-    await crowd.settle(server.url)
+    await crowd.settle(server.url, running_engine(server.data))
     latest = (await stored(server.url, [ITEM]))[ITEM]
     await eventually(
         lambda: all(page.connections == 2 and page.shown == latest for page in pages), within=120

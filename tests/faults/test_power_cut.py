@@ -11,7 +11,7 @@ from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
-from tests.faults.oracle import Crowd
+from tests.faults.oracle import Crowd, audience
 from tests.support.power import Trace
 from tests.support.process import ServerProcess
 from tests.support.processes import wait_until_gone
@@ -45,10 +45,12 @@ async def test_nothing_acknowledged_is_lost(
     crowd = Crowd(visitors=12, items=6, seed=7)
     await crowd.arrive(server.url)
     unsafe = 0
-    for turn in range(rounds(1, 10)):
-        unsafe += await cut_the_power(server, crowd, tmp_path / f"trace-{turn}")
-        await asyncio.to_thread(server.start)
-        await crowd.check(server.url, running_engine(server.data))
+    async with audience(server.url, crowd.items) as watchers:
+        for turn in range(rounds(1, 10)):
+            unsafe += await cut_the_power(server, crowd, tmp_path / f"trace-{turn}")
+            await asyncio.to_thread(server.start)
+            await crowd.check(server.url, running_engine(server.data))
+            await watchers.exact()
     measured(f"{rounds(1, 10)} power cuts, {crowd.acks} acked, 0 lost; {unsafe} bytes were not synced")
 
 

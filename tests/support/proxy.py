@@ -9,6 +9,13 @@ from contextlib import asynccontextmanager
 
 # Looks at what the server sent since the last reply: whether the reply is lost, and the connection with it.
 Loses = Callable[[bytes], bool]
+# Looks at what a connection was used for at first: whether it is one of those.
+Which = Callable[[bytes], bool]
+
+
+def feeds(asked: bytes) -> bool:
+    """Whether a connection is for what the engine publishes."""
+    return b"SUBSCRIBE" in asked
 
 
 class Proxy:
@@ -22,17 +29,19 @@ class Proxy:
         self._path = path
         self._open = asyncio.Event()
         self._open.set()
+        self._held: Which = lambda asked: True
         self._links: set[_Link] = set()
 
-    def hold(self) -> None:
-        """A black hole: nothing comes through any more, and nobody is told."""
+    def hold(self, which: Which = lambda asked: True) -> None:
+        """A black hole: nothing comes through any more on those connections, and nobody is told."""
+        self._held = which
         self._open.clear()
 
     def release(self) -> None:
         """What was held comes through now."""
         self._open.set()
 
-    def cut(self, which: Callable[[bytes], bool] = lambda asked: True) -> int:
+    def cut(self, which: Which = lambda asked: True) -> int:
         """End the connections on which that was asked at first; how many there were."""
         links = [link for link in self._links if which(link.first)]
         for link in links:
@@ -56,9 +65,10 @@ class Proxy:
             self._links.discard(link)
             link.close()
 
-    async def passage(self) -> None:
-        """Wait until something may come through."""
-        await self._open.wait()
+    async def passage(self, first: bytes) -> None:
+        """Wait until something may come through on a connection on which that was asked at first."""
+        if self._held(first):
+            await self._open.wait()
 
 
 class _Link:
@@ -78,16 +88,16 @@ class _Link:
 
     async def ask(self) -> None:
         while data := await self._reader.read(65536):
-            await self._proxy.passage()
-            self._asked += data
             if len(self.first) < 4096:
                 self.first += data
+            await self._proxy.passage(self.first)
+            self._asked += data
             self._engine_writer.write(data)
         self.close()
 
     async def answer(self) -> None:
         while data := await self._engine_reader.read(65536):
-            await self._proxy.passage()
+            await self._proxy.passage(self.first)
             asked, self._asked = self._asked, b""
             if self._proxy.loses(asked):
                 self._proxy.lost += 1
