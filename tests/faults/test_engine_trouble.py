@@ -6,8 +6,11 @@ import os
 import resource
 import signal
 import subprocess
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -19,9 +22,13 @@ from tests.conftest import MakeServer
 from tests.faults import FULL, rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet, stored
+from tests.ledger.support import membership, raw
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
+# Together more than a thousand reactions a second, on one item.
+SENDERS, EACH, CROWDED = 100, 12, "crowded"
+MIB = 2**20
 # Who waits for an engine that stands still is refused after 2 s; a busy machine may be late.
 REFUSED_WITHIN = 20.0
 
@@ -83,6 +90,102 @@ async def test_the_engine_stands_still(make_server: MakeServer, measured: Measur
     measured(
         f"refused after {longest:.2f} s at most; all watchers exact {took:.1f} s after the last reaction"
     )
+
+
+async def test_writes_do_not_pile_up_before_an_engine_that_stands_still(
+    make_server: MakeServer, measured: Measured
+) -> None:
+    """A thousand reactions a second, whether they are answered or not."""
+    server = make_server()
+    engine, (worker,) = server.engine, server.workers
+    assert engine is not None
+    async with AsyncExitStack() as stack:
+        senders = [await stack.enter_async_context(sending(server)) for _ in range(SENDERS)]
+        # What so many reactions take of memory while all is well.
+        await asyncio.gather(*(sender.run(rounds(1, 5)) for sender in senders))
+        before = highest = resident(worker)
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            running = [asyncio.create_task(sender.run(rounds(4, 15))) for sender in senders]
+            while not all(task.done() for task in running):
+                highest = max(highest, resident(worker))
+                await asyncio.sleep(0.05)
+            rate = sum(sender.refused for sender in senders) / (time.monotonic() - began)
+        finally:
+            os.kill(engine, signal.SIGCONT)
+        await asyncio.gather(*running)
+        assert all(sender.answered == sender.sent for sender in senders)
+        # Some hundred bytes for each that waits its two seconds.
+        assert highest - before < 4 * MIB
+        # What was refused has no effect later, and what comes now has.
+        await asyncio.gather(*(sender.confirmed("like") for sender in senders))
+        shown = await stored(server.url, [CROWDED])
+        assert shown[CROWDED][1] == {"like": SENDERS, "dislike": 0}
+        async with raw(running_engine(server.data)) as client:
+            assert await membership(client, CROWDED) == shown[CROWDED][1]
+    longest = max(sender.longest for sender in senders)
+    measured(
+        f"{rate:.0f} reactions/s refused, after {longest:.2f} s at most; the worker grew by "
+        f"{(highest - before) / MIB:.1f} MiB from {before / MIB:.0f}"
+    )
+
+
+class Sender:
+    """One visitor who reacts again and again, and waits for no answer."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.sent = self.answered = self.refused = 0
+        self.longest = 0.0
+        self._socket = socket
+        self._since: deque[float] = deque()
+
+    async def run(self, seconds: float) -> None:
+        """React for a while, and wait for the last answer then."""
+        began, first = time.monotonic(), self.sent
+        listening = asyncio.create_task(self._listen(first + int(seconds * EACH)))
+        for number in range(int(seconds * EACH)):
+            await asyncio.sleep(max(0, began + number / EACH - time.monotonic()))
+            await self._send(("like", "dislike")[number % 2])
+        await listening
+
+    async def confirmed(self, reaction: str) -> None:
+        """React until it is confirmed."""
+        refused = -1
+        while refused != self.refused:
+            refused = self.refused
+            listening = asyncio.create_task(self._listen(self.sent + 1))
+            await self._send(reaction)
+            await listening
+
+    async def _send(self, reaction: str) -> None:
+        self.sent += 1
+        self._since.append(time.monotonic())
+        await self._socket.send(json.dumps({"type": "react", "item": CROWDED, "reaction": reaction}))
+
+    async def _listen(self, answers: int) -> None:
+        while self.answered < answers:
+            answer = json.loads(await self._socket.recv())
+            self.answered += 1
+            self.longest = max(self.longest, time.monotonic() - self._since.popleft())
+            if answer["type"] == "error":
+                assert answer["code"] == "unavailable"
+                self.refused += 1
+
+
+@asynccontextmanager
+async def sending(server: ServerProcess) -> AsyncIterator[Sender]:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        token = (await http.post("/v1/visitors")).json()["token"]
+    async with connect(f"{server.ws_url}/ws") as socket:
+        await socket.send(json.dumps({"type": "auth", "token": token}))
+        assert json.loads(await socket.recv())["type"] == "ready"
+        yield Sender(socket)
+
+
+def resident(pid: int) -> int:
+    """The resident memory of a process (bytes)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 # A full disk
@@ -163,6 +266,22 @@ async def test_the_disk_is_full(
     )
 
 
+@asynccontextmanager
+async def refused_newcomer(server: ServerProcess, known: list[str]) -> AsyncIterator[ClientConnection]:
+    """Somebody who comes to watch while the engine is down; what is ``known`` is read all the time."""
+    for number in count():
+        shown = await stored(server.url, known)
+        assert shown.keys() == set(known), "what is known is shown from memory"
+        async with newcomer(server, f"new/{number}") as socket:
+            answer = json.loads(await socket.recv())
+            if answer["type"] == "error":
+                assert (answer["code"], answer["item"]) == ("unavailable", f"new/{number}")
+                yield socket
+                return
+        # Between its start and the next write the engine answers.
+        await asyncio.sleep(0.05)
+
+
 async def _fill_and_make_room(server: ServerProcess, disk: FullDisk | FileSizeLimit) -> None:
     crowd = Crowd(visitors=8, items=4, seed=8)
     await crowd.arrive(server.url)
@@ -181,9 +300,13 @@ async def _fill_and_make_room(server: ServerProcess, disk: FullDisk | FileSizeLi
 
         await eventually(nothing_fits, within=240)
         assert all(visitor.refusals for visitor in crowd.visitors)
-        shown = await stored(server.url, crowd.items)
-        assert shown.keys() == set(crowd.items), "what is known is shown"
-        disk.make_room()
+        acks = crowd.acks
+        async with AsyncExitStack() as stack:
+            socket = await stack.enter_async_context(refused_newcomer(server, crowd.items))
+            assert crowd.acks == acks
+            disk.make_room()
+            answer = json.loads(await socket.recv())
+            assert (answer["type"], answer["version"]) == ("counts", 0), "what was refused follows"
         await crowd.more(200, *watchers.tasks)
         await quiet(tasks)
         await crowd.settle(server.url, running_engine(server.data))

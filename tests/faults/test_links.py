@@ -59,7 +59,7 @@ async def test_the_feeds_link_is_killed_every_second(
 async def test_the_feeds_link_is_a_black_hole(
     make_server: MakeServer, engine: str, measured: Measured
 ) -> None:
-    """Reactions are confirmed all the time; nothing that is published comes through, and no new link helps."""
+    """Reactions are confirmed all the time; nothing published comes through, and no new link helps."""
     async with between(engine) as proxy:
         server = await asyncio.to_thread(make_server, env={"REDIS_URL": proxy.url})
         crowd = Crowd(VISITORS, items=10, seed=24)
