@@ -3,9 +3,11 @@
 import asyncio
 import shutil
 import time
+from pathlib import Path
 
 from redis.asyncio import Redis
 
+from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
 from tests.faults import FULL
 from tests.faults.conftest import Measured
@@ -53,6 +55,49 @@ async def test_an_older_backup_is_restored(make_server: MakeServer, measured: Me
             again = await stored(server.url, crowd.items)
             assert all(again[item][0] > after[item][0] for item in crowd.items)
     measured(f"{WATCHERS} watchers had accepted it {took:.2f} s after the engine was back")
+
+
+async def test_a_copy_of_a_running_server_is_a_backup(
+    make_server: MakeServer, tmp_path: Path, measured: Measured
+) -> None:
+    """Made as docs/reliability.md says, while people react."""
+    server = await asyncio.to_thread(make_server)
+    crowd, others = Crowd(visitors=8, items=4, seed=33), Crowd(visitors=8, items=4, seed=34)
+    others.items = [f"other/{item}" for item in others.items]
+    for some in (crowd, others):
+        await some.arrive(server.url)
+    tasks = crowd.start(server.ws_url, 0.01)
+    await crowd.more(200)
+    await quiet(tasks)
+    await crowd.settle(server.url, running_engine(server.data))
+    tasks = others.start(server.ws_url)
+    await others.more(200)
+    copy = tmp_path / "restored" / "data"
+    await asyncio.to_thread(back_up, server.data, copy)
+    await others.more(200)
+    await quiet(tasks)
+    acks = others.acks
+    await asyncio.to_thread(server.close)
+
+    restored = await asyncio.to_thread(make_server, folder=copy.parent)
+    engine = running_engine(restored.data)
+    await crowd.check(restored.url, engine)
+    # Of what went on meanwhile a part is in it; counts are the membership all the same.
+    for visitor in others.visitors:
+        visitor.refused.update(others.items)
+    await others.check(restored.url, engine)
+    measured(f"a copy made during {acks} reactions: all from before it is there, counts = membership")
+
+
+def back_up(data: Path, copy: Path) -> None:
+    """Copy until the manifest was the same before and after."""
+    manifest = data / "appendonlydir" / "appendonly.aof.manifest"
+    while True:
+        before = manifest.read_bytes()
+        shutil.copytree(data / "appendonlydir", copy / "appendonlydir")
+        if manifest.read_bytes() == before:
+            return
+        shutil.rmtree(copy)
 
 
 # The short form of this is a test of server/relay.py.
