@@ -1,5 +1,6 @@
 """What the documents say is what the code does."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,22 @@ def test_links_between_the_documents_lead_somewhere() -> None:
             target = part.split(")")[0].split("#")[0]
             if target and "://" not in target:
                 assert (document.parent / target).exists(), (document.name, target)
+
+
+def test_every_promise_has_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    promises = text[text.index("## Promises") : text.index("## What can be lost")].splitlines()
+    rows = [line for line in promises if line.startswith("|") and not line.startswith(("| what", "| ---"))]
+    assert rows
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert re.search(rf"def {test}\(", (ROOT / "tests" / file).read_text()), (file, test)
+
+
+def test_every_fault_holds_a_promise() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    for file in (ROOT / "tests" / "faults").glob("test_*.py"):
+        for test in re.findall(r"def (test_\w+)\(", file.read_text()):
+            assert f"`faults/{file.name}::{test}`" in text, test

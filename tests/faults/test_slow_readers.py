@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from server.errors import CloseCode
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.conftest import MakeServer
+from tests.faults.conftest import Measured
 from tests.support.bare import Line, open_line
 from tests.support.processes import clients
 from tests.support.waiting import eventually
@@ -79,7 +80,7 @@ class Visitor:
 
 
 async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_latest(
-    make_server: MakeServer,
+    make_server: MakeServer, measured: Measured
 ) -> None:
     # Two workers: what holds for each holds for one.
     server = make_server(flags=["--workers", "2"])
@@ -127,3 +128,8 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         assert {watcher.closed for watcher in stopped} <= {None, CloseCode.STALLED}
         for watcher in watchers:
             assert watcher.versions == sorted(set(watcher.versions)), "versions rise"
+    most = max(one.received for one in stopped) // 1024
+    measured(
+        f"{STOPPED} that stopped were sent {most} KiB at most and dropped, one came back to the latest; "
+        f"{len(others)} others were told {len(others[0].versions)} updates each"
+    )
