@@ -214,7 +214,7 @@ class _Supervisor:
         if self._replacing is not None:
             self._replacing.cancel()
             await asyncio.gather(self._replacing, return_exceptions=True)
-        of_workers = until - min(FOR_ENGINE, drain / 2)
+        of_workers = until - min(FOR_ENGINE, drain / 4)
         await asyncio.gather(*(worker.stop(of_workers) for worker in self._workers))
         rest: list[Awaitable[None]] = []
         if self._engine is not None:

@@ -6,8 +6,9 @@ estimate is never ahead of the engine's clock, and a deadline never late. Must n
 
 import time
 
-# A batch may take effect until its deadline; who waits for it waits a little longer, never less (s).
-DEADLINE = 2.0
+# A batch may take effect until its deadline; who waits for it waits a little longer, never less (s), and is
+# answered within two seconds.
+DEADLINE = 1.7
 # Added (s) to a deadline where it is waited for, because two clocks never run alike.
 MARGIN = 0.1
 
