@@ -100,7 +100,8 @@ def import_file(settings: Settings, site_name: str, file: Path, first: int, *, d
         return asyncio.run(bulk.run(file, site, first, None, _unnoted))
     if is_cluster(settings.redis_url or ""):
         raise SettingsError(
-            "an import needs one engine, where index and item change in one step; not a cluster"
+            "an import needs one engine, where index and item change in one step, not a cluster; "
+            "docs/admin.md says what to do instead"
         )
 
     async def work(engine: Store) -> bool:

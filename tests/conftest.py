@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cluster import Cluster, cluster
 from tests.support.engine import flush, private_engine
 from tests.support.limits import loose
 from tests.support.process import ServerProcess, clean_environment
@@ -72,6 +73,20 @@ def engine(engine_url: str) -> str:
     """The URL of an engine with nothing in it."""
     flush(engine_url)
     return engine_url
+
+
+@pytest.fixture(scope="module")
+def ring() -> Iterator[Cluster]:
+    """A cluster for the tests of a module that do no harm to its nodes."""
+    with cluster() as ring:
+        yield ring
+
+
+@pytest.fixture
+def fresh_ring() -> Iterator[Cluster]:
+    """A cluster of this test's own, whose nodes it may kill."""
+    with cluster() as ring:
+        yield ring
 
 
 @pytest.fixture

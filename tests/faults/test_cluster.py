@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import cycle
 
 import httpx
-import pytest
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
@@ -18,17 +17,11 @@ from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet, stored
 from tests.ledger.support import stored as in_engine
-from tests.support.cluster import Cluster, Node, cluster
+from tests.support.cluster import Cluster, Node
 from tests.support.waiting import eventually
 
 SITE = "default"
 VISITORS, PAUSE = 20, 0.1
-
-
-@pytest.fixture
-def ring() -> Iterator[Cluster]:
-    with cluster() as ring:
-        yield ring
 
 
 def check(ring: Cluster, items: list[str], shown: dict[str, dict[str, int]]) -> None:
@@ -67,9 +60,9 @@ def ways(ring: Cluster) -> list[Callable[[Cluster, int, Node], None]]:
 
 
 async def test_slots_move_and_a_primary_dies_and_nothing_confirmed_by_a_replica_is_lost(
-    make_server: MakeServer, ring: Cluster, measured: Measured
+    make_server: MakeServer, fresh_ring: Cluster, measured: Measured
 ) -> None:
-    flags = ["--workers", "2", "--durability", "replica"]
+    ring, flags = fresh_ring, ["--workers", "2", "--durability", "replica"]
     server = await asyncio.to_thread(make_server, flags=flags, env={"REDIS_URL": ring.url})
     crowd = Crowd(VISITORS, items=10, seed=31)
     await crowd.arrive(server.url)
@@ -110,11 +103,11 @@ async def test_slots_move_and_a_primary_dies_and_nothing_confirmed_by_a_replica_
 
 
 async def test_a_failover_loses_what_the_replica_had_not_received_and_everyone_is_shown_so(
-    make_server: MakeServer, ring: Cluster, measured: Measured
+    make_server: MakeServer, fresh_ring: Cluster, measured: Measured
 ) -> None:
     """Durability "local". It is made sure that there is something to lose: the replica stands still."""
+    ring, item = fresh_ring, "item/0"
     server = await asyncio.to_thread(make_server, env={"REDIS_URL": ring.url})
-    item = "item/0"
     primary = ring.owner(item_key(SITE, item))
     replica = ring.replica_of(primary)
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,14 +26,8 @@ from server.ledger.scattered import ScatteredReader, ScatteredWriter
 from server.ledger.store import wait_until_ready
 from server.ledger.writer import Receipt, Writer
 from tests.ledger.support import SITE, read, sequence, stored, submitted, wish
-from tests.support.cluster import Cluster, Node, cluster
+from tests.support.cluster import Cluster, Node
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def ring() -> Iterator[Cluster]:
-    with cluster() as ring:
-        yield ring
 
 
 @pytest.fixture
@@ -488,9 +482,13 @@ async def test_one_engine_without_a_replica_cannot_confirm_either(link: Engine, 
     await strict.close()
 
 
-async def test_a_node_that_stands_still_holds_up_no_other(ring: Cluster, writer: Any) -> None:
-    """The last one here: a replica takes its place."""
-    visitor = "a:1"
+async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -> None:
+    """A replica may take its place."""
+    ring, visitor = fresh_ring, "a:1"
+    store = open_store(ring.url)
+    assert isinstance(store, ClusterEngine)
+    await wait_until_ready(store, 10.0)
+    writer: Any = ScatteredWriter(store)
     stopped = ring.primaries[0]
     there, elsewhere = [], []
     for number in range(60):
@@ -512,6 +510,8 @@ async def test_a_node_that_stands_still_holds_up_no_other(ring: Cluster, writer:
     await eventually(stopped.answers)
     answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
     assert all(isinstance(answer, Receipt | Unavailable) for answer in answers)
+    await writer.close()
+    await store.close()
 
 
 async def test_all_items_are_audited(
