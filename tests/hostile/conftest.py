@@ -9,31 +9,42 @@ import pytest
 from redis import Redis
 from websockets.sync.client import connect
 
+from tests.hostile.watch import FULL
+from tests.support.limits import loose
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
-
-WARM = 300
 
 
 @pytest.fixture(scope="session")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the limits that everybody has, and one worker, so that there is one memory to watch."""
     with ServerProcess(tmp_path_factory.mktemp("victim")) as process:
-        process.start()
-        _warm_up(process)
+        warm(process, 300 if FULL else 100)
+        if FULL:  # Letting go of what nobody watches any more takes memory, too.
+            with Redis.from_url(f"unix://{process.data / 'engine.sock'}") as engine:
+                wait_for(lambda: not engine.pubsub_channels("tc:{default:*"), "the end of the crowd", 60)
         yield process
 
 
-def _warm_up(server: ServerProcess) -> None:
-    """What an honest crowd makes a server hold for good, before anybody looks at its memory."""
+@pytest.fixture(scope="session")
+def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that refuses nothing for being too much, so that everything is done; two workers."""
+    folder = tmp_path_factory.mktemp("lenient")
+    with ServerProcess(folder, flags=["--workers", "2", *loose(folder)]) as process:
+        yield warm(process)
+
+
+def warm(server: ServerProcess, crowd: int = 30) -> ServerProcess:
+    """Start it, and let an honest crowd make it hold what it holds for good, before anybody looks."""
+    server.start()
     with httpx.Client(base_url=server.url) as http:
         token = http.post("/v1/visitors").json()["token"]
-        for number in range(WARM):
+        for number in range(crowd):
             http.get(f"/v1/items?item={number}")
     with ExitStack() as stack:
         lines = [
             stack.enter_context(connect(f"{server.ws_url}/ws?item={number}", proxy=None))
-            for number in range(WARM)
+            for number in range(crowd)
         ]
         for number, line in enumerate(lines):
             line.send(json.dumps({"type": "watch", "items": [f"warm{number}-{n}" for n in range(40)]}))
@@ -41,6 +52,4 @@ def _warm_up(server: ServerProcess) -> None:
         for line in lines:
             while json.loads(line.recv(timeout=30))["type"] != "ready":
                 pass
-    # Letting go of what nobody watches any more takes memory, too.
-    with Redis.from_url(f"unix://{server.data / 'engine.sock'}") as engine:
-        wait_for(lambda: not engine.pubsub_channels("tc:{default:*"), "the end of the crowd", 60)
+    return server

@@ -16,11 +16,13 @@ from websockets.sync.client import connect
 
 from server.errors import CloseCode
 from server.protocol.codec import MAX_MESSAGE
+from tests.hostile.conftest import warm
 from tests.hostile.watch import FULL, attack
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, private_key, public_pem
 
 OPEN = None
+MIB = 2**20
 
 
 def _sites() -> str:
@@ -45,7 +47,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
     config.write_text(_sites())
     flags = ["--config", str(config), "--forwarded-allow-ips", "none"]
     with ServerProcess(folder, flags=flags) as process:
-        yield process.start()
+        yield warm(process)
 
 
 ORIGINS = {
@@ -71,7 +73,10 @@ ORIGINS = {
 
 def test_the_matrix_of_origins(guarded: ServerProcess) -> None:
     """Over WebSocket and HTTP alike; who is not let in has no effect."""
-    with httpx.Client(base_url=guarded.url, trust_env=False) as http:
+    with (
+        attack(guarded, "the matrix of origins", most=2 * MIB),
+        httpx.Client(base_url=guarded.url, trust_env=False) as http,
+    ):
         for origin, expected in ORIGINS.items():
             headers = {"Origin": origin} if origin else {}
             with connect(f"{guarded.ws_url}/ws?item=a", additional_headers=headers, proxy=None) as line:
@@ -85,7 +90,7 @@ def test_the_matrix_of_origins(guarded: ServerProcess) -> None:
             assert answer.status_code == (201 if expected is OPEN else 403), origin
             allowed = answer.headers.get("Access-Control-Allow-Origin")
             assert allowed == (origin or None if expected is OPEN else None), origin
-    print(f"\nhostile: origins: {len(ORIGINS)} of {len(ORIGINS)} as they should be", end="")
+    print(f"hostile: origins: {len(ORIGINS)} of {len(ORIGINS)} as they should be", end="")
 
 
 def _encoded(part: bytes) -> bytes:
@@ -137,7 +142,10 @@ def _tokens() -> dict[str, tuple[str, bool]]:
 
 def test_the_matrix_of_tokens(guarded: ServerProcess) -> None:
     tokens = _tokens()
-    with httpx.Client(base_url=guarded.url, trust_env=False) as http:
+    with (
+        attack(guarded, "the matrix of tokens", most=2 * MIB),
+        httpx.Client(base_url=guarded.url, trust_env=False) as http,
+    ):
         for name, (token, good) in tokens.items():
             with connect(f"{guarded.ws_url}/ws", proxy=None) as line:
                 line.send(json.dumps({"type": "auth", "token": token, "ref": 1}))
@@ -151,7 +159,7 @@ def test_the_matrix_of_tokens(guarded: ServerProcess) -> None:
             assert answer.status_code == (200 if good else 401), name
         (item,) = http.get("/v1/items?item=t").json()["items"]
     assert item["counts"]["like"] == 1, "one person, with two tokens, and nobody else"
-    print(f"\nhostile: tokens: {len(tokens)} of {len(tokens)} as they should be", end="")
+    print(f"hostile: tokens: {len(tokens)} of {len(tokens)} as they should be", end="")
 
 
 def test_forged_addresses_share_one_bucket(guarded: ServerProcess) -> None:
