@@ -54,6 +54,8 @@ def parse(text: str, name: str) -> dict[str, Site]:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(_syntax(error, text, name)) from None
+    except (ValueError, RecursionError):
+        raise SettingsError(f"{name}, line {_beyond(text)}: a number too long, or nested too deep") from None
     try:
         file = _File.model_validate(raw, strict=True)
     except ValidationError as error:
@@ -296,6 +298,22 @@ def _syntax(error: tomllib.TOMLDecodeError, text: str, name: str) -> str:
         return f"{name}: {error}"
     line = found[2] or str(text.count("\n") + 1)
     return f"{name}, line {line}: {found[1][0].lower()}{found[1][1:]}"
+
+
+def _beyond(text: str) -> int:
+    """The line with what is well-formed, but more than tomllib can take: that says of no place."""
+    lines = text.split("\n")
+    below, at = 0, len(lines)
+    while at - below > 1:
+        middle = (below + at) // 2
+        try:
+            tomllib.loads("\n".join(lines[:middle]))
+            below = middle
+        except tomllib.TOMLDecodeError:
+            below = middle
+        except (ValueError, RecursionError):
+            at = middle
+    return at
 
 
 def _one_line(text: str, name: str, path: tuple[str | int, ...], reason: str) -> str:

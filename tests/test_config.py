@@ -124,6 +124,8 @@ def test_a_site_with_everything() -> None:
         ),
         (site("[sites.a.limits]\nitems_a_message = 101"), "line 4: sites.a.limits.items_a_message: input"),
         (site("[sites.a.limits]\nmore = 1"), "line 4: sites.a.limits.more: there is no such key"),
+        (site(f"\nx = [\n{'[' * 3000}{']' * 3000}\n]\n"), "line 5: a number too long, or nested too deep"),
+        (site(f"[sites.a.limits]\nitems_a_message = {'9' * 5000}\n"), "line 4: a number too long, or nested"),
     ],
 )
 def test_mistakes(text: str, line: str) -> None:
