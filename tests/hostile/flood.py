@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from tests.support.process import ServerProcess
 
 
-def opened(server: ServerProcess, path: str = "/ws", *, receive_buffer: int | None = None) -> socket.socket:
-    """A connection that has shaken hands."""
+def opened(
+    server: ServerProcess, path: str = "/ws", *, receive_buffer: int | None = None, more: str = ""
+) -> socket.socket:
+    """A connection that has shaken hands; ``more`` are header lines."""
     address = urlsplit(server.url)
     line = socket.socket()
     if receive_buffer is not None:
@@ -20,7 +22,7 @@ def opened(server: ServerProcess, path: str = "/ws", *, receive_buffer: int | No
     key = base64.b64encode(os.urandom(16)).decode()
     line.sendall(
         f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        f"{more}Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
     head = b""
     while not head.endswith(b"\r\n\r\n"):

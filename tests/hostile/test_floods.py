@@ -1,7 +1,9 @@
 """Frames by the million, messages too large, readers that do not read: that connection ends, and no other."""
 
 import json
+import random
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +17,7 @@ from server.errors import CloseCode
 from server.web.http import SURPLUS
 from server.web.inbound import MAX_FRAGMENTS
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
-from tests.hostile.cases import BINARY, CONT, PING, TEXT, close, fragments, frame
+from tests.hostile.cases import BINARY, CONT, PING, PONG, TEXT, close, fragments, frame
 from tests.hostile.flood import close_code, opened, pour
 from tests.hostile.watch import FULL, attack, resident
 from tests.support.process import ServerProcess
@@ -23,6 +25,7 @@ from tests.support.processes import clients
 from tests.support.waiting import wait_for
 
 MIB = 2**20
+SEED = 20260
 # What an attack may make a server hold while it lasts: the connections' own buffers.
 SOME = 8 * MIB
 pytestmark = pytest.mark.timeout(300)
@@ -151,7 +154,8 @@ def test_pipelined_requests(victim: ServerProcess) -> None:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server for few."""
-    with ServerProcess(tmp_path, flags=["--connections", "50"]) as process:
+    flags = ["--connections", "50", "--address-connections", "40", "--address-arrivals", "9999/s burst 9999"]
+    with ServerProcess(tmp_path, flags=flags) as process:
         yield process.start()
 
 
@@ -176,6 +180,65 @@ def test_connections_without_end(small: ServerProcess) -> None:
         end="",
     )
     assert rose <= 32 * MIB
+
+
+WHOLE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+UPGRADE = (
+    b"GET /ws?item=a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+# What is sent on a connection that then ends in one way or another.
+LIVES = (
+    b"",
+    b"nonsense\r\n\r\n",
+    WHOLE,
+    WHOLE * 30,
+    WHOLE + UPGRADE + b"\r\n",
+    UPGRADE,
+    UPGRADE + b"\r\n",
+    UPGRADE + b"X-Forwarded-For: 192.0.2.1\r\n\r\n",
+    UPGRADE.replace(b"/ws?", b"/elsewhere?") + b"\r\n",
+    UPGRADE.replace(b"13", b"12") + b"\r\n",
+    UPGRADE + b"Origin: null\r\n\r\n",
+    UPGRADE + b"Content-Length: 5\r\n\r\nhello",
+    UPGRADE + b"\r\n" + close(1000),
+    WHOLE.replace(b"/livez", b"/v1/stream?item=a"),
+    WHOLE.replace(b"/livez", b"/v1/stream?item=a").replace(b"GET", b"HEAD"),
+    WHOLE.replace(b"/livez", b"/v1/stream?item=a").replace(b"Host", b"X-Forwarded-For: 192.0.2.1\r\nHost"),
+    b"CONNECT x HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+)
+
+
+def test_every_place_comes_back(small: ServerProcess) -> None:
+    """However connections live and end, as many are let in afterwards as before, and not one more."""
+    chance = random.Random(SEED)
+    address = ("127.0.0.1", int(small.url.rpartition(":")[2]))
+    (worker,) = small.workers
+    before = clients(worker)
+    for _ in range(4000 if FULL else 600):
+        line = socket.create_connection(address)
+        line.sendall(chance.choice(LIVES))
+        if chance.random() < 0.5:
+            line.settimeout(chance.choice((0.001, 0.01)))
+            try:
+                line.recv(100)
+            except (TimeoutError, ConnectionError):
+                pass
+        if chance.random() < 0.5:  # with a reset
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.close()
+    wait_for(lambda: clients(worker) <= before, "the end of all of them", 30)
+    assert "Traceback" not in small.output()
+    for places, header in ((40, "X-Forwarded-For: 192.0.2.1\r\n"), (50, "")):
+        with ExitStack() as stack:
+            lines = [stack.enter_context(opened(small, more=header)) for _ in range(places)]
+            with opened(small, more=header) as beyond:
+                assert close_code(beyond) == CloseCode.OVERLOADED
+            for line in lines:
+                line.sendall(frame(PING))
+                assert line.recv(2) == frame(PONG)[:1] + b"\0"
+        wait_for(lambda: clients(worker) <= before, "their end", 30)
 
 
 def test_closing_and_going_on(victim: ServerProcess) -> None:
