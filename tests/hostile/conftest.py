@@ -31,7 +31,7 @@ def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
     """A server that refuses nothing for being too much, so that everything is done; two workers."""
     folder = tmp_path_factory.mktemp("lenient")
     with ServerProcess(folder, flags=["--workers", "2", *loose(folder)]) as process:
-        yield warm(process)
+        yield warm(process, 1000 if FULL else 30)
 
 
 def warm(server: ServerProcess, crowd: int = 30) -> ServerProcess:
