@@ -106,9 +106,10 @@ async def test_writes_do_not_pile_up_before_an_engine_that_stands_still(
         before = highest = resident(worker)
         os.kill(engine, signal.SIGSTOP)
         try:
-            began = time.monotonic()
-            running = [asyncio.create_task(sender.run(rounds(4, 15))) for sender in senders]
+            began, seconds = time.monotonic(), rounds(4, 15)
+            running = [asyncio.create_task(sender.run(seconds)) for sender in senders]
             while not all(task.done() for task in running):
+                assert time.monotonic() - began < seconds + REFUSED_WITHIN
                 highest = max(highest, resident(worker))
                 await asyncio.sleep(0.05)
             rate = sum(sender.refused for sender in senders) / (time.monotonic() - began)

@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
 from server.errors import Unavailable
 from server.ledger import keys
@@ -281,6 +283,31 @@ async def test_what_nobody_expected_is_a_lost_link_too(
     await eventually(lambda: bool(ear.rereads) and ear.rereads[-1] == {X, Y})
     await wish(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
+
+
+async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -> None:
+    """Else all workers of all servers would come back to an engine in the same moment."""
+    third: list[float] = []
+
+    class Nowhere(Engine):
+        def __init__(self) -> None:
+            super().__init__("unix:///nonexistent/engine.sock")
+            self.tries = 0
+
+        def connection(self) -> AbstractConnection:
+            self.tries += 1
+            if self.tries == 3:
+                third.append(time.monotonic())
+            return super().connection()
+
+    links = [Nowhere() for _ in range(20)]
+    tasks = [asyncio.create_task(Feed(link, ear).run()) for link in links]
+    await eventually(lambda: len(third) == len(links))
+    assert max(third) - min(third) > 0.03
+    for task, link in zip(tasks, links, strict=True):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await link.close()
 
 
 async def test_a_feed_without_an_engine_is_not_up(ear: Ear) -> None:
