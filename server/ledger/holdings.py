@@ -15,7 +15,8 @@ from server.ledger.store import Store
 from server.ledger.writer import PUBLISHER, Receipt, Wish
 from server.rules.sites import Site
 
-PAGE = 100
+# Entries of an index that are listed at a time, and items that are asked for in one step.
+LISTED, PAGE = 5000, 100
 
 _FORGET = Script("forget.lua")
 
@@ -89,12 +90,14 @@ class Holdings:
         """
         # A retired visitor has no index; only the reader says so.
         await self._states(site, [], visitor)
-        async for entries in self._entries(keys.index_key(site.name, keys.member(visitor))):
-            items = [item.decode() for item, _ in entries]
+        async for listed in self._entries(keys.index_key(site.name, keys.member(visitor))):
             if settled:
                 await self._engine.settle()
-            states = zip(items, await self._states(site, items, visitor), strict=True)
-            yield [(item, state) for item, state in states if state.reaction is not None], entries
+            for at in range(0, len(listed), PAGE):
+                entries = listed[at : at + PAGE]
+                items = [item.decode() for item, _ in entries]
+                states = zip(items, await self._states(site, items, visitor), strict=True)
+                yield [(item, state) for item, state in states if state.reaction is not None], entries
 
     async def _states(self, site: Site, items: list[str], visitor: str) -> list[State]:
         return await answered(lambda done: self._read(Query(site, items, visitor, done)))
@@ -105,8 +108,8 @@ class Holdings:
         In this order none that is there all the while is missed, whatever comes and goes meanwhile.
         """
         after = b"-inf"
-        while page := await self._range(index, after, b"+inf", "LIMIT", 0, PAGE):
-            # Those of one batch have one time, which the end of a page must not divide.
+        while page := await self._range(index, after, b"+inf", "LIMIT", 0, LISTED):
+            # Those of one batch have one time, which the end of a page must not divide; of an import all may.
             last = page[-1][1]
             yield [entry for entry in page if entry[1] != last] + await self._range(index, last, last)
             after = b"(" + last

@@ -11,7 +11,7 @@ from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
 from server.ledger.merge import Merge, Merger
 from server.ledger.moderation import freeze
-from server.ledger.reader import Reader
+from server.ledger.reader import Query, Reader
 from server.ledger.writer import Wish, Writer
 from tests.ledger.support import SITE, membership, read, wish
 
@@ -21,6 +21,7 @@ INDEX = keys.index_key(SITE.name, keys.member("a:1"))
 @pytest.fixture
 def kept(link: Engine, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Holdings:
     monkeypatch.setattr(holdings, "PAGE", 4)
+    monkeypatch.setattr(holdings, "LISTED", 4)
     return Holdings(link, reader.submit, writer.submit, Merger(link).bring_home)
 
 
@@ -47,6 +48,27 @@ async def test_those_of_one_moment_are_not_divided(kept: Holdings, writer: Write
         await wish(writer, "a:1", item, "like")
     await client.zadd(INDEX, {item: 7 if 2 <= i < 9 else 100 + i for i, item in enumerate(items)})
     assert sorted(await listed(kept)) == [(item, "like") for item in items]
+
+
+async def test_however_many_have_one_time_few_are_asked_for_in_one_step(
+    kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
+) -> None:
+    """An import can say of all of somebody's reactions that they are of the same day."""
+    items = [f"i{i:02}" for i in range(50)]
+    for item in items:
+        await wish(writer, "a:1", item, "like")
+    await client.zadd(INDEX, dict.fromkeys(items, 7))
+    most = 0
+
+    def read(query: Query) -> None:
+        nonlocal most
+        most = max(most, len(query.items))
+        reader.submit(query)
+
+    watched = Holdings(link, read, writer.submit, Merger(link).bring_home)
+    assert sorted(await listed(watched)) == [(item, "like") for item in items]
+    assert await watched.erase(SITE, "a:1") == 50
+    assert most == 4
 
 
 async def test_none_is_missed_when_others_are_reacted_to_meanwhile(kept: Holdings, writer: Writer) -> None:
