@@ -135,6 +135,26 @@ def test_interrupted_and_taken_up_again(server: ServerProcess, votes: Path) -> N
     assert every(server, votes) == expected()
 
 
+def test_killed_and_begun_again(server: ServerProcess, votes: Path) -> None:
+    """Nobody says where to go on, and nothing is imported twice: what people did meanwhile stays."""
+    lines = votes.read_bytes().splitlines(keepends=True)
+    command = [sys.executable, "-m", "server", "import", "-", "--data", str(server.data)]
+    with subprocess.Popen(
+        command, env=clean_environment(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"".join(lines[:42_000]))
+        process.stdin.flush()
+        wait_for(
+            lambda: sum(sum(one.values()) for one in every(server, votes)) > 20_500, "the first rows", 60
+        )
+        process.kill()
+        process.wait()
+    assert trail(server)[-1].endswith("  import    default  standard input"), "begun, and not ended"
+    assert run(server, str(votes)).stdout.startswith("44,997 rows imported")
+    assert every(server, votes) == expected()
+
+
 def test_counts_to_start_from(server: ServerProcess, tmp_path: Path) -> None:
     file = tmp_path / "starts.ndjson"
     file.write_text(

@@ -1,4 +1,4 @@
-"""A merge that is killed in the middle: each is counted once, the stranger is nobody, erased is erased."""
+"""Merges and erasures that are killed in the middle: each is counted once, erased is erased."""
 
 import asyncio
 import json
@@ -61,12 +61,10 @@ class Person:
     def bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    async def react_to_all(self) -> None:
+    async def react_to_all(self, member: bytes) -> None:
         engine = Engine(running_engine(self._server.data))
         for at in range(0, len(ITEMS), 500):
-            wishes = [
-                Wish(SITE, item, self.stranger, "like", 0, lambda _: None) for item in ITEMS[at : at + 500]
-            ]
+            wishes = [Wish(SITE, item, member, "like", 0, lambda _: None) for item in ITEMS[at : at + 500]]
             assert all(isinstance(answer, Receipt) for answer in await grant(engine, wishes))
         await engine.close()
 
@@ -96,7 +94,7 @@ async def half_merged(server: ServerProcess, victim: str) -> Person:
     """Somebody whose merge the death of the victim has cut off, in the middle."""
     for _ in range(20):
         person = Person(server)
-        await person.react_to_all()
+        await person.react_to_all(person.stranger)
         taken = keys.taken_key(SITE.name, person.stranger)
         with Redis.from_url(running_engine(server.data)) as client:
             asked = asyncio.create_task(person.sign_in())
@@ -178,3 +176,31 @@ async def test_what_was_cut_off_is_exported_and_erased(server: ServerProcess) ->
     async with httpx.AsyncClient(timeout=60, headers=person.bearer) as http:
         assert (await http.delete(person.me)).json() == {"erased": len(ITEMS)}
     await asyncio.to_thread(check, server, person, {})
+
+
+@pytest.mark.parametrize("victim", ["engine", "server"])
+async def test_an_erasure_goes_on_with_the_same_request(server: ServerProcess, victim: str) -> None:
+    left = 0
+    while not 0 < left < len(ITEMS):
+        person = Person(server)
+        await person.react_to_all(person.account)
+        index = keys.index_key(SITE.name, person.account)
+        async with httpx.AsyncClient(timeout=60, headers=person.bearer) as http:
+            asked = asyncio.create_task(http.delete(person.me))
+            with Redis.from_url(running_engine(server.data)) as client:
+                await eventually(lambda client=client, index=index: client.zcard(index) <= len(ITEMS) - 100)
+            await asyncio.to_thread(kill, server, victim)
+            await asyncio.wait([asked])
+            refused = asked.exception() or asked.result().status_code == 503
+            await eventually(lambda: asyncio.to_thread(_ready, server))
+            left = len((await http.get(person.me)).text.splitlines())
+            # Done is only what was answered as done.
+            assert refused or not left
+            answer = await http.delete(person.me)
+            assert answer.json() == {"erased": left}
+    with Redis.from_url(running_engine(server.data)) as client:
+        assert not client.exists(index)
+        for item in ITEMS:
+            state, members = stored(client, SITE.name, item)
+            assert not members
+            assert not any(state.counts.values())
