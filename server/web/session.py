@@ -1,36 +1,30 @@
-"""A conversation on one WebSocket: what each message of the contract does, and the order of the answers.
+"""A conversation on one WebSocket: what each message of the contract does.
 
-Owns the watched items and the order of one connection; whom it speaks for is a ``Visitor``'s. Must not know
-frames, TCP or uvicorn: it is given whole messages and a line to write ready-made frames to.
-
-Order: messages take effect in the order sent. A reaction only has to wait for a read that is under way; a
-read (``watch``, ``auth``) waits until every reaction before it is confirmed, so that it shows them.
+Owns the watched items; whom the connection speaks for is a ``Visitor``'s, and when a message has its turn is
+said by ``Turns``. Must not know frames, TCP or uvicorn: it is given whole messages and a line to write
+ready-made frames to.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from server.errors import BadMessage, CloseCode, RateLimited, Refusal, Unauthorized
+from server.errors import CloseCode, RateLimited, Refusal, Unauthorized
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
-from server.protocol.codec import Unreadable, Wire
+from server.protocol.codec import Wire
 from server.protocol.messages import (
     Ack,
     Auth,
     Beat,
     Bye,
     ClientMessage,
-    Error,
     Mine,
     Ping,
     Pong,
     React,
     Ready,
-    ServerMessage,
     Unwatch,
     Unwatched,
     Watch,
@@ -40,71 +34,26 @@ from server.rules.limits import AUTH_COSTS
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
 from server.topic import UNKNOWN, Topic
-from server.web.budget import Budget
 from server.web.line import Line
 from server.web.rooms import Rooms
+from server.web.turns import Ref, Turns
 from server.web.visitor import Visitor
 
-# Reactions under way, and messages waiting for their turn, before the line stops reading.
-MAX_UNDER_WAY = 64
-MAX_WAITING = 16
-MAX_BAD_IN_A_ROW = 10
 TOKEN_GRACE = 25.0
 
-Ref = int | UnsetType
 
-
-class _TooFast(NamedTuple):
-    """A message that came ahead of its time."""
-
-    message: ClientMessage
-    refusal: RateLimited
-
-
-_Message = ClientMessage | Unreadable | _TooFast
-
-
-class Session:
+class Session(Turns):
     """One connection's state. Without a task: it acts when a message, an update or an answer comes."""
 
-    __slots__ = (
-        "_bad",
-        "_budget",
-        "_busy",
-        "_closed",
-        "_held_back",
-        "_leaving",
-        "_line",
-        "_owed",
-        "_proceeding",
-        "_rooms",
-        "_site",
-        "_topics",
-        "_under_way",
-        "_visitor",
-        "_waiting",
-        "_wire",
-    )
+    __slots__ = ("_owed", "_topics", "_visitor")
 
     def __init__(self, rooms: Rooms, line: Line, site: Site, wire: Wire) -> None:
-        self._rooms = rooms
-        self._line = line
-        self._site = site
-        self._wire = wire
+        super().__init__(rooms, line, site, wire)
         # Nobody, until an ``auth``.
         self._visitor: Visitor | None = None
-        self._budget = Budget()
         self._topics: dict[str, Topic] = {}
         # What most connections never need is made when it is needed.
         self._owed: dict[str, int | None] | None = None
-        self._waiting: deque[_Message] | None = None
-        self._busy = False
-        self._proceeding = False
-        self._held_back = False
-        self._under_way = 0
-        self._bad = 0
-        self._closed = False
-        self._leaving = False
 
     # From the line
 
@@ -113,30 +62,6 @@ class Session:
         if item is not None:
             self._busy = True
             self._watch([item], {}, None)
-
-    def received(self, payload: bytes, binary: bool) -> None:
-        """A whole message."""
-        ahead = self._count(1)
-        if self._closed or self._leaving:
-            return  # Leaving: it crosses with the close, and its sender sees that it was not answered.
-        message: _Message
-        if binary is not self._wire.binary:
-            message = Unreadable(BadMessage(f"{self._wire.subprotocol} has no such frames"))
-        else:
-            message = self._wire.decode(payload)
-        if ahead and not isinstance(message, Unreadable):
-            message = _TooFast(message, RateLimited("too many messages", retry_after=ahead))
-        if self._waiting or self._must_wait(message):
-            if self._waiting is None:
-                self._waiting = deque()
-            self._waiting.append(message)
-            self._throttle()
-        else:
-            self._handle(message)
-
-    def noise(self, frames: int) -> None:
-        """So many frames that are no messages of their own: pings, fragments."""
-        self._count(frames)
 
     def visit(self) -> None:
         """About a second has passed."""
@@ -170,17 +95,11 @@ class Session:
         """The server is draining."""
         self._send(Bye(retry_after))
 
-    def leave(self) -> None:
-        """Close as soon as what was asked for is answered; nothing more is taken."""
-        self._leaving = True
-        if not (self._under_way or self._busy or self._waiting or self._closed):
-            self._line.close(CloseCode.RESTART)
-
     def gone(self) -> None:
         """The connection is over."""
-        self._closed = True
+        super().gone()
         self._forget()
-        self._waiting = self._owed = None
+        self._owed = None
         for topic in self._topics.values():
             self._rooms.hub.release(topic, self._line)
         self._topics.clear()
@@ -203,78 +122,25 @@ class Session:
         if self._visitor is not None and self._visitor.issued_by(at):
             self._dismiss("the token was revoked")
 
-    # Messages in order
+    # Each kind of message
 
-    def _count(self, frames: int) -> float:
-        """Frames came: how long (s) they are ahead of what may come. Who goes on and on is abusive."""
-        now = self._rooms.rounds.now
-        ahead = self._budget.messages(self._site.limits, now, frames)
-        if ahead and self._budget.flooded(self._site.limits, now):
-            self._line.close(CloseCode.ABUSIVE)
-        return ahead
-
-    def _must_wait(self, message: _Message) -> bool:
-        if self._busy:
-            return True
-        if isinstance(message, React):
-            return self._under_way >= MAX_UNDER_WAY
-        return self._under_way > 0 and isinstance(message, Watch | Auth)
-
-    def _proceed(self) -> None:
-        """Something was answered: what waited for it may go on."""
-        if self._proceeding:
-            return  # an answer that came at once; the loop below goes on by itself
-        self._proceeding = True
-        try:
-            while self._waiting and not self._closed and not self._must_wait(self._waiting[0]):
-                self._handle(self._waiting.popleft())
-        finally:
-            self._proceeding = False
-        self._throttle()
-        if self._leaving:
-            self.leave()
-
-    def _throttle(self) -> None:
-        full = self._waiting is not None and len(self._waiting) >= MAX_WAITING
-        if full is not self._held_back and not self._closed:
-            self._held_back = full
-            if full:
-                self._line.hold()
-            else:
-                self._line.resume()
-
-    def _handle(self, message: _Message) -> None:
-        if isinstance(message, Unreadable):
-            self._bad = self._bad + 1 if isinstance(message.refusal, BadMessage) else 0
-            self._refuse(message.refusal, message.ref)
-            if self._bad >= MAX_BAD_IN_A_ROW:
-                self._line.close(CloseCode.ABUSIVE)
-            return
-        self._bad = 0
-        if isinstance(message, _TooFast):
-            self._too_fast(message.message, message.refusal)
-            return
-        try:
-            match message:
-                case React():
-                    self._react(message)
-                case Watch():
-                    self._on_watch(message)
-                case Unwatch():
-                    self._unwatch(message)
-                case Auth():
-                    self._auth(message)
-                case Ping():
-                    self._send(Pong(message.ref))
-        except Refusal as refusal:
-            if isinstance(message, React):
-                self._rooms.traffic.reacted(refusal)
-            self._refuse(refusal, message.ref)
+    def _act(self, message: ClientMessage) -> None:
+        match message:
+            case React():
+                self._react(message)
+            case Watch():
+                self._on_watch(message)
+            case Unwatch():
+                self._unwatch(message)
+            case Auth():
+                self._auth(message)
+            case Ping():
+                self._send(Pong(message.ref))
 
     def _too_fast(self, message: ClientMessage, refusal: RateLimited) -> None:
         if isinstance(message, Auth):
             self._forget()  # As with any that fails: what follows must not be taken for somebody else's.
-        self._refuse(refusal, message.ref)
+        super()._too_fast(message, refusal)
 
     # react
 
@@ -477,20 +343,3 @@ class Session:
                 done({topic.item: state for topic, state in zip(topics, answer, strict=True)})
 
         self._rooms.read(Query(self._site, [topic.item for topic in topics], visitor, answered))
-
-    # Answers
-
-    def _send(self, message: ServerMessage) -> None:
-        self._line.write(self._wire.frame(message))
-
-    def _refuse(self, refusal: Refusal, ref: Ref, item: str | None = None) -> None:
-        item = refusal.item if refusal.item is not None else item
-        self._send(
-            Error(
-                refusal.code,
-                str(refusal),
-                ref,
-                UNSET if item is None else item,
-                UNSET if refusal.retry_after is None else refusal.retry_after,
-            )
-        )

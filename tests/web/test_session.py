@@ -23,7 +23,8 @@ from server.rules.sites import Site
 from server.rules.tokens import Key, issue
 from server.topic import Topic
 from server.web.rounds import Rounds
-from server.web.session import MAX_UNDER_WAY, MAX_WAITING, TOKEN_GRACE, Session
+from server.web.session import TOKEN_GRACE, Session
+from server.web.turns import MAX_UNDER_WAY, MAX_WAITING
 from tests.support.limits import LOOSE
 from tests.support.rooms import rooms
 from tests.support.signing import SECRET
