@@ -391,7 +391,8 @@ async def test_a_slow_reader_gets_the_latest_and_not_the_history(server: ServerP
 
         for _ in range(rounds // 2):
             last = await votes(server.url, items, 2)
-            await take_a_line()  # slow, and not stalled: that would end it
+            for _ in range(15):  # slow, and not stalled: that would end it
+                await take_a_line()
         async with asyncio.timeout(60):
             while shown != last:
                 await take_a_line()
