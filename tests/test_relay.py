@@ -10,6 +10,8 @@ from structlog.testing import capture_logs
 from server import relay as module
 from server.errors import Unavailable
 from server.hub import Hub
+from server.ledger import feed
+from server.ledger.clock import DEADLINE
 from server.ledger.engine import Engine
 from server.ledger.keys import item_key
 from server.ledger.reader import Query, Reader, State
@@ -199,6 +201,12 @@ async def test_what_is_not_watched_any_more_is_not_compared(
     scene.queries.clear()
     await eventually(lambda: len(scene.queries) > 3)
     assert all(query.items == ["y"] for query in scene.queries)
+
+
+def test_everything_is_compared_and_repaired_within_what_is_promised() -> None:
+    """30 s: a round, a share more, the wait for what is only on its way, and a read that is slow."""
+    assert module.PERIOD + module.PERIOD / module.SHARES + module.GRACE + DEADLINE < 30
+    assert feed.SILENCE + feed.PULSE < 5, "until a link that is half open is left"
 
 
 async def test_a_round_takes_in_everything_evenly(scene: Scene) -> None:

@@ -25,7 +25,8 @@ from redis.exceptions import RedisError
 
 from server.ledger import keys, layout
 from server.ledger.embedded import find_binary
-from server.ledger.engine import Script
+from server.ledger.scripts import Script
+from server.ledger.writer import ANY
 
 BATCH = 500
 SITE, ITEM = "blog", "posts/2026/a-title-of-usual-length"
@@ -156,7 +157,7 @@ def _key(number: int) -> bytes:
 
 def _react(client: Any, sha: str, items: list[str], flat: list[Any]) -> None:
     packed = msgpack.packb(
-        [[(SITE, "like", "dislike")], [(1, item) for item in items], flat], use_bin_type=False
+        [[(SITE, ANY, "like", "dislike")], [(1, item) for item in items], flat], use_bin_type=False
     )
     names = [keys.item_key(SITE, item) for item in items]
     client.evalsha(sha, len(names) + 1, *names, INDEX, FAR, packed)

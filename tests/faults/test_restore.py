@@ -5,14 +5,18 @@ import shutil
 import time
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from server.ledger.embedded import running_engine
+from server.ledger.keys import item_key, member
 from tests.conftest import MakeServer
 from tests.faults import FULL
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet, stored
+from tests.ledger.support import sequence
 from tests.support.engine import DurableEngine
+from tests.support.scrape import FLAGS, scrape
 from tests.support.waiting import eventually
 
 WATCHERS = 20
@@ -123,3 +127,29 @@ if FULL:
             empty = {item: (0, {"like": 0, "dislike": 0}) for item in crowd.items}
             await eventually(lambda: all(watcher.shown == empty for watcher in watchers.watchers), within=60)
         measured(f"all accepted it after {time.monotonic() - began:.1f} s")
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    async def test_updates_that_reach_nobody(
+        make_server: MakeServer, engine: str, measured: Measured, workers: int
+    ) -> None:
+        """The store changes, and nothing is published: found by comparison, and counted."""
+        flags = ["--workers", str(workers), *FLAGS]
+        server = await asyncio.to_thread(make_server, flags=flags, env={"REDIS_URL": engine})
+        crowd = Crowd(visitors=4, items=90, seed=33)
+        await crowd.arrive(server.url)
+        async with (
+            audience(server.url, crowd.items) as watchers,
+            Redis.from_url(engine) as client,
+        ):
+            version = time.time_ns() // 1000
+            ahead = {item: (version, {"like": 7, "dislike": 0}) for item in crowd.items}
+            began = time.monotonic()
+            for item in crowd.items:
+                held = {member(f"a:{number}"): 1 for number in range(7)}
+                state = {b"": sequence(version, 0, 0, 1, 0, "like", 7)}
+                await client.hset(item_key("default", item), mapping=state | held)
+            await eventually(lambda: all(watcher.shown == ahead for watcher in watchers.watchers), within=60)
+            took = time.monotonic() - began
+            found = await asyncio.to_thread(scrape, server)
+            assert found.get_one("reconciliation_repairs_total") == found.get_one("watched_items")
+        measured(f"90 items, {workers} workers: all shown after {took:.1f} s")

@@ -1,10 +1,12 @@
 """Counts against membership on a real engine: what differs is found and repaired, nothing else is touched."""
 
 import asyncio
+import time
 from typing import Any
 
 import msgpack
 import pytest
+from structlog.testing import capture_logs
 
 from server.errors import Refusal, Unavailable
 from server.ledger import audit, auditor, keys, layout, writer
@@ -193,6 +195,35 @@ async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
     await filled(writer)
     assert await sweep(link, buckets) == 0
     assert await membership(client, "x") == {"like": 30, "dislike": 5}
+
+
+async def test_it_works_for_a_hundredth_of_the_time(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    one = Auditor(link)
+    one._renewed = time.monotonic()
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    for worked, rested in ((0.001, 0.099), (0.1, 9.9), (100.0, auditor.LONGEST_REST)):
+        one._began = time.monotonic() - worked
+        await one._rest()
+        # What passed between the two looks at the clock is work, too.
+        assert 0.999 * rested <= rests.pop() <= auditor.LONGEST_REST
+
+
+async def test_a_repair_is_told_with_both_numbers(link: Engine, writer: Writer, client: Any) -> None:
+    await filled(writer)
+    await falsify(client, X, 31, 4)
+    one = Auditor(link)
+    with capture_logs() as told:
+        one._take(await check(link, SITE.name, "x"))
+        one._take(await check(link, SITE.name, "x"))
+    assert [(line["stored"], line["counted"], line["item"]) for line in told] == [
+        ({"like": 31, "dislike": 4}, {"like": 30, "dislike": 5}, "x")
+    ]
+    assert (one.checked, one.repairs) == (2, 1)
 
 
 async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(

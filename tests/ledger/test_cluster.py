@@ -279,6 +279,43 @@ async def test_a_lost_link_to_a_node_means_that_its_clock_is_not_known(
     assert node.clock.known
 
 
+async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_nothing_later(
+    ring: Cluster, writer: Any
+) -> None:
+    items = [f"i/{number}" for number in range(12)]
+    slow = ring.owner(item_key(SITE.name, items[0]))
+    visitors = ["a:1", "a:2", "a:3"]
+
+    async def react(kind: str) -> list[Any]:
+        return await asyncio.gather(
+            *(submitted(writer, who, item, kind) for who in visitors for item in items)
+        )
+
+    await react("like")
+    for turn in range(4):
+        # Its commands wait; that it lives is told to the others all the same.
+        slow.do("CLIENT", "PAUSE", 300, "ALL")
+        answers = await react(SITE.kinds[turn % 2])
+        assert all(isinstance(answer, Receipt) for answer in answers)
+    for item in items:
+        check(ring, item, {"like": 0, "dislike": 3})
+    slow.do("CLIENT", "PAUSE", int(1000 * DEADLINE) + 1500, "ALL")
+    answers = await react("like")
+    # What was refused may not have been begun, as its visitor's index may be there, too.
+    done = {
+        (who, item)
+        for (who, item), answer in zip(
+            ((who, item) for who in visitors for item in items), answers, strict=True
+        )
+        if isinstance(answer, Receipt)
+    }
+    assert len(done) < len(answers)
+    await eventually(slow.answers)
+    for item in items:
+        likes = sum((who, item) in done for who in visitors)
+        check(ring, item, {"like": likes, "dislike": 3 - likes})
+
+
 async def test_a_reply_that_comes_in_the_moment_in_which_it_is_given_up(
     store: ClusterEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
