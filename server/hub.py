@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+import structlog
+
 from server.rules.sites import Site
 from server.topic import UNKNOWN, Deliveries, Spread, Subscriber, Topic, nobody
 
@@ -28,6 +30,8 @@ SLICE = 0.001
 TURNS = 4
 # A shorter sweep is not rested from: it costs less than a timer does.
 RESTLESS = 0.0005
+
+_log = structlog.get_logger("hub")
 
 
 class Hub:
@@ -158,7 +162,7 @@ class Hub:
         alone = len(self._queue) == 1
         while self._queue:
             topic = self._queue.popleft()
-            if topic.sweep(self._spread, alone=alone):
+            if self._step(topic, alone=alone):
                 self._swept(topic)
             else:
                 self._queue.append(topic)
@@ -167,6 +171,14 @@ class Hub:
         self._sweeping = bool(self._queue)
         if self._sweeping:
             self._run_in(TURNS)
+
+    def _step(self, topic: Topic, *, alone: bool) -> bool:
+        """Sweep the topic's next row; ``True`` when that was the last. A defect costs only that row."""
+        try:
+            return topic.sweep(self._spread, alone=alone)
+        except Exception:
+            _log.exception("a row could not be swept")
+            return False
 
     def _run_in(self, turns: int) -> None:
         """Sweep on when the loop has gone round so often."""

@@ -82,10 +82,10 @@ class Row:
 
     __slots__ = ("members", "others", "version", "wire")
 
-    def __init__(self, wire: int) -> None:
+    def __init__(self, wire: int, version: int) -> None:
         self.wire = wire
         self.members: list[Subscriber] = []
-        self.version = UNKNOWN
+        self.version = version
         # Who was brought another version, and which.
         self.others: dict[Subscriber, int] = {}
 
@@ -104,7 +104,8 @@ class Row:
         """The members who were not brought this version last."""
         if self.others:
             return [one for one in self.members if self.others.get(one, self.version) != version]
-        return self.members if self.version != version else ()
+        # A copy, because somebody may leave while it is gone through.
+        return list(self.members) if self.version != version else ()
 
 
 class Topic:
@@ -121,7 +122,6 @@ class Topic:
         "_reached",
         "_rows",
         "_swept",
-        "_swept_from",
         "began",
         "channel",
         "counts",
@@ -129,6 +129,7 @@ class Topic:
         "holders",
         "item",
         "left",
+        "overtaken",
         "ready_at",
         "site",
         "subscribers",
@@ -161,7 +162,8 @@ class Topic:
         self._highest = UNKNOWN
         # The rows that the sweep under way has been to.
         self._swept = 0
-        self._swept_from = UNKNOWN
+        # Whether newer counts came since the last sweep began, so that some were brought older ones.
+        self.overtaken = False
 
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
@@ -206,6 +208,10 @@ class Topic:
             self._deliveries.conflated += len(self.subscribers) - self._reached
         self._reached = 0
         self.version = version
+        self.overtaken = True
+        if version <= self._highest:
+            # The store went back, perhaps to what somebody was brought last.
+            self._reached = sum(self.brought(one) == version for one in self.subscribers)
         self._highest = max(self._highest, version)
         self.counts = counts
         self._frames = [None] * len(WIRES)
@@ -233,11 +239,13 @@ class Topic:
         """
         if self._swept == 0:
             self._close_ranks()
-            self._swept_from = self.version
-        # Who comes meanwhile is shown the latest anyway, whether the row was swept or is yet to be.
-        if self._swept < len(self._rows):
-            self._bring(self._rows[self._swept], spread, alone=alone)
+            self.overtaken = False
+        at = self._swept
+        # Before the row, so that one that fails is passed over the next time.
         self._swept += 1
+        # Who comes meanwhile is shown the latest anyway, whether the row was swept or is yet to be.
+        if at < len(self._rows):
+            self._bring(self._rows[at], spread, alone=alone)
         if self._swept < len(self._rows):
             return False
         self._swept = 0
@@ -273,7 +281,7 @@ class Topic:
         if row is None or len(row.members) >= ROW:
             if self._swept == 0:
                 self._close_ranks()
-            row = self._filling[wire] = Row(wire)
+            row = self._filling[wire] = Row(wire, self.version)
             self._rows.append(row)
         return row
 
@@ -297,11 +305,6 @@ class Topic:
         age = deliveries.age(self.version) if self.version == self._highest else None
         if age is not None:
             deliveries.lag.add(age, brought)
-
-    @property
-    def overtaken(self) -> bool:
-        """Whether newer counts came during the last sweep, so that some were brought older ones."""
-        return self._swept_from != self.version
 
     def _message(self, reset: bool) -> Counts:
         counts = {kind: self.counts.get(kind, 0) for kind in self.site.kinds}

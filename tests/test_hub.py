@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from server import topic as topics
 from server.hub import LINGER, SLICE, TURNS, Hub
 from server.people import People
-from server.protocol.codec import JSON
+from server.protocol.codec import EVENTS, JSON, MSGPACK, WIRES
 from server.rules.sites import Site
 from server.topic import ROW, UNKNOWN, Topic
 
@@ -26,15 +27,22 @@ def counts(like: int) -> dict[str, int]:
     return {"like": like}
 
 
+def read(wire: int, frame: bytes) -> dict[str, Any]:
+    """The message in a frame: only what was encoded for this wire format can be read."""
+    if wire == EVENTS.index:
+        return dict(json.loads(frame.partition(b"data: ")[2]))
+    body = frame[4:] if frame[1] == 126 else frame[2:]
+    return dict(msgpack.unpackb(body) if wire == MSGPACK.index else json.loads(body))
+
+
 class Reader:
     """A subscriber that remembers what it was told, and may be unable to take anything for a while.
 
     ``open``: it may be written to with many others at once, as long as it is not blocked.
     """
 
-    wire = JSON.index
-
-    def __init__(self) -> None:
+    def __init__(self, wire: int = JSON.index) -> None:
+        self.wire = wire
         self.open = False
         self.got: list[tuple[str, int, bool]] = []
         self.blocked = False
@@ -43,7 +51,7 @@ class Reader:
     def take(self, frame: bytes) -> bool:
         if self.blocked:
             return False
-        update = json.loads(frame[2:])
+        update = read(self.wire, frame)
         self.got.append((update["item"], update["version"], update.get("reset", False)))
         return True
 
@@ -308,6 +316,108 @@ def test_who_leaves_during_a_sweep_keeps_nobody_from_being_brought_the_latest(se
     assert all(reader.got[-1] == ("a", 2, False) for reader in [*stay, late])
 
 
+def test_a_version_that_comes_back_in_a_sweep_goes_round_again(setup: Setup) -> None:
+    """The store went back and forth: who was brought what was between is not left with it."""
+    readers = [Reader() for _ in range(ROW * 6)]
+    for reader in readers:
+        setup.watch(reader, "a")
+    setup.cost = SLICE / 2
+    setup.publish("a", 9)
+    setup.turn()
+    setup.hub.reconcile(b"default/a", 4, counts(4), floor=9)
+    for _ in range(TURNS):
+        setup.turn()
+    assert any(reader.got == [("a", 4, False)] for reader in readers)
+    setup.publish("a", 9)
+    setup.settle()
+    assert all(reader.got[-1][1] == 9 for reader in readers)
+
+
+def test_who_has_what_the_store_went_back_to_is_not_counted_as_spared(setup: Setup) -> None:
+    reader = Reader()
+    setup.watch(reader, "a")
+    setup.publish("a", 4)
+    setup.settle()
+    reader.blocked = True
+    setup.publish("a", 9)
+    setup.settle()
+    setup.hub.reconcile(b"default/a", 4, counts(4), floor=9)
+    setup.settle()
+    setup.publish("a", 10)
+    assert setup.hub.deliveries.conflated == 1, "it was spared 9, and had 4"
+
+
+def test_who_leaves_as_it_is_written_to_keeps_nobody_from_being_brought_the_latest(setup: Setup) -> None:
+    class Leaving(Reader):
+        def take(self, frame: bytes) -> bool:
+            setup.hub.release(topic, self)
+            return super().take(frame)
+
+    readers = [Leaving() if number % 3 == 0 else Reader() for number in range(ROW * 2)]
+    for reader in readers:
+        topic = setup.watch(reader, "a")
+    # Back in time, so that everybody is asked one by one.
+    setup.publish("a", 9)
+    setup.hub.reconcile(b"default/a", 4, counts(4), floor=9)
+    setup.settle()
+    assert [len(reader.got) for reader in readers] == [1] * len(readers)
+    assert all(reader not in topic.subscribers for reader in readers[::3])
+    setup.publish("a", 10)
+    setup.settle()
+    assert [len(reader.got) for reader in readers] == [1, 2, 2] * (len(readers) // 3) + [1, 2]
+
+
+def test_who_comes_as_another_is_written_to_costs_nobody_the_update(setup: Setup) -> None:
+    """Newcomers may fill the rows again, but not under a sweep."""
+
+    class Popular(Reader):
+        def take(self, frame: bytes) -> bool:
+            for _ in range(ROW * 9):
+                setup.watch(Reader(), "a")
+            return super().take(frame)
+
+    first = Popular()
+    passing = [Reader() for _ in range(ROW * 6 - 1)]
+    last = Reader()
+    for reader in (first, *passing, last):
+        topic = setup.watch(reader, "a")
+    for reader in passing:
+        setup.hub.release(topic, reader)
+    setup.publish("a", 1)
+    setup.settle()
+    assert first.got == last.got == [("a", 1, False)]
+
+
+def test_a_row_with_a_defect_costs_the_others_nothing(setup: Setup) -> None:
+    class Faulty(Reader):
+        def miss(self, topic: Topic) -> None:
+            raise ValueError("a defect")
+
+    faulty = Faulty()
+    faulty.blocked = True
+    readers = [faulty, *(Reader() for _ in range(ROW * 2))]
+    other = Reader()
+    for reader in readers:
+        setup.watch(reader, "a")
+    setup.watch(other, "b")
+    for version in (1, 2):
+        setup.publish("a", version)
+        setup.publish("b", version)
+        setup.settle()
+    assert other.got == [("b", 1, False), ("b", 2, False)]
+    assert all(reader.got == [("a", 1, False), ("a", 2, False)] for reader in readers[ROW:])
+
+
+def test_those_who_know_the_latest_are_noted_by_their_row_alone(setup: Setup) -> None:
+    """What nobody reacts to costs a connection no note of its own."""
+    topic = setup.watch(Reader(), "a")
+    setup.publish("a", 7)
+    setup.settle()
+    for number in range(ROW * 3):
+        setup.watch(Reader(number % len(WIRES)), "a")
+    assert not any(row.others for row in topic._rows)
+
+
 def test_what_is_newer_overtakes_inside_a_sweep_and_the_others_get_it_next(setup: Setup) -> None:
     readers = [Reader() for _ in range(ROW * 10)]
     for reader in readers:
@@ -416,13 +526,16 @@ def test_a_hot_item_rests_as_long_as_it_was_swept(setup: Setup) -> None:
 
 
 ITEMS = "ab"
-READERS = 4
+READERS = 6
 WHO = st.integers(0, READERS - 1)
-EVENTS = st.lists(
+STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("publish"), st.sampled_from(ITEMS), st.integers(0, 40)),
         st.tuples(st.just("back"), st.sampled_from(ITEMS), st.integers(0, 40)),
         st.tuples(st.just("watch"), st.sampled_from(ITEMS), WHO),
+        st.tuples(st.just("watch"), st.sampled_from(ITEMS), WHO),
+        st.tuples(st.just("again"), st.sampled_from(ITEMS), WHO),
+        st.tuples(st.just("pass"), st.sampled_from(ITEMS), st.integers(1, 20)),
         st.tuples(st.just("room"), st.integers(0, 3), WHO),
         st.tuples(st.just("drain"), st.just(""), WHO),
         st.tuples(st.just("open"), st.just(""), WHO),
@@ -444,8 +557,8 @@ class Exact(Reader):
     outlives an exception of a subscriber.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, wire: int) -> None:
+        super().__init__(wire)
         self.room: int | None = None
         self.shown: dict[str, int] = {}
         self.wrong: list[str] = []
@@ -474,7 +587,7 @@ class Model(Setup):
 
     def __init__(self) -> None:
         super().__init__()
-        self.readers = [Exact() for _ in range(READERS)]
+        self.readers = [Exact(number % len(WIRES)) for number in range(READERS)]
         self.topics: dict[tuple[int, str], Topic] = {}
 
     def act(self, kind: str, item: Any, number: int) -> None:
@@ -484,11 +597,8 @@ class Model(Setup):
         elif kind == "back":
             channel = name("default", item)
             self.hub.reconcile(channel, number, counts(number), self.hub.version(channel))
-        elif kind == "watch" and (number, item) in self.topics:
-            self.release(number, item)
-        elif kind == "watch":
-            topic = self.topics[number, item] = self.watch(who, item)
-            who.shown[item] = topic.version
+        elif kind in ("watch", "again", "pass"):
+            self.come(kind, item, number)
         elif kind == "room":
             who.room = item
         elif kind == "drain":
@@ -506,12 +616,46 @@ class Model(Setup):
         else:
             self.turn()
 
+    def come(self, kind: str, item: str, number: int) -> None:
+        """Somebody watches an item, or no more, or is shown it again; or some do who leave at once."""
+        if kind == "pass":
+            passing = [Reader(at % len(WIRES)) for at in range(number)]
+            for topic in [self.watch(one, item) for one in passing]:
+                self.hub.release(topic, passing.pop())
+            return
+        who, topic = self.readers[number], self.topics.get((number, item))
+        if topic is None and kind == "watch":
+            topic = self.topics[number, item] = self.watch(who, item)
+            who.shown[item] = topic.version
+        elif topic is not None and kind == "again":
+            assert topic.attach(who) == who.shown[item]
+            who.shown[item] = topic.version
+        elif topic is not None:
+            self.release(number, item)
+
     def release(self, number: int, item: str) -> None:
         self.hub.release(self.topics.pop((number, item)), self.readers[number])
         del self.readers[number].shown[item]
 
+    def check_rows(self, topic: Topic) -> None:
+        """Each subscriber is in one row, of its own wire format, and what is counted is what is."""
+        rows = [(one, row) for row in topic._rows for one in row.members]
+        assert len(rows) == len(topic.subscribers)
+        assert dict(rows) == topic.subscribers
+        for row in topic._rows:
+            assert len(row.members) <= topics.ROW
+            assert row.others.keys() <= set(row.members)
+            assert row.version not in row.others.values()
+            assert all(one.wire == row.wire for one in row.members)
+        if topic.version != UNKNOWN:
+            reached = [one for one in topic.subscribers if topic.brought(one) == topic.version]
+            assert topic._reached == len(reached)
+
     def check(self) -> None:
         """What holds at any time."""
+        for topic in self.hub._topics.values():
+            self.check_rows(topic)
+        assert self.hub.deliveries.sent == sum(len(reader.got) for reader in self.readers)
         for number, reader in enumerate(self.readers):
             assert reader.wrong == []
             # What was left while it was blocked is remembered until it drains, and never twice.
@@ -521,11 +665,12 @@ class Model(Setup):
             for item in ITEMS:
                 topic = self.topics.get((number, item))
                 behind = topic is not None and topic.brought(reader) != topic.version
+                assert topic is None or topic.brought(reader) == reader.shown[item]
                 assert not behind or topic.dirty or topic in reader.missed, "it will be brought the latest"
 
 
 @settings(max_examples=300, deadline=None)
-@given(EVENTS, st.sampled_from([1, 2, ROW]))
+@given(STEPS, st.sampled_from([1, 2, 3, ROW]))
 def test_versions_rise_for_everyone_and_everyone_ends_with_the_last(
     events: list[tuple[str, Any, int]], row: int
 ) -> None:
