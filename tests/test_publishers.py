@@ -65,6 +65,7 @@ def file(tmp_path: Path, publisher: Publisher) -> Path:
 origins = ["*"]
 [sites.blog.limits]
 messages = "1000/s burst 10000"
+reactions = "1000/s burst 10000"
 [[sites.blog.tokens]]
 algorithm = "HS256"
 secret = "{SECRET}"
@@ -233,6 +234,63 @@ def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Pa
     for method, path in [*asked, ("GET", "me?"), ("DELETE", "me?")]:
         answer = httpx.request(method, f"{server.url}/v1/{path}site=blog", headers=bearer)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), path
+
+
+def test_nobody_takes_over_who_is_not_theirs(server: ServerProcess, file: Path) -> None:
+    known, mine = made(file, "70"), stranger(server)
+    elsewhere = httpx.post(f"{server.url}/v1/visitors?site=other").json()["token"]
+    for token, site in ((mine, "blog"), (elsewhere, "other"), (made(file, "71"), "blog")):
+        assert status(server, token, site) == 200
+    head, _, tail = mine.rpartition(".")
+    wrong = {
+        "other site's": elsewhere,
+        "user's": made(file, "71"),
+        "forged": f"{head}.{tail[::-1]}",
+        "none": "x",
+    }
+    with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+        for ref, token in enumerate(wrong.values()):
+            assert ask(page, type="auth", token=known, merge=token, ref=ref)["code"] == "unauthorized"
+            # It is nobody then, though the other token was right.
+            assert ask(page, type="react", item="a", reaction="like", ref=ref + 10)["code"] == "unauthorized"
+        # A stranger takes over nobody, not even itself.
+        for token in (mine, stranger(server)):
+            assert ask(page, type="auth", token=token, merge=mine, ref=20)["code"] == "forbidden"
+        assert ask(page, type="auth", token=mine, ref=21)["type"] == "ready"
+        assert ask(page, type="react", item="a", reaction=None, ref=22)["counts"]["like"] == 1
+    assert status(server, elsewhere, "other") == 200
+
+
+def test_many_tabs_sign_in_at_once_and_vote(server: ServerProcess, file: Path) -> None:
+    """Whatever overtakes what: one vote for each item, and it is the account's."""
+    known, mine, items = made(file, "72"), stranger(server), [f"race/{number}" for number in range(200)]
+    with ExitStack() as stack:
+        tabs = [stack.enter_context(connect(f"{server.ws_url}/ws?site=blog")) for _ in range(6)]
+        for ref, tab in enumerate(tabs):
+            assert ask(tab, type="auth", token=mine, ref=ref)["type"] == "ready"
+        for number, item in enumerate(items):
+            tabs[0].send(json.dumps({"type": "react", "item": item, "reaction": "like", "ref": number}))
+        hear(tabs[0], ref=len(items) - 1)
+        for number, tab in enumerate(tabs):
+            # The first three sign in, the others go on as the stranger as long as they may; all of them vote.
+            if number < 3:
+                tab.send(json.dumps({"type": "auth", "token": known, "merge": mine, "ref": 1000}))
+            for item in items[number::2]:
+                tab.send(json.dumps({"type": "react", "item": item, "reaction": "dislike", "ref": 1}))
+            # Its answer comes after theirs.
+            tab.send(json.dumps({"type": "auth", "token": known, "ref": 1001}))
+        for tab in tabs:
+            hear(tab, ref=1001)
+        assert ask(tabs[0], type="auth", token=known, merge=mine, ref=1002)["type"] == "ready"
+        pages = [items[:100], items[100:]]
+        bearer = {"Authorization": f"Bearer {known}"}
+        for page in pages:
+            params = [("site", "blog"), *(("item", item) for item in page)]
+            held = httpx.get(f"{server.url}/v1/items", params=params, headers=bearer).json()["items"]
+            for one in held:
+                assert one["reaction"] is not None
+                assert one["counts"] == {"like": 0, "dislike": 0} | {one["reaction"]: 1}, one
+    assert status(server, mine) == 401
 
 
 def test_who_has_an_account_can_take_everything_back(server: ServerProcess, file: Path) -> None:
