@@ -51,7 +51,7 @@ def run(settings: Settings, items: Sequence[str], *, everything: bool, site: str
 
     with_engine(settings, work, "the audit was cut off")
     print(_summary(outcomes))
-    return DIFFERED if outcomes[Outcome.REPAIRED] else 0
+    return DIFFERED if outcomes[Outcome.REPAIRED] or outcomes[Outcome.FAILED] else 0
 
 
 Targets = AsyncIterator[tuple[int, Sequence[tuple[str, str]]]]
@@ -74,6 +74,8 @@ def _line(finding: Finding, *, asked: bool) -> str | None:
         pairs = ((kind, count, finding.counted[kind]) for kind, count in finding.stored.items())
         changes = (f"{kind} {was} -> {now}" for kind, was, now in pairs if was != now)
         return f"repaired  {where}  {', '.join(changes)}"
+    if finding.outcome is Outcome.FAILED:
+        return f"failed    {where}  it could not be counted; somebody else may have written it"
     if not asked:
         return None
     if finding.outcome is Outcome.ABSENT:
@@ -83,11 +85,11 @@ def _line(finding: Finding, *, asked: bool) -> str | None:
 
 
 def _summary(outcomes: Counter[Outcome]) -> str:
-    repaired = outcomes[Outcome.REPAIRED]
+    repaired, failed = outcomes[Outcome.REPAIRED], outcomes[Outcome.FAILED]
     items = f"{outcomes.total():,} item{'s' if outcomes.total() != 1 else ''} audited"
-    if not repaired:
-        return f"{items}: all counts are right."
-    return f"{items}: {repaired:,} differed and {'were' if repaired != 1 else 'was'} repaired."
+    parts = [f"{repaired:,} differed and {'were' if repaired != 1 else 'was'} repaired"] if repaired else []
+    parts += [f"{failed:,} could not be counted"] if failed else []
+    return f"{items}: {', '.join(parts) or 'all counts are right'}."
 
 
 class _Shown:

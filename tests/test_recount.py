@@ -88,6 +88,22 @@ def test_what_a_split_left_behind_is_not_counted(stored: str) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "right     blog  split  like 60")
 
 
+def test_what_is_no_item_keeps_no_other_from_being_audited(stored: str) -> None:
+    store(stored, "blog", "y", 1, 4)
+    with Redis.from_url(stored) as client:
+        client.set(keys.item_key("blog", "no hash"), "")
+        client.hset(keys.item_key("blog", "nonsense"), "", b"\x91")
+    done = tallycast("audit", "--site", "blog", "--all", env={"REDIS_URL": stored})
+    assert done.returncode == 3
+    *lines, summary = done.stdout.splitlines()
+    assert [line.split()[:3] for line in sorted(lines)] == [
+        ["failed", "blog", "no"],
+        ["failed", "blog", "nonsense"],
+        ["repaired", "blog", "y"],
+    ]
+    assert summary == "4 items audited: 1 differed and was repaired, 2 could not be counted."
+
+
 def test_a_bar_on_a_terminal(stored: str) -> None:
     ours, theirs = pty.openpty()
     environment = clean_environment() | {"REDIS_URL": stored, "TERM": "xterm", "COLUMNS": "100"}

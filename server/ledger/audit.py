@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from server.errors import Unavailable
 from server.ledger import keys, layout
 from server.ledger.layout import Stored
 from server.ledger.scripts import Script
@@ -44,6 +45,7 @@ class Outcome(Enum):
     RIGHT = "right"
     REPAIRED = "repaired"
     ABSENT = "absent"  # nobody ever touched it
+    FAILED = "failed"  # it could not be counted, and the engine answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,18 @@ async def check(
     """Audit one item. A repair is published like any change. ``pause`` is waited for between two steps.
 
     Raises:
-        Unavailable: the engine did not answer in time.
+        Unavailable: the engine does not answer.
     """
+    try:
+        return await _check(engine, site, item, pause)
+    except Unavailable:
+        await engine.size()  # Raises, unless it is this item that something is wrong with.
+    except (ValueError, TypeError):
+        pass  # Somebody else wrote it.
+    return Finding(site, item, Outcome.FAILED)
+
+
+async def _check(engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
     read = await _count(engine, site, item, pause)
     if read is not None:
         state, counts = read

@@ -7,7 +7,6 @@ its turn: the worker that met it audits it at once. Must not know how an item is
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 import structlog
@@ -70,7 +69,11 @@ class Auditor:
             while suspects:
                 name = keys.parse(suspects.pop())
                 if name is not None:
-                    await self._check(name.site, name.item, audit.at_once)
+                    try:
+                        self._take(await audit.check(self._engine, name.site, name.item))
+                    except Unavailable:
+                        suspects.add(keys.item_key(name.site, name.item))
+                        break
 
     async def _round(self) -> None:
         self._renewed = self._began = time.monotonic()
@@ -78,23 +81,15 @@ class Auditor:
             self.swept += await audit.sweep(self._engine, page.buckets)
             await self._rest()
             for site, item in page.items:
-                await self._check(site, item, self._rest)
+                self._take(await audit.check(self._engine, site, item, self._rest))
                 await self._rest()
         await self._engine.command("SET", keys.AUDITOR, b"", "EX", REST)
 
-    async def _check(self, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> None:
-        """Audit one item. One that cannot be must not keep the others from it."""
-        try:
-            self._take(await audit.check(self._engine, site, item, pause))
-        except Unavailable:
-            self.failed += 1
-        except _ReplacedError:
-            raise
-        except Exception:
-            self.failed += 1
-            _log.exception("an item cannot be audited", site=site, item=item)
-
     def _take(self, found: Finding) -> None:
+        if found.outcome is Outcome.FAILED:
+            self.failed += 1
+            _log.error("an item could not be audited", site=found.site, item=found.item)
+            return
         self.checked += 1
         if found.outcome is Outcome.REPAIRED:
             self.repairs += 1
