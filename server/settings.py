@@ -176,7 +176,7 @@ class Settings(BaseSettings):
             ge=1,
             le=1_000_000,
             validation_alias="TALLYCAST_CONNECTIONS",
-            description="Open connections of a worker, event streams too; more are told to come later.",
+            description="Open connections of a worker, plain HTTP too; more are told to come later.",
             json_schema_extra=_says("a whole number from 1 to 1000000"),
         ),
     ] = Caps().connections
@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         AfterValidator(_a_rate),
         Field(
             validation_alias="TALLYCAST_ADDRESS_ARRIVALS",
-            description="New connections of one address with a worker.",
+            description="New sockets and event streams of one address with a worker.",
             json_schema_extra=_says(_RATE),
         ),
     ] = str(Caps().address_arrivals)
@@ -204,7 +204,7 @@ class Settings(BaseSettings):
         AfterValidator(_a_rate),
         Field(
             validation_alias="TALLYCAST_ADDRESS_REQUESTS",
-            description="Requests of one address to a worker's HTTP API.",
+            description="HTTP requests of one address to a worker, health checks aside.",
             json_schema_extra=_says(_RATE),
         ),
     ] = str(Caps().address_requests)
