@@ -24,6 +24,8 @@ LEEWAY = 60.0
 # Ids that were checked and may come again.
 REMEMBERED = 1 << 16
 
+# RFC 1952
+_GZIP = b"\x1f\x8b"
 _VOTE = ("item", "visitor", "reaction")
 
 
@@ -105,6 +107,8 @@ class Rows:
 
     def _form(self, line: bytes, number: int) -> tuple[Callable[[int, bytes], Row], bool]:
         """What parses the rows of a file that begins with this line, and whether that is a header."""
+        if line.startswith(_GZIP):
+            raise ImportFailed("it is compressed: zcat FILE | tallycast import -")
         if line.lstrip().startswith(b"{"):
             return self._from_json, False
         try:
@@ -155,7 +159,7 @@ class Rows:
             row = self._object(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             text = str(error)
-            raise ValueError(text[:1].lower() + text[1:]) from None
+            raise ValueError(text if text.startswith("JSON") else text[:1].lower() + text[1:]) from None
         if row.counts is not None:
             if row.visitor is not None or row.reaction is not None or row.time is not None:
                 raise ValueError("a row has a visitor and a reaction, or counts, and not both")

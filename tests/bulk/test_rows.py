@@ -1,5 +1,6 @@
 """Rows of both forms: what is taken, and what is said of what is not."""
 
+import gzip
 from collections.abc import Sequence
 
 import pytest
@@ -182,7 +183,7 @@ def test_rows_of_ndjson_that_are_bad(line: str, reason: str) -> None:
     good = '{"item":"a","counts":{}}'
     _, bad, last = read(good, line, good)
     assert isinstance(bad, Bad)
-    assert bad.reason.lower() == reason.lower()
+    assert bad.reason == reason
     assert isinstance(last, Start)
 
 
@@ -214,6 +215,11 @@ def test_headers_that_are_wrong(lines: list[str], line: str) -> None:
     with pytest.raises(ImportFailed) as caught:
         read(*lines)
     assert str(caught.value).startswith(line)
+
+
+def test_a_file_that_is_compressed() -> None:
+    with pytest.raises(ImportFailed, match=r"^it is compressed: zcat FILE \| tallycast import -$"):
+        read(gzip.compress(b"item,like\na,1\n"))
 
 
 def test_a_site_has_its_own_items_and_kinds() -> None:
