@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -211,6 +212,48 @@ async def test_a_slot_that_goes_back_and_forth_loses_nobody_and_nothing(
     await eventually(lambda: (channel, last.version) in heard.changes)
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_under_load(
+    ring: Cluster, store: ClusterEngine, writer: Any
+) -> None:
+    await asyncio.gather(*(wish(writer, f"a:{who}", "big", "like") for who in range(300)))
+    # Whoever gets a refusal does not know, and what is acknowledged holds until the next wish.
+    maybe: dict[str, set[str | None]] = {}
+    over, findings = False, Counter[Outcome]()
+
+    async def react(first: int) -> None:
+        number = first
+        while not over:
+            number += 4
+            who, kind = f"a:{number % 600}", SITE.kinds[number // 600 % 2]
+            answer = await submitted(writer, who, "big", kind)
+            if isinstance(answer, Receipt):
+                maybe[who] = {kind}
+            else:
+                maybe.setdefault(who, {"like" if number < 300 else None}).add(kind)
+
+    async def look() -> None:
+        while not over:
+            try:
+                findings[(await audit.check(store, SITE.name, "big")).outcome] += 1
+            except Unavailable:
+                pass
+
+    tasks = [asyncio.create_task(work) for work in (*(react(first) for first in range(4)), look())]
+    for _ in range(4):
+        seen = findings[Outcome.RIGHT]
+        slot, _, target = places(ring, "big")
+        await asyncio.to_thread(ring.move, slot, target)
+        await eventually(lambda seen=seen: findings[Outcome.RIGHT] > seen + 1)
+    over = True
+    await asyncio.gather(*tasks)
+    assert findings[Outcome.REPAIRED] == 0
+    state, held = stored(ring.owner(item_key(SITE.name, "big")).client, SITE.name, "big")
+    check(ring, "big", state.counts)
+    assert state.buckets > 3
+    for who, kinds in maybe.items():
+        assert held.get(member(who)) in kinds
 
 
 async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, writer: Any) -> None:
