@@ -368,24 +368,35 @@ def test_who_leaves_as_it_is_written_to_keeps_nobody_from_being_brought_the_late
 
 
 def test_who_comes_as_another_is_written_to_costs_nobody_the_update(setup: Setup) -> None:
-    """Newcomers may fill the rows again, but not under a sweep."""
+    """Newcomers may have the rows filled again, but not under a sweep."""
 
     class Popular(Reader):
         def take(self, frame: bytes) -> bool:
-            for _ in range(ROW * 9):
+            while passing:
+                setup.hub.release(topic, passing.pop())
+            for _ in range(ROW):
                 setup.watch(Reader(), "a")
             return super().take(frame)
 
-    first = Popular()
-    passing = [Reader() for _ in range(ROW * 6 - 1)]
-    last = Reader()
+    first, last = Popular(), Reader()
+    passing = [Reader() for _ in range(ROW * 10)]
     for reader in (first, *passing, last):
         topic = setup.watch(reader, "a")
-    for reader in passing:
-        setup.hub.release(topic, reader)
     setup.publish("a", 1)
     setup.settle()
     assert first.got == last.got == [("a", 1, False)]
+
+
+def test_who_was_shown_the_latest_meanwhile_is_not_brought_it_again(setup: Setup) -> None:
+    reader = Reader()
+    topic = setup.watch(reader, "a")
+    reader.blocked = True
+    setup.publish("a", 1)
+    setup.settle()
+    assert topic.attach(reader) == UNKNOWN
+    reader.drain()
+    assert reader.got == []
+    assert setup.hub.deliveries.sent == 0
 
 
 def test_a_row_with_a_defect_costs_the_others_nothing(setup: Setup) -> None:

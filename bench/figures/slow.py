@@ -68,6 +68,8 @@ def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
         if stopped and scale.endurance > STALL:
             left = _left(running.port, scale.watchers - stopped + VISITORS)
             sample.values["fate"] = {"left": left}
+        elif stopped:
+            sample.note("fate", "not measured: that takes more than {:g} s of reactions", STALL)
     if answer["missing"] or answer["backwards"] or answer["behind"]:
         raise Wrong(
             f"{answer['missing']:,} reactions were never shown, {answer['backwards']:,} updates stepped "
