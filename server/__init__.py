@@ -5,6 +5,13 @@ worker, ``web`` speaks with clients, ``guard``, ``hub`` and ``ledger`` each keep
 ``rules`` and ``protocol`` are pure. Imports point down only; import-linter holds that.
 """
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("tallycast")
+
+def __getattr__(name: str) -> str:
+    """Look ``__version__`` up when it is asked for: every command imports this first, few need to know."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tallycast")
+    raise AttributeError(name)

@@ -341,7 +341,7 @@ def version() -> None:
 
 
 def main() -> None:
-    """The entry point of the ``tallycast`` command."""
+    """Run the command that was typed, and exit."""
     sys.exit(_status(sys.argv[1:]))
 
 
@@ -356,7 +356,7 @@ def _status(arguments: list[str]) -> int:
         status = 1 if arguments[0] == "load" else 2
         return _complain(f"{_usage(error)}; see tallycast --help", status)
     except (KeyboardInterrupt, typer.Abort):
-        return 130
+        return _complain("interrupted", 130)
 
 
 def _complain(line: str, status: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -155,3 +156,22 @@ def test_embed_on_a_terminal_says_where_it_goes() -> None:
 def test_a_wrong_demo_setting() -> None:
     line = refused(2, "serve", env={"TALLYCAST_DEMO": "perhaps"})
     assert line == "TALLYCAST_DEMO: expected on or off, not 'perhaps'"
+
+
+@pytest.mark.parametrize("arguments", [["load"], ["serve"], ["version"]], ids=" ".join)
+def test_ctrl_c_while_it_is_imported(arguments: list[str]) -> None:
+    """Python tells what it has imported, so that the moment is certain."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "server", *arguments],
+        env=clean_environment({"PYTHONUNBUFFERED": "1"}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    next(line for line in process.stderr if line.split()[-1:] == ["asyncio.events"])
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (130, "")
+    lines = [line for line in stderr.splitlines() if not line.startswith("import time:")]
+    assert lines == ["tallycast: interrupted"]
