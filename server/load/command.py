@@ -14,13 +14,14 @@ from typing import Annotated, Any
 import typer
 
 from server.errors import LoadError
-from server.load import live, machine
+from server.load import live, machine, private
 from server.load.metrics import Metrics
 from server.load.plan import Plan, help_of, make
 from server.load.private import PrivateServer
 from server.load.report import data, page, table
 from server.load.run import Result, Run
 from server.load.target import Target
+from server.load.verdict import INTERRUPTED
 
 HELP = """
 Put load on a server that keeps the contract, measure it, and check that nothing was lost.
@@ -119,7 +120,11 @@ def load(
     looked_at = Metrics(metrics) if metrics else None
     for file in (json, html):
         _writable(file)
-    result = asyncio.run(_load(plan, url, token_key, looked_at))
+    try:
+        result = asyncio.run(_load(plan, url, token_key, looked_at))
+    except KeyboardInterrupt:  # before there was anything to report
+        print("tallycast: interrupted", file=sys.stderr)
+        return INTERRUPTED
     table.show(result)
     if json is not None:
         _write(json, data.text(result))
@@ -150,12 +155,14 @@ def _write(file: Path, report: str) -> None:
 
 
 async def _load(plan: Plan, url: str | None, token_key: str | None, metrics: Metrics | None) -> Result:
+    if url is None:
+        print(private.LOOSENED, file=sys.stderr, flush=True)
     show = live.show()
     try:
         async with AsyncExitStack() as stack:
             if url is None:
                 machine.allow_files(plan.connections + machine.SPARE_FILES)
-                url = (await stack.enter_async_context(PrivateServer())).url
+                url = (await stack.enter_async_context(PrivateServer(plan.connections))).url
             run = Run(plan, Target.parse(url), show, token_key, metrics)
             return await _interruptible(run)
     finally:

@@ -12,7 +12,7 @@ import pytest
 
 from server.cli import main
 from server.errors import LoadError
-from server.load import visitors
+from server.load import private, visitors
 from server.load.command import _write
 from server.load.plan import make
 from server.load.verdict import INVALID, MISSED, PASSED
@@ -205,6 +205,23 @@ def test_a_first_look_without_a_url_and_an_interruption(tmp_path: Path) -> None:
     assert told["checks"] == []
     assert not folder.exists()
     assert not [pid for pid in map(str, _running()) if str(folder) in _command_line(pid)]
+
+
+def test_an_interruption_before_there_is_anything_to_report(tmp_path: Path) -> None:
+    """The private server is still starting: one line, and nothing is left."""
+    process = subprocess.Popen(
+        command(*SMALL),
+        env=clean_environment({"TMPDIR": str(tmp_path)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: list(tmp_path.glob("tallycast-load-*")), "the private server's folder")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr.splitlines() == [private.LOOSENED, "tallycast: interrupted"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def _running() -> list[int]:
