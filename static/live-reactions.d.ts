@@ -48,7 +48,7 @@ export interface LiveReactionsAttributes {
   server?: string;
   /** Without it, or `auto`: the colours of the page around. */
   theme?: 'auto' | 'light' | 'dark';
-  /** How numbers are written; the language of the page otherwise. */
+  /** How numbers are written; the language of the page otherwise. Words stay English: see `text-…`. */
   lang?: string;
   /** `compact` (1.2K, cut and never rounded up) or `full` (1,234). */
   format?: 'compact' | 'full';
@@ -60,6 +60,13 @@ export interface LiveReactionsAttributes {
   'label-dislike'?: string;
   /** The label of any other reaction of the site: `label-love`, for one. Text or emoji. */
   [label: `label-${string}`]: string | undefined;
+  /**
+   * What is said, in the page's language: `text-group` names the buttons together ("Reactions"); `text-vote` ("Your
+   * vote: *.", with the label in place of the star) and `text-none` follow a vote; `text-offline`, `text-rate_limited`,
+   * `text-unauthorized`, `text-forbidden` or any other of the contract's error codes say why there is none, and
+   * `text-error` stands for those that have no text of their own.
+   */
+  [text: `text-${string}`]: string | undefined;
 }
 
 export type LiveReactionsElement = HTMLElement;
@@ -74,7 +81,7 @@ export interface LiveReactionsEvents {
   'tallycast:react': CustomEvent<{ item: string; reaction: Reaction }>;
   /**
    * Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. A vote
-   * that was `rate_limited` is kept and sent again after that. Also `forbidden`, once, when there will be no other attempt
+   * that was `rate_limited` is kept and sent again after that, or after five minutes if that is sooner. Also `forbidden`, once, when there will be no other attempt
    * to connect: the server does not want this page, or its address is none.
    */
   'tallycast:error': CustomEvent<{ item: string; code: string; message?: string; retry_after?: number }>;

@@ -13,7 +13,7 @@ import { minify } from 'terser';
 
 const OUT = 'static/embed.js';
 const MOST = 6144; // bytes, gzipped: what a page may have to load
-const BANNER = '/* Tallycast, MIT */\n';
+const BANNER = '// Tallycast, MIT\n';
 
 /** Style sheets become strings, minified. */
 const styles = {

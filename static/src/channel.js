@@ -2,8 +2,9 @@
  * One server and site: every element of the page that shows something of it, over one connection. Owns which message
  * goes out when, and whom an answer concerns. Must not know clocks of a connection, storage, or how things look.
  */
-import { connection } from './connection.js';
+import { connection, pauseOf } from './connection.js';
 import { fallback } from './fallback.js';
+import { addresses } from './http.js';
 import { identity, publish, publisher } from './identity.js';
 import { socket } from './socket.js';
 import { holdNothing, lose, newItem, settle, take, thaw } from './store.js';
@@ -21,7 +22,7 @@ const HOLD = 1000; // how long counts wait for the ack of my own reaction
 const LINGER = 10_000; // a page without elements keeps its connection this long
 
 /** When the server said, but never in haste. @param {any} problem @param {() => void} then */
-const later = ({ retry_after }, then) => setTimeout(then, 1000 * (retry_after > 1 ? retry_after : 1));
+const later = (problem, then) => setTimeout(then, pauseOf(problem) || 5000);
 
 /** @param {string} server @param {string} site @param {string} key */
 const channel = (server, site, key) => {
@@ -168,10 +169,9 @@ const channel = (server, site, key) => {
 
   /** @param {Item} item @param {any} problem */
   const complain = (item, problem) => {
-    const { code } = problem;
+    if (problem.code === 'offline') again(item, problem);
     // Too fast is no reason to undo what a person wants: it is only done later.
-    if (code !== 'offline') end(item, (element, mine) => element._failed(problem, mine), code === 'rate_limited' && problem);
-    else again(item, problem);
+    else end(item, (element, mine) => element._failed(problem, mine), problem.code === 'rate_limited' && problem);
   };
 
   /** @param {Item} item @param {any} problem */
@@ -252,12 +252,12 @@ const channel = (server, site, key) => {
     else if (asked[0]) complain(asked[0], problem);
   };
 
-  const query = 'site=' + encodeURIComponent(site);
-  const me = identity(server, query, key, speak);
+  const at = addresses(server, site);
+  const me = identity(at, key, speak);
   const wishes = key + ':wishes';
   const wanted = () => those(isNear).map((item) => item._id);
   const link = connection(
-    [socket(server, query), fallback(server, query, true, wanted), fallback(server, query, false, wanted)],
+    [socket(at), fallback(at, true, wanted), fallback(at, false, wanted)],
     {
       _received: received,
       _opened() {
@@ -288,12 +288,7 @@ const channel = (server, site, key) => {
     _status: link._status,
     _refresh: sync,
 
-    /** @param {string} id @param {Watcher} element */
-    _join(id, element) {
-      const item = itemOf(id);
-      item._elements.add(element);
-      return item;
-    },
+    _itemOf: itemOf,
 
     /** Who comes too late is told so too. @param {Watcher} element */
     _greet: (element) => refusal && element._failed(refusal),

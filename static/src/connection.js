@@ -27,8 +27,14 @@ const CONNECT_TIMEOUT = 4 * SECOND;
 const SILENCE = 35 * SECOND; // the server speaks at least every 25 s
 const STEADY = 5 * SECOND; // a connection that lived this long ends the backoff
 const HIDDEN = 60 * SECOND;
+const OURS = 4000; // from this code on, it is of the contract
 const NEVER = 4500; // from this code on, the server wants no other attempt
 const SECOND_BEST = 300 * SECOND; // how long a fallback has to do before the WebSocket is tried again
+
+const LONGEST = 300; // seconds: whatever a server asks for, it is asked again then
+
+/** How long a message asks us to wait, in milliseconds. @param {Message} message */
+export const pauseOf = ({ retry_after }) => (retry_after > 0 ? Math.max(1, Math.min(retry_after, LONGEST)) * SECOND : 0);
 
 /** @param {((line: Line) => Transport)[]} ways best first @param {Owner} owner */
 export const connection = (ways, owner) => {
@@ -36,17 +42,25 @@ export const connection = (ways, owner) => {
   let transport;
   /** @type {Status} */
   let status = 'connecting';
-  let wanted = false; // by the owner
-  let resting = false; // because nobody looks at the page
+  /** By the owner. @type {boolean} */
+  let wanted;
+  /** Because nobody looks at the page. @type {boolean} */
+  let resting;
   let way = 0;
   let failures = 0; // handshakes of the first way in a row
   let attempt = 0;
-  let openedAt = 0; // 0: not open
-  let heard = 0; // messages on this connection
-  let pause = 0; // milliseconds that the server asked us to stay away
-  let timer = 0; // connect timeout, silence or pause before the next attempt: only one can be due
-  let better = 0; // timer to leave a fallback
-  let hidden = 0; // timer to rest
+  /** 0: not open. @type {number} */
+  let openedAt;
+  /** Whether there was a message on this connection. @type {number} */
+  let heard;
+  /** Milliseconds that the server asked us to stay away. @type {number} */
+  let pause;
+  /** Connect timeout, silence or pause before the next attempt: only one can be due. @type {number} */
+  let timer;
+  /** To leave a fallback. @type {number} */
+  let better;
+  /** To rest. @type {number} */
+  let hidden;
 
   /** @param {Status} next @param {string} [why] */
   const turn = (next, why) => {
@@ -56,7 +70,7 @@ export const connection = (ways, owner) => {
   /** @param {() => void} [then] @param {number} [delay] */
   const wait = (then, delay) => {
     clearTimeout(timer);
-    timer = then ? setTimeout(then, delay) : 0;
+    timer = /** @type {any} */ (then && setTimeout(then, delay));
   };
 
   const dial = () => {
@@ -76,6 +90,7 @@ export const connection = (ways, owner) => {
   /** @param {Message} message */
   const hear = (message) => {
     const { type } = message;
+    if (type === 'bye' || type === 'close') pause ||= pauseOf(message);
     if (type === 'close') return closed(message.code);
     wait(drop, SILENCE);
     if (!openedAt) {
@@ -84,10 +99,9 @@ export const connection = (ways, owner) => {
     }
     // That a socket is open says little: a page that is refused gets one too, but only to be closed with the reason.
     if (type === 'open' && !way) return;
-    heard++;
+    heard = 1;
     if (way) better ||= setTimeout(reset, SECOND_BEST, 1); // where one more failure decides
     turn(way > 1 ? 'polling' : 'live');
-    if (type === 'bye') pause = message.retry_after * SECOND;
     owner._received(message);
   };
 
@@ -96,7 +110,8 @@ export const connection = (ways, owner) => {
     if (transport) closed();
   };
 
-  const closed = (code = 0, why = 'code ' + code) => {
+  /** @param {any} [code] @param {string} [why] */
+  const closed = (code, why = 'code ' + code) => {
     transport?._stop(); // what reported its end may yet go on by itself, as an EventSource does
     transport = undefined;
     wait();
@@ -104,14 +119,15 @@ export const connection = (ways, owner) => {
     if (code >= NEVER) return turn('closed', why);
     turn('reconnecting');
     if (!wanted || resting) return;
-    if (!heard) {
+    // A code of the contract's own came by a WebSocket: it does get through, and the other ways go to the same server.
+    if (!heard && !(code >= OURS)) {
       // What fails where the one before failed too is not the way: on at once. After the last, the server is away.
       way = failures++ && ++way % ways.length;
       if (way) return dial();
       failures %= 3;
     } else if (!way) failures = 0;
     if (openedAt && Date.now() - openedAt > STEADY) attempt = 0;
-    wait(dial, pause || Math.min(20, 0.5 + Math.random() * 0.5 * 2 ** attempt++) * SECOND);
+    wait(dial, pause || Math.min(40, 1 + Math.random() * 2 ** attempt++) * 0.5 * SECOND);
   };
 
   /** Begin with the first way again, as if so many handshakes had failed. @param {number} failed */

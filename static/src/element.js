@@ -3,7 +3,8 @@
  * servers, nor anything about the page around it but its own attributes and children.
  *
  * Attributes: item, site, server, theme (auto, light, dark), lang, format (compact, full), hide-dislikes (their number
- * and the bar, not the button), readonly, label-like, label-dislike, label-… for any other reaction.
+ * and the bar, not the button), readonly, label-like, label-dislike, label-… for any other reaction, text-… for what
+ * is said otherwise: see text.js.
  * Children `<data data-kind="like" value="12">` are counts to show until the server has spoken.
  *
  * Events, all bubbling and composed, with what they are about in `detail`: see live-reactions.d.ts.
@@ -12,7 +13,7 @@ import { channelTo } from './channel.js';
 import { digestOf, pageItem } from './item.js';
 import { SERVER, SITE } from './script.js';
 import { countsOf, reactionOf } from './store.js';
-import { KEPT, labelOf, sorryFor, thanksFor } from './text.js';
+import { labelOf, textOf } from './text.js';
 import { view } from './view.js';
 import { observer } from './watches.js';
 
@@ -55,14 +56,16 @@ export const life = (host) => {
   let channel;
   /** @type {import('./store.js').Item | undefined} */
   let item;
-  let drawn = '';
-  let id = '';
+  /** @type {string | undefined} */
+  let drawn;
+  /** @type {string | undefined} */
+  let id;
 
   const { _draw, _say } = view(host, (kind) => {
     if (!item) return;
     _say();
     channel?._react(item, reactionOf(item) === kind ? null : kind, self);
-    if (channel?._status() === 'reconnecting') _say(KEPT, true);
+    if (channel?._status() === 'reconnecting') _say(textOf(host, 'offline'), true);
   });
 
   /** @param {string} name @param {object} detail */
@@ -89,7 +92,8 @@ export const life = (host) => {
         const fit = digest ? await digest : id;
         if (nextChannel !== channel || nextId !== id) return; // changed in the meantime, or taken away
         if (channel) {
-          item = channel._join(fit, self);
+          item = channel._itemOf(fit);
+          item._elements.add(self);
           self._turned();
           channel._greet(self);
         }
@@ -111,18 +115,18 @@ export const life = (host) => {
 
     /** @param {Reaction} reaction */
     _confirmed(reaction) {
-      _say(thanksFor(reaction && labelOf(host, reaction)));
+      _say(reaction ? textOf(host, 'vote').replace('*', () => labelOf(host, reaction)) : textOf(host, 'none'));
       emit('react', { reaction });
     },
 
     /** @param {Problem} problem @param {boolean} [mine] */
     _failed(problem, mine) {
-      if (mine) _say(sorryFor(problem.code), true);
+      if (mine) _say(textOf(host, problem.code), true);
       emit('error', problem);
     },
 
     _turned() {
-      const status = channel?._status();
+      const status = /** @type {import('./channel.js').Channel} */ (channel)._status();
       try {
         states[status === 'live' ? 'delete' : 'add']('stale');
       } catch {} // a browser from when custom states were still called --stale

@@ -7,14 +7,14 @@
  */
 import { auth } from './channel.js';
 import { begin, life } from './element.js';
+import { page } from './script.js';
 
 const NAME = 'live-reactions';
-const registry = globalThis.customElements;
 
-if (registry && !registry.get(NAME)) {
+if (page && !customElements.get(NAME)) {
   begin();
   /** @type {any} */ (window).tallycast = { auth };
-  registry.define(
+  customElements.define(
     NAME,
     class extends HTMLElement {
       _life = life(this);

@@ -9,12 +9,11 @@ import { parts } from './watches.js';
 const POLL = 15_000;
 
 /**
- * @param {string} server
- * @param {string} query with the site
+ * @param {import('./http.js').Addresses} at
  * @param {boolean} streaming
  * @param {() => string[]} wanted the items to begin with
  */
-export const fallback = (server, query, streaming, wanted) => (/** @type {import('./connection.js').Line} */ line) => {
+export const fallback = (at, streaming, wanted) => (/** @type {import('./connection.js').Line} */ line) => {
   const watched = new Set(wanted());
   /** Items whose first counts are a snapshot, which replaces what is shown. @type {Set<string>} */
   let fresh = new Set();
@@ -24,20 +23,18 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
   let source;
   /** @type {string | undefined} */
   let address;
-  let timer = 0;
-  let over = false;
+  /** @type {number} */
+  let timer;
+  /** @type {boolean} */
+  let over;
   let turn = Promise.resolve();
-
-  /** @param {string} path @param {string[]} items */
-  const at = (path, items) =>
-    `${server}/v1/${path}?${query}${items.map((item) => '&item=' + encodeURIComponent(item)).join('')}`;
 
   const alive = () => line({ type: 'open' });
 
   /** @param {Iterable<string>} ids */
   const read = async (ids) => {
     for (const part of parts(ids)) {
-      for (const item of (await request('GET', at('items', part), token)).items) line({ ...item, type: 'counts' });
+      for (const item of (await request('GET', at('/v1/items', part), token)).items) line({ ...item, type: 'counts' });
     }
   };
 
@@ -47,8 +44,8 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
       await read(watched);
       if (!over) timer = setTimeout(poll, POLL);
       alive();
-    } catch {
-      line({ type: 'close' });
+    } catch (problem) {
+      line({ .../** @type {object} */ (problem), type: 'close' });
     }
   };
 
@@ -56,7 +53,7 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
     const ids = [...watched];
     if (!streaming || !ids[0]) return poll();
     // Of more than a stream may have it is refused, and the next way is gone.
-    if (over || address === (address = at('stream', ids))) return;
+    if (over || address === (address = at('/v1/stream', ids))) return;
     source?.close();
     fresh = new Set(ids);
     source = new EventSource(address);
@@ -89,7 +86,7 @@ export const fallback = (server, query, streaming, wanted) => (/** @type {import
       stream();
     },
     async react({ item, reaction }) {
-      const answer = await request(reaction ? 'PUT' : 'DELETE', at('reaction', [item]), token, reaction ? { reaction } : undefined);
+      const answer = await request(reaction ? 'PUT' : 'DELETE', at('/v1/reaction', [item]), token, reaction && { reaction });
       fresh.delete(item);
       return { ...answer, type: 'ack' };
     },

@@ -1,7 +1,13 @@
 /**
- * Requests to the HTTP API. Owns how they fail: always with a `Problem`, the contract's `error` as a socket would
- * bring it. Must not know what is asked for.
+ * Addresses of a server, and requests to its HTTP API. Owns how they fail: always with a `Problem`, the contract's
+ * `error` as a socket would bring it. Must not know what is asked for.
  */
+
+/** @typedef {(path: string, items?: string[]) => string} Addresses of one site on one server */
+
+/** @param {string} server @param {string} site @returns {Addresses} */
+export const addresses = (server, site) => (path, items = []) =>
+  server + path + '?site=' + [site, ...items].map(encodeURIComponent).join('&item=');
 
 /**
  * @typedef {object} Problem
@@ -20,18 +26,20 @@
  */
 export const request = async (method, url, token, body) => {
   /** @type {any} */
-  let problem = { code: 'offline', retry_after: 5 };
+  const problem = { code: 'offline' };
   try {
     const response = await fetch(url, {
       method,
-      body: JSON.stringify(body),
+      body: body && JSON.stringify(body),
       headers: /** @type {any} */ (token && { Authorization: 'Bearer ' + token }),
       cache: 'no-cache', // an answer may be kept for half a minute, which is not what "now" means
       signal: AbortSignal.timeout(1e4),
     });
+    problem.retry_after = +(/** @type {any} */ (response.headers.get('Retry-After'))); // also of who speaks no JSON
     const answer = await response.json();
     if (response.ok) return answer;
-    problem = { code: answer.code, message: answer.detail, retry_after: +(/** @type {any} */ (response.headers.get('Retry-After'))) };
+    problem.code = answer.code;
+    problem.message = answer.detail;
   } catch {}
   throw problem;
 };

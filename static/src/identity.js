@@ -17,8 +17,8 @@ export const publish = (next) => (publisher = next);
 
 const now = () => Date.now() / 1000;
 
-/** @param {string} server @param {string} query @param {string} key @param {() => void} changed another tab has a token */
-export const identity = (server, query, key, changed) => {
+/** @param {import('./http.js').Addresses} at @param {string} key @param {() => void} changed another tab has a token */
+export const identity = (at, key, changed) => {
   /** @type {string | null | undefined} what the publisher last gave */
   let given;
   /** @type {Pass | null | undefined} */
@@ -39,7 +39,7 @@ export const identity = (server, query, key, changed) => {
 
   /** @param {string} [old] */
   const obtain = async (old) => {
-    const { token: fresh, expires } = await request('POST', `${server}/v1/visitors?${query}`, old);
+    const { token: fresh, expires } = await request('POST', at('/v1/visitors'), old);
     // Two tabs may make a visitor in the same moment: the first one written is the person.
     if (recall()?.token !== old && token()) return;
     pass = { token: fresh, expires, renew: (2 * expires + now()) / 3 };
@@ -50,7 +50,7 @@ export const identity = (server, query, key, changed) => {
   const ask = async (anew) => {
     const asked = publisher;
     if (asked) {
-      const answer = given || (typeof asked === 'function' ? await asked() : asked);
+      const answer = given || (/** @type {any} */ (asked).call ? await /** @type {any} */ (asked)() : asked);
       // Somebody else may have signed in while it was on its way, or nobody be left who had.
       return asked === publisher ? (given = answer) : ask(anew);
     }

@@ -4,7 +4,7 @@ const ITEM_BYTES = 256;
 
 /** The page's own: its canonical address, else origin and path, never the query. */
 export const pageItem = () => {
-  const canonical = /** @type {HTMLLinkElement | null} */ (document.querySelector('link[rel~=canonical][href]'));
+  const canonical = /** @type {HTMLLinkElement | null} */ (document.querySelector('link[rel~=canonical]:not([href=""])'));
   return canonical?.href || location.origin + location.pathname;
 };
 
@@ -17,4 +17,4 @@ export const digestOf = (id) => {
 
 /** @param {ArrayBuffer} hash */
 const hex = (hash) =>
-  'sha256:' + [...new Uint8Array(hash)].map((byte) => (256 + byte).toString(16).slice(1)).join('');
+  new Uint8Array(hash).reduce((digits, byte) => digits + (256 + byte).toString(16).slice(1), 'sha256:');

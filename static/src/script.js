@@ -1,10 +1,10 @@
 /** What the script's own tag says: which server and site a page means unless an element says otherwise. */
 
-const page = globalThis.document;
+export const page = globalThis.document;
 // A module has no currentScript. Other people's scripts are called embed.js too, but few of them are modules.
 const script = /** @type {HTMLScriptElement | null | undefined} */ (
   page?.currentScript || page?.querySelector('script[type=module][src*="/embed."]')
 );
 
-export const SERVER = page && new URL(script?.src || location.href).origin;
+export const SERVER = page && new URL(script?.src || /** @type {any} */ (location)).origin;
 export const SITE = script?.dataset.site || 'default';

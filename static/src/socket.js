@@ -1,8 +1,8 @@
 /** The first way: a WebSocket, with JSON, as for all who name no subprotocol. Must not know what is said on it. */
 
-/** @param {string} server @param {string} query */
-export const socket = (server, query) => (/** @type {import('./connection.js').Line} */ line) => {
-  const websocket = new WebSocket(`${server.replace('http', 'ws')}/ws?${query}`);
+/** @param {import('./http.js').Addresses} at */
+export const socket = (at) => (/** @type {import('./connection.js').Line} */ line) => {
+  const websocket = new WebSocket(at('/ws').replace('http', 'ws'));
   websocket.onopen = () => line({ type: 'open' });
   websocket.onmessage = ({ data }) => line(JSON.parse(data));
   websocket.onclose = ({ code }) => line({ type: 'close', code });

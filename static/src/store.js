@@ -62,7 +62,7 @@ export const countsOf = (item, known) => {
   const mine = reactionOf(item);
   if (!counts || !item || mine === item._reaction) return counts;
   const shown = { ...counts };
-  const held = item._reaction || '';
+  const held = /** @type {string} */ (item._reaction);
   if (shown[held]) shown[held]--;
   if (mine) shown[mine] = (shown[mine] || 0) + 1;
   return shown;
@@ -74,7 +74,8 @@ export const countsOf = (item, known) => {
  * @returns {boolean} whether the store went back: a restored backup
  */
 export const take = (item, message, answer) => {
-  const { version = 0, counts, reaction, reset } = message;
+  const { counts, reaction, reset } = message;
+  const version = /** @type {number} */ (message.version);
   const back = reset && version < item._version;
   if (item._later && !back && !answer) item._later.push(message);
   else {

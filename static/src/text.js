@@ -18,17 +18,18 @@ export const numberIn = (element, number) => {
   }
 };
 
-/** @type {Record<string, string>} */
-const SORRY = {
+/** What is said unless a page says it otherwise; by the contract's error codes too. @type {Record<string, string>} */
+const TEXTS = {
+  group: 'Reactions',
+  vote: 'Your vote: *.',
+  none: 'Your vote: none.',
+  offline: 'Offline. Your vote is kept.',
   rate_limited: 'Too fast. Your vote is kept.',
   unauthorized: 'Sign in to vote.',
   forbidden: 'Not open to votes.',
+  error: 'Not saved. Try again.', // for any other code
 };
 
-/** @param {string} code */
-export const sorryFor = (code) => SORRY[code] || 'Not saved. Try again.';
-
-export const KEPT = 'Offline. Your vote is kept.';
-
-/** @param {string | null} label of the vote */
-export const thanksFor = (label) => `Your vote: ${label || 'none'}.`;
+/** @param {Element} element @param {string} name @returns {string} */
+export const textOf = (element, name) =>
+  element.getAttribute('text-' + name) || TEXTS[name] || textOf(element, 'error');

@@ -3,7 +3,7 @@
  * root. Must not know where counts come from nor what becomes of a click.
  */
 import { sheet } from './styles.js';
-import { labelOf, numberIn } from './text.js';
+import { labelOf, numberIn, textOf } from './text.js';
 
 const THUMB = 'M2 7h3l3-5q2 0 1 4h4q1 0 1 1l-1 6H2zm3 0v6';
 
@@ -21,12 +21,13 @@ const make = (tag, attributes, ...children) => {
 export const view = (host, clicked) => {
   /** @type {Record<string, (counts: any, reaction: string | null) => HTMLButtonElement>} by kind */
   const controls = {};
-  const group = make('section', { role: 'group', 'aria-label': 'Reactions' });
+  const group = make('section', { role: 'group' });
   const share = make('i');
   const bar = make('div', { part: 'bar' }, share);
-  const note = make('div', { role: 'status' });
+  const note = make('output', { role: 'status' });
   let made = 0;
-  let drawn = '';
+  /** @type {string} */
+  let drawn;
 
   /** @param {string} kind */
   const control = (kind) => {
@@ -34,13 +35,14 @@ export const view = (host, clicked) => {
     const id = 'n' + made++;
     const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
     const label = make('span');
-    const thumb = make('svg', { role: 'img', viewBox: '0 0 16 16' }, make('path', { d: THUMB }));
+    const thumb = make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB }));
     const face = /^(dis)?like$/.test(kind) ? thumb : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = () => clicked(kind);
     /** @param {any} counts @param {string | null} reaction */
     return (counts, reaction) => {
-      label.textContent = button.title = thumb.ariaLabel = labelOf(host, kind);
+      // A thumb is named by the title.
+      label.textContent = button.title = labelOf(host, kind);
       button.ariaPressed = kind === reaction;
       button.disabled = host.hasAttribute('readonly');
       // Empty, because what describes a button does so even where it is hidden.
@@ -58,9 +60,9 @@ export const view = (host, clicked) => {
    * Said once, politely, about the person's own vote only. Counts are outside: each change would be read aloud.
    * @param {string} [text] @param {boolean} [seen] for the eye too
    */
-  const say = (text = '', seen = false) => {
-    note.toggleAttribute('part', seen);
-    note.textContent = text;
+  const say = (text, seen) => {
+    note.toggleAttribute('part', !!seen);
+    note.textContent = text || '';
   };
 
   return {
@@ -69,6 +71,7 @@ export const view = (host, clicked) => {
     /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
     _draw(counts, reaction) {
       const known = counts || { like: 0, dislike: 0 };
+      group.ariaLabel = textOf(host, 'group');
       const kinds = Object.keys(known);
       bar.hidden = host.hasAttribute('hide-dislikes');
       const buttons = kinds.map((kind) => (controls[kind] ??= control(kind))(counts, reaction));

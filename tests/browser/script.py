@@ -83,6 +83,17 @@ class ScriptedServer:
         echoed = {field: react[field] for field in ("ref", "item", "reaction")}
         self.say("ack", **echoed, version=version, counts={"like": like, "dislike": dislike})
 
+    async def beat(self) -> None:
+        """Say something, and see that it arrives before the page's time goes on."""
+        self.say("beat")
+        await self.page.evaluate(
+            """() => new Promise((tell) => {
+              const { port1, port2 } = new MessageChannel();
+              port1.onmessage = tell;
+              port2.postMessage(0);
+            })"""
+        )
+
     @property
     def socket(self) -> WebSocketRoute | None:
         """The one that it talks on."""

@@ -293,3 +293,53 @@ async def test_what_a_screen_reader_hears(scripted: ScriptedServer) -> None:
     await expect(button).to_have_accessible_name("Gefällt mir")
     await expect(button).to_have_attribute("aria-pressed", "true")
     assert await said.json_value() == ["Your vote: Gefällt mir."]
+
+
+WORDS = {
+    "group": "Reaktionen",
+    "vote": "Sie haben mit „*“ gestimmt.",
+    "none": "Sie haben keine Stimme mehr.",
+    "rate_limited": "Zu schnell.",
+    "unauthorized": "Melden Sie sich an.",
+    "forbidden": "Geschlossen.",
+    "error": "Nicht gespeichert.",
+    "offline": "Keine Verbindung.",
+}
+
+
+async def test_a_page_in_another_language_says_everything_itself(scripted: ScriptedServer) -> None:
+    """`lang` changes how numbers are written; words are the page's, each by an attribute."""
+    attributes = " ".join(f'text-{name}="{text}"' for name, text in WORDS.items())
+    widget = await show(scripted, {"like": 1_234, "dislike": 0}, f'label-like="$&" {attributes}', "de")
+    element, status = widget.element, widget.status
+    await expect(element.get_by_role("group", name=WORDS["group"], exact=True)).to_be_visible()
+    button = element.get_by_role("button", name="$&", exact=True)
+    version = 2
+    for reaction, said in (("like", "Sie haben mit „$&“ gestimmt."), (None, WORDS["none"])):
+        await button.click()
+        react = await scripted.hear("react")
+        assert react["reaction"] == reaction
+        version += 1
+        scripted.ack(react, version, like=1_235 if reaction else 1_234, dislike=0)
+        await expect(status).to_have_text(said)
+    for code in ("unavailable", "forbidden", "bad_reaction"):
+        await button.click()
+        react = await scripted.hear("react")
+        scripted.say("error", code=code, message="no", item="a", ref=react["ref"])
+        await expect(status).to_have_text(WORDS.get(code, WORDS["error"]))
+    await element.evaluate("element => element.setAttribute('text-unavailable', 'Gerade nicht.')")
+    await button.click()
+    react = await scripted.hear("react")
+    scripted.say("error", code="unavailable", message="no", item="a", ref=react["ref"])
+    await expect(status).to_have_text("Gerade nicht.")
+    await button.click()
+    react = await scripted.hear("react")
+    scripted.say("error", code="rate_limited", message="no", item="a", ref=react["ref"], retry_after=300)
+    await expect(status).to_have_text(WORDS["rate_limited"])
+    await scripted.close(1011)
+    await widget.is_stale(True)
+    await button.click()
+    await expect(status).to_have_text(WORDS["offline"])
+    await element.evaluate("element => element.setAttribute('text-group', 'Stimmen')")
+    await expect(element.get_by_role("group", name="Stimmen", exact=True)).to_be_visible()
+    assert await violations(scripted.page) == []

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, WebSocketRoute, async_playwright, expect
 
+from tests.conftest import MakeServer
+
 from .chromium import launch
 from .script import ORIGIN, ScriptedServer
 from .tabs import PATIENCE, NewTab, Server, Tab, Widget, fresh_item, host, wait_until
@@ -16,9 +18,14 @@ from .tabs import PATIENCE, NewTab, Server, Tab, Widget, fresh_item, host, wait_
 # Notes when the page opens and closes sockets, by its own clock.
 LOG = """
   window.dialled = [];
+  window.ended = 0;
   const Native = WebSocket;
   window.WebSocket = class extends Native {
-    constructor(...given) { super(...given); window.dialled.push(Date.now()); }
+    constructor(...given) {
+      super(...given);
+      window.dialled.push(Date.now());
+      this.addEventListener('close', () => window.ended++);
+    }
   };
 """
 
@@ -30,20 +37,8 @@ async def still(scripted: ScriptedServer, random: float | None = None) -> Widget
     await page.clock.install(time=1_000_000)
     widget = await scripted.open()
     await page.clock.pause_at(1_000_020)
-    await beat(scripted)
+    await scripted.beat()
     return widget
-
-
-async def beat(scripted: ScriptedServer) -> None:
-    """Say something, and see that it arrives before time goes on."""
-    scripted.say("beat")
-    await scripted.page.evaluate(
-        """() => new Promise((tell) => {
-          const { port1, port2 } = new MessageChannel();
-          port1.onmessage = tell;
-          port2.postMessage(0);
-        })"""
-    )
 
 
 async def dialled(page: Page) -> int:
@@ -135,7 +130,7 @@ async def test_a_page_nobody_sees_lets_go_after_a_minute(scripted: ScriptedServe
     await show(page, False)
     for _ in range(3):
         await advance(page, 19.5)
-        await beat(scripted)
+        await scripted.beat()
     before = await dialled(page)
     await widget.is_stale(False)
 
@@ -156,7 +151,7 @@ async def test_a_glance_elsewhere_changes_nothing(scripted: ScriptedServer) -> N
     await advance(page, 20)
     await show(page, True)
     for _ in range(4):
-        await beat(scripted)
+        await scripted.beat()
         await advance(page, 20)
     await widget.is_stale(False)
 
@@ -190,6 +185,63 @@ async def test_bye_is_heeded_even_then(scripted: ScriptedServer) -> None:
     assert await dialled(page) == before
     await advance(page, 0.2)
     assert await dialled(page) == before + 1
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(10_000_000, 300), (86_400, 300), (0.01, 1)])
+async def test_nobody_is_sent_away_for_days_nor_comes_in_haste(
+    scripted: ScriptedServer, asked: float, waited: float
+) -> None:
+    """A browser's timer takes more than 24 days for none at all."""
+    widget = await still(scripted, 0.5)
+    page = scripted.page
+    scripted.say("bye", retry_after=asked)
+    await scripted.close(1012)
+    await widget.is_stale(True)
+    before = await dialled(page)
+    await advance(page, waited - 0.1)
+    assert await dialled(page) == before
+    await advance(page, 0.2)
+    assert await dialled(page) == before + 1
+
+
+async def test_an_overloaded_server_is_left_alone_for_longer_each_time(scripted: ScriptedServer) -> None:
+    """That it said so by a WebSocket shows that those get through: the other ways would add to its load."""
+    widget = await still(scripted, 0.5)
+    page = scripted.page
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    await advance(page, 6)
+    for closed, pause in enumerate((0.75, 1.0, 1.5, 2.5, 4.5, 8.5), 1):
+        before = await dialled(page)
+        await scripted.close(4003)
+        await wait_until(lambda: page.evaluate("window.ended"), closed)
+        await advance(page, pause - 0.002)
+        assert await dialled(page) == before, pause
+        await advance(page, 0.004)
+        assert await dialled(page) == before + 1, pause
+        await scripted.connection()
+    assert requests == []
+    scripted.say("beat")
+    await widget.is_stale(False)
+
+
+async def test_who_finds_the_server_full_comes_in_when_there_is_room(
+    make_server: MakeServer, new_tab: NewTab
+) -> None:
+    """A real one, that has room for one."""
+    server = make_server(flags=["--connections", "1"])
+    first, second = await new_tab(), await new_tab()
+    body = f'<live-reactions item="{fresh_item()}"></live-reactions>'
+    await first.visit(server, body)
+    await first.widget.shows(like=0, dislike=0)
+    asked: list[str] = []
+    second.page.on("request", lambda request: asked.append(request.url))
+    await second.visit(server, body)
+    await wait_until(lambda: _value(len(second.sockets) >= 4), True)  # so many were closed before
+    await first.page.close()
+    await second.widget.is_stale(False)
+    await second.widget.shows(like=0, dislike=0)
+    assert not [url for url in asked if "/v1/" in url]
 
 
 @pytest.mark.parametrize("code", [4003, 1012, None])

@@ -149,6 +149,25 @@ async def test_a_page_that_goes_on_without_loading(server: Server, new_tab: NewT
     await tab.widget.holds("like")
 
 
+async def test_an_empty_canonical_address_is_none(server: Server, new_tab: NewTab) -> None:
+    """A browser takes it for the page's own address, with the query."""
+    tab = await new_tab()
+    path = fresh_item()
+    await tab.visit(server, "<p>", path=path)
+    await tab.page.evaluate(
+        """() => {
+          history.replaceState(null, '', '?page=2#top');
+          const link = document.createElement('link');
+          link.rel = 'canonical';
+          link.setAttribute('href', '');
+          document.head.append(link);
+        }"""
+    )
+    add = "document.body.append(document.createElement('live-reactions'))"
+    shown = await tab.event("tallycast:ready", lambda: tab.page.evaluate(add))
+    assert shown["item"] == f"{server.url}/{path}"
+
+
 async def test_only_what_is_near_is_watched(server: Server, new_tab: NewTab) -> None:
     items = [fresh_item() for _ in range(30)]
     tab = await new_tab()

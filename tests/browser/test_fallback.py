@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Route, WebSocketRoute, expect
@@ -11,6 +12,14 @@ from .tabs import NewPerson, NewTab, Server, Tab, fresh_item, wait_until
 
 SOCKET = re.compile(r"^ws://.*/ws")
 STREAM = re.compile(r"/v1/stream")
+ITEMS = re.compile(r"/v1/items")
+
+TOO_FAST = {
+    "status": 429,
+    "headers": {"Retry-After": "60"},
+    "json": {"code": "rate_limited", "detail": "slow down"},
+}
+AWAY = {"status": 503, "headers": {"Retry-After": "60"}, "body": "<h1>Back in a minute</h1>"}
 
 
 class Wall:
@@ -19,11 +28,14 @@ class Wall:
     def __init__(self) -> None:
         self.sockets = True
         self.streams = False
+        self.polls: dict[str, Any] | None = None
         self.tried = 0
+        self.polled = 0
 
     async def stand(self, person: BrowserContext) -> None:
         await person.route_web_socket(SOCKET, self._socket)
         await person.route(STREAM, self._stream)
+        await person.route(ITEMS, self._poll)
 
     async def _socket(self, route: WebSocketRoute) -> None:
         self.tried += 1
@@ -35,6 +47,10 @@ class Wall:
     async def _stream(self, route: Route) -> None:
         await (route.abort() if self.streams else route.continue_())
 
+    async def _poll(self, route: Route) -> None:
+        self.polled += 1
+        await (route.continue_() if self.polls is None else route.fulfill(**self.polls))
+
 
 @pytest.fixture
 def wall() -> Wall:
@@ -43,6 +59,7 @@ def wall() -> Wall:
 
 async def behind(wall: Wall, new_person: NewPerson, new_tab: NewTab, server: Server, *items: str) -> Tab:
     person = await new_person()
+    await person.add_init_script(WATCH)
     await wall.stand(person)
     tab = await new_tab(person)
     tab.tolerant = True
@@ -199,3 +216,30 @@ async def test_a_stream_that_failed_is_let_go(
     await tab.page.clock.run_for(2_000)
     await tab.widget.shows(like=0, dislike=0)
     assert await tab.page.evaluate("sources.map(one => one.readyState)") == [2], "one, and closed"
+
+
+@pytest.mark.parametrize("answer", [TOO_FAST, AWAY], ids=["429", "503"])
+async def test_who_asks_too_often_asks_again_when_told(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall, answer: dict[str, Any]
+) -> None:
+    """Also what a proxy says, who does not speak the contract; and until then nothing else is tried."""
+    wall.streams = True
+    tab = await behind(wall, new_person, new_tab, server, fresh_item())
+    await tab.page.clock.run_for(2_000)
+    await wait_until(lambda: status(tab), "polling")
+    await tab.widget.shows(like=0, dislike=0)
+
+    async def a_second_later() -> str:
+        await tab.page.clock.run_for(1_000)
+        return await status(tab)
+
+    for _ in range(5):
+        assert await a_second_later() == "polling"  # what it asks to begin with is answered
+    wall.polls = answer
+    await wait_until(a_second_later, "reconnecting")
+    asked = wall.polled, wall.tried
+    await tab.page.clock.run_for(58_000)
+    assert (wall.polled, wall.tried) == asked
+    wall.polls = None
+    await wait_until(a_second_later, "polling")
+    assert wall.tried == asked[1]

@@ -1,5 +1,6 @@
 """The widget's side of the contract, against a server that the test plays itself."""
 
+import functools
 import json
 
 from playwright.async_api import JSHandle, expect
@@ -74,6 +75,27 @@ async def test_a_vote_that_came_too_fast_is_kept_and_sent_when_it_may(scripted: 
     assert (again["reaction"], again["ref"] > react["ref"]) == ("like", True)
     scripted.ack(again, 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
+
+
+async def test_a_vote_does_not_wait_for_days(scripted: ScriptedServer) -> None:
+    """Whatever was asked for, it is sent after five minutes: by then somebody may have mended the limit."""
+    page = scripted.page
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await widget.like.click()
+    react = await scripted.hear("react")
+    await page.clock.pause_at(1_000_020)
+    for asked in (86_400, 10_000_000):
+        refusal = {"code": "rate_limited", "message": "slow down", "item": "a", "ref": react["ref"]}
+        limited = functools.partial(said, scripted, **refusal, retry_after=asked)
+        await event(page, "tallycast:error", limited)
+        for _ in range(11):
+            await page.clock.run_for(27_000)
+            await scripted.beat()
+        assert scripted.unheard == []
+        await page.clock.run_for(4_000)
+        react = await scripted.hear("react")
+        assert react["reaction"] == "like"
 
 
 async def said(scripted: ScriptedServer, **error: object) -> None:
