@@ -228,6 +228,13 @@ def test_who_has_left_gets_nothing_more(setup: Setup) -> None:
     assert reader.got == []
 
 
+def test_what_nobody_is_shown_is_not_swept(setup: Setup) -> None:
+    setup.hub.hold(SITE, "a")
+    setup.publish("a", 4)
+    assert setup.planned == []
+    assert setup.hub.version(b"default/a") == 4
+
+
 def test_a_subscriber_with_a_defect_costs_the_others_nothing(setup: Setup) -> None:
     class Faulty(Reader):
         def take(self, frame: bytes) -> bool:
