@@ -170,6 +170,7 @@ async def test_connections_in_all(make_server: MakeServer) -> None:
         with pytest.raises(InvalidStatus) as caught:
             await turned_away(server)
         assert caught.value.response.status_code == 503
+        assert json.loads(caught.value.response.body or b"")["code"] == "unavailable"
         assert int(caught.value.response.headers["Retry-After"]) >= 1
         for path in ("/livez", "/readyz"):
             assert (await http.get(path)).status_code == 200

@@ -13,6 +13,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from server.errors import Refusal
 from server.web import pages
@@ -20,9 +23,9 @@ from server.web.admin import Admin
 from server.web.api import Api
 from server.web.http import Http, Intake
 from server.web.origins import Origins
-from server.web.problems import on_defect, on_http_exception, on_refusal
+from server.web.problems import on_defect, on_http_exception, on_refusal, problem
 from server.web.rooms import Rooms
-from server.web.socket import Socket
+from server.web.socket import PATH, Socket
 
 # After the order to stop an HTTP connection without a request is kept for this long (s), because the next
 # request may be on its way already.
@@ -40,10 +43,21 @@ RECEIVE_BUFFER = 32 * 1024
 NOT_SENT_LOW_WATER = 16 * 1024
 
 
+async def _no_upgrade(_request: Request) -> Response:
+    """Where sockets are opened, a request came that wants none."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return problem(426, "bad_message", "this is for WebSockets: ask for an upgrade", headers)
+
+
 def application(rooms: Rooms, *, demo: bool) -> Starlette:
     """The HTTP side: API and pages; ``demo``: the demo pages too."""
     app = Starlette(
-        routes=[*Api(rooms).routes(), *Admin(rooms).routes(), *pages.routes(demo=demo)],
+        routes=[
+            *Api(rooms).routes(),
+            *Admin(rooms).routes(),
+            *pages.routes(demo=demo),
+            Route(PATH, _no_upgrade, methods=["GET"]),
+        ],
         middleware=[Middleware(Origins, guard=rooms.guard, admission=rooms.admission)],
         exception_handlers={
             Refusal: on_refusal,

@@ -8,6 +8,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from websockets.http11 import Response as Upgrade
 
 from server.errors import RateLimited, Refusal, Unauthorized, Unavailable
 
@@ -16,7 +17,7 @@ MEDIA_TYPE = "application/problem+json"
 CLIENT = "tallycast.client"
 # And what became of its connection: an ``admission.Place``.
 PLACE = "tallycast.place"
-_OWN_CODES = {404: "not_found", 405: "method_not_allowed"}
+_OWN_CODES = {404: "not_found", 405: "method_not_allowed", 503: "unavailable"}
 
 _log = structlog.get_logger("web")
 
@@ -25,16 +26,24 @@ def problem(
     status: int, code: str, detail: str, headers: dict[str, str] | None = None, item: str | None = None
 ) -> Response:
     """A problem document as a response."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
-    body["detail"] = detail
-    if item is not None:
-        body["item"] = item
+    more = {} if item is None else {"item": item}
     return Response(
-        msgspec.json.encode(body),
+        _document(status, code, detail, **more),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
         MEDIA_TYPE,
     )
+
+
+def _document(status: int, code: str, detail: str, **more: str) -> bytes:
+    """A problem document (RFC 9457)."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
+    return msgspec.json.encode(body | {"detail": detail} | more)
+
+
+def _own_code(status: int) -> str:
+    """The code for what was refused by a library, which knows only HTTP's statuses."""
+    return _OWN_CODES.get(status, "bad_message" if status < 500 else "internal")
 
 
 def refused(refusal: Refusal) -> Response:
@@ -47,6 +56,23 @@ def refused(refusal: Refusal) -> Response:
     return problem(refusal.status, refusal.code, str(refusal), headers, refusal.item)
 
 
+def as_problem(response: Upgrade) -> None:
+    """Make a problem document of the answer to an upgrade that was refused; its body is the reason."""
+    status = response.status_code
+    response.body = _document(status, _own_code(status), (response.body or b"").decode().strip())
+    for name in ("Content-Type", "Content-Length"):
+        del response.headers[name]
+    response.headers.update(
+        {
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(response.body)),
+            "Cache-Control": "no-store",
+            # For those who wanted another one (RFC 6455, 4.2.2).
+            "Sec-WebSocket-Version": "13",
+        }
+    )
+
+
 async def on_refusal(_request: Request, error: Exception) -> Response:
     """Starlette's handler for a refusal."""
     assert isinstance(error, Refusal)
@@ -56,8 +82,7 @@ async def on_refusal(_request: Request, error: Exception) -> Response:
 async def on_http_exception(_request: Request, error: Exception) -> Response:
     """Starlette's handler for its own errors: no such path, no such method."""
     assert isinstance(error, HTTPException)
-    code = _OWN_CODES.get(error.status_code, "bad_message" if error.status_code < 500 else "internal")
-    return problem(error.status_code, code, error.detail, dict(error.headers or {}))
+    return problem(error.status_code, _own_code(error.status_code), error.detail, dict(error.headers or {}))
 
 
 async def on_defect(request: Request, error: Exception) -> Response:

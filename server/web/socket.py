@@ -30,6 +30,7 @@ from server.rules.addresses import Client
 from server.rules.sites import Site
 from server.topic import NO_DESCRIPTOR, Topic
 from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
+from server.web.problems import as_problem
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
@@ -101,16 +102,18 @@ class Socket(Direct, asyncio.Protocol):
         core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
         crowded = None
         if request.path.partition("?")[0] != PATH:
-            response = core.reject(HTTPStatus.NOT_FOUND, "WebSockets are at /ws.\n")
+            response = core.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}")
         else:
             try:
                 crowded = self._rooms.admission.settle(place, client)
             except Unavailable as refusal:
-                response = core.reject(HTTPStatus.SERVICE_UNAVAILABLE, f"{refusal}\n")
+                response = core.reject(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
                 response.headers["Retry-After"] = str(math.ceil(refusal.retry_after or 1))
             else:
                 self.owner = client
                 response = core.accept(request)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            as_problem(response)
         core.send_response(response)
         self._put(b"".join(core.data_to_send()))
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -37,7 +38,13 @@ async def test_only_unknown_subprotocols_is_400(server: Server, offer: list[str]
     with pytest.raises(InvalidStatus) as refused:
         async with connect(server, None, offer=offer):
             pass
-    assert refused.value.response.status_code == 400
+    answer = refused.value.response
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    problem = json.loads(answer.body or b"")
+    assert (problem["status"], problem["code"]) == (400, "bad_message")
+    assert "tallycast.v1.json" in problem["detail"]
 
 
 async def test_no_socket_at_another_path(server: Server) -> None:

@@ -39,6 +39,26 @@ async def test_what_is_no_http_is_a_problem(server: ServerProcess, data: bytes) 
     assert json.loads(body)["code"] == "bad_message"
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_who_asks_for_no_upgrade_is_told_to(server: ServerProcess, method: bytes) -> None:
+    request = method + b" /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    head, body = await exchange(server.url, request)
+    assert head.startswith(b"HTTP/1.1 426 ")
+    assert b"upgrade: websocket" in head.lower().splitlines()
+    assert b"connection: upgrade" in head.lower().splitlines()
+    assert method == b"HEAD" or json.loads(body)["code"] == "bad_message"
+
+
+@pytest.mark.parametrize("version", [b"", b"\r\nSec-WebSocket-Version: 12"])
+async def test_another_version_of_websocket_is_told_which(server: ServerProcess, version: bytes) -> None:
+    request = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    head, body = await exchange(server.url, request + key + version + b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"sec-websocket-version: 13" in head.lower().splitlines()
+    assert json.loads(body)["code"] == "bad_message"
+
+
 async def test_a_head_that_does_not_end_is_not_kept(server: ServerProcess) -> None:
     address = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
