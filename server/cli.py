@@ -152,11 +152,11 @@ app = typer.Typer(
 )
 
 
-def _help(name: str) -> str:
-    """A setting's help text, with the variables that set it and its default."""
-    field = Settings.model_fields[name]
+def _help(name: str, text: str | None = None) -> str:
+    """A setting's help text, or another one, with the variables that set it and its default."""
+    text = text or Settings.model_fields[name].description
     names = " or ".join(environment_names(name))
-    return f"{field.description} [dim]\\[env: {names}; default: {default_text(name)}][/dim]"
+    return f"{text} [dim]\\[env: {names}; default: {default_text(name)}][/dim]"
 
 
 def _setting(name: str, metavar: str) -> Any:
@@ -260,6 +260,9 @@ def embed(
         )
 
 
+# Whoever does not serve reads it once.
+_CONFIG = typer.Option(help=_help("config", "The server's file with your sites."), metavar="FILE")
+
 app.command("load", help=command.HELP, epilog=command.EXAMPLES)(command.load)
 
 
@@ -275,7 +278,7 @@ def token(
         Path | None,
         typer.Option(metavar="FILE", help="Sign with this private key (PEM), not with the site's secret."),
     ] = None,
-    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+    config: Annotated[str | None, _CONFIG] = None,
 ) -> None:
     """Print a publisher's token, for trying out. Your own server makes the real ones."""
     print(manage.make_token(load(config=config), site, sub, ttl, key_file))
@@ -286,7 +289,7 @@ def revoke(
     sub: Annotated[str, _SUBJECT],
     site: Annotated[str, typer.Option(metavar="NAME", help="A site of the file.")] = DEFAULT_SITE,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
-    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+    config: Annotated[str | None, _CONFIG] = None,
 ) -> None:
     """Refuse the tokens a visitor was given until now, within 5 seconds everywhere; newer ones hold."""
     logs.configure()
@@ -303,7 +306,7 @@ def import_file(
     ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
-    config: Annotated[str | None, typer.Option(help=_help("config"), metavar="FILE")] = None,
+    config: Annotated[str | None, _CONFIG] = None,
 ) -> int:
     """Import; the exit status."""
     logs.configure()
@@ -353,8 +356,7 @@ def _status(arguments: list[str]) -> int:
     except (StartError, LoadError, ImportFailed) as error:
         return _complain(str(error), 1)
     except typer.TyperException as error:
-        status = 1 if arguments[0] == "load" else 2
-        return _complain(f"{_usage(error)}; see tallycast --help", status)
+        return _complain(_usage(error, arguments), 1 if arguments[0] == "load" else 2)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", 130)
 
@@ -364,6 +366,9 @@ def _complain(line: str, status: int) -> int:
     return status
 
 
-def _usage(error: typer.TyperException) -> str:
-    text = getattr(error, "format_message", error.__str__)()
-    return str(text).rstrip(".")
+def _usage(error: typer.TyperException, arguments: list[str]) -> str:
+    """What is wrong, and whose help tells more."""
+    text = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    whose = f"tallycast {arguments[0]} --help" if arguments[0] in known else "tallycast --help"
+    return f"{text} See {whose}" if text.endswith("?") else f"{text}; see {whose}"

@@ -27,7 +27,7 @@ from server.errors import SettingsError
 from server.rules.keys import SECRET_BYTES, check_key
 from server.rules.limits import AUTH_COSTS, Limits
 from server.rules.rates import Rate, rate
-from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, Site
+from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, SITE_NAME, Site
 from server.rules.tokens import Key, KeySet
 
 MOST_KEYS = 8
@@ -35,7 +35,6 @@ LARGEST = 1024 * 1024
 # So much (bytes) is read again at most to find the line of a mistake: some seconds' worth.
 EFFORT = 8 * LARGEST
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
@@ -245,7 +244,7 @@ class _Site(_Form):
 
 class _File(_Form):
     sites: Annotated[
-        dict[Annotated[str, Field(pattern=rf"^{_NAME}$")], _Site], Field(min_length=1, max_length=10_000)
+        dict[Annotated[str, Field(pattern=rf"^{SITE_NAME}$")], _Site], Field(min_length=1, max_length=10_000)
     ]
 
 

@@ -48,6 +48,8 @@ def make_token(settings: Settings, site_name: str, subject: str, ttl: str, key_f
     """
     site = _site(settings, site_name)
     _check_subject(subject)
+    if settings.config is None:
+        raise SettingsError("--config: a token is signed with a key of a file of sites: say which file")
     key = _secret(site) if key_file is None else _private_key(site, key_file)
     return issue(subject, site.name, key, time.time(), _seconds(ttl))
 
@@ -160,6 +162,10 @@ def with_engine(
 def _site(settings: Settings, name: str) -> Site:
     path = settings.config
     sites = config.sites(config.read(path) if path else None, str(path))
+    if name not in sites and path is None:
+        raise SettingsError(
+            f"--site: there is no site {name!r} without a file of sites: give it with --config"
+        )
     if name not in sites:
         raise SettingsError(f"--site: there is no site {name!r}; there are: {', '.join(sites)}")
     return sites[name]

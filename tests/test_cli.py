@@ -78,10 +78,18 @@ def test_a_wrong_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("serve", "--nothing"), ("nothing",), ("serve", "--port"), ("serve", "x")]
+    ("arguments", "end"),
+    [
+        (("serve", "--nothing"), "; see tallycast serve --help"),
+        (("serve", "--port"), "; see tallycast serve --help"),
+        (("serve", "x"), "; see tallycast serve --help"),
+        (("token",), "; see tallycast token --help"),
+        (("nothing",), "; see tallycast --help"),
+        (("serv",), "Did you mean 'serve'? See tallycast --help"),
+    ],
 )
-def test_a_wrong_word(arguments: tuple[str, ...]) -> None:
-    assert refused(2, *arguments).endswith("; see tallycast --help")
+def test_a_wrong_word(arguments: tuple[str, ...], end: str) -> None:
+    assert refused(2, *arguments).endswith(end)
 
 
 def test_a_host_that_is_not_here() -> None:
@@ -127,7 +135,15 @@ def test_help_of_embed_tells_every_flag() -> None:
             "tally.example",
             "--server: expected an address like https://tally.example, not 'tally.example'",
         ),
-        ("--site", "", "--site: expected the name of a site, not ''"),
+        *(
+            (
+                "--site",
+                name,
+                "--site: expected the name of a site (letters, digits, '.', '_' and '-', at most 64), "
+                f"not {name!r}",
+            )
+            for name in ("", "a blog", "x" * 65)
+        ),
         ("--item", "", "--item: an item id has at least 1 byte"),
         ("--item", "x" * 257, "--item: an item id has at most 256 bytes of UTF-8"),
     ],

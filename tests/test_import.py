@@ -196,7 +196,11 @@ def test_on_a_terminal(server: ServerProcess, votes: Path) -> None:
         (["gone.csv"], 1, "gone.csv: no such file or directory"),
         (["."], 1, ".: is a directory"),
         (["/dev/null"], 1, "there is nothing in it"),
-        (["/dev/null", "--site", "nope"], 2, "--site: there is no site 'nope'; there are: default"),
+        (
+            ["/dev/null", "--site", "nope"],
+            2,
+            "--site: there is no site 'nope' without a file of sites: give it with --config",
+        ),
         (["/dev/null", "--from", "0"], 2, "Invalid value for '--from'"),
     ],
 )

@@ -321,6 +321,17 @@ def test_a_token_that_cannot_be_made(file: Path, arguments: str, line: str) -> N
     refused(line, "token", "--config", str(file), "--sub", "1", *arguments.split())
 
 
+@pytest.mark.parametrize(
+    ("site", "line"),
+    [
+        ("default", "--config: a token is signed with a key of a file of sites: say which file"),
+        ("blog", "--site: there is no site 'blog' without a file of sites: give it with --config"),
+    ],
+)
+def test_no_token_without_a_file_of_sites(site: str, line: str) -> None:
+    refused(line, "token", "--sub", "1", "--site", site)
+
+
 def test_a_public_key_signs_nothing(file: Path, tmp_path: Path) -> None:
     public = tmp_path / "public.pem"
     public.write_text(public_pem(private_key("EdDSA")))

@@ -17,6 +17,7 @@ ANY = "*"
 DEFAULT_SITE = "default"
 DEFAULT_KINDS = ("like", "dislike")
 MAX_KINDS = 12
+SITE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.ASCII | re.IGNORECASE)
 _SUBDOMAIN = re.compile(r"([a-z][a-z0-9+.-]*://)[a-z0-9_-]+(\.[^/?#@\s]+)", re.ASCII)

@@ -16,7 +16,7 @@ import brotli
 
 from server.errors import BadItem, SettingsError
 from server.rules.items import check_item
-from server.rules.sites import DEFAULT_SITE
+from server.rules.sites import DEFAULT_SITE, SITE_NAME
 
 # In a checkout the folder stands beside the package, in an installed wheel inside it.
 _PACKAGED = Path(__file__).parents[1] / "_static"
@@ -28,7 +28,6 @@ IDENTITY = "identity"
 _ORIGIN = re.compile(
     r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::\d{1,5})?", re.IGNORECASE
 )
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,11 @@ def snippet(script: Script, server: str, site: str, item: str | None, *, pinned:
     server = server.removesuffix("/")
     if not _ORIGIN.fullmatch(server):
         raise SettingsError(f"--server: expected an address like https://tally.example, not {server!r}")
-    if not site or _UNPRINTABLE.search(site):
-        raise SettingsError(f"--site: expected the name of a site, not {site!r}")
+    if not re.fullmatch(SITE_NAME, site):
+        raise SettingsError(
+            "--site: expected the name of a site (letters, digits, '.', '_' and '-', at most 64), "
+            f"not {site!r}"
+        )
     try:
         item = None if item is None else check_item(item)
     except BadItem as refusal:
