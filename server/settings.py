@@ -317,6 +317,8 @@ def default_text(name: str) -> str:
     default = Settings.model_fields[name].default
     if isinstance(default, bool):
         return "on" if default else "off"
+    if isinstance(default, float):
+        return f"{default:g}"
     return "none" if default is None else str(default)
 
 

@@ -40,7 +40,8 @@ def refused(status: int, *arguments: str, env: Mapping[str, str] | None = None) 
 
 
 def test_version() -> None:
-    assert tallycast("version").stdout == f"tallycast {__version__}\n"
+    for asked in ("version", "--version"):
+        assert tallycast(asked).stdout == f"tallycast {__version__}\n"
 
 
 def test_the_installed_command() -> None:
