@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
-from server.rules.addresses import MOST_HOPS, Client, client, networks
+from server.rules.addresses import MOST_HOPS, Client, client, neighbourhood, networks, owner, prefix
 
 TRUSTED = networks("127.0.0.0/8, ::1, 10.0.0.0/8, fd00::/8")
 PROXIES = ("127.0.0.1", "::1", "10.1.2.3", "fd00::1", "::ffff:10.9.9.9")
@@ -81,3 +81,33 @@ def test_networks() -> None:
     for wrong in ("", "*", "10.0.0.1/8", "proxy.example", "127.0.0.1;::1", "1.2.3"):
         with pytest.raises(ValueError, match=r"does not appear|has host bits|is not"):
             networks(wrong)
+
+
+@given(proxies)
+def test_a_trusted_proxys_connection_is_nobodys(peer: str) -> None:
+    assert owner(peer, TRUSTED) is None
+    assert owner(peer, ()) == client(peer, [], ())
+
+
+@given(strangers)
+def test_anybody_elses_is_the_peers(peer: str) -> None:
+    assert owner(peer, TRUSTED) == client(peer, [], TRUSTED)
+
+
+def test_who_is_unknown_is_not_trusted() -> None:
+    assert owner("", networks("0.0.0.0/0, ::/0")) == Client("", forwarded=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "around"),
+    [
+        ("192.0.2.7", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("", ""),
+    ],
+)
+def test_neighbourhoods(address: str, around: str) -> None:
+    own = prefix(client(address, [], ()))
+    assert own is not None
+    assert neighbourhood(own) == around
