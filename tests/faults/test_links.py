@@ -42,7 +42,7 @@ async def test_the_feeds_link_is_killed_every_second(
     server = await asyncio.to_thread(make_server, flags=["--workers", "2"], env={"REDIS_URL": engine})
     crowd = Crowd(VISITORS, items=10, seed=21)
     await crowd.arrive(server.url)
-    acks, seconds = 0, rounds(4, 30)
+    acks, seconds = 0, rounds(3, 30)
     async with audience(server.url, crowd.items) as watchers, Redis.from_url(engine) as client:
         tasks = crowd.start(server.ws_url, PAUSE)
         began = time.monotonic()
@@ -71,7 +71,7 @@ async def test_the_feeds_link_is_a_black_hole(
             acks, began = crowd.acks, time.monotonic()
             await eventually(lambda: unready(server.url), within=50)
             noticed_after = time.monotonic() - began
-            await asyncio.sleep(max(0, rounds(5, 20) - (time.monotonic() - began)))
+            await asyncio.sleep(max(0, rounds(4, 20) - (time.monotonic() - began)))
             rate = (crowd.acks - acks) / (time.monotonic() - began)
             proxy.release()
             took = await still(crowd, tasks, watchers, engine, server.url)
@@ -98,7 +98,7 @@ async def test_the_network_to_the_engine_is_a_black_hole(
             await eventually(lambda: unready(server.url), within=50)
             noticed_after = time.monotonic() - began
             await eventually(lambda: all(visitor.refusals for visitor in crowd.visitors), within=30)
-            await asyncio.sleep(max(0, rounds(5, 20) - (time.monotonic() - began)))
+            await asyncio.sleep(max(0, rounds(4, 20) - (time.monotonic() - began)))
             # What the hole had swallowed arrives late, and must have no effect any more.
             proxy.release()
             await crowd.more(200, *watchers.tasks)

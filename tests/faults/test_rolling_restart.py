@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
-from tests.faults import rounds
+from tests.faults import FULL, rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import audience, stored
 from tests.ledger.support import membership, raw
@@ -99,7 +99,7 @@ async def check(server: ServerProcess, visitors: Iterable[Visitor]) -> None:
             assert await membership(client, item) == expected
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2] if FULL else [2])
 async def test_workers_are_replaced_without_a_failed_reaction(
     make_server: MakeServer, workers: int, measured: Measured
 ) -> None:
