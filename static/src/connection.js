@@ -33,8 +33,8 @@ const SECOND_BEST = 300 * SECOND; // how long a fallback has to do before the We
 
 const LONGEST = 300; // seconds: whatever a server asks for, it is asked again then
 
-/** How long a message asks us to wait, in milliseconds. @param {Message} message */
-export const pauseOf = ({ retry_after }) => (retry_after > 0 ? Math.max(1, Math.min(retry_after, LONGEST)) * SECOND : 0);
+/** How long a message asks us to wait, in milliseconds; nothing when it does not. @param {Message} message @returns {any} */
+export const pauseOf = ({ retry_after }) => retry_after > 0 && Math.max(1, Math.min(retry_after, LONGEST)) * SECOND;
 
 /** @param {((line: Line) => Transport)[]} ways best first @param {Owner} owner */
 export const connection = (ways, owner) => {

@@ -45,7 +45,8 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
       if (!over) timer = setTimeout(poll, POLL);
       alive();
     } catch (problem) {
-      line({ .../** @type {object} */ (problem), type: 'close' });
+      // Its code may be anything of whoever stands in front of the server: never one of a socket's.
+      line({ .../** @type {object} */ (problem), type: 'close', code: 0 });
     }
   };
 

@@ -62,7 +62,7 @@ export const view = (host, clicked) => {
    */
   const say = (text, seen) => {
     note.toggleAttribute('part', !!seen);
-    note.textContent = text || '';
+    note.textContent = /** @type {string} */ (text); // nothing is no text
   };
 
   return {

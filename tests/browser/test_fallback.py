@@ -20,6 +20,7 @@ TOO_FAST = {
     "json": {"code": "rate_limited", "detail": "slow down"},
 }
 AWAY = {"status": 503, "headers": {"Retry-After": "60"}, "body": "<h1>Back in a minute</h1>"}
+OTHER = {"status": 503, "headers": {"Retry-After": "60"}, "json": {"code": 4504}}
 
 
 class Wall:
@@ -218,7 +219,7 @@ async def test_a_stream_that_failed_is_let_go(
     assert await tab.page.evaluate("sources.map(one => one.readyState)") == [2], "one, and closed"
 
 
-@pytest.mark.parametrize("answer", [TOO_FAST, AWAY], ids=["429", "503"])
+@pytest.mark.parametrize("answer", [TOO_FAST, AWAY, OTHER], ids=["429", "503", "other"])
 async def test_who_asks_too_often_asks_again_when_told(
     server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall, answer: dict[str, Any]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from server.errors import LoadError
 from server.load import private
 from server.load.private import PrivateServer
+from tests.load.support import harness
 from tests.support.process import clean_environment
 from tests.support.processes import children, wait_until_gone
 from tests.support.waiting import wait_for
@@ -74,6 +75,22 @@ async def test_the_environment_does_not_lead_it_to_somebodys_data(
     found = (place / "found").read_text()
     assert "PATH=" in found
     assert not any(name in found for name in ("elsewhere", "PORT=80"))
+
+
+async def test_it_refuses_nobody_for_being_too_fast() -> None:
+    """One visitor does here what the default limits let a dozen do."""
+    async with PrivateServer() as server:
+        result = await harness(
+            server.url,
+            connections="2",
+            visitors="1",
+            items="50",
+            reactions="100/s",
+            duration="1s",
+            warmup="0s",
+        )
+    assert result.totals.counted("refused") == {}
+    assert result.totals.count("acked") > 50
 
 
 def test_neither_it_nor_the_processes_outlive_a_harness_that_is_killed(tmp_path: Path) -> None:
