@@ -156,13 +156,13 @@ class Reconciler:
         return self._shares[hash(channel) % SHARES]
 
     async def _compare(self, channels: Iterable[bytes]) -> None:
-        ahead: list[tuple[Topic, State]] = []
+        ahead: list[tuple[Topic, int, State]] = []
 
         def take(topic: Topic, floor: int, state: State) -> None:
             if topic.version == UNKNOWN:
                 self._relay.take(topic, floor, state)
             elif state.version > topic.version:
-                ahead.append((topic, state))
+                ahead.append((topic, topic.highest, state))
             elif state.version < floor == topic.version:
                 self._repair(topic, floor, state)
 
@@ -173,9 +173,10 @@ class Reconciler:
         if ahead:
             asyncio.get_running_loop().call_later(GRACE, self._settle, ahead)
 
-    def _settle(self, ahead: list[tuple[Topic, State]]) -> None:
-        for topic, state in ahead:
-            if topic.version < state.version:
+    def _settle(self, ahead: list[tuple[Topic, int, State]]) -> None:
+        for topic, then, state in ahead:
+            # If it came since, and is shown no more, the store went back, and what was read before is gone.
+            if topic.version < state.version and not then < state.version <= topic.highest:
                 self._repair(topic, topic.version, state)
 
     def _repair(self, topic: Topic, floor: int, state: State) -> None:

@@ -165,6 +165,11 @@ class Topic:
         # Whether newer counts came since the last sweep began, so that some were brought older ones.
         self.overtaken = False
 
+    @property
+    def highest(self) -> int:
+        """The highest version that was ever shown: above ``version`` when the store went back."""
+        return self._highest
+
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
         if reset:

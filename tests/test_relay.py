@@ -190,6 +190,23 @@ async def test_a_store_that_went_back_is_shown_as_it_is(scene: Scene, client: An
     assert scene.reconciler.repairs == 1
 
 
+async def test_what_was_read_before_the_store_went_back_is_not_shown_after_it(
+    scene: Scene, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GRACE", 5 * module.PERIOD)
+    x = await scene.known("x")
+    receipt = await wish(scene.writer, "a:1", "x", "like")
+    before = len(scene.queries)
+    await eventually(lambda: len(scene.queries) > before + 1)
+    # Here it is what may have been missed. It comes after all, and then the store goes back.
+    scene.hub.publish(x.channel, receipt.version, receipt.counts)
+    await client.flushall()
+    await eventually(lambda: x.version == 0)
+    before = len(scene.queries)
+    await eventually(lambda: len(scene.queries) > before + 10)
+    assert (x.version, scene.reconciler.repairs) == (0, 1)
+
+
 async def test_what_is_not_watched_any_more_is_not_compared(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
