@@ -66,7 +66,7 @@ def test_mistakes_get_one_line(
     assert lines == [
         "--reactions: expected a rate such as 500/s, not 'many'",
         "URL: expected one such as https://tally.example, not 'ftp://tally.example'",
-        "No such option: --nothing; see tallycast --help",
+        "No such option: --nothing; see tallycast load --help",
         f"{scenario}: burst.every: expected a duration such as 60s, not 'often'",
         f"{tmp_path / 'no' / 'report.html'}: no such file or directory",
     ]

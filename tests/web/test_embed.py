@@ -89,9 +89,16 @@ def test_pinned() -> None:
     "name",
     ['"><script>alert(1)</script>', "'", "a&amp;b", "a&b=c;", "</script>", "é\U0001f44d", " x ", "\u2028"],
 )
-def test_any_name_comes_out_as_it_went_in(name: str) -> None:
-    script, element = pasted(site=name, item=name)
-    assert (script["data-site"], element["item"]) == (name, name)
+def test_any_item_comes_out_as_it_went_in_and_no_site_is_called_that(name: str) -> None:
+    _, element = pasted(item=name)
+    assert element["item"] == name
+    with pytest.raises(SettingsError, match="--site"):
+        pasted(site=name)
+
+
+def test_a_site_is_named() -> None:
+    script, _ = pasted(site="blog.example_2-b")
+    assert script["data-site"] == "blog.example_2-b"
 
 
 @pytest.mark.parametrize(
