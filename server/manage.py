@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from server import config
 from server.bulk import job as bulk
 from server.bulk.intake import Intake
+from server.bulk.source import Source
 from server.errors import SettingsError, StartError, Unavailable
 from server.ledger.embedded import running_engine
 from server.ledger.keys import member
@@ -98,21 +99,23 @@ def import_file(settings: Settings, site_name: str, file: Path, first: int, *, d
         ImportFailed: the file cannot be read, or the engine went away.
     """
     site = _site(settings, site_name)
-    if dry:
-        return asyncio.run(bulk.run(file, site, first, None, _unnoted))
-    if is_cluster(settings.redis_url or ""):
+    if not dry and is_cluster(settings.redis_url or ""):
         raise SettingsError(
             "an import needs one engine, where index and item change in one step, not a cluster; "
             "docs/admin.md says what to do instead"
         )
 
-    async def work(engine: Store) -> bool:
-        async def tell(what: str, more: str) -> None:
-            await note(engine, _operator(), what, site.name, more=more)
+    with Source(file) as source:
 
-        return await bulk.run(file, site, first, Intake(engine, site).take, tell)
+        async def work(engine: Store) -> bool:
+            async def tell(what: str, more: str) -> None:
+                await note(engine, _operator(), what, site.name, more=more)
 
-    return with_engine(settings, work)
+            return await bulk.run(source, site, first, Intake(engine, site).take, tell)
+
+        if dry:
+            return asyncio.run(bulk.run(source, site, first, None, _unnoted))
+        return with_engine(settings, work)
 
 
 async def _unnoted(_what: str, _more: str) -> None:

@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from server.errors import SettingsError
+from server.errors import BadItem, SettingsError
 from server.ledger import audit
 from server.ledger.audit import Finding, Outcome
 from server.ledger.store import Store
 from server.manage import with_engine
+from server.rules.items import check_item
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings
 
@@ -29,11 +30,16 @@ def run(settings: Settings, items: Sequence[str], *, everything: bool, site: str
     """Audit these items of a site, or all of a site or of every site; the exit status.
 
     Raises:
-        SettingsError: both were asked for.
+        SettingsError: both were asked for, or an item cannot be.
         StartError: the engine cannot be used.
     """
     if items and everything:
         raise SettingsError("--items and --all: one of them")
+    for item in items:
+        try:
+            check_item(item)
+        except BadItem as refusal:
+            raise SettingsError(f"--items: {refusal}") from None
     outcomes: Counter[Outcome] = Counter()
 
     async def work(engine: Store) -> None:

@@ -216,3 +216,5 @@ def test_where_no_server_runs(votes: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"tallycast: no server runs on the data folder {tmp_path}")
     assert tallycast("import", str(votes), "--dry-run", "--data", str(tmp_path)).returncode == 1
+    gone = tallycast("import", "gone.csv", "--data", str(tmp_path))
+    assert gone.stderr == "tallycast: gone.csv: no such file or directory\n"

@@ -126,7 +126,11 @@ def test_a_bar_on_a_terminal(stored: str) -> None:
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [(("--all", "--items", "x"), "--items and --all"), (("--site", "blog"), "--site: only with")],
+    [
+        (("--all", "--items", "x"), "--items and --all"),
+        (("--site", "blog"), "--site: only with"),
+        (("--items", ""), "--items: an item id has at least 1 byte"),
+    ],
 )
 def test_what_does_not_go_together(given: tuple[str, ...], told: str) -> None:
     done = tallycast("audit", *given)

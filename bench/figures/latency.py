@@ -68,7 +68,7 @@ def _run(load: Load, contender: Contender, scale: Scale, place: str, items: int)
 FROM_TO = "from a reaction to another watcher's frame, 200 reactions/s, {watchers:,} watchers of one item"
 
 
-def _figure(name: str, contender: Contender, before: str, enough: int | None) -> Figure:
+def _figure(name: str, contender: Contender, before: str) -> Figure:
     def metric(key: str, title: str, short: str) -> Metric:
         rows = {point: point for point in POINTS}
         return Metric(key, before + title, before + short, "ms", rows, BUDGETS, ratios=False)
@@ -81,9 +81,8 @@ def _figure(name: str, contender: Contender, before: str, enough: int | None) ->
         ),
         (contender,),
         measure,
-        enough=enough,
     )
 
 
-FIGURE = _figure("latency", OURS, "", None)
-TWO = _figure("latency-2", TWO_WORKERS, "2 workers: ", 2)
+FIGURE = _figure("latency", OURS, "")
+TWO = _figure("latency-2", TWO_WORKERS, "2 workers: ")

@@ -73,5 +73,4 @@ FIGURE = Figure(
     ),
     (HARNESS,),
     measure,
-    enough=3,
 )

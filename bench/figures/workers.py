@@ -110,5 +110,4 @@ FIGURE = Figure(
     ),
     BOTH,
     measure,
-    enough=3,
 )

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from server.bulk.importer import Importer, Progress, Store
 from server.bulk.rows import Rows, Start, Vote
@@ -22,7 +21,7 @@ from server.rules.sites import Site
 Note = Callable[[str, str], Awaitable[None]]
 
 
-async def run(path: Path, site: Site, first: int, store: Store | None, note: Note) -> bool:
+async def run(source: Source, site: Site, first: int, store: Store | None, note: Note) -> bool:
     """Import a file, from line ``first`` on; without a store it is only checked. Whether every row was right.
 
     Raises:
@@ -30,34 +29,33 @@ async def run(path: Path, site: Site, first: int, store: Store | None, note: Not
     """
     # asyncio's own way waits for the next turn of the loop: there is none while a silent pipe is read.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Source(path) as source:
-        shown = show()
-        complaints = Complaints(shown)
+    shown = show()
+    complaints = Complaints(shown)
 
-        def tell(progress: Progress) -> None:
-            # It is read ahead of what is stored.
-            done = (progress.stored + progress.bad) / progress.read
-            shown.progress(progress, None if source.share is None else source.share * done)
+    def tell(progress: Progress) -> None:
+        # It is read ahead of what is stored.
+        done = (progress.stored + progress.bad) / progress.read
+        shown.progress(progress, None if source.share is None else source.share * done)
 
-        importer = Importer(store or _nowhere, complaints.tell, tell)
-        began = time.monotonic()
-        ended = False
-        try:
-            await note("import", source.name if first == 1 else f"{source.name} from line {first}")
-            await importer.run(Rows(site, time.time()).read(source.lines(), first))
-            ended = True
-        except Unavailable as refusal:
-            raise ImportFailed(_stopped(importer.progress, first, str(refusal))) from None
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            shown.say(f"tallycast: {_stopped(importer.progress, first, 'interrupted')}")
-            raise
-        finally:
-            complaints.close()
-            shown.close()
-            with suppress(Unavailable):
-                await note("imported", _outcome(importer.progress, first, source, ended=ended))
-        print(summary(importer.progress, time.monotonic() - began, dry=store is None), flush=True)
-        return not importer.progress.bad
+    importer = Importer(store or _nowhere, complaints.tell, tell)
+    began = time.monotonic()
+    ended = False
+    try:
+        await note("import", source.name if first == 1 else f"{source.name} from line {first}")
+        await importer.run(Rows(site, time.time()).read(source.lines(), first))
+        ended = True
+    except Unavailable as refusal:
+        raise ImportFailed(_stopped(importer.progress, first, str(refusal))) from None
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        shown.say(f"tallycast: {_stopped(importer.progress, first, 'interrupted')}")
+        raise
+    finally:
+        complaints.close()
+        shown.close()
+        with suppress(Unavailable):
+            await note("imported", _outcome(importer.progress, first, source, ended=ended))
+    print(summary(importer.progress, time.monotonic() - began, dry=store is None), flush=True)
+    return not importer.progress.bad
 
 
 def _outcome(progress: Progress, first: int, source: Source, *, ended: bool) -> str:
