@@ -21,11 +21,12 @@ from server.errors import Refusal
 from server.web import pages
 from server.web.admin import Admin
 from server.web.api import Api
+from server.web.handshake import PATH
 from server.web.http import Http, Intake
 from server.web.origins import Origins
 from server.web.problems import on_defect, on_http_exception, on_refusal, problem
 from server.web.rooms import Rooms
-from server.web.socket import PATH, Socket
+from server.web.socket import Socket
 
 # After the order to stop an HTTP connection without a request is kept for this long (s), because the next
 # request may be on its way already.

@@ -1,8 +1,8 @@
 """A WebSocket connection: TCP and frames on one side, a session's whole messages on the other.
 
-Owns the handshake, flow control, the writes and the close. Uvicorn hands the connection over at the upgrade
-(``uvicorn.Config(ws=…)``); no task, queue, timer or parser belongs to an idle connection. Must not know what
-a message means.
+Owns flow control, the writes and the close, from the handshake on. Uvicorn hands the connection over at the
+upgrade (``uvicorn.Config(ws=…)``); no task, queue, timer or parser belongs to an idle connection. Must not
+know what a message means.
 
 Writes go straight to the socket while it takes them. What it does not take waits in the transport, whose
 high-water mark is zero: so "something waits" and "blocked" are the same, and a blocked peer is sent nothing
@@ -11,33 +11,27 @@ connection may be given it.
 """
 
 import asyncio
-import math
 import os
-from collections.abc import Sequence
-from http import HTTPStatus
+from functools import partial
 from typing import cast
 
 import structlog
-from websockets.exceptions import NegotiationError
 from websockets.http11 import Request
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from server.admission import Place
-from server.errors import BadItem, CloseCode, Forbidden, Unavailable, UnknownSite
-from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
+from server.errors import BadItem, CloseCode, Forbidden, Refusal, UnknownSite
+from server.protocol.codec import JSON
 from server.rules.addresses import Client
 from server.rules.sites import Site
 from server.topic import NO_DESCRIPTOR, Topic
+from server.web.handshake import answer
 from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
-from server.web.problems import as_problem
 from server.web.query import Query
 from server.web.rooms import Rooms
 from server.web.session import Session
 from server.web.spread import Direct
 from server.web.traffic import LOST
 
-PATH = "/ws"
 BEAT_AFTER = 25.0
 STALL_AFTER = 15.0
 CLOSE_WITHIN = 5.0
@@ -99,24 +93,9 @@ class Socket(Direct, asyncio.Protocol):
 
     def upgraded(self, request: Request, place: Place, client: Client) -> None:
         """The upgrade request has come, from a client."""
-        core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
-        crowded = None
-        if request.path.partition("?")[0] != PATH:
-            response = core.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}")
-        else:
-            try:
-                crowded = self._rooms.admission.settle(place, client)
-            except Unavailable as refusal:
-                response = core.reject(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
-                response.headers["Retry-After"] = str(math.ceil(refusal.retry_after or 1))
-            else:
-                self.owner = client
-                response = core.accept(request)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            as_problem(response)
-        core.send_response(response)
-        self._put(b"".join(core.data_to_send()))
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        handshake = answer(request, partial(self._enter, place, client))
+        self._put(handshake.data)
+        if not handshake.accepted:
             self._end(None)
             self._transport.close()
             return
@@ -130,13 +109,12 @@ class Socket(Direct, asyncio.Protocol):
         except BadItem:
             self.close(CloseCode.BAD_ITEM)
         else:
-            if crowded is not None:
+            if handshake.crowded is not None:
                 self.close(CloseCode.OVERLOADED)
                 return
-            wire: Wire = BY_SUBPROTOCOL.get(core.subprotocol or "", JSON)
-            self.wire = wire.index
-            self._session = Session(self._rooms, self, site, wire)
-            self._rooms.traffic.open[wire.index] += 1
+            self.wire = handshake.wire.index
+            self._session = Session(self._rooms, self, site, handshake.wire)
+            self._rooms.traffic.open[self.wire] += 1
             self._find_straight()
             self._session.open(item)
 
@@ -299,6 +277,11 @@ class Socket(Direct, asyncio.Protocol):
 
     # Inside
 
+    def _enter(self, place: Place, client: Client) -> Refusal | None:
+        crowded = self._rooms.admission.settle(place, client)
+        self.owner = client
+        return crowded
+
     def _admit(self, request: Request) -> tuple[Site, str | None]:
         query = Query(request.path.partition("?")[2].encode("latin-1"))
         site = self._rooms.guard.site(query.site)
@@ -394,16 +377,6 @@ class Socket(Direct, asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-
-
-def _select(core: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The first offered subprotocol that is spoken here; none when none was offered."""
-    for subprotocol in offered:
-        if subprotocol in BY_SUBPROTOCOL:
-            return subprotocol
-    if offered:
-        raise NegotiationError(f"this server speaks {' and '.join(BY_SUBPROTOCOL)}")
-    return None
 
 
 def _is_utf8(payload: bytes) -> bool:
