@@ -151,10 +151,9 @@ class Api:
 
     async def readyz(self, _request: Request) -> Response:
         """Reactions can be taken and followed."""
-        trouble = self._rooms.trouble()
-        if trouble is None:
+        if self._rooms.serving():
             return json_answer({"status": "ok"})
-        return json_answer({"status": trouble}, 503, {**NO_STORE, "Retry-After": "2"})
+        return json_answer({"status": "unavailable"}, 503, {**NO_STORE, "Retry-After": "2"})
 
     async def openapi(self, _request: Request) -> Response:
         """This API as an OpenAPI document."""

@@ -56,13 +56,9 @@ class Rooms:
     traffic: Traffic = field(default_factory=Traffic)
     writable: Callable[[], bool] = lambda: True
 
-    def trouble(self) -> str | None:
-        """Why nobody should be sent here, in a word; ``None``: all is well."""
-        if self.drain.begun:
-            return "draining"
-        if not self.ready():
-            return "feed stale"
-        return None if self.writable() else "writes refused"
+    def serving(self) -> bool:
+        """Whether people should be sent here. If not, why is for the log and the metrics to say."""
+        return self.ready() and self.writable() and not self.drain.begun
 
     async def identify(self, site: Site, token: str) -> Identity:
         """Who the token speaks for.
