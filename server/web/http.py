@@ -149,22 +149,24 @@ class Http(HttpToolsProtocol):
 
     def _parse(self) -> None:
         """Parse what has come, until enough of it waits to be answered."""
-        while self._rest and len(self.pipeline) < WAITING and not self.transport.is_closing():
-            piece, self._rest = self._rest[:PIECE], self._rest[PIECE:]
+        data, at = self._rest, 0
+        while at < len(data) and len(self.pipeline) < WAITING and not self.transport.is_closing():
+            piece = data[at : at + PIECE]
+            at += len(piece)
             try:
                 self.parser.feed_data(piece)
             except HttpParserError:
                 self.send_400_response("this is not HTTP")
             except HttpParserUpgrade as upgrade:
                 if not self._declined:
+                    self._rest = b""
                     self.handle_websocket_upgrade()
                     return
-                self._rest = piece[upgrade.args[0] :] + self._rest
+                at -= len(piece) - upgrade.args[0]
                 self._begin_again()
             else:
                 self._check_head(len(piece))
-        if self.transport.is_closing():
-            self._rest = b""
+        self._rest = b"" if self.transport.is_closing() else data[at:]
         self.flow.full = bool(self._rest)
         if self.flow.full:
             self.flow.pause_reading()
