@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.contenders.base import Contender, Dialect, Running
+from server.load.private import SITES
 from tests.support.process import ServerProcess
 
 
@@ -22,18 +23,6 @@ def react(prefix: str) -> str:
 
 
 CONNECTIONS = 100_000
-
-# A bench does in a second what a visitor may do in an hour.
-_SITES = """
-[sites.default]
-origins = ["*"]
-
-[sites.default.limits]
-messages = "1000000/s burst 1000000"
-ids = "1000000/s burst 1000000"
-reactions = "1000000/s burst 1000000"
-new_items = "1000000/s burst 1000000"
-"""
 
 
 def served_by(
@@ -47,8 +36,9 @@ def served_by(
         flags = ["--workers", str(workers)]
         # What another tree does not know of, it does not limit.
         if code is None or (code / "server" / "rules" / "limits.py").exists():
+            # A bench does in a second what a visitor may do in an hour.
             config = folder / "tallycast.toml"
-            config.write_text(_SITES)
+            config.write_text(SITES)
             flags += ["--config", str(config), "--connections", str(CONNECTIONS)]
         with ServerProcess(folder, flags=flags, env=environment) as server:
             server.start()

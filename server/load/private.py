@@ -22,7 +22,8 @@ START, STOP = 30.0, 15.0
 CONNECTIONS, SPARE_CONNECTIONS = 20_000, 1_000
 LOOSENED = "the private server's limits are loosened for this run: nobody is refused for being too fast"
 _MUCH = "1000000/s burst 1000000"
-_CONFIG = f"""
+# A file of sites with which nobody is too fast.
+SITES = f"""
 [sites.default]
 origins = ["*"]
 
@@ -79,7 +80,7 @@ class PrivateServer:
             if not name.startswith("TALLYCAST_") and name not in ("PORT", "REDIS_URL")
         }
         config = self._folder / "tallycast.toml"
-        config.write_text(_CONFIG)
+        config.write_text(SITES)
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "server", "serve", "--port", "0", "--data", self._folder),
             *("--config", config, "--connections", str(self._connections)),

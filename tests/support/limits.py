@@ -5,27 +5,16 @@ They do in a second what people do in an hour. Tests that are about limits set t
 
 from pathlib import Path
 
+from server.load.private import SITES
 from server.rules.limits import Limits
 from server.rules.rates import Rate
 
 _MUCH = Rate(1_000_000, 1_000_000)
 LOOSE = Limits(messages=_MUCH, ids=_MUCH, reactions=_MUCH, new_items=_MUCH)
 
-# The one site that is served without a file, for everybody, but without these limits.
-_CONFIG = f"""
-[sites.default]
-origins = ["*"]
-
-[sites.default.limits]
-messages = "{_MUCH}"
-ids = "{_MUCH}"
-reactions = "{_MUCH}"
-new_items = "{_MUCH}"
-"""
-
 
 def loose(folder: Path) -> list[str]:
     """The flags of a server that goes by it; the file for that is put into the folder."""
     config = folder / "loose.toml"
-    config.write_text(_CONFIG)
+    config.write_text(SITES)
     return ["--config", str(config), "--demo"]
