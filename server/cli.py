@@ -176,10 +176,10 @@ def _switch(name: str) -> Any:
 @app.callback(invoke_without_command=True)
 def tallycast(
     context: typer.Context,
-    of_what: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Live reaction counts: likes and dislikes that move in every open browser within milliseconds."""
-    if of_what:
+    if show_version:
         version()
         raise typer.Exit
     if context.invoked_subcommand is None:

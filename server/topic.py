@@ -118,7 +118,6 @@ class Topic:
         "_deliveries",
         "_filling",
         "_frames",
-        "_highest",
         "_reached",
         "_rows",
         "_swept",
@@ -126,6 +125,7 @@ class Topic:
         "channel",
         "counts",
         "dirty",
+        "highest",
         "holders",
         "item",
         "left",
@@ -159,16 +159,12 @@ class Topic:
         self.began = 0.0
         self.ready_at = self.swept_at = 0.0
         self._frames: list[bytes | None] = [None] * len(WIRES)
-        self._highest = UNKNOWN
+        # The highest version there ever was: above ``version`` when the store went back.
+        self.highest = UNKNOWN
         # The rows that the sweep under way has been to.
         self._swept = 0
         # Whether newer counts came since the last sweep began, so that some were brought older ones.
         self.overtaken = False
-
-    @property
-    def highest(self) -> int:
-        """The highest version that was ever shown: above ``version`` when the store went back."""
-        return self._highest
 
     def frame(self, wire: int, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
@@ -214,10 +210,10 @@ class Topic:
         self._reached = 0
         self.version = version
         self.overtaken = True
-        if version <= self._highest:
+        if version <= self.highest:
             # The store went back, perhaps to what somebody was brought last.
             self._reached = sum(self.brought(one) == version for one in self.subscribers)
-        self._highest = max(self._highest, version)
+        self.highest = max(self.highest, version)
         self.counts = counts
         self._frames = [None] * len(WIRES)
 
@@ -261,7 +257,7 @@ class Topic:
         behind = row.behind(self.version)
         left = behind
         # A version below the highest means that the store went back: not everybody is told the same.
-        if behind and self.version == self._highest:
+        if behind and self.version == self.highest:
             left = spread(self.frame(row.wire), behind, alone)
         refused = {one: row.brought(one) for one in left if not self._give(one)}
         if len(refused) < len(behind):
@@ -307,7 +303,7 @@ class Topic:
         self._reached += brought
         deliveries.sent += brought
         # One that the store went back to was committed long ago, and is not late.
-        age = deliveries.age(self.version) if self.version == self._highest else None
+        age = deliveries.age(self.version) if self.version == self.highest else None
         if age is not None:
             deliveries.lag.add(age, brought)
 
