@@ -128,6 +128,15 @@ def test_leeway_and_the_end() -> None:
         judge(token, now=NOW + 90.1)
 
 
+def test_whatever_it_says_it_ends_by_its_age() -> None:
+    for_ever = signed(exp=NOW + 10 * tokens.MAX_AGE)
+    assert judge(for_ever).expires == NOW + tokens.MAX_AGE
+    late = NOW + tokens.MAX_AGE + 20
+    assert judge(for_ever, now=late).expires == late, "who was let in late has the time of grace too"
+    with pytest.raises(Unauthorized):
+        judge(for_ever, now=NOW + tokens.MAX_AGE + 31)
+
+
 @given(st.text(max_size=200))
 def test_no_publisher_names_an_anonymous_visitor(subject: str) -> None:
     try:
