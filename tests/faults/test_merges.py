@@ -36,6 +36,8 @@ origins = ["*"]
 [[sites.blog.tokens]]
 algorithm = "HS256"
 secret = "{SECRET}"
+[sites.blog.limits]
+reactions = "1000000/s burst 1000000"
 """
 
 
