@@ -6,5 +6,6 @@ const script = /** @type {HTMLScriptElement | null | undefined} */ (
   page?.currentScript || page?.querySelector('script[type=module][src*="/embed."]')
 );
 
-export const SERVER = page && new URL(script?.src || /** @type {any} */ (location)).origin;
+// The server's address is the script's folder: a server may be below a path.
+export const SERVER = page && (script?.src.replace(/\/[^/?#]*([?#].*)?$/, '') || location.origin);
 export const SITE = script?.dataset.site || 'default';

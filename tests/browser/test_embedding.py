@@ -54,6 +54,28 @@ async def test_the_script_says_which_server_and_site(scripted: ScriptedServer) -
         assert seen.pop() == "ws://tally.test/ws?site=blog"
 
 
+@pytest.mark.parametrize(
+    ("source", "attributes"),
+    [
+        ("/tally/embed.js", ""),
+        ("/tally/embed.js?v=1/2#a/b", ""),
+        ("/tally/embed.0123456789abcdef.js", ""),
+        ("/embed.js", 'server="http://tally.test/tally/"'),
+    ],
+)
+async def test_a_server_below_a_path(scripted: ScriptedServer, source: str, attributes: str) -> None:
+    """The script takes its own folder for the server's address; the attribute may have a path, too."""
+    page = scripted.page
+    seen: list[str] = []
+    await page.route_web_socket("ws://tally.test/**", lambda socket: seen.append(socket.url))
+    await page.route(f"{ORIGIN}/tally/embed.**", scripted.embed)
+    head = f'<script src="{ORIGIN}{source}" async></script>'
+    body = f'<live-reactions item="a" {attributes}></live-reactions>'
+    await host(page, "http://publisher.test", body, "", head)
+    await wait_until(lambda: _value(len(seen)), 1)
+    assert seen == ["ws://tally.test/tally/ws?site=default"]
+
+
 async def _value(value: int) -> int:
     return value
 
