@@ -26,6 +26,7 @@ from pydantic import (
 from server.errors import SettingsError
 from server.rules.keys import SECRET_BYTES, check_key
 from server.rules.limits import AUTH_COSTS, Limits
+from server.rules.patterns import ItemPattern
 from server.rules.rates import Rate, rate
 from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, SITE_NAME, Site
 from server.rules.tokens import Key, KeySet
@@ -124,13 +125,6 @@ def _origin(origin: str) -> str:
     if origin != f"{parts.scheme}://{parts.netloc}" or parts.netloc.endswith(":"):
         raise ValueError(f"{wrong}expected one like {example}")
     return origin
-
-
-def _pattern(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
 
 
 def _admin_key(text: str) -> bytes:
@@ -236,7 +230,7 @@ class _Site(_Form):
         AfterValidator(_distinct),
     ] = list(DEFAULT_KINDS)
     anonymous: bool = True
-    items: Annotated[str, AfterValidator(_pattern)] | None = None
+    items: Annotated[str, AfterValidator(ItemPattern)] | None = None
     admin_keys: list[Annotated[str, AfterValidator(_admin_key)]] = []
     tokens: Annotated[list[_Token], Field(max_length=MOST_KEYS)] = []
     limits: _Limits = _Limits()

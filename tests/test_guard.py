@@ -1,6 +1,5 @@
 """The guard's checks, with a clock of its own."""
 
-import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
@@ -19,6 +18,7 @@ from server.errors import (
 from server.guard import Guard
 from server.rules import tokens
 from server.rules.limits import Limits
+from server.rules.patterns import ItemPattern
 from server.rules.sites import Site
 from server.rules.tokens import Key, KeySet
 from tests.support.signing import SECRET, private_key
@@ -78,7 +78,7 @@ def test_items_of_a_message_once_each_and_not_too_many(guard: Guard) -> None:
         guard.items(SITE, [*full, "more"])
     with pytest.raises(BadItem):
         guard.items(SITE, ["a", ""])
-    small = Site("small", limits=Limits(items_a_message=1), items=re.compile("[0-9]+"))
+    small = Site("small", limits=Limits(items_a_message=1), items=ItemPattern("[0-9]+"))
     assert guard.items(small, ["7", "7"][:1]) == ["7"]
     with pytest.raises(TooManyItems):
         guard.items(small, ["7", "8"])

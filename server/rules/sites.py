@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from server.errors import BadItem
 from server.rules.items import check_item
 from server.rules.limits import Limits
+from server.rules.patterns import ItemPattern
 from server.rules.tokens import Key, KeySet
 
 ANY = "*"
@@ -38,7 +39,7 @@ class Site:
     origins: frozenset[str] = frozenset({ANY})
     keys: tuple[Key | KeySet, ...] = ()
     anonymous: bool = True
-    items: re.Pattern[str] | None = None
+    items: ItemPattern | None = None
     admin_keys: frozenset[bytes] = field(default=frozenset(), repr=False)
     limits: Limits = Limits()
 
@@ -62,6 +63,6 @@ class Site:
             BadItem: it is not.
         """
         item = check_item(item)
-        if self.items is not None and not self.items.fullmatch(item):
+        if self.items is not None and not self.items.matches(item):
             raise BadItem("this site has no such items", item=item)
         return item

@@ -1,10 +1,9 @@
 """Which origins belong to a site."""
 
-import re
-
 import pytest
 
 from server.errors import BadItem
+from server.rules.patterns import ItemPattern
 from server.rules.sites import Site
 
 
@@ -46,7 +45,7 @@ def test_one_level_of_subdomains() -> None:
 
 
 def test_items_must_match_the_pattern_as_a_whole() -> None:
-    site = Site(items=re.compile("posts/[0-9]+"))
+    site = Site(items=ItemPattern("posts/[0-9]+"))
     assert site.check_item("posts/42") == "posts/42"
     for item in ("posts/", "posts/42/", "my posts/42", "posts/42\n", "", 5):
         with pytest.raises(BadItem):
