@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from server import __version__, logs, manage, recount, supervisor
 from server.errors import ImportFailed, LoadError, SettingsError, StartError
 from server.load import command
 from server.rules.sites import DEFAULT_SITE
-from server.settings import Settings, default_text, environment_names, load
+from server.settings import Settings, default_text, environment_names, ignored, load
 from server.web.embed import installed, snippet
 
 # One line a paragraph: the help's width is the terminal's.
@@ -231,6 +232,8 @@ def serve(
         engine_memory=engine_memory,
     )
     logs.configure()
+    for name, reason in ignored():
+        structlog.get_logger().warning("environment variable ignored", name=name, reason=reason)
     return supervisor.run(settings)
 
 

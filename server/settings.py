@@ -8,34 +8,25 @@ two processes between them (``supervisor``, ``worker``) read it.
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from server import environment
+from server.environment import Ignored
 from server.errors import SettingsError
+from server.rules import engine_url
 from server.rules.addresses import networks
 from server.rules.limits import Caps
 from server.rules.rates import rate
-
-# What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
-ENGINE_OPTIONS = frozenset(
-    (
-        *("cluster", "db", "username", "password", "client_name"),
-        *(
-            "ssl_cert_reqs",
-            "ssl_ca_certs",
-            "ssl_ca_path",
-            "ssl_certfile",
-            "ssl_keyfile",
-            "ssl_check_hostname",
-        ),
-    )
-)
-ENGINE_SCHEMES = ("redis", "rediss", "unix")
-
 
 _RATE = "a rate, such as '1/s burst 30'"
 
@@ -48,6 +39,17 @@ def _a_rate(text: str) -> str:
 def _says(expected: str) -> dict[str, Any]:
     """What a right value looks like, as the error line puts it."""
     return {"expected": expected}
+
+
+class _Environment(EnvSettingsSource):
+    """The environment without what a platform injected under a setting's name."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {
+            name: value
+            for name, value in super()._load_env_vars().items()
+            if not environment.is_injected(name, value or "")
+        }
 
 
 class Settings(BaseSettings):
@@ -247,6 +249,17 @@ class Settings(BaseSettings):
         ),
     ] = None
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: object,
+        **__: object,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment."""
+        return init_settings, _Environment(settings_cls)
+
     @property
     def replicas(self) -> int:
         """How many replicas must confirm a write."""
@@ -278,30 +291,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _an_engine(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        scheme, separator, _ = value.partition("://")
-        url = urlsplit(value)
-        if scheme not in ENGINE_SCHEMES or not separator or (scheme == "unix" and not url.path):
-            raise ValueError("not an engine")
-        if url.port == 0:  # A port that is none at all raises ValueError by itself.
-            raise ValueError("not a port")
-        options = dict(parse_qsl(url.query, keep_blank_values=True))
-        if not options.keys() <= ENGINE_OPTIONS or not options.get("db", "0").isdecimal():
-            raise ValueError("not an option")
-        if scheme != "unix" and not re.fullmatch(r"/?\d*", url.path):
-            raise ValueError("not a database")
-        if "cluster" in options:
-            _check_cluster(scheme, url.path, options)
-        return value
-
-
-def _check_cluster(scheme: str, path: str, options: dict[str, str]) -> None:
-    """A cluster is reached over TCP, and has no databases to choose from."""
-    if options["cluster"] not in ("true", "false"):
-        raise ValueError("neither true nor false")
-    if options["cluster"] == "true" and (scheme == "unix" or int(options.get("db") or path.strip("/") or 0)):
-        raise ValueError("not a cluster")
+        return None if value is None else engine_url.check(value)
 
 
 def environment_names(name: str) -> list[str]:
@@ -310,6 +300,12 @@ def environment_names(name: str) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [str(alias)]
+
+
+def ignored() -> list[Ignored]:
+    """The environment variables that look like settings and have no effect."""
+    names = [variable for name in Settings.model_fields for variable in environment_names(name)]
+    return environment.ignored(os.environ, names)
 
 
 def default_text(name: str) -> str:
@@ -345,21 +341,6 @@ def unpack(text: str) -> Settings:
     return Settings(**json.loads(text))
 
 
-def without_password(url: str) -> str:
-    """An engine's URL as it may be shown and logged."""
-    try:
-        parts = urlsplit(url)
-        user, at, place = parts.netloc.rpartition("@")
-        user = f"{user.partition(':')[0]}:***" if ":" in user else user
-        query = [(key, "***" if "pass" in key else value) for key, value in parse_qsl(parts.query)]
-        shown = SplitResult(parts.scheme, f"{user}{at}{place}", parts.path, urlencode(query, safe="*/:"), "")
-    except ValueError:
-        return "***"
-    text = urlunsplit(shown)
-    # urlunsplit may drop the empty authority, but unix:/run/x.sock is not what anybody wrote.
-    return text if "://" in text else text.replace(":", "://", 1)
-
-
 def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
     first = error.errors()[0]
     where = str(first["loc"][0])
@@ -377,7 +358,9 @@ def _label(name: str, flags: dict[str, Any]) -> str:
     if name in flags:
         return f"--{name.replace('_', '-')}"
     names = environment_names(name)
-    return next((variable for variable in names if os.environ.get(variable)), names[0])
+    given = {variable: os.environ.get(variable, "") for variable in names}
+    used = (name for name, value in given.items() if value and not environment.is_injected(name, value))
+    return next(used, names[0])
 
 
 def _shown(name: str, value: object) -> str:

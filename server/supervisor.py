@@ -25,7 +25,8 @@ from server.ledger.embedded import EmbeddedEngine
 from server.listener import is_loopback, listen, url
 from server.measures import Snapshot
 from server.metrics import Listener as Metrics
-from server.settings import Settings, without_password
+from server.rules.engine_url import without_password
+from server.settings import Settings
 from server.workers import MEASURE_WAIT, Worker
 
 # Of the time for stopping so much (s) is the engine's, which ends after the workers, and this process's own.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import SettingsError
-from server.settings import Settings, environment_names, load, pack, unpack, without_password
+from server.settings import Settings, environment_names, ignored, load, pack, unpack
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -98,6 +98,59 @@ def test_the_variable_that_was_given_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert refusal(port="abc").startswith("--port: expected")
 
 
+SERVICE = {
+    "TALLYCAST_SERVICE_HOST": "10.96.0.10",
+    "TALLYCAST_SERVICE_PORT": "8000",
+    "TALLYCAST_SERVICE_PORT_HTTP": "8000",
+    "TALLYCAST_PORT": "tcp://10.96.0.10:8000",
+    "TALLYCAST_PORT_8000_TCP": "tcp://10.96.0.10:8000",
+    "TALLYCAST_PORT_8000_TCP_PROTO": "tcp",
+    "TALLYCAST_PORT_8000_TCP_PORT": "8000",
+    "TALLYCAST_PORT_8000_TCP_ADDR": "10.96.0.10",
+    "TALLYCAST_METRICS_SERVICE_HOST": "10.96.0.11",
+    "TALLYCAST_METRICS_PORT": "tcp://[fd00::1]:9464",
+    "TALLYCAST_WEB_PORT": "udp://10.96.0.12:1",
+    "TALLYCAST_NAME": "/web/tallycast",
+    "TALLYCAST_ENV_PYTHON_VERSION": "3.13",
+    "REDIS_PORT": "tcp://10.96.0.13:6379",
+}
+
+
+def inject(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_what_kubernetes_and_docker_inject_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For Services called tallycast, tallycast-metrics, tallycast-web and redis, and for a Docker link."""
+    inject(monkeypatch, SERVICE)
+    assert load() == Settings.model_construct()
+    # Only those are told that have a setting's name: the others are nobody's mistake.
+    assert sorted(name for name, _ in ignored()) == ["TALLYCAST_METRICS_PORT", "TALLYCAST_PORT"]
+    monkeypatch.setenv("PORT", "81")
+    assert load().port == 81
+    assert unpack(pack(load())).port == 81
+    monkeypatch.setenv("PORT", "abc")
+    assert refusal().startswith("PORT: expected")
+
+
+@pytest.mark.parametrize("value", ["tcp://h", "tcp:8000", "http://10.96.0.10:8000", "tcp://h:1/x"])
+def test_a_wrong_port_that_no_platform_injects(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TALLYCAST_PORT", value)
+    assert refusal() == f"TALLYCAST_PORT: expected a whole number from 0 to 65535, not {value!r}"
+    assert refusal(port="tcp://10.96.0.10:8000").startswith("--port: expected")
+
+
+def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    inject(
+        monkeypatch, {"TALLYCAST_ADRESS_REQUESTS": "1/s", "TALLYCAST_XYZZY": "1", "TALLYCAST_TOKEN_KEY": "k"}
+    )
+    assert ignored() == [
+        ("TALLYCAST_ADRESS_REQUESTS", "there is no such setting; did you mean TALLYCAST_ADDRESS_REQUESTS?"),
+        ("TALLYCAST_XYZZY", "there is no such setting"),
+    ]
+
+
 def test_durability() -> None:
     assert (load().durability, load().replicas) == ("local", 0)
     assert load(durability="replica").replicas == 1
@@ -157,21 +210,6 @@ def test_a_wrong_engine_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url
     assert line.startswith("REDIS_URL: expected a redis://, rediss:// or unix:// URL, not ")
     assert "geheim" not in line
     assert "\n" not in line
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://h:6379/0", "redis://h:6379/0"),
-        ("redis://:geheim@h:6379/0", "redis://:***@h:6379/0"),
-        ("rediss://user:geheim@h", "rediss://user:***@h"),
-        ("redis://user:ge:h@eim@h", "redis://user:***@h"),
-        ("unix:///run/x.sock?db=1&password=geheim", "unix:///run/x.sock?db=1&password=***"),
-        ("redis://[::1", "***"),
-    ],
-)
-def test_a_url_to_show(url: str, shown: str) -> None:
-    assert without_password(url) == shown
 
 
 def test_a_child_gets_exactly_what_its_parent_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from server.errors import StartError
 from server.settings import load
 from tests.conftest import MakeServer
 from tests.support import processes
-from tests.support.process import ServerProcess
+from tests.support.process import ServerProcess, clean_environment
 from tests.support.processes import clients
 from tests.support.waiting import wait_for
 
@@ -61,6 +62,19 @@ def shows(connection: ClientConnection, likes: int) -> bool:
 
 def lines(server: ServerProcess) -> list[str]:
     return server.output().splitlines()
+
+
+def test_beside_a_kubernetes_service_of_its_name(make_server: MakeServer) -> None:
+    """Its address is in TALLYCAST_PORT: ignored with one line, by the server and by other commands."""
+    env = {"TALLYCAST_PORT": "tcp://10.96.0.10:8000", "TALLYCAST_SERVICE_HOST": "10.96.0.10", "PORT": "0"}
+    server = make_server(env=env, port=None)
+    told = [line for line in server.output().splitlines() if "TALLYCAST_" in line]
+    assert len(told) == 1
+    line = json.loads(told[0])
+    assert (line["event"], line["name"]) == ("environment variable ignored", "TALLYCAST_PORT")
+    command = [sys.executable, "-m", "server", "audit", "--all", "--data", str(server.data)]
+    done = subprocess.run(command, env=clean_environment(env), check=False, capture_output=True, timeout=30)
+    assert done.returncode == 0, done
 
 
 def test_sigterm_ends_everything(make_server: MakeServer) -> None:

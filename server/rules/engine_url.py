@@ -1,0 +1,68 @@
+"""The URL of an engine: which ones there are, and what of one may be shown.
+
+Does not depend on settings or on clients of engines.
+"""
+
+import re
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+# What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
+OPTIONS = frozenset(
+    (
+        *("cluster", "db", "username", "password", "client_name"),
+        *(
+            "ssl_cert_reqs",
+            "ssl_ca_certs",
+            "ssl_ca_path",
+            "ssl_certfile",
+            "ssl_keyfile",
+            "ssl_check_hostname",
+        ),
+    )
+)
+SCHEMES = ("redis", "rediss", "unix")
+
+
+def check(value: str) -> str:
+    """The URL of an engine, as it was given.
+
+    Raises:
+        ValueError: it is none.
+    """
+    scheme, separator, _ = value.partition("://")
+    url = urlsplit(value)
+    if scheme not in SCHEMES or not separator or (scheme == "unix" and not url.path):
+        raise ValueError("not an engine")
+    if url.port == 0:  # A port that is none at all raises ValueError by itself.
+        raise ValueError("not a port")
+    options = dict(parse_qsl(url.query, keep_blank_values=True))
+    if not options.keys() <= OPTIONS or not options.get("db", "0").isdecimal():
+        raise ValueError("not an option")
+    if scheme != "unix" and not re.fullmatch(r"/?\d*", url.path):
+        raise ValueError("not a database")
+    if "cluster" in options:
+        _check_cluster(scheme, url.path, options)
+    return value
+
+
+def _check_cluster(scheme: str, path: str, options: dict[str, str]) -> None:
+    """A cluster is reached over TCP, and has no databases to choose from."""
+    if options["cluster"] not in ("true", "false"):
+        raise ValueError("neither true nor false")
+    if options["cluster"] == "true" and (scheme == "unix" or int(options.get("db") or path.strip("/") or 0)):
+        raise ValueError("not a cluster")
+
+
+def without_password(url: str) -> str:
+    """An engine's URL as it may be shown and logged."""
+    try:
+        parts = urlsplit(url)
+        user, at, place = parts.netloc.rpartition("@")
+        user = f"{user.partition(':')[0]}:***" if ":" in user else user
+        query = [(key, "***" if "pass" in key else value) for key, value in parse_qsl(parts.query)]
+        shown = SplitResult(parts.scheme, f"{user}{at}{place}", parts.path, urlencode(query, safe="*/:"), "")
+    except ValueError:
+        return "***"
+    text = urlunsplit(shown)
+    # urlunsplit may drop the empty authority, but unix:/run/x.sock is not what anybody wrote.
+    return text if "://" in text else text.replace(":", "://", 1)
