@@ -17,7 +17,7 @@ JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test hostile bench faults soak check widget screenshots chromium strace install constraints clean
+.PHONY: help serve test hostile bench faults soak check widget screenshots browsers installed-browsers strace install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,11 @@ help: ## Say what can be made
 serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 	@exec $(BIN)/tallycast serve
 
-test: check chromium strace ## Check everything, then run every test
+test: check installed-browsers strace ## Check everything, then run every test
 	@exec $(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist worksteal
+
+browsers: $(FOR_TESTS) installed-browsers ## Run every test of the widget in Chromium, Firefox and WebKitGTK
+	@TALLYCAST_BROWSERS=full exec $(BIN)/python -m pytest -q tests/browsers $(ARGS)
 
 hostile: $(FOR_TESTS) ## Attack a server in every way there is a test for, in full; some minutes
 	@HOSTILE=full exec $(BIN)/python -m pytest -q -s tests/hostile $(ARGS)
@@ -51,11 +54,11 @@ check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers; whether the widget's b
 widget: $(FOR_TESTS) $(FOR_WIDGET) ## Make static/embed.js from static/src
 	@$(NODE) node tools/widget.mjs
 
-screenshots: $(FOR_TESTS) chromium ## Make the pictures in docs/
+screenshots: $(FOR_TESTS) installed-browsers ## Make the pictures in docs/
 	@$(BIN)/python -m tests.browser.screenshots
 
-chromium:
-	@tools/chromium.sh
+installed-browsers:
+	@tools/browsers.sh
 
 strace:
 	@tools/strace.sh

@@ -53,6 +53,16 @@ def clients(pid: int) -> int:
     return sum(_leads_to(entry) in established for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
+def listening_port(pid: int) -> int | None:
+    """The first TCP port that a process listens on."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = {f"socket:[{row[9]}]": row[1].rpartition(":")[2] for row in rows if row[3] == "0A"}
+    found = [
+        ports[inode] for entry in Path(f"/proc/{pid}/fd").iterdir() if (inode := _leads_to(entry)) in ports
+    ]
+    return int(found[0], 16) if found else None
+
+
 def _leads_to(entry: Path) -> str:
     try:
         return os.readlink(entry)
