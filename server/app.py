@@ -142,12 +142,17 @@ async def _serve(
             _vital(auditor.run(), "auditor"),
         ]
         intake = Intake(
-            networks(settings.forwarded_allow_ips), requests, settings.request_within, rooms.admission
+            networks(settings.forwarded_allow_ips),
+            requests,
+            settings.request_within,
+            rooms.admission,
+            settings.base_path.encode(),
         )
         server = Server(
             rooms,
             on_ready,
             demo=settings.has_demo,
+            base_path=settings.base_path,
             intake=intake,
             drain=max(settings.drain - RESERVE, settings.drain / 2),
         )

@@ -191,6 +191,7 @@ def tallycast(
 def serve(
     host: Annotated[str | None, _setting("host", "ADDRESS")] = None,
     port: Annotated[str | None, _setting("port", "NUMBER")] = None,
+    base_path: Annotated[str | None, _setting("base_path", "PATH")] = None,
     workers: Annotated[str | None, _setting("workers", "NUMBER")] = None,
     data: Annotated[str | None, _setting("data", "FOLDER")] = None,
     drain: Annotated[str | None, _setting("drain", "SECONDS")] = None,
@@ -213,6 +214,7 @@ def serve(
     settings = load(
         host=host,
         port=port,
+        base_path=base_path,
         workers=workers,
         data=data,
         drain=drain,
@@ -240,7 +242,8 @@ def serve(
 @app.command(help=_EMBED, epilog=_EMBED_EXAMPLES)
 def embed(
     server: Annotated[
-        str, typer.Option(metavar="URL", help="Where browsers reach your server, without a path.")
+        str,
+        typer.Option(metavar="URL", help="Where browsers reach your server, with its path."),
     ] = LOCAL,
     site: Annotated[str, typer.Option(metavar="NAME", help="Your site's name on it.")] = DEFAULT_SITE,
     item: Annotated[

@@ -39,11 +39,11 @@ async def listen(host: str, port: int) -> socket.socket:
         await asyncio.sleep(POLL)
 
 
-def url(listener: socket.socket) -> str:
-    """Where a browser on this machine finds the listener."""
+def url(listener: socket.socket, path: str = "/") -> str:
+    """Where a browser on this machine finds the listener, and a path there."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    return f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
 
 
 def is_loopback(listener: socket.socket) -> bool:

@@ -25,6 +25,8 @@ from server.environment import Ignored
 from server.errors import SettingsError
 from server.rules import engine_url
 from server.rules.addresses import networks
+from server.rules.base_path import ROOT
+from server.rules.base_path import check as check_base_path
 from server.rules.limits import Caps
 from server.rules.rates import rate
 
@@ -85,6 +87,18 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a whole number from 0 to 65535"),
         ),
     ] = 8000
+    base_path: Annotated[
+        str,
+        AfterValidator(check_base_path),
+        Field(
+            validation_alias="TALLYCAST_BASE_PATH",
+            description="Path below which browsers reach the server, such as /tally for "
+            "https://example.org/tally/.",
+            json_schema_extra=_says(
+                "a path such as /tally (letters, digits, '.', '_', '~' and '-', not one of the server's own)"
+            ),
+        ),
+    ] = ROOT
     workers: Annotated[
         int,
         Field(

@@ -151,7 +151,7 @@ class _Supervisor:
         numbers = range(1, settings.workers + 1)
         self._workers = [Worker(number, self._listener.fileno(), settings, self._sites) for number in numbers]
         keepers = [asyncio.create_task(worker.keep()) for worker in self._workers]
-        greeter = asyncio.create_task(self._greet(url(self._listener)))
+        greeter = asyncio.create_task(self._greet(url(self._listener, self._settings.base_path)))
         try:
             await _until_one_fails(*keepers, greeter)
         finally:

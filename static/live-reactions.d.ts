@@ -44,7 +44,7 @@ export interface LiveReactionsAttributes {
   item?: string;
   /** The publisher's site on the server. Without it: `data-site` of the script, else `default`. */
   site?: string;
-  /** The server's address. Without it: where the script came from. */
+  /** The server's address, with its path. Without it: the folder that the script came from. */
   server?: string;
   /** Without it, or `auto`: the colours of the page around. */
   theme?: 'auto' | 'light' | 'dark';

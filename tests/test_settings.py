@@ -151,6 +151,16 @@ def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_base_path() -> None:
+    assert load().base_path == "/"
+    assert load(base_path="/tally").base_path == "/tally/"
+    for value in ("tally", "/v1/x", "https://example.org/tally"):
+        assert refusal(base_path=value) == (
+            "--base-path: expected a path such as /tally (letters, digits, '.', '_', '~' and '-', "
+            f"not one of the server's own), not {value!r}"
+        )
+
+
 def test_durability() -> None:
     assert (load().durability, load().replicas) == ("local", 0)
     assert load(durability="replica").replicas == 1

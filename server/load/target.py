@@ -5,6 +5,7 @@ Pure but for the resolution of a name and one look at this machine's addresses.
 
 import errno
 import ipaddress
+import re
 import socket
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -14,6 +15,8 @@ from server.errors import LoadError
 # One address of this machine has some 28,000 ports for connections to one listener, and not all are free.
 CONNECTIONS_AN_ADDRESS = 5000
 MOST_ADDRESSES = 250
+# What may stand in a request line as it is (RFC 3986, section 3.3).
+_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 
 
 class Target(NamedTuple):
@@ -34,11 +37,13 @@ class Target(NamedTuple):
         """
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
-            port = parts.port
+            port, path = parts.port, _PATH.fullmatch(parts.path)
         except ValueError:
-            raise LoadError(f"URL: expected one such as https://tally.example, not {url!r}") from None
+            raise _not_one(url) from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise LoadError(f"URL: expected one such as https://tally.example, not {url!r}")
+            raise _not_one(url)
+        if path is None:
+            raise _not_one(url)
         tls = parts.scheme == "https"
         port = port or (443 if tls else 80)
         try:
@@ -79,6 +84,10 @@ class Target(NamedTuple):
             return []
         wanted = [f"127.0.0.{host + 1}" for host in range(number)]
         return [source for source in wanted if _usable(source)]
+
+
+def _not_one(url: str) -> LoadError:
+    return LoadError(f"URL: expected one such as https://tally.example, not {url!r}")
 
 
 def _usable(address: str) -> bool:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from server.errors import BadItem, BadMessage, Refusal, Unauthorized
 from server.guard import Guard
 from server.ledger.reader import State
+from server.rules.base_path import ROOT
 from server.rules.limits import ALL_COSTS
 from server.rules.reactions import check_reaction
 from server.rules.sites import Site
@@ -44,10 +45,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Api:
-    """The endpoints, with the rooms they work in."""
+    """The endpoints, with the rooms they work in, below ``base_path``."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, base_path: str = ROOT) -> None:
         self._rooms = rooms
+        self._base_path = base_path
 
     def routes(self) -> Sequence[Route]:
         """Every path of the API."""
@@ -157,7 +159,7 @@ class Api:
 
     async def openapi(self, _request: Request) -> Response:
         """This API as an OpenAPI document."""
-        return json_answer(document(), headers={"Cache-Control": "public, max-age=300"})
+        return json_answer(document(self._base_path), headers={"Cache-Control": "public, max-age=300"})
 
     def _listed(self, site: Site, query: Query) -> list[str]:
         """The items asked for, each once; at least one."""

@@ -24,9 +24,10 @@ STATIC = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "stati
 
 IDENTITY = "identity"
 
-# Scheme, host and port: the script takes the rest of a server's address to be its own.
-_ORIGIN = re.compile(
-    r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::\d{1,5})?", re.IGNORECASE
+# Scheme, host and port, and a path.
+_SERVER = re.compile(
+    r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::\d{1,5})?(?:/[\w.~%-]+)*",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -78,7 +79,7 @@ def snippet(script: Script, server: str, site: str, item: str | None, *, pinned:
         SettingsError: one of these cannot be; the text names it as the command's flag.
     """
     server = server.removesuffix("/")
-    if not _ORIGIN.fullmatch(server):
+    if not _SERVER.fullmatch(server):
         raise SettingsError(f"--server: expected an address like https://tally.example, not {server!r}")
     if not re.fullmatch(SITE_NAME, site):
         raise SettingsError(

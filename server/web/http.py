@@ -17,6 +17,7 @@ from websockets.http11 import Request
 
 from server.admission import RETRY_AFTER, Admission, Place
 from server.rules.addresses import Client, Networks, client, owner
+from server.rules.base_path import strip
 from server.web.problems import CLIENT, PLACE, problem
 from server.web.rounds import Rounds
 from server.web.socket import STALL_AFTER, Socket
@@ -40,14 +41,15 @@ class Intake:
     """What the HTTP connections of a worker share.
 
     ``trusted`` are the proxies whose word on a client's address is taken, ``rounds`` is the timer of all
-    these connections, ``within`` (s) how long a request may take to come. ``surplus`` are those without a
-    place, the oldest first.
+    these connections, ``within`` (s) how long a request may take to come, ``base_path`` what is taken off
+    their targets. ``surplus`` are those without a place, the oldest first.
     """
 
     trusted: Networks
     rounds: "Rounds[Http]"
     within: float
     admission: Admission
+    base_path: bytes = b"/"
     surplus: dict["Http", None] = field(default_factory=dict)
 
     def squeeze_in(self, connection: "Http") -> None:
@@ -205,7 +207,7 @@ class Http(HttpToolsProtocol):
         self._declined = bool(self.parser.should_upgrade()) and not self._should_upgrade()
         if self._declined:
             return
-        url = self.url
+        url = strip(self.url, self._intake.base_path)
         self.url, _, query = url.partition(b"?")
         super().on_headers_complete()
         self.scope["query_string"] = query

@@ -50,13 +50,13 @@ async def _no_upgrade(_request: Request) -> Response:
     return problem(426, "bad_message", "this is for WebSockets: ask for an upgrade", headers)
 
 
-def application(rooms: Rooms, *, demo: bool) -> Starlette:
+def application(rooms: Rooms, *, demo: bool, base_path: str) -> Starlette:
     """The HTTP side: API and pages; ``demo``: the demo pages too."""
     app = Starlette(
         routes=[
-            *Api(rooms).routes(),
+            *Api(rooms, base_path).routes(),
             *Admin(rooms).routes(),
-            *pages.routes(demo=demo),
+            *pages.routes(demo=demo, base_path=base_path),
             Route(PATH, _no_upgrade, methods=["GET"]),
         ],
         middleware=[Middleware(Origins, guard=rooms.guard, admission=rooms.admission)],
@@ -90,13 +90,14 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None],
         *,
         demo: bool,
+        base_path: str,
         intake: Intake,
         drain: float,
     ) -> None:
         """``drain`` is how long (s) the connections have to end after the order to stop."""
         super().__init__(
             uvicorn.Config(
-                application(rooms, demo=demo),
+                application(rooms, demo=demo, base_path=base_path),
                 http=partial(Http, intake),  # type: ignore[arg-type]
                 # Ours, because uvicorn's takes the word of whoever is on the same machine.
                 proxy_headers=False,

@@ -9,6 +9,7 @@ from typing import Any
 from server import __version__
 from server.ledger.deeds import ITEM_DEEDS
 from server.protocol.messages import MAX_SAFE_INTEGER
+from server.rules.base_path import ROOT
 from server.rules.items import MAX_BYTES
 from server.rules.limits import Limits
 
@@ -263,8 +264,8 @@ def _paths() -> Schema:
 
 
 @cache
-def document() -> Schema:
-    """The whole document."""
+def document(base_path: str = ROOT) -> Schema:
+    """The whole document, of a server below ``base_path``."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -275,6 +276,7 @@ def document() -> Schema:
             "cannot describe.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": base_path.rstrip("/") or ROOT}],
         "paths": _paths(),
         "components": {
             "parameters": _PARAMETERS,

@@ -3,6 +3,7 @@
 Owns their paths, and what caches and other origins may do with them. Must not know what is on a page.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from server.rules.base_path import ROOT
 from server.web.embed import IDENTITY, STATIC, Script, installed
 from server.web.encodings import choose
 from server.web.etags import matches
@@ -41,7 +43,7 @@ _PAGE = {
 }
 
 
-def routes(*, demo: bool) -> list[BaseRoute]:
+def routes(*, demo: bool, base_path: str) -> list[BaseRoute]:
     """The paths; ``demo``: with the pages that show what the widget can do."""
     script = _Embed(installed())
     paths: list[BaseRoute] = [
@@ -51,8 +53,21 @@ def routes(*, demo: bool) -> list[BaseRoute]:
     if demo:
         files = _Files(directory=FOLDER)
         paths += [Route(path, files.page(name), methods=["GET"]) for path, name in DEMO.items()]
-        paths.append(Mount("/static", files))
+        paths.append(Mount("/static", _Assets(directory=FOLDER)))
+        if base_path != ROOT:
+            paths.append(Route(base_path.rstrip("/"), _slash(base_path), methods=["GET"]))
     return paths
+
+
+def _slash(base_path: str) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for the base path without its slash, where the links of the page would lead nowhere."""
+
+    async def redirect(request: Request) -> Response:
+        query = request.scope["query_string"].decode("latin-1")
+        # Without scheme and host: those are the proxy's, and the Host header is anybody's.
+        return Response(status_code=308, headers={"Location": f"{base_path}?{query}" if query else base_path})
+
+    return redirect
 
 
 class _Embed:
@@ -99,3 +114,11 @@ class _Files(StaticFiles):
             return await self.get_response(name, request.scope)
 
         return page
+
+
+class _Assets(_Files):
+    """What the demo pages load."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """As Starlette's. The links of a page lead somewhere from its own address only."""
+        return ("", None) if path.endswith(".html") else super().lookup_path(path)

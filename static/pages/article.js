@@ -5,4 +5,4 @@
 import { showStatus } from './status.js';
 
 showStatus(document.getElementById('link'));
-document.getElementById('origin').textContent = location.origin;
+document.getElementById('origin').textContent = new URL('.', location.href).href.replace(/\/$/, '');

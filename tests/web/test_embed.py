@@ -109,6 +109,8 @@ def test_a_site_is_named() -> None:
         "https://[::1]:8443",
         "HTTPS://Tally.Example",
         "https://tälly.example",
+        "https://example.org/tally",
+        "https://example.org/a/b.c/%7Ed",
     ],
 )
 def test_addresses(server: str) -> None:
@@ -124,7 +126,10 @@ def test_addresses(server: str) -> None:
         "ftp://tally.example",
         "https://",
         "https:///",
-        "https://tally.example/path",
+        "https://tally.example/a//b",
+        "https://tally.example/a b",
+        "https://tally.example/a?b",
+        "https://tally.example/ä",
         "https://tally.example//",
         "https://tally.example?x",
         "https://tally.example#x",
