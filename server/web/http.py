@@ -18,6 +18,7 @@ from websockets.http11 import Request
 from server.admission import RETRY_AFTER, Admission, Place
 from server.rules.addresses import Client, Networks, client, owner
 from server.rules.base_path import strip
+from server.web.head import BadHead, check_head, origin_form
 from server.web.problems import CLIENT, PLACE, problem
 from server.web.rounds import Rounds
 from server.web.socket import STALL_AFTER, Socket
@@ -157,8 +158,8 @@ class Http(HttpToolsProtocol):
             at += len(piece)
             try:
                 self.parser.feed_data(piece)
-            except HttpParserError:
-                self.send_400_response("this is not HTTP")
+            except HttpParserError as error:
+                self._refuse_head(error)
             except HttpParserUpgrade as upgrade:
                 if not self._declined:
                     self._rest = b""
@@ -202,12 +203,18 @@ class Http(HttpToolsProtocol):
 
         httptools parses no URL beyond 64 KiB, but 100 ids of 256 bytes, percent-encoded, are 76 KiB of query.
         The query needs no parsing here, so it goes round httptools.
+
+        Raises:
+            BadHead: the request is refused.
         """
-        self._head = None
-        self._declined = bool(self.parser.should_upgrade()) and not self._should_upgrade()
+        wanted = bool(self.parser.should_upgrade())
+        upgrade = wanted and self._should_upgrade()
+        check_head(self.parser.get_http_version(), self.headers, upgrade=upgrade)
+        self._declined = wanted and not upgrade
         if self._declined:
             return
-        url = strip(self.url, self._intake.base_path)
+        self._head = None
+        url = strip(origin_form(self.url), self._intake.base_path)
         self.url, _, query = url.partition(b"?")
         super().on_headers_complete()
         self.scope["query_string"] = query
@@ -232,6 +239,10 @@ class Http(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def _should_upgrade(self) -> bool:
+        """Whether the request is to become a WebSocket; HTTP/1.0 knows no upgrade (RFC 9110, section 7.8)."""
+        return self.parser.get_http_version() != "1.0" and super()._should_upgrade()
+
     @property
     def is_idle(self) -> bool:
         """Whether no request is being answered."""
@@ -244,6 +255,9 @@ class Http(HttpToolsProtocol):
         is given it as it is.
         """
         place = self._place
+        if not self.is_idle:
+            self.transport.abort()  # Its answer would come before that of a request sent earlier.
+            return
         if not place.counted:
             self._refuse(503, str(place.refusal), "unavailable", {"Retry-After": f"{RETRY_AFTER:.0f}"})
             return
@@ -291,14 +305,27 @@ class Http(HttpToolsProtocol):
         head += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
         self.parser.feed_data(b"\r\n".join([*head, b"", b""]))
 
-    def send_400_response(self, msg: str) -> None:
-        """Not HTTP."""
-        self._refuse(400, msg)
+    def _refuse_head(self, error: HttpParserError) -> None:
+        """Refuse a request that httptools cannot parse, or whose head was refused in its callback."""
+        cause = error.__context__
+        if isinstance(cause, BadHead):
+            self._refuse(cause.status, str(cause))
+        else:
+            self._refuse(400, "this is not HTTP")
 
     def _refuse(
         self, status: int, detail: str, code: str = "bad_message", headers: dict[str, str] | None = None
     ) -> None:
-        """Answer below the application, in the form of every other error, and close."""
+        """Answer below the application, in the form of every other error, and close.
+
+        Where this would be taken for the answer to an earlier request, or for a part of one, the connection
+        is cut instead.
+        """
+        if not self.is_idle:
+            waits = self._head is None and self.cycle is self._running and not self.cycle.response_started
+            if not waits:
+                self.transport.abort()
+                return
         answer = problem(status, code, detail, {"Connection": "close", **(headers or {})})
         head = [b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())]
         head += [b"%s: %s\r\n" % header for header in answer.raw_headers]

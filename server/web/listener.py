@@ -46,7 +46,7 @@ NOT_SENT_LOW_WATER = 16 * 1024
 
 async def _no_upgrade(_request: Request) -> Response:
     """Where sockets are opened, a request came that wants none."""
-    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade, close"}
     return problem(426, "bad_message", "this is for WebSockets: ask for an upgrade", headers)
 
 
