@@ -19,6 +19,7 @@ from server.admission import RETRY_AFTER, Admission, Place
 from server.rules.addresses import Client, Networks, client, owner
 from server.rules.base_path import strip
 from server.web.head import BadHead, check_head, origin_form
+from server.web.http10 import reset_on_close, without_chunks
 from server.web.problems import CLIENT, PLACE, problem
 from server.web.rounds import Rounds
 from server.web.socket import STALL_AFTER, Socket
@@ -133,6 +134,7 @@ class Http(HttpToolsProtocol):
             self._stuck_since = now
         self._left = left
         if now - self._stuck_since > STALL_AFTER:
+            reset_on_close(self.transport, reset=True)
             self.transport.abort()
             return
         if self._since is None or now - self._since <= self._intake.within or self.transport.is_closing():
@@ -189,6 +191,8 @@ class Http(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """A request's turn has come. Uvicorn tells the connection's end only to the last one that came."""
         self._running = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = without_chunks(cycle, app)
         super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:

@@ -19,8 +19,8 @@ from server.web.socket import STALL_AFTER
 class Lines(StreamingResponse):
     """``chunks`` are whole lines, each made when there is room for it.
 
-    When it cannot go on, the connection is cut. Its last chunk is missing then (RFC 9112, section 7.1), so no
-    client takes a part for the whole.
+    When it cannot go on, the connection is cut. Its last chunk is missing then (RFC 9112, section 7.1), and
+    HTTP/1.0 sees a reset, so no client takes a part for the whole.
     """
 
     media_type = "application/x-ndjson"

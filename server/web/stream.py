@@ -174,7 +174,9 @@ class StreamResponse(EventSourceResponse):
     """The answer that carries a stream, and the watch over whoever reads it."""
 
     def __init__(self, rooms: Rooms, stream: Stream) -> None:
-        super().__init__(stream, ping=0)  # The contract has beats of its own.
+        # The contract has beats of its own. What a proxy compresses it keeps back.
+        super().__init__(stream, ping=0, headers={"Cache-Control": "no-store, no-transform"})
+        del self.headers["Connection"]  # The HTTP layer knows whether the connection is kept.
         self._rooms = rooms
         self._stream = stream
         self._transport: asyncio.Transport
