@@ -125,6 +125,7 @@ async def test_pages_have_a_strict_policy_and_load_nothing_from_elsewhere(
     answer = await http.get(path)
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none';")
+    assert "frame-ancestors 'none';" in policy
     assert "unsafe" not in policy
     assert not re.search(r"<style|\sstyle=|<script(?![^>]*\ssrc=)|\son\w+=", answer.text)
     loaded = re.findall(r'<(?:script|link|img)\b[^>]*?\s(?:src|href)="([^"]*)"', answer.text)
