@@ -19,7 +19,7 @@ from server.errors import EngineError, Unavailable
 from server.guard import Guard
 from server.hub import Hub
 from server.keysets import KeySets
-from server.ledger import writable
+from server.ledger import safety, writable
 from server.ledger.auditor import Auditor
 from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
@@ -89,6 +89,7 @@ async def _serve(
     engine = open_store(settings.redis_url, settings.replicas)
     try:
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
+        await safety.check(engine, settings.replicas)
         writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
         relay = Relay(reader.submit)
         reconciler, auditor = Reconciler(relay), Auditor(engine)
@@ -122,6 +123,7 @@ async def _serve(
             deeds=Deeds(engine, holdings, reader.submit),
             ready=lambda: feed.up,
             writable=lambda: engine.condition.writable,
+            evicting=lambda: engine.condition.evicting,
             soon=loop.call_soon,
         )
         on_sites(lambda sites: _soon(loop, partial(_adopt, rooms, sites)))
@@ -137,6 +139,7 @@ async def _serve(
             _vital(reconciler.run(), "reconciler"),
             _vital(engine.keep_time(), "clock"),
             _vital(writable.follow(engine), "writable"),
+            _vital(safety.follow(engine, settings.replicas), "safety"),
             _vital(revocations.follow(), "revocations"),
             _vital(merger.follow(), "merges"),
             _vital(auditor.run(), "auditor"),
@@ -212,7 +215,7 @@ def _snapshot(
     rooms: Rooms, engine: Store, sizes: Histogram, merger: Merger, reconciler: Reconciler, auditor: Auditor
 ) -> Snapshot:
     """What this worker has counted until now."""
-    found = Snapshot(engine_up=rooms.ready(), engine_writable=rooms.writable())
+    found = Snapshot(rooms.ready(), rooms.writable(), engine.condition.unsafe)
     deliveries, traffic = rooms.hub.deliveries, rooms.traffic
     found.gauge("connections", traffic.connections())
     found.gauge("watched_items", {"": len(rooms.hub)})

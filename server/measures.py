@@ -57,6 +57,12 @@ WORKERS_METRICS = (
 SERVER_METRICS = (
     Metric("engine_up", "gauge", "1 when every worker that answers hears from the engine, else 0."),
     Metric("engine_writable", "gauge", "1 when every worker that answers can write to the engine, else 0."),
+    Metric(
+        "engine_unsafe",
+        "gauge",
+        "1 when this setting of the engine can lose acknowledged reactions, else 0.",
+        "setting",
+    ),
     Metric("worker_up", "gauge", "1 when the worker answered just now, else 0.", "worker"),
     Metric("worker_restarts", "counter", "Workers that died and were started again."),
     Metric("build_info", "gauge", "1; the label is what runs.", "version"),
@@ -93,6 +99,8 @@ class Snapshot(Struct):
 
     engine_up: bool = False
     engine_writable: bool = False
+    # Settings with which acknowledged reactions can be lost.
+    engine_unsafe: list[str] = field(default_factory=list)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     gauges: dict[str, dict[str, int]] = field(default_factory=dict)
     histograms: dict[str, Distribution] = field(default_factory=dict)

@@ -22,6 +22,7 @@ import structlog
 from server import __version__, banner, config, memory
 from server.errors import SettingsError
 from server.ledger.embedded import EmbeddedEngine
+from server.ledger.requirements import SETTINGS
 from server.listener import is_loopback, listen, url
 from server.measures import Snapshot
 from server.metrics import Listener as Metrics
@@ -187,6 +188,8 @@ class _Supervisor:
         told = [answer for answer in answered if answer is not None]
         found.gauge("engine_up", {"": int(bool(told) and all(one.engine_up for one in told))})
         found.gauge("engine_writable", {"": int(bool(told) and all(one.engine_writable for one in told))})
+        unsafe = {setting for one in told for setting in one.engine_unsafe}
+        found.gauge("engine_unsafe", {setting: int(setting in unsafe) for setting in SETTINGS})
         found.gauge("worker_up", up)
         found.count("worker_restarts", {"": sum(worker.restarts for worker in self._workers)})
         found.gauge("build_info", {__version__: 1})

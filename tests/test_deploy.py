@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.ledger.requirements import SETTINGS
 from server.measures import SERVER_METRICS, WORKERS_METRICS, Metric
 from server.metrics import PREFIX
 from server.settings import Settings, environment_names, load
@@ -45,6 +46,7 @@ VALUES = {
     "outcome": set(Traffic().outcomes()),
     "code": set(Traffic().disconnects()),
     "transport": set(TRANSPORTS.values()),
+    "setting": set(SETTINGS),
 }
 # What Prometheus adds.
 EVERYWHERE = {"job", "instance"}
@@ -165,13 +167,14 @@ def test_a_rule_has_all_its_parts(rule: dict[str, Any]) -> None:
         for opening, closing in ("()", "[]", "{}"):
             assert text.count(opening) == text.count(closing)
     for template in re.findall(r"{{(.*?)}}", "".join(rule["annotations"].values())):
-        assert template.strip() in ("$labels.instance", "$labels.worker")
+        assert template.strip() in ("$labels.instance", "$labels.worker", "$labels.setting")
     assert re.fullmatch(r"\d+[smh]", rule.get("for", "0s"))
 
 
 WATCHED = (
     "engine_up",
     "engine_writable",
+    "engine_unsafe",
     "worker_up",
     "worker_restarts",
     "reactions",

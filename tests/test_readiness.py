@@ -60,6 +60,35 @@ def test_an_engine_without_memory_takes_nothing_and_shows_everything(
         assert react("dislike").json()["counts"] == {"like": 0, "dislike": 1}
 
 
+def test_an_engine_that_is_told_to_evict_is_an_error_until_it_is_told_not_to(
+    make_server: MakeServer, url: str
+) -> None:
+    server = make_server(flags=FLAGS, env={"REDIS_URL": url})
+
+    def unsafe() -> float:
+        return scrape(server).get_one("engine_unsafe", "maxmemory-policy")
+
+    with httpx.Client(base_url=server.url, timeout=30) as http, Redis.from_url(url) as engine:
+        assert scrape(server).get_one("engine_unsafe", "appendonly") == 1
+        assert "engine setting can lose acknowledged reactions" in server.output()
+        assert unsafe() == 0
+        engine.config_set("maxmemory-policy", "allkeys-lru")
+        until(server, NOT)
+        assert unsafe() == 1
+        assert "maxmemory-policy is allkeys-lru" in server.output()
+        # It is for the operator to mend; a vote is taken meanwhile.
+        token = http.post("/v1/visitors").json()["token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert http.put("/v1/reaction?item=x", json={"reaction": "like"}, headers=headers).status_code == 200
+        refused = make_server(env={"REDIS_URL": url}, start=False).start(wait=False)
+        assert refused.wait() == 1
+        assert "maxmemory-policy is allkeys-lru: " in refused.output()
+        assert "set it to noeviction" in refused.output()
+        engine.config_set("maxmemory-policy", "noeviction")
+        until(server, OK)
+        assert unsafe() == 0
+
+
 def test_an_engine_that_stands_still_and_a_server_that_drains(make_server: MakeServer) -> None:
     server = make_server()
     assert server.engine is not None

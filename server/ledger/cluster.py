@@ -41,7 +41,7 @@ from server.ledger.engine import (
 from server.ledger.node import LostError, Node, NotSentError, Words
 from server.ledger.scripts import Script
 from server.ledger.slots import Slots
-from server.ledger.store import Word, checked_version
+from server.ledger.store import Word
 
 # Between two tries where a node says "not now".
 PAUSE = 0.05
@@ -183,18 +183,17 @@ class ClusterEngine:
         node = self.slots.owner(key_slot(_bytes(words[1])))
         if node is None:
             raise LinkError(f"no node has the slot of {words[1]!r}")
-        return await _raw(node, *words)
+        return await node.raw(*words)
 
-    async def check(self) -> str:
-        """As ``Store.check``, for every primary."""
+    async def find(self) -> None:
+        """As ``Store.find``."""
         await self.slots.read()
         if not self.slots.primaries:
             await self._explain()
-        version = ""
-        for node in self.slots.primaries:
-            info = (await _raw(node, "INFO", "server")).decode()
-            version = checked_version(dict(line.split(":", 1) for line in info.split("\r\n") if ":" in line))
-        return f"cluster of {len(self.slots.primaries)}, {version}"
+
+    def primaries(self) -> Sequence[Node]:
+        """As ``Store.primaries``."""
+        return tuple(self.slots.primaries)
 
     async def probe(self) -> None:
         """As ``Store.probe``."""
@@ -212,7 +211,7 @@ class ClusterEngine:
             RedisError, OSError: it does not answer.
         """
         try:
-            await _raw(self.slots.first, "CLUSTER", "SLOTS")
+            await self.slots.first.raw("CLUSTER", "SLOTS")
         except ResponseError as error:
             if "cluster support disabled" in str(error):
                 raise EngineError("the engine is no cluster: leave cluster=true out of REDIS_URL") from None
@@ -222,7 +221,7 @@ class ClusterEngine:
     async def _of(self, node: Node, *words: Word) -> Any:
         """A node's own answer to a command that is about no key."""
         try:
-            return await _raw(node, *words)
+            return await node.raw(*words)
         except LinkError as error:
             raise self.condition.away(str(error)) from None
         except ResponseError as error:
@@ -358,16 +357,6 @@ async def _read_clock(node: Node) -> None:
     if isinstance(reply, Exception):
         raise NotSentError(str(reply))
     node.clock.tick(int(reply[0]) * 1_000_000 + int(reply[1]))
-
-
-async def _raw(node: Node, *words: Word) -> Any:
-    try:
-        (reply,) = await node.call(words, within=DEADLINE)
-    except (NotSentError, LostError) as error:
-        raise LinkError(str(error)) from (error.__cause__ or error)
-    if isinstance(reply, Exception):
-        raise reply
-    return reply
 
 
 def _bytes(word: Word) -> bytes:

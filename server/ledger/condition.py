@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import structlog
 
 from server.errors import OutcomeUnknown, Unavailable
+from server.ledger.requirements import POLICY, Risk
 from server.measures import SHORT_TIMES, Histogram
 
 RETRY_AFTER = 2.0
@@ -34,6 +35,8 @@ class Condition:
         # Reactions that were taken back where none was counted, and the keys of the items.
         self.drifts = 0
         self.suspects: set[bytes] = set()
+        # Settings of the engine with which acknowledged reactions can be lost.
+        self.risks: set[Risk] = set()
         self._down = False
         self._announced = False
         self._complained = -COMPLAIN_EVERY
@@ -82,8 +85,38 @@ class Condition:
             if len(self.suspects) < SUSPECTS:
                 self.suspects.add(name if isinstance(name, bytes) else name.encode())
 
+    @property
+    def evicting(self) -> bool:
+        """Whether an engine deletes votes when its memory is full."""
+        return any(risk.setting == POLICY for risk in self.risks)
+
+    @property
+    def unsafe(self) -> list[str]:
+        """The settings that need to be corrected."""
+        return sorted({risk.setting for risk in self.risks if risk.level != "info"})
+
+    def exposed(self, risks: set[Risk]) -> None:
+        """Learn the settings with which acknowledged reactions can be lost, all of them."""
+        for risk in sorted(risks - self.risks):
+            tell = getattr(_log, risk.level)
+            tell(
+                "engine setting can lose acknowledged reactions",
+                setting=risk.setting,
+                reason=risk.reason,
+                **_of(risk),
+            )
+        still = {(risk.setting, risk.node) for risk in risks}
+        for risk in sorted(self.risks - risks):
+            if (risk.setting, risk.node) not in still:
+                _log.info("engine setting corrected", setting=risk.setting, **_of(risk))
+        self.risks = risks
+
     def wrote(self, done: bool) -> None:
         """Whether the engine has just taken what was written."""
         if done and not self.writable:
             _log.info("the engine takes writes again")
         self.writable = done
+
+
+def _of(risk: Risk) -> dict[str, str]:
+    return {"node": risk.node} if risk.node else {}

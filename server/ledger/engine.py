@@ -21,12 +21,12 @@ from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as LinkTimeout
 
-from server.errors import EngineError, OutcomeUnknown, Unavailable
+from server.errors import OutcomeUnknown, Unavailable
 from server.ledger import keys
 from server.ledger.clock import DEADLINE, MARGIN, Clock
 from server.ledger.condition import Condition
 from server.ledger.scripts import Script
-from server.ledger.store import FAILURES, Word, checked_version
+from server.ledger.store import FAILURES, Word
 
 CONNECT_TIMEOUT = 1.0
 # Who waits for an answer waits this much longer (s) than it may take effect.
@@ -43,6 +43,7 @@ class Engine:
     ``replicas`` of it must confirm each write that is timed.
     """
 
+    address = ""
     sharded = False
 
     def __init__(self, url: str, replicas: int = 0) -> None:
@@ -188,14 +189,12 @@ class Engine:
         """See ``Store``."""
         return self._clock.age(version)
 
-    async def check(self) -> str:
-        """See ``Store``."""
-        # INFO is answered while the data is being loaded; PING is not.
-        await self._client.ping()
-        info = await self._client.info("server")
-        if info.get("redis_mode", info.get("server_mode")) == "cluster":
-            raise EngineError("the engine is a node of a cluster: add cluster=true to REDIS_URL")
-        return checked_version(info)
+    async def find(self) -> None:
+        """See ``Store``: there is only one."""
+
+    def primaries(self) -> "Sequence[Engine]":
+        """See ``Store``: itself."""
+        return (self,)
 
     async def probe(self) -> None:
         """See ``Store``."""

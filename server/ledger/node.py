@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import RedisError, ResponseError
 
-from server.ledger.clock import Clock
+from server.ledger.clock import DEADLINE, Clock
 
 CONNECT_WITHIN = 1.0
 
@@ -79,6 +79,20 @@ class Node:
         if not all(reply.done() for reply in replies):
             line.close("no reply in time")
         return [reply.result() for reply in replies]
+
+    async def raw(self, *words: bytes | str | int) -> Any:
+        """The reply to one command that is about no other node.
+
+        Raises:
+            RedisError: as redis-py does.
+        """
+        try:
+            (reply,) = await self.call(words, within=DEADLINE)
+        except (NotSentError, LostError) as error:
+            raise LinkError(str(error)) from (error.__cause__ or error)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def post(self, *words: bytes | str | int) -> None:
         """Send a command whose reply, and whose fate, nobody cares about."""

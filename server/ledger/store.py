@@ -5,7 +5,7 @@ Owns the interface and what is checked first. Must not know how an engine is rea
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from secrets import token_bytes
 from typing import Any, Protocol
 
@@ -13,8 +13,10 @@ import structlog
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 from server.errors import EngineError
-from server.ledger import keys, layout
+from server.ledger import keys, layout, preflight
 from server.ledger.condition import Condition
+from server.ledger.preflight import Primary
+from server.ledger.requirements import unusable
 from server.ledger.scripts import Script
 
 # uvloop says RuntimeError where a connection was closed under a write.
@@ -85,13 +87,16 @@ class Store(Protocol):
             RedisError, OSError: as redis-py does.
         """
 
-    async def check(self) -> str:
-        """Its name and version, once it has loaded its data.
+    async def find(self) -> None:
+        """Find the nodes of a cluster.
 
         Raises:
-            EngineError: it is too old, or not what the settings say.
+            EngineError: it is no cluster.
             RedisError, OSError: it does not answer, or not yet.
         """
+
+    def primaries(self) -> Sequence[Primary]:
+        """The engine, or every primary of a cluster that is known."""
 
     async def probe(self) -> None:
         """Publish something that nobody hears.
@@ -110,19 +115,20 @@ class Store(Protocol):
         """Close every connection."""
 
 
-def checked_version(info: Mapping[str, Any]) -> str:
-    """An engine's name and version, from its INFO.
+async def identify(store: Store) -> str:
+    """The name and version of the engine, or of a primary of a cluster.
 
     Raises:
-        EngineError: it is too old.
+        EngineError: one cannot be used: it is too old, a replica, or not what the settings say.
+        RedisError, OSError: one does not answer.
     """
-    name, version = "Valkey", info.get("valkey_version")
-    if version is None:
-        name, version = "Redis", str(info["redis_version"])
-    # Scripts here declare their flags, which Redis knows since 7.0; every Valkey does.
-    if int(str(info["redis_version"]).split(".")[0]) < 7:
-        raise EngineError(f"{name} {version} is too old: Redis 7.0, or Valkey 8, or newer is needed")
-    return f"{name} {version}"
+    found = ""
+    for primary in store.primaries():
+        facts = await preflight.facts(primary)
+        if (reason := unusable(facts, in_cluster=primary.sharded)) is not None:
+            raise EngineError(f"{primary.address}: {reason}" if primary.address else reason)
+        found = f"{facts.product} {facts.version}"
+    return found
 
 
 async def claim(store: Store) -> None:
@@ -169,7 +175,8 @@ async def wait_until_ready(engine: Store, patience: float) -> bytes:
     told = False
     while True:
         try:
-            version = await engine.check()
+            await engine.find()
+            version = await identify(engine)
             # An access list may allow every command and no channel.
             await engine.probe()
             await claim(engine)

@@ -34,8 +34,8 @@ class Rooms:
     """One worker's parts.
 
     ``parser`` is the one that all idle connections share. ``ready`` tells whether what happens is heard of
-    right now, ``writable`` whether the engine takes what is written. ``soon`` calls a function in the next
-    turn of the loop.
+    right now, ``writable`` whether the engine takes what is written, ``evicting`` whether it would delete
+    votes when its memory is full. ``soon`` calls a function in the next turn of the loop.
     """
 
     guard: Guard
@@ -55,10 +55,11 @@ class Rooms:
     soon: Callable[[Callable[[], None]], object]
     traffic: Traffic = field(default_factory=Traffic)
     writable: Callable[[], bool] = lambda: True
+    evicting: Callable[[], bool] = lambda: False
 
     def serving(self) -> bool:
         """Whether people should be sent here. If not, why is for the log and the metrics to say."""
-        return self.ready() and self.writable() and not self.drain.begun
+        return self.ready() and self.writable() and not (self.evicting() or self.drain.begun)
 
     async def identify(self, site: Site, token: str) -> Identity:
         """Who the token speaks for.

@@ -380,6 +380,8 @@ async def test_an_engine_that_says_nothing(
 def test_an_engine_that_is_too_old(engine: EmbeddedEngine) -> None:
     with pytest.raises(EngineError, match=r"is version 6\.2\.7; Redis 7\.0 or Valkey 8 or later is needed"):
         engine._check_version({"redis_version": "6.2.7"})
+    with pytest.raises(EngineError, match=r"is version 7\.2\.5; Redis 7\.0 or Valkey 8"):
+        engine._check_version({"redis_version": "7.2.4", "valkey_version": "7.2.5"})
     engine._check_version({"redis_version": "7.0.15"})
     assert engine.version == "Redis 7.0.15"
     engine._check_version({"redis_version": "7.2.4", "valkey_version": "9.1.2"})

@@ -14,7 +14,7 @@ from server.ledger import engine as engine_module
 from server.ledger import keys
 from server.ledger.clock import DEADLINE
 from server.ledger.engine import Engine
-from server.ledger.store import wait_until_ready
+from server.ledger.store import identify, wait_until_ready
 from tests.ledger.support import raw
 from tests.support.waiting import eventually
 
@@ -28,7 +28,7 @@ async def test_the_secret_is_made_once_for_all(link: Engine, engine: str) -> Non
 
 
 async def test_its_name_and_version(link: Engine) -> None:
-    assert (await link.check()).startswith(("Valkey ", "Redis "))
+    assert (await identify(link)).startswith(("Valkey ", "Redis "))
 
 
 async def test_one_that_does_not_answer_is_waited_for_and_then_named() -> None:

@@ -1,0 +1,67 @@
+"""Whether the engine is set up to keep what it has confirmed.
+
+Owns when its settings are looked at: at the start, and now and then, because they can be changed while it
+runs, and a failover brings another engine with settings of its own. Does not depend on how they are read.
+"""
+
+import asyncio
+
+import structlog
+
+from server.errors import EngineError
+from server.ledger import preflight
+from server.ledger.requirements import Risk, risks, unknown
+from server.ledger.store import FAILURES, Store
+
+EVERY = 5.0
+
+_log = structlog.get_logger("engine")
+
+
+async def check(engine: Store, replicas: int) -> None:
+    """Look at the settings once, before anything is served; ``replicas`` must confirm each write.
+
+    Raises:
+        EngineError: with these settings votes would be deleted.
+    """
+    try:
+        found, unchecked = await _look(engine, replicas)
+    except FAILURES as error:
+        raise EngineError(f"the engine does not answer: {error}") from None
+    for risk in found:
+        if risk.level == "error":
+            raise EngineError(f"{risk.node}: {risk.reason}" if risk.node else risk.reason)
+    if unchecked:
+        _log.warning(
+            "engine settings not checked: its user may run neither INFO nor CONFIG GET, or not both",
+            settings=sorted(unchecked),
+            safe="maxmemory-policy noeviction, appendonly yes, appendfsync always",
+        )
+    engine.condition.exposed(found)
+
+
+async def follow(engine: Store, replicas: int) -> None:
+    """Keep ``engine.condition.risks`` true to the facts, until cancelled."""
+    while True:
+        await asyncio.sleep(EVERY)
+        try:
+            found, unchecked = await _look(engine, replicas)
+        except FAILURES:
+            continue  # It is away, which others notice and tell.
+        kept = {risk for risk in engine.condition.risks if risk.setting in unchecked}
+        engine.condition.exposed(found | kept)
+
+
+async def _look(engine: Store, replicas: int) -> tuple[set[Risk], set[str]]:
+    """The risks on every primary, and the settings that are not known of one.
+
+    Raises:
+        RedisError, OSError: one does not answer.
+    """
+    found: set[Risk] = set()
+    unchecked: set[str] = set()
+    for primary in engine.primaries():
+        settings = (await preflight.facts(primary)).settings
+        found |= {risk._replace(node=primary.address) for risk in risks(settings, replicas)}
+        unchecked |= set(unknown(settings))
+    return found, unchecked

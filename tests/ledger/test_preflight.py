@@ -1,0 +1,99 @@
+"""What an engine says of itself: real ones, and forged ones for what no test can install."""
+
+import pytest
+
+from server.errors import EngineError
+from server.ledger import preflight
+from server.ledger.engine import Engine
+from server.ledger.parts import open_store
+from server.ledger.requirements import Facts
+from server.ledger.store import wait_until_ready
+from tests.support.cluster import Cluster
+from tests.support.forged import array, forged, info
+
+SERVES = {"PING": b"+PONG\r\n", "PUBLISH": b":0\r\n"}
+HELLO = {
+    **{"server": "redis", "version": "7.2.4", "proto": "2", "id": "4", "mode": "standalone"},
+    **{"role": "replica"},
+}
+
+
+async def facts_of(url: str) -> Facts:
+    link = Engine(url)
+    try:
+        return await preflight.facts(link)
+    finally:
+        await link.close()
+
+
+async def refusal(url: str) -> str:
+    """Why a server does not start."""
+    link = Engine(url)
+    try:
+        with pytest.raises(EngineError) as refused:
+            await wait_until_ready(link, 3600.0)
+    finally:
+        await link.close()
+    return str(refused.value)
+
+
+async def test_what_a_real_one_says(link: Engine) -> None:
+    facts = await preflight.facts(link)
+    assert (facts.product, facts.mode, facts.is_replica) == ("Valkey", "standalone", False)
+    assert int(facts.version.split(".")[0]) >= 8
+    assert facts.settings == {"maxmemory-policy": "noeviction", "appendonly": "no"}
+
+
+async def test_a_replica_says_whose() -> None:
+    async with forged(
+        {
+            **SERVES,
+            "INFO": info(redis_version="7.0.15", role="slave", master_host="10.0.0.5", master_port="6379"),
+        }
+    ) as url:
+        assert "a replica of 10.0.0.5:6379" in await refusal(url)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"redis_version": "6.2.14"}, "Redis 6.2.14 is too old"),
+        ({"redis_version": "7.2.4", "valkey_version": "7.2.5"}, "Valkey 7.2.5 is too old"),
+        ({"redis_version": "7.2.4", "redis_mode": "sentinel"}, "is a Sentinel"),
+    ],
+)
+async def test_one_that_cannot_be_used_is_refused_with_the_reason(said: dict[str, str], told: str) -> None:
+    async with forged({**SERVES, "INFO": info(**said)}) as url:
+        assert told in await refusal(url)
+
+
+async def test_what_info_says_is_not_asked_again() -> None:
+    """As of a managed service, which forbids CONFIG."""
+    said = info(redis_version="7.0.15", maxmemory_policy="allkeys-lru", aof_enabled="0")
+    async with forged({"INFO": said}) as url:
+        assert (await facts_of(url)).settings == {"maxmemory-policy": "allkeys-lru", "appendonly": "no"}
+
+
+async def test_without_info_the_rest_is_asked_for_otherwise() -> None:
+    said = {"HELLO": array(*(word for pair in HELLO.items() for word in pair))}
+    async with forged(said) as url:
+        assert await facts_of(url) == Facts("Redis", "7.2.4", "standalone", True, "", {})
+        assert "the engine is a replica and takes no writes" in await refusal(url)
+    async with forged({**said, "CONFIG": array("appendfsync", "everysec")}) as url:
+        assert (await facts_of(url)).settings == {"appendfsync": "everysec"}
+
+
+async def test_one_that_says_nothing_is_no_reason_to_refuse_it() -> None:
+    async with forged({}) as url:
+        facts = await facts_of(url)
+    assert (facts.version, facts.mode, facts.settings) == ("", "", {})
+
+
+async def test_every_primary_of_a_cluster_is_asked(ring: Cluster) -> None:
+    store = open_store(ring.url)
+    await store.find()
+    found = [await preflight.facts(primary) for primary in store.primaries()]
+    await store.close()
+    assert [(facts.product, facts.mode, facts.is_replica) for facts in found] == [
+        ("Valkey", "cluster", False)
+    ] * len(ring.primaries)

@@ -1,0 +1,157 @@
+"""Whether the engine keeps what it has confirmed: settings of real ones, at the start and while they run."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.errors import EngineError
+from server.ledger import safety
+from server.ledger.engine import Engine
+from server.ledger.parts import open_store
+from tests.support.cluster import Cluster
+from tests.support.engine import private_engine
+from tests.support.forged import forged, info
+from tests.support.waiting import eventually
+
+TELLS = "engine setting can lose acknowledged reactions"
+
+
+@pytest.fixture
+def engine() -> Iterator[str]:
+    """One of the test's own, because its settings are changed."""
+    with private_engine() as url:
+        yield url
+
+
+async def stop(running: "asyncio.Task[None]") -> None:
+    """Cancel it until it has ended: redis-py may swallow a cancellation on Python 3.11."""
+    while not running.done():
+        running.cancel()
+        await asyncio.wait([running], timeout=0.1)
+
+
+async def test_a_policy_that_evicts_ends_the_start(link: Engine, client: Any) -> None:
+    await safety.check(link, 0)
+    assert not link.condition.evicting
+    await client.config_set("maxmemory-policy", "volatile-lru")
+    with pytest.raises(EngineError, match=r"maxmemory-policy is volatile-lru: .* set it to noeviction"):
+        await safety.check(link, 0)
+
+
+async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
+    link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safety, "EVERY", 0.02)
+    await client.config_set("appendonly", "yes")
+    await client.config_set("appendfsync", "always")
+    await safety.check(link, 0)
+    with capture_logs() as logs:
+        running = asyncio.create_task(safety.follow(link, 0))
+        await client.config_set("maxmemory-policy", "allkeys-lru")
+        await eventually(lambda: link.condition.evicting)
+        assert link.condition.unsafe == ["maxmemory-policy"]
+        await client.config_set("maxmemory-policy", "noeviction")
+        await eventually(lambda: not link.condition.evicting)
+        await stop(running)
+    assert [(line["event"], line["log_level"], line["setting"]) for line in logs] == [
+        (TELLS, "error", "maxmemory-policy"),
+        ("engine setting corrected", "info", "maxmemory-policy"),
+    ]
+
+
+async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
+    link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safety, "EVERY", 0.02)
+    levels = []
+    with capture_logs() as logs:
+        await safety.check(link, 0)
+        levels.append(link.condition.unsafe)
+        running = asyncio.create_task(safety.follow(link, 0))
+        for sync, unsafe in (("no", ["appendfsync"]), ("everysec", []), ("always", [])):
+            await client.config_set("appendfsync", sync)
+            await client.config_set("appendonly", "yes")
+            told = len(logs)
+            await eventually(lambda: len(logs) > told and link.condition.unsafe == unsafe)  # noqa: B023
+        await stop(running)
+    assert levels == [["appendonly"]]
+    assert [(line["log_level"], line["setting"]) for line in logs if line["event"] == TELLS] == [
+        ("warning", "appendonly"),
+        ("warning", "appendfsync"),
+        ("info", "appendfsync"),
+    ]
+
+
+async def test_what_cannot_be_looked_at_is_named_in_one_warning() -> None:
+    async with forged(
+        {"INFO": info(redis_version="7.0.15", maxmemory_policy="noeviction", aof_enabled="1")}
+    ) as url:
+        link = Engine(url)
+        with capture_logs() as logs:
+            await safety.check(link, 0)
+        await link.close()
+    assert [(line["log_level"], line["settings"]) for line in logs] == [("warning", ["appendfsync"])]
+    async with forged({}) as url:
+        link = Engine(url)
+        with capture_logs() as logs:
+            await safety.check(link, 0)
+        await link.close()
+    assert [line["settings"] for line in logs] == [["appendfsync", "appendonly", "maxmemory-policy"]]
+
+
+async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(safety, "EVERY", 0.01)
+    evicts = info(redis_version="7.0.15", maxmemory_policy="allkeys-lru", aof_enabled="0")
+    replies = {"INFO": evicts}
+    async with forged(replies) as url:
+        link = Engine(url)
+        running = asyncio.create_task(safety.follow(link, 0))
+        await eventually(lambda: link.condition.evicting)
+        del replies["INFO"]
+        asked = link.condition.risks
+        await eventually(lambda: link.condition.risks is not asked)
+        assert link.condition.evicting
+        await stop(running)
+        await link.close()
+
+
+async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safety, "EVERY", 0.01)
+    link = Engine("unix:///nonexistent/engine.sock")
+    with pytest.raises(EngineError, match="does not answer"):
+        await safety.check(link, 0)
+    tried = 0
+
+    async def raw(*_: object) -> None:
+        nonlocal tried
+        tried += 1
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(link, "raw", raw)
+    running = asyncio.create_task(safety.follow(link, 0))
+    await eventually(lambda: tried > 2)
+    assert link.condition.risks == set()
+    await stop(running)
+    await link.close()
+
+
+async def test_every_primary_of_a_cluster_is_looked_at_and_named(ring: Cluster) -> None:
+    store = open_store(ring.url)
+    node = ring.primaries[1]
+    node.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    try:
+        await store.find()
+        with pytest.raises(EngineError, match=f"127.0.0.1:{node.port}: maxmemory-policy is allkeys-lfu"):
+            await safety.check(store, 0)
+    finally:
+        node.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await safety.check(store, 0)
+    assert {risk.node for risk in store.condition.risks} == {
+        f"127.0.0.1:{primary.port}" for primary in ring.primaries
+    }
+    await store.close()
