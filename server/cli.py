@@ -92,14 +92,15 @@ _REVOKE_EXAMPLES = """
 _IMPORT = """
 Import reactions, or counts to start from, beside a running server. Browsers see the counts move.
 
-Reactions are a CSV file with a header, [bold]item,visitor,reaction[/bold] and perhaps [bold]time[/bold], \
-or on each line a JSON object with the same names. A visitor is u: and your user's id, or an anonymous a:…; \
-a time is seconds since 1970, or like 2026-01-31T12:00:00Z.
+Reactions are a CSV file with a header, [bold]item,visitor,reaction[/bold] and perhaps [bold]time[/bold] \
+(commas, semicolons, tabs or | between them), or on each line a JSON object with the same names. A visitor \
+is u: and your user's id, or an anonymous a:…; a time is seconds since 1970, or like 2026-01-31T12:00:00Z.
 
 Counts without visitors are [bold]item,like,dislike[/bold], or {"item": "posts/42", "counts": {"like": 12}}. \
 They are set beside what visitors hold, not added.
 
-The same file again changes nothing. Bad rows are told, counted and left out.
+The same file again changes nothing. Bad rows are told, counted and left out. Of a file whose header or \
+encoding is wrong nothing is imported.
 
 Exit status: 0 every row is imported; 1 some were bad, or it stopped and says where to go on; 130 interrupted.
 """
@@ -112,6 +113,9 @@ _IMPORT_EXAMPLES = """
 
 [cyan]tallycast import votes.csv --config tallycast.toml --site blog[/cyan]
 [dim]into the site blog of the server whose data is in ./data[/dim]
+
+[cyan]tallycast import votes.txt --encoding cp1252 --delimiter :[/cyan]
+[dim]neither UTF-8, nor with a delimiter that the header shows[/dim]
 
 [cyan]zcat votes.ndjson.gz | tallycast import - --from 120001[/cyan]
 [dim]from where it stopped[/dim]
@@ -309,6 +313,17 @@ def revoke(
     print("Revoked: tokens issued before now are refused from here on.")
 
 
+_DELIMITER = typer.Option(
+    help="What is between the values of a CSV file: one character, or tab. Left out: as its header says.",
+    metavar="CHARACTER",
+)
+_ENCODING = typer.Option(
+    help="The encoding of the file, such as cp1252. Left out: that of its byte order mark, or else UTF-8. "
+    "Rows that are not of an encoding you give are bad.",
+    metavar="NAME",
+)
+
+
 @app.command("import", help=_IMPORT, epilog=_IMPORT_EXAMPLES)
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or NDJSON; - is standard input.")],
@@ -317,13 +332,16 @@ def import_file(
         int, typer.Option("--from", metavar="LINE", min=1, help="Go on here: what is before it is imported.")
     ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the file.")] = False,
+    delimiter: Annotated[str | None, _DELIMITER] = None,
+    encoding: Annotated[str | None, _ENCODING] = None,
     data: Annotated[str | None, typer.Option(help=_help("data"), metavar="FOLDER")] = None,
     config: Annotated[str | None, _CONFIG] = None,
 ) -> int:
     """Import; the exit status."""
     logs.configure()
     settings = load(config=config, data=data)
-    return 0 if manage.import_file(settings, site, file, first, dry=dry_run) else 1
+    form = manage.file_form(encoding, delimiter)
+    return 0 if manage.import_file(settings, site, file, form, first, dry=dry_run) else 1
 
 
 @app.command(help=_AUDIT, epilog=_AUDIT_EXAMPLES)

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from server import config
 from server.bulk import job as bulk
 from server.bulk.intake import Intake
+from server.bulk.records import check_delimiter
 from server.bulk.source import Source
+from server.bulk.text import check_encoding
 from server.errors import SettingsError, StartError, Unavailable
 from server.ledger.embedded import running_engine
 from server.ledger.keys import member
@@ -88,7 +90,25 @@ def tell_trail(settings: Settings, tell: Callable[[str], None], width: int | Non
     with_engine(settings, read, "the audit trail cannot be read")
 
 
-def import_file(settings: Settings, site_name: str, file: Path, first: int, *, dry: bool) -> bool:
+def file_form(encoding: str | None, delimiter: str | None) -> bulk.Form:
+    """How a file is written, as far as it is said.
+
+    Raises:
+        SettingsError: there is no such encoding, or delimiter.
+    """
+    try:
+        option = "--encoding"
+        if encoding is not None:
+            check_encoding(encoding)
+        option = "--delimiter"
+        return bulk.Form(encoding, None if delimiter is None else check_delimiter(delimiter))
+    except ValueError as error:
+        raise SettingsError(f"{option}: {error}") from None
+
+
+def import_file(
+    settings: Settings, site_name: str, file: Path, form: bulk.Form, first: int, *, dry: bool
+) -> bool:
     """Import reactions or starting counts from a file, from line ``first`` on; ``dry``: only check it.
 
     Whether every row was right.
@@ -111,10 +131,10 @@ def import_file(settings: Settings, site_name: str, file: Path, first: int, *, d
             async def tell(what: str, more: str) -> None:
                 await note(engine, _operator(), what, site.name, more=more)
 
-            return await bulk.run(source, site, first, Intake(engine, site).take, tell)
+            return await bulk.run(source, form, site, first, Intake(engine, site).take, tell)
 
         if dry:
-            return asyncio.run(bulk.run(source, site, first, None, _unnoted))
+            return asyncio.run(bulk.run(source, form, site, first, None, _unnoted))
         return with_engine(settings, work)
 
 

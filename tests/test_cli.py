@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -17,12 +18,16 @@ from tests.support.process import clean_environment
 
 
 def tallycast(
-    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: IO[bytes] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "server", *arguments],
         env=clean_environment({"COLUMNS": "200", **(env or {})}),
         cwd=cwd,
+        stdin=stdin,
         capture_output=True,
         text=True,
         timeout=30,

@@ -166,6 +166,44 @@ def test_counts_to_start_from(server: ServerProcess, tmp_path: Path) -> None:
     assert tallycast("audit", "--items", "begun", "--data", str(server.data)).returncode == 0
 
 
+def test_a_line_break_in_quotes_is_no_end_of_a_row(server: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text('item,visitor,reaction\n"1\n2",u:1,like\nafter,u:1,like\n')
+    done = run(server, str(file))
+    assert (done.returncode, done.stdout[:14]) == (1, "1 row imported")
+    assert re.fullmatch(r"line 2: an item id has no control characters .*\n", done.stderr), done.stderr
+    assert counts(server, '2"', "2", "1", "after") == [{"like": like, "dislike": 0} for like in (0, 0, 0, 1)]
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_nothing_is_imported_of_a_file_in_another_encoding(
+    server: ServerProcess, votes: Path, redirected: bool
+) -> None:
+    """However far behind the first rows it shows, where the file can be read again."""
+    noted = trail(server)
+    data = votes.read_bytes()
+    votes.write_bytes(data + f"{votes.parent.name}/é,u:1,like,7\n".encode("cp1252"))
+    with votes.open("rb") as file:
+        command = ["import", "-" if redirected else str(votes), "--data", str(server.data)]
+        wrong = tallycast(*command, stdin=file if redirected else None)
+        assert (wrong.returncode, wrong.stdout) == (1, "")
+        assert wrong.stderr.startswith(f"tallycast: line {MANY + 2}: byte 0xE9 is not utf-8: say which enc")
+        assert every(server, votes) == [{"like": 0, "dislike": 0}] * 100
+        assert trail(server) == noted
+        file.seek(0)
+        right = tallycast(*command, "--encoding", "cp1252", stdin=file if redirected else None)
+    assert right.stdout.startswith("44,998 rows imported"), right.stderr
+    assert counts(server, f"{votes.parent.name}/é") == [{"like": 1, "dislike": 0}]
+
+
+def test_a_file_of_a_spreadsheet(server: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text("sep=;\r\nItem;Like;Dislike;\r\nsheet/é;3;4;\r\n;;;\r\n", "utf-16", newline="")
+    done = run(server, str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert counts(server, "sheet/é") == [{"like": 3, "dislike": 4}]
+
+
 def test_on_a_terminal(server: ServerProcess, votes: Path) -> None:
     votes.write_bytes(b"".join(votes.read_bytes().splitlines(keepends=True)[:5001]))
     ours, theirs = pty.openpty()
@@ -201,6 +239,8 @@ def test_on_a_terminal(server: ServerProcess, votes: Path) -> None:
             2,
             "--site: there is no site 'nope' without a file of sites: give it with --config",
         ),
+        (["/dev/null", "--delimiter", "::"], 2, "--delimiter: expected one character, or tab, not '::'"),
+        (["/dev/null", "--encoding", "nope"], 2, "--encoding: expected one like utf-8, utf-16-le or cp1252"),
         (["/dev/null", "--from", "0"], 2, "Invalid value for '--from'"),
     ],
 )

@@ -9,11 +9,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from server.bulk.importer import Importer, Progress, Store
 from server.bulk.rows import Rows, Start, Vote
 from server.bulk.show import Complaints, counted, show, summary
 from server.bulk.source import Source
+from server.bulk.text import Text
 from server.errors import ImportFailed, Refusal, Unavailable
 from server.rules.sites import Site
 
@@ -21,14 +23,28 @@ from server.rules.sites import Site
 Note = Callable[[str, str], Awaitable[None]]
 
 
-async def run(source: Source, site: Site, first: int, store: Store | None, note: Note) -> bool:
+@dataclass(frozen=True)
+class Form:
+    """How a file is written, as far as its user says so; ``None``: as the file itself says."""
+
+    encoding: str | None = None
+    delimiter: str | None = None
+
+
+async def run(source: Source, form: Form, site: Site, first: int, store: Store | None, note: Note) -> bool:
     """Import a file, from line ``first`` on; without a store it is only checked. Whether every row was right.
 
+    What is wrong with the whole of it is found before the first row is stored, but for a wrong encoding of
+    what can be read only once.
+
     Raises:
-        ImportFailed: it cannot be read, its header is wrong, or the store was away for too long.
+        ImportFailed: it cannot be read, its encoding or header is wrong, or the store was away for too long.
     """
     # asyncio's own way waits for the next turn of the loop: there is none while a silent pipe is read.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _check_encoding(source, form)
+    text = Text(source.blocks(), form.encoding)
+    rows = Rows(site, time.time()).read(text, first, form.delimiter)
     shown = show()
     complaints = Complaints(shown)
 
@@ -42,8 +58,12 @@ async def run(source: Source, site: Site, first: int, store: Store | None, note:
     ended = False
     try:
         await note("import", source.name if first == 1 else f"{source.name} from line {first}")
-        await importer.run(Rows(site, time.time()).read(source.lines(), first))
+        await importer.run(rows)
         ended = True
+    except ImportFailed as failure:
+        if store is None or importer.progress.line == 1:
+            raise
+        raise ImportFailed(_stopped(importer.progress, first, str(failure))) from None
     except Unavailable as refusal:
         raise ImportFailed(_stopped(importer.progress, first, str(refusal))) from None
     except (asyncio.CancelledError, KeyboardInterrupt):
@@ -56,6 +76,14 @@ async def run(source: Source, site: Site, first: int, store: Store | None, note:
             await note("imported", _outcome(importer.progress, first, source, ended=ended))
     print(summary(importer.progress, time.monotonic() - began, dry=store is None), flush=True)
     return not importer.progress.bad
+
+
+def _check_encoding(source: Source, form: Form) -> None:
+    """Read all of a file that can be read again, so that nothing is stored of one in another encoding."""
+    if source.rewind():
+        for _ in Text(source.blocks(), form.encoding).lines():
+            pass
+        source.rewind()
 
 
 def _outcome(progress: Progress, first: int, source: Source, *, ended: bool) -> str:

@@ -1,32 +1,31 @@
-"""Rows of a file that is imported: read line by line, checked, and what is wrong with one said.
+"""Rows of a file that is imported: checked, and what is wrong with one said.
 
-Owns the two forms, CSV (RFC 4180, with a header) and NDJSON. A row is a line: no id may have a line's end in
-it, so a quoted value never goes over one, and a mistake costs no other line than its own. Must not know where
-lines come from, nor what becomes of rows.
+Owns the two forms, CSV (with a header) and NDJSON, and the header. A mistake costs no other row than its own.
+Does not depend on where the text comes from, nor on what becomes of rows.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Annotated, NamedTuple
 
 import msgspec
 
+from server.bulk.header import VOTE, find_columns
+from server.bulk.records import TOO_LONG, Record, records, said_delimiter
+from server.bulk.text import LONGEST_LINE, Text
 from server.errors import BadItem, BadMessage, ImportFailed
 from server.rules.sites import Site
 from server.rules.visitors import check_visitor
 
-LONGEST_LINE = 8192
 # Counts beyond it, added up, might not be exact any more where they are numbers with a fraction.
 MOST = 10**15
 LEEWAY = 60.0
 # Ids that were checked and may come again.
 REMEMBERED = 1 << 16
 
-# RFC 1952
-_GZIP = b"\x1f\x8b"
-_VOTE = ("item", "visitor", "reaction")
+_BLANK = " \t\r\n"
 
 
 class Vote(NamedTuple):
@@ -78,86 +77,75 @@ class Rows:
         self._item: Callable[[object], str] = lru_cache(REMEMBERED)(site.check_item)
         self._visitor: Callable[[object], str] = lru_cache(REMEMBERED)(check_visitor)
 
-    def read(self, lines: Iterable[bytes], first: int = 1) -> Iterator[Row]:
-        """Rows, from line ``first`` on (the header is read all the same); empty lines are none.
+    def read(self, text: Text, first: int = 1, delimiter: str | None = None) -> Iterator[Row]:
+        """Rows, from line ``first`` on (the header is read all the same); empty lines and rows are none.
+
+        The header is read before this returns, the rows are as they are asked for. Without a ``delimiter`` it
+        is the one with which the header is right.
 
         Raises:
-            ImportFailed: the header is wrong, or there is no line at all.
+            ImportFailed: the header is wrong, or there is nothing in it.
         """
-        parse = None
-        number = 0
-        for number, line in enumerate(lines, 1):
-            if parse is None:
-                if not line.strip():
-                    continue
-                parse, header = self._form(line.removeprefix(b"\xef\xbb\xbf"), number)
-                if header:
-                    continue
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if number < first or not line.strip():
+        lines = text.lines()
+        number, line = _next_line(lines)
+        if line.lstrip().startswith(("{", "[")):
+            _check_json(number, line)
+            return self._rows(text, _json(chain(((number, line),), lines)), self._from_json, first, _BLANK)
+        if (said := said_delimiter(line)) is not None:
+            number, line = _next_line(lines)
+        found, places = find_columns(number, line, self._kinds, delimiter or said)
+        parse = self._csv_votes(places) if "visitor" in places else self._csv_starts(places)
+        return self._rows(text, records(lines, found), parse, first, _BLANK + found)
+
+    def _rows(
+        self,
+        text: Text,
+        read: Iterable[Record],
+        parse: Callable[[int, list[str]], Row],
+        first: int,
+        blank: str,
+    ) -> Iterator[Row]:
+        """The rows of these records from a line on; those of ``blank`` characters alone are none."""
+        for number, line, values in read:
+            if number < first:
                 continue
             try:
-                if len(line) > LONGEST_LINE:
-                    raise ValueError(f"a line has at most {LONGEST_LINE} bytes")
-                yield parse(number, line)
+                if isinstance(values, str):
+                    raise ValueError(values)
+                yield parse(number, values)
             except (ValueError, BadItem, BadMessage) as error:
-                yield Bad(number, str(error))
-        if parse is None:
-            raise ImportFailed("there is nothing in it")
+                if line.strip(blank):
+                    yield Bad(number, text.invalid(line) or str(error))
 
-    def _form(self, line: bytes, number: int) -> tuple[Callable[[int, bytes], Row], bool]:
-        """What parses the rows of a file that begins with this line, and whether that is a header."""
-        if line.startswith(_GZIP):
-            raise ImportFailed("it is compressed: zcat FILE | tallycast import -")
-        if line.lstrip().startswith(b"{"):
-            return self._from_json, False
-        try:
-            columns = [name.strip() for name in _cells(line)]
-            return self._from_csv(columns), True
-        except ValueError as error:
-            raise ImportFailed(f"line {number}: {error}") from None
-
-    def _from_csv(self, columns: Sequence[str]) -> Callable[[int, bytes], Row]:
-        counts = not {"visitor", "reaction"} & set(columns)
-        known = {"item", *self._kinds} if counts else {*_VOTE, "time"}
-        wanted = {"item"} if counts else set(_VOTE)
-        for name in columns:
-            if name not in known or columns.count(name) > 1:
-                trouble = "is there twice" if name in known else f"is none of {', '.join(sorted(known))}"
-                raise ValueError(f"the header: {name!r} {trouble}")
-        if not wanted <= set(columns) or len(columns) == 1:
-            raise ValueError(
-                f"the header: expected {', '.join(_VOTE)} and perhaps time, "
-                f"or item and some of {', '.join(self._kinds)}; found {', '.join(columns)}"
-            )
-        places = {name: place for place, name in enumerate(columns)}
-        return self._csv_starts(places) if counts else self._csv_votes(places)
-
-    def _csv_votes(self, places: dict[str, int]) -> Callable[[int, bytes], Row]:
-        item, visitor, reaction = (places[name] for name in _VOTE)
+    def _csv_votes(self, places: dict[str, int]) -> Callable[[int, list[str]], Row]:
+        item, visitor, reaction = (places[name] for name in VOTE)
         time = places.get("time")
+        width = max(places.values()) + 1
 
-        def parse(number: int, line: bytes) -> Row:
-            cells = _row(line, len(places))
-            at = self._time(cells[time]) if time is not None else None
-            return self._vote(number, cells[item], cells[visitor], cells[reaction], at)
+        def parse(number: int, values: list[str]) -> Row:
+            if len(values) != width:
+                _check_width(values, width)
+            at = self._time(values[time]) if time is not None else None
+            return self._vote(number, values[item], values[visitor], values[reaction], at)
 
         return parse
 
-    def _csv_starts(self, places: dict[str, int]) -> Callable[[int, bytes], Row]:
+    def _csv_starts(self, places: dict[str, int]) -> Callable[[int, list[str]], Row]:
         kinds = {kind: place for kind, place in places.items() if kind != "item"}
+        item, width = places["item"], max(places.values()) + 1
 
-        def parse(number: int, line: bytes) -> Row:
-            cells = _row(line, len(places))
-            counts = {kind: _count(kind, cells[place]) for kind, place in kinds.items()}
-            return self._start(number, cells[places["item"]], counts)
+        def parse(number: int, values: list[str]) -> Row:
+            if len(values) != width:
+                _check_width(values, width)
+            counts = {kind: _count(kind, values[place]) for kind, place in kinds.items()}
+            return self._start(number, values[item], counts)
 
         return parse
 
-    def _from_json(self, number: int, line: bytes) -> Row:
+    def _from_json(self, number: int, values: list[str]) -> Row:
         try:
-            row = self._object(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            row = self._object(values[0])
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             text = str(error)
             raise ValueError(text if text.startswith("JSON") else text[:1].lower() + text[1:]) from None
         if row.counts is not None:
@@ -190,22 +178,35 @@ class Rows:
         return round(seconds * 1e6)
 
 
-def _row(line: bytes, width: int) -> list[str]:
-    cells = _cells(line)
-    if len(cells) != width:
-        raise ValueError(f"{len(cells)} values, and the header has {width}")
-    return cells
+def _next_line(lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
+    for number, line in lines:
+        if line.strip():
+            return number, line
+    raise ImportFailed("there is nothing in it")
 
 
-def _cells(line: bytes) -> list[str]:
-    # What is not UTF-8 becomes lone surrogates, which no id has.
-    text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-    if '"' not in text:
-        return text.split(",")
-    try:
-        return next(csv.reader((text,), strict=True))
-    except csv.Error as error:
-        raise ValueError(f"not CSV: {error}") from None
+def _check_json(number: int, line: str) -> None:
+    """Refuse JSON that is not one object a line: rows are told by their lines, and taken up again there."""
+    if line.lstrip().startswith("["):
+        raise ImportFailed(
+            f"line {number}: it is a JSON array, and one object a line is expected: "
+            "jq -c '.[]' FILE | tallycast import -"
+        )
+    if len(line) <= LONGEST_LINE and not line.rstrip(" \t,").endswith("}"):
+        raise ImportFailed(
+            f"line {number}: the JSON object does not end on its line: jq -c . FILE | tallycast import -"
+        )
+
+
+def _json(lines: Iterable[tuple[int, str]]) -> Iterator[Record]:
+    for number, line in lines:
+        yield number, line, [line] if len(line) <= LONGEST_LINE else TOO_LONG
+
+
+def _check_width(values: Sequence[str], width: int) -> None:
+    """Accept empty values at the end of a row: spreadsheets write them, and they say nothing."""
+    if len(values) < width or any(values[width:]):
+        raise ValueError(f"{len(values)} values, and the header has {width}")
 
 
 def _count(kind: str, text: str) -> int:

@@ -1,6 +1,6 @@
-"""Where the lines of an import come from: a file, or standard input.
+"""Where the bytes of an import come from: a file, or standard input.
 
-Must not know what is in a line.
+Owns reading, how far it is, and the digest of what was read. Does not depend on what the bytes mean.
 """
 
 import os
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, Self
 
-from server.bulk.rows import LONGEST_LINE
 from server.errors import ImportFailed
 
 STANDARD_INPUT = Path("-")
+BLOCK = 65_536
 
 
 class Source:
-    """The lines of a file; ``-`` is standard input."""
+    """The bytes of a file; ``-`` is standard input."""
 
     def __init__(self, path: Path) -> None:
         """Open it.
@@ -31,11 +31,13 @@ class Source:
         self._done = 0
         self._hash = sha256()
         try:
-            self._file: BinaryIO = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
+            self._file: Any = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
             status = os.fstat(self._file.fileno())
         except OSError as error:
             raise self._failed(error) from None
-        self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        # Of standard input some may have been read before.
+        self._start = self._file.tell() if stat.S_ISREG(status.st_mode) else 0
+        self._size = status.st_size - self._start if stat.S_ISREG(status.st_mode) else 0
 
     def __enter__(self) -> Self:
         return self
@@ -60,25 +62,28 @@ class Source:
         """The SHA-256 of what was read so far, in hex digits: as ``sha256sum`` prints it."""
         return self._hash.hexdigest()
 
-    def lines(self) -> Iterator[bytes]:
-        """Every line with its end. One that is too long is cut off behind what is too much.
+    def blocks(self) -> Iterator[bytes]:
+        """What is in it, as it comes.
 
         Raises:
             ImportFailed: it can be read no further.
         """
-        read = self._file.readline
         try:
-            while line := read(LONGEST_LINE + 1):
-                self._took(line)
-                yield line
-                while not line.endswith(b"\n") and (line := read(LONGEST_LINE + 1)):
-                    self._took(line)
+            # What is there already: a pipe may be silent for long.
+            while block := self._file.read1(BLOCK):
+                self._done += len(block)
+                self._hash.update(block)
+                yield block
         except OSError as error:
             raise self._failed(error) from None
 
-    def _took(self, data: bytes) -> None:
-        self._done += len(data)
-        self._hash.update(data)
+    def rewind(self) -> bool:
+        """Begin again; whether that can be done."""
+        if self._size:
+            self._file.seek(self._start)
+            self._done = 0
+            self._hash = sha256()
+        return bool(self._size)
 
     def _failed(self, error: OSError) -> ImportFailed:
         return ImportFailed(f"{self._path}: {(error.strerror or str(error)).lower()}")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.bulk.rows import LONGEST_LINE, MOST, Bad, Row, Rows, Start, Vote
+from server.bulk.rows import MOST, Bad, Row, Rows, Start, Vote
+from server.bulk.text import LONGEST_LINE, Text
 from server.config import parse
 from server.errors import ImportFailed
 from server.rules.sites import Site
@@ -14,9 +15,15 @@ NOW = 1_800_000_000.0
 ANONYMOUS = "a:" + "x" * 22
 
 
-def read(*lines: str | bytes, first: int = 1, site: Site | None = None) -> list[Row]:
+def read(
+    *lines: str | bytes,
+    first: int = 1,
+    site: Site | None = None,
+    encoding: str | None = "utf-8",
+    delimiter: str | None = None,
+) -> list[Row]:
     encoded = [line if isinstance(line, bytes) else f"{line}\n".encode() for line in lines]
-    return list(Rows(site or Site(), NOW).read(encoded, first))
+    return list(Rows(site or Site(), NOW).read(Text(encoded, encoding), first, delimiter))
 
 
 def read_csv(*lines: str | bytes, header: str = "item,visitor,reaction") -> list[Row]:
@@ -104,6 +111,7 @@ def test_from_a_line_on() -> None:
 
 EITHER = "a row has a visitor and a reaction, or counts"
 ONE_OF = "a reaction is one of like, dislike, not"
+STRAY = "not CSV: a value with a quote in it stands in quotes, and each quote in it is doubled"
 VISITOR = "a visitor is u: and your user's id (1 to 128 bytes), or an anonymous a:…"
 
 
@@ -111,30 +119,38 @@ VISITOR = "a visitor is u: and your user's id (1 to 128 bytes), or an anonymous 
     ("line", "reason"),
     [
         ("a,u:1", "2 values, and the header has 3"),
-        ("a,u:1,like,", "4 values, and the header has 3"),
+        ("a,u:1,like,x", "4 values, and the header has 3"),
+        ("a,,u:1,like", "4 values, and the header has 3"),
         ("a,u:1,love", f"{ONE_OF} 'love'"),
         ("a,u:1,", f"{ONE_OF} ''"),
         ("a,u:1, like", f"{ONE_OF} ' like'"),
         (",u:1,like", "an item id has at least 1 byte"),
         ("a\x00,u:1,like", "an item id has no control characters and is valid Unicode"),
-        (b"\xff,u:1,like\n", "an item id has no control characters and is valid Unicode"),
+        (b"\xe9,u:1,like\n", "byte 0xE9 is not utf-8"),
+        (
+            "a\rb,u:1,like",
+            "not CSV: new-line character seen in unquoted field",
+        ),
         (f"{'é' * 129},u:1,like", "an item id has at most 256 bytes of UTF-8"),
         ("a,1,like", VISITOR),
         ("a,u:,like", VISITOR),
         ("a,a:1,like", VISITOR),
         ("a,x:1,like", VISITOR),
         (f"a,u:{'é' * 65},like", VISITOR),
-        (b"a,u:\xff,like\n", VISITOR),
-        ('"a,u:1,like', "not CSV: unexpected end of data"),
+        (b"a,u:\xff,like\n", "byte 0xFF is not utf-8"),
+        ('"a,u:1,like', f"not CSV: the quote that opens here is not closed within {LONGEST_LINE} characters"),
+        ('2",u:1,like', STRAY),
+        ('="a",u:1,like', STRAY),
         ('"a"b,u:1,like', "not CSV: ',' expected after '\"'"),
-        ("a" * (LONGEST_LINE + 1), f"a line has at most {LONGEST_LINE} bytes"),
+        ("a" * (LONGEST_LINE + 1), f"a row has at most {LONGEST_LINE} characters"),
     ],
 )
 def test_rows_of_csv_that_are_bad(line: str | bytes, reason: str) -> None:
     """They cost no other line than their own."""
     good = "a,u:1,like"
     first, bad, last = read_csv(good, line, good)
-    assert bad == Bad(3, reason)
+    assert isinstance(bad, Bad)
+    assert (bad.line, bad.reason[: len(reason)]) == (3, reason)
     assert (first, last) == (Vote(2, "a", "u:1", "like", None), Vote(4, "a", "u:1", "like", None))
 
 
@@ -193,6 +209,7 @@ def test_json_that_is_not_utf_8_or_endless() -> None:
     assert len(reasons(bad)) == 2
 
 
+ONE_A_LINE = "and one object a line is expected"
 EXPECTED = "the header: expected item, visitor, reaction and perhaps time, or item and some of like, dislike"
 
 
@@ -208,7 +225,14 @@ EXPECTED = "the header: expected item, visitor, reaction and perhaps time, or it
         (["item,like,like"], "line 1: the header: 'like' is there twice"),
         (["item,visitor,reaction,at"], "line 1: the header: 'at' is none of item, reaction, time, visitor"),
         (["like,dislike"], "line 1: the header: expected item, "),
-        (['"item'], "line 1: not CSV: unexpected end of data"),
+        (["Item,like,LIKE"], "line 1: the header: 'LIKE' is there twice"),
+        (["item;visitor;reaction;at"], "line 1: the header: 'at' is none of item, reaction, time, visitor"),
+        (["item:like"], "line 1: the header: 'item:like' is none of dislike, item, like; --delimiter says"),
+        (['"item'], "line 1: not CSV: the quote that opens here is not closed"),
+        (["sep=;"], "there is nothing in it"),
+        (["[", '{"item":"a","counts":{}}', "]"], "line 1: it is a JSON array, and one object a line is"),
+        (['[{"item":"a","counts":{}}]'], f"line 1: it is a JSON array, {ONE_A_LINE}: jq -c '.[]' FILE"),
+        (["", "{", '"item":"a"}'], "line 2: the JSON object does not end on its line: jq -c . FILE"),
     ],
 )  # fmt: skip
 def test_headers_that_are_wrong(lines: list[str], line: str) -> None:
@@ -220,6 +244,83 @@ def test_headers_that_are_wrong(lines: list[str], line: str) -> None:
 def test_a_file_that_is_compressed() -> None:
     with pytest.raises(ImportFailed, match=r"^it is compressed: zcat FILE \| tallycast import -$"):
         read(gzip.compress(b"item,like\na,1\n"))
+
+
+def test_a_value_over_several_lines_is_one_row() -> None:
+    """Its second half is no row, and the next line is."""
+    good = Vote(6, "a", "u:1", "like", None)
+    for broken, reason in (
+        ('"1\n2\n3",u:1,like', "an item id has no control characters and is valid Unicode"),
+        ('"1\n2\n3"x,u:1,like', "not CSV: ',' expected after '\"' (lines 3 to 5)"),
+        ('"1\r\n2\r\n3"x,u:1,like', "not CSV: ',' expected after '\"' (lines 3 to 5)"),
+    ):
+        assert read_csv("", broken, "a,u:1,like")[0] == Bad(3, reason)
+        assert read_csv("", broken, "a,u:1,like")[1:] == [good]
+        # What was told of its first line is not told once more, nor is the rest of it a row.
+        assert read("item,visitor,reaction", "", broken, "a,u:1,like", first=4) == [good]
+
+
+def test_a_quote_that_is_never_closed_costs_one_row() -> None:
+    rows = read_csv('"a,u:1,like', *["b,u:1,like"] * 5000)
+    assert isinstance(rows[0], Bad)
+    assert rows[0].line == 2
+    assert [row.line for row in rows[1:]] == [*range(3, 5003)]
+    assert all(isinstance(row, Vote) for row in rows[1:])
+
+
+def test_a_value_too_long_over_several_lines_is_no_row() -> None:
+    rows = read_csv('"' + "x\n" * LONGEST_LINE + '2",u:1,like', "a,u:1,like")
+    assert [row for row in rows if not isinstance(row, Bad)] == [
+        Vote(LONGEST_LINE + 3, "a", "u:1", "like", None)
+    ]
+
+
+VOTES = [Vote(2, "a", "u:1", "like", None), Vote(3, "b", "u:2", "dislike", None)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters(delimiter: str) -> None:
+    lines = [
+        line.replace(",", delimiter) for line in ("item,visitor,reaction", "a,u:1,like", '"b",u:2,dislike')
+    ]
+    assert read(*lines) == VOTES
+    assert read(*lines, delimiter=delimiter) == VOTES
+    rest = [vote._replace(line=vote.line + 1) for vote in VOTES]
+    assert read(f"sep={delimiter}", *lines) == rest
+    assert read(f'"sep={delimiter}"', *lines) == rest
+    with pytest.raises(ImportFailed, match=r"^line 1: the header: "):
+        read(*lines, delimiter=":")
+
+
+def test_another_delimiter_is_given() -> None:
+    lines = [line.replace(",", "~") for line in ("item,visitor,reaction", "a,u~1,like")]
+    with pytest.raises(ImportFailed, match=r"; --delimiter says what is between values$"):
+        read(*lines)
+    assert read("item~visitor~reaction", "a~u:1~like", delimiter="~") == VOTES[:1]
+    assert read("sep=~", "item~visitor~reaction", "a~u:1~like") == [VOTES[0]._replace(line=3)]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Item,VISITOR, Reaction ",
+        '"Item","Visitor","Reaction"',
+        "item,visitor,reaction,",
+        "item,visitor,reaction,,",
+    ],
+)
+def test_headers_as_other_systems_write_them(header: str) -> None:
+    """Rows have the empty values of spreadsheets, too, and there are rows of nothing else."""
+    assert read(header, "a,u:1,like", "b,u:2,dislike") == VOTES
+    assert read(header, "a,u:1,like,,", "b,u:2,dislike,,", ",,") == VOTES
+
+
+def test_kinds_that_differ_by_their_case() -> None:
+    file = '[sites.a]\norigins=["*"]\nkinds=["Up","up","Down"]'
+    site = parse(file, "")["a"]
+    assert read("ITEM,up,Up,down", "a,1,2,3", site=site) == [Start(2, "a", {"Up": 2, "up": 1, "Down": 3})]
+    with pytest.raises(ImportFailed, match=r"'UP' is none of Down, Up, item, up$"):
+        read("item,UP", "a,1", site=site)
 
 
 def test_a_site_has_its_own_items_and_kinds() -> None:

@@ -1,41 +1,39 @@
-"""Lines from a file, a pipe, and what cannot be read."""
+"""Bytes from a file, a pipe, and what cannot be read."""
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from server.bulk.rows import LONGEST_LINE
-from server.bulk.source import Source
+from server.bulk.source import BLOCK, Source
 from server.errors import ImportFailed
 
 
-def test_lines_and_how_far_they_are(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"1234\n\n67")
+def test_blocks_and_how_far_they_are(tmp_path: Path) -> None:
+    file, data = tmp_path / "file", os.urandom(BLOCK + 1)
+    file.write_bytes(data)
     with Source(file) as source:
-        assert source.share == 0
-        read = [(line, source.share) for line in source.lines()]
-    assert read == [(b"1234\n", 5 / 8), (b"\n", 6 / 8), (b"67", 1.0)]
-
-
-def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"a\n" + b"x" * 100_000 + b"\nb\n" + b"y" * LONGEST_LINE + b"\n" + b"z" * 20_000)
-    with Source(file) as source:
-        a, long, b, just, last = source.lines()
-        assert source.share == 1
-    assert (a, b) == (b"a\n", b"b\n")
-    assert [len(line) for line in (long, just, last)] == [LONGEST_LINE + 1] * 3
+        for _ in range(2):
+            assert source.share == 0
+            read = [(block, source.share) for block in source.blocks()]
+            assert b"".join(block for block, _ in read) == data
+            assert read[-1][1] == 1.0
+            assert source.digest == sha256(data).hexdigest()
+            assert source.rewind()
 
 
 def test_a_pipe_does_not_say_how_much_comes(tmp_path: Path) -> None:
     ours, theirs = os.pipe()
     os.write(theirs, b"a\nb\n")
-    os.close(theirs)
     with Source(Path(f"/dev/fd/{ours}")) as source:
-        assert list(source.lines()) == [b"a\n", b"b\n"]
+        blocks = source.blocks()
+        # What is there comes before the end does.
+        assert next(blocks) == b"a\nb\n"
+        os.close(theirs)
+        assert list(blocks) == []
         assert source.share is None
+        assert not source.rewind()
     os.close(ours)
 
 
