@@ -3,7 +3,9 @@
 Owns the counts and the budgets that no single connection and no site could keep, and the budget of a visitor
 who comes by several connections. Must not know sockets, HTTP or what anything means; the clock is handed in.
 
-All are budgets and none is "one for each address": an office behind one address is many people.
+All are budgets and none is "one for each address": an office behind one address is many people. That is also
+why what is refused for its site or origin spends budgets of its own: a page that is not listed must not use
+up those of the listed page in the next browser.
 """
 
 from collections import Counter
@@ -48,6 +50,9 @@ class Admission:
         self._at_address: Counter[str] = Counter()
         self._arrivals: Buckets[str] = Buckets(crowd=neighbourhood)
         self._requests: Buckets[str] = Buckets(crowd=neighbourhood)
+        self._pages: Buckets[str] = Buckets(crowd=neighbourhood)
+        self._refused_upgrades: Buckets[str] = Buckets(crowd=neighbourhood)
+        self._refused_requests: Buckets[str] = Buckets(crowd=neighbourhood)
         self._visitors: Buckets[str] = Buckets(crowd=neighbourhood)
         self._reactions: Buckets[bytes] = Buckets()
 
@@ -94,6 +99,17 @@ class Admission:
             return RateLimited("too many new connections from this address", retry_after=wait)
         return None
 
+    def turn_away(self, place: Place, client: Client) -> bool:
+        """Release an upgrade that is refused for its site or origin: it counts for no address any more.
+
+        Returns whether there is budget left to wait for its closing handshake. Where there is not, the
+        connection must be closed at once, so that those that wait are bounded by this budget.
+        """
+        self._discount(_prefix(place.owner))
+        where = prefix(client)
+        rate = self._caps.address_arrivals
+        return where is None or not self._refused_upgrades.take(where, rate, self._clock())
+
     def unsettle(self, place: Place, client: Client) -> None:
         """It stays no longer for that client, and is the owner's again."""
         before, where = _prefix(place.owner), prefix(client)
@@ -115,6 +131,22 @@ class Admission:
             RateLimited: too many came from this address.
         """
         self._spend(client, self._requests, self._caps.address_requests, "requests")
+
+    def page_request(self, client: Client) -> None:
+        """Let a request for a page in, which any page on the web may make a browser send.
+
+        Raises:
+            RateLimited: too many came from this address.
+        """
+        self._spend(client, self._pages, self._caps.address_requests, "requests")
+
+    def refused_request(self, client: Client) -> None:
+        """Count a request that is refused for its site or origin.
+
+        Raises:
+            RateLimited: too many such came from this address.
+        """
+        self._spend(client, self._refused_requests, self._caps.address_requests, "refused requests")
 
     def newcomer(self, client: Client) -> None:
         """Let a new visitor be made.

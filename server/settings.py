@@ -241,7 +241,7 @@ class Settings(BaseSettings):
         AfterValidator(_a_rate),
         Field(
             validation_alias="TALLYCAST_ADDRESS_REQUESTS",
-            description="HTTP requests of one address to a worker, health checks aside.",
+            description="HTTP requests of one address to a worker, health checks and the script aside.",
             json_schema_extra=_says(_RATE),
         ),
     ] = str(Caps().address_requests)

@@ -122,6 +122,29 @@ def test_new_connections_of_one_address(admission: Admission, clock: Clock) -> N
     assert isinstance(come_and_go(), RateLimited)
 
 
+def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clock) -> None:
+    for _ in range(10):
+        assert admission.turn_away(admission.enter(OFFICE), OFFICE)
+    assert not admission.turn_away(admission.enter(OFFICE), OFFICE), "closed at once"
+    assert not admission._at_address
+    for _ in range(4):
+        admission.refused_request(OFFICE)
+    with pytest.raises(RateLimited):
+        admission.refused_request(OFFICE)
+    for _ in range(4):
+        admission.page_request(OFFICE)
+    with pytest.raises(RateLimited):
+        admission.page_request(OFFICE)
+    # And nothing of that is missing.
+    for _ in range(4):
+        admission.request(OFFICE)
+    assert refusal(admission, OFFICE) is None
+    clock.now += 1.0
+    assert admission.turn_away(admission.enter(OFFICE), OFFICE)
+    # Who is on this machine has no limits here either.
+    assert all(admission.turn_away(admission.enter(another(1)), HERE) for _ in range(7))
+
+
 def test_nothing_is_kept_of_who_has_gone(admission: Admission) -> None:
     for number in range(200):
         refusal(admission, another(number))

@@ -36,7 +36,8 @@ class Limits:
 class Caps:
     """What a worker takes: open connections, and by address those, new ones, requests and new visitors.
 
-    New ones are sockets and streams: whatever is there to stay.
+    New ones are sockets and streams: whatever is there to stay. What is refused for its site or origin, and
+    pages, have budgets of their own, as large as those of new ones and of requests.
     """
 
     connections: int = 20_000

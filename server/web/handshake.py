@@ -1,7 +1,7 @@
 """The answer to an upgrade request: RFC 6455, section 4.2, by the core of ``websockets``.
 
-Owns what is refused by a status. What a page can be told by a close code is accepted first, and is decided
-elsewhere. Must not know connections.
+Owns what is refused by a status, and which upgrades are refused for their site or origin. What a page can be
+told by a close code is accepted first, and closed elsewhere. Must not know connections.
 """
 
 import math
@@ -14,11 +14,19 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from server.errors import Refusal, Unavailable
+from server.errors import BadItem, CloseCode, Forbidden, Refusal, Unavailable, UnknownSite
+from server.guard import Guard
 from server.protocol.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
+from server.rules.sites import Site
 from server.web.problems import as_problem
+from server.web.query import Query
 
 PATH = "/ws"
+_CODES: dict[type[Refusal], CloseCode] = {
+    BadItem: CloseCode.BAD_ITEM,
+    UnknownSite: CloseCode.UNKNOWN_SITE,
+    Forbidden: CloseCode.BAD_ORIGIN,
+}
 
 
 class Handshake(NamedTuple):
@@ -28,6 +36,18 @@ class Handshake(NamedTuple):
     accepted: bool
     wire: Wire = JSON
     crowded: Refusal | None = None
+
+
+def admit(request: Request, guard: Guard) -> tuple[Query, Site] | CloseCode:
+    """The query and the site of an upgrade request, or the code that refuses it for its site or origin."""
+    try:
+        query = Query(request.path.partition("?")[2].encode("latin-1"))
+        site = guard.site(query.site)
+        for origin in request.headers.get_all("Origin"):
+            guard.origin(site, origin)
+    except (BadItem, UnknownSite, Forbidden) as refusal:
+        return _CODES[type(refusal)]
+    return query, site
 
 
 def answer(request: Request, enter: Callable[[], Refusal | None]) -> Handshake:

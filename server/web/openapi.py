@@ -75,7 +75,7 @@ _HELD = '{"item":"posts/42","version":1767225600000000,"reaction":"like"}\n'
 _PROBLEMS = {
     "400": "Not a valid request: `bad_message`, `bad_item`, `bad_reaction` or `too_many_items`.",
     "401": "No token, or one that does not hold: `unauthorized`.",
-    "403": "The Origin is not one of the site's: `forbidden`.",
+    "403": "The Origin is not one of the site's, or a page of another origin asks without one: `forbidden`.",
     "404": "No such site: `unknown_site`. With an admin path also a site without admin keys: `not_found`.",
     "413": "The body is too large: `bad_message`.",
     "429": "Too much, too fast: `rate_limited`.",

@@ -1,10 +1,13 @@
-"""Which requests are let in: budgets by address, the Origin check, CORS (WHATWG Fetch); before any endpoint.
+"""Which requests are let in: budgets by address, the Origin check, CORS (WHATWG Fetch), fetch metadata.
 
-A request whose site is unknown or whose Origin is not allowed has no effect, whatever its method, and costs
-its address as much as any other. Who asks whether the server is well is always answered.
+A request whose site is unknown or whose Origin is not allowed has no effect, whatever its method, and spends
+a budget of its own: a page that is not listed must not use up what the listed pages of its address have.
+Health checks are always answered, and the script costs no budget: to refuse it is as much work as to send it,
+and any page on the web may load it. Does not depend on any endpoint.
 """
 
-from typing import Any
+import re
+from typing import NamedTuple
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -13,16 +16,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.admission import Admission, Place
 from server.errors import Forbidden, Refusal
 from server.guard import Guard
+from server.rules.sites import Site
 from server.web.problems import CLIENT, PLACE, refused
 from server.web.query import Query
 
 PREFIX = "/v1/"
 HEALTH = frozenset(("/livez", "/readyz"))
+_SCRIPT = re.compile(r"/embed(\.[0-9a-f]+)?\.js")
+# Values of Sec-Fetch-Site of a request that no other site's page caused: typed in, or by a page from here.
+_OWN = frozenset(("same-origin", "none"))
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match",
     "Access-Control-Max-Age": "7200",
 }
+
+
+class _Admitted(NamedTuple):
+    query: Query
+    site: Site
+    origin: str | None
 
 
 class Origins:
@@ -39,32 +52,33 @@ class Origins:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in HEALTH:
             await self._app(scope, receive, send)
-            return
-        too_many = self._too_many(scope)
-        if not scope["path"].startswith(PREFIX):
-            await (self._app if too_many is None else refused(too_many))(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        origins = headers.getlist("Origin")
-        allowed: dict[str, str] = {}
-        app: Any = self._app
-        try:
-            if len(origins) > 1:
-                raise Forbidden("one Origin a request")
-            query = Query(scope["query_string"])
-            site = self._guard.site(query.site)
-            self._guard.origin(site, origins[0] if origins else None)
-            if origins:
-                allowed["Access-Control-Allow-Origin"] = origins[0]
-                allowed["Access-Control-Expose-Headers"] = "ETag, Retry-After"
-            if too_many is not None:
-                raise too_many
-        except Refusal as refusal:
-            app = refused(refusal)
+        elif scope["path"].startswith(PREFIX):
+            await self._api(scope, receive, send)
         else:
-            scope["tallycast"] = (query, site)
-            if scope["method"] == "OPTIONS" and "Access-Control-Request-Method" in headers:
-                app = Response(status_code=204, headers=_PREFLIGHT)
+            await self._page(scope)(scope, receive, send)
+
+    def _page(self, scope: Scope) -> ASGIApp:
+        """What answers a request for a page or a script."""
+        try:
+            if not _SCRIPT.fullmatch(scope["path"]):
+                self._admission.page_request(scope[CLIENT])
+            _check_place(scope)
+        except Refusal as refusal:
+            return refused(refusal)
+        return self._app
+
+    async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        allowed: dict[str, str] = {}
+        try:
+            admitted = self._admit(scope, headers)
+        except Refusal as refusal:
+            app: ASGIApp = self._turned_away(scope, refusal)
+        else:
+            if admitted.origin is not None:
+                allowed["Access-Control-Allow-Origin"] = admitted.origin
+                allowed["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+            app = self._admitted(scope, headers, admitted)
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -75,11 +89,69 @@ class Origins:
 
         await app(scope, receive, marked)
 
-    def _too_many(self, scope: Scope) -> Refusal | None:
-        """Why nothing more is done for whoever asks, if so."""
+    def _admit(self, scope: Scope, headers: Headers) -> _Admitted:
+        """The query, the site and the Origin of a request.
+
+        Raises:
+            BadItem, UnknownSite: the query is not one, or no site is served under that name.
+            Forbidden: the origin is not one of the site's, or is not said where it must be.
+        """
+        query = Query(scope["query_string"])
+        site = self._guard.site(query.site)
+        origins = headers.getlist("Origin")
+        if len(origins) > 1:
+            raise Forbidden("one Origin a request")
+        if origins:
+            self._guard.origin(site, origins[0])
+            return _Admitted(query, site, origins[0])
+        _check_fetch_metadata(headers)
+        return _Admitted(query, site, None)
+
+    def _admitted(self, scope: Scope, headers: Headers, admitted: _Admitted) -> ASGIApp:
+        """What answers a request of a page that is listed, or of no page."""
         try:
             self._admission.request(scope[CLIENT])
+            _check_place(scope)
         except Refusal as refusal:
-            return refusal
+            return refused(refusal)
+        scope["tallycast"] = (admitted.query, admitted.site)
+        if scope["method"] == "OPTIONS" and "Access-Control-Request-Method" in headers:
+            return Response(status_code=204, headers=_PREFLIGHT)
+        return self._app
+
+    def _turned_away(self, scope: Scope, refusal: Refusal) -> Response:
+        """The answer to a request that is refused for its site or origin.
+
+        It ends the connection, which else would count for the address until it is idle for long enough. A
+        trusted proxy's counts for nobody.
+        """
+        try:
+            self._admission.refused_request(scope[CLIENT])
+        except Refusal as too_many:
+            refusal = too_many
+        answer = refused(refusal)
         place: Place = scope[PLACE]
-        return None if place.counted else place.refusal
+        if place.owner is not None:
+            answer.headers["Connection"] = "close"
+        return answer
+
+
+def _check_place(scope: Scope) -> None:
+    """Raises ``Unavailable`` or ``RateLimited`` where there is no room even for the connection."""
+    place: Place = scope[PLACE]
+    if not place.counted and place.refusal is not None:
+        raise place.refusal
+
+
+def _check_fetch_metadata(headers: Headers) -> None:
+    """Check a request without an Origin (W3C Fetch Metadata). Only browsers send these headers.
+
+    They leave the Origin out where the page is from here, and where the page shall not read the answer: an
+    ``<img>``, a frame, a form with GET, ``fetch`` with ``no-cors``. The answer would be made all the same.
+
+    Raises:
+        Forbidden: a page of another origin caused it.
+    """
+    no_cors = headers.get("Sec-Fetch-Mode") == "no-cors"
+    if no_cors or headers.get("Sec-Fetch-Site", "none") not in _OWN:
+        raise Forbidden("a page asks with its Origin: with fetch in the mode cors, or an EventSource")

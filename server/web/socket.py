@@ -19,12 +19,12 @@ import structlog
 from websockets.http11 import Request
 
 from server.admission import Place
-from server.errors import BadItem, CloseCode, Forbidden, Refusal, UnknownSite
+from server.errors import BadItem, CloseCode, Refusal
 from server.protocol.codec import JSON
 from server.rules.addresses import Client
 from server.rules.sites import Site
 from server.topic import NO_DESCRIPTOR, Topic
-from server.web.handshake import answer
+from server.web.handshake import Handshake, admit, answer
 from server.web.inbound import BINARY, Answer, Binary, Event, Inbound, Text, TooManyFragments
 from server.web.query import Query
 from server.web.rooms import Rooms
@@ -93,30 +93,46 @@ class Socket(Direct, asyncio.Protocol):
 
     def upgraded(self, request: Request, place: Place, client: Client) -> None:
         """The upgrade request has come, from a client."""
+        admitted = admit(request, self._rooms.guard)
+        if isinstance(admitted, CloseCode):
+            self._turn_away(request, place, client, admitted)
+            return
         handshake = answer(request, partial(self._enter, place, client))
+        if self._shake(handshake):
+            self._open(*admitted, handshake)
+
+    def _shake(self, handshake: Handshake) -> bool:
+        """Answer the upgrade request; whether there is a WebSocket now."""
         self._put(handshake.data)
         if not handshake.accepted:
             self._end(None)
             self._transport.close()
-            return
-        # An upgrade that is refused is accepted and closed, so that a page can read the code.
+        return handshake.accepted
+
+    def _turn_away(self, request: Request, place: Place, client: Client, code: CloseCode) -> None:
+        """Refuse an upgrade for its site or origin: accept and close it, so that a page can read the code."""
+        waits = self._rooms.admission.turn_away(place, client)
+        self.owner = None
+        if self._shake(answer(request, lambda: None)):
+            self.close(code)
+            if not waits:
+                self._transport.close()
+
+    def _open(self, query: Query, site: Site, handshake: Handshake) -> None:
+        """Start the session, unless the item is none of the site's or there is no room."""
         try:
-            site, item = self._admit(request)
-        except UnknownSite:
-            self.close(CloseCode.UNKNOWN_SITE)
-        except Forbidden:
-            self.close(CloseCode.BAD_ORIGIN)
+            item = site.check_item(query.item) if query.items else None
         except BadItem:
             self.close(CloseCode.BAD_ITEM)
-        else:
-            if handshake.crowded is not None:
-                self.close(CloseCode.OVERLOADED)
-                return
-            self.wire = handshake.wire.index
-            self._session = Session(self._rooms, self, site, handshake.wire)
-            self._rooms.traffic.open[self.wire] += 1
-            self._find_straight()
-            self._session.open(item)
+            return
+        if handshake.crowded is not None:
+            self.close(CloseCode.OVERLOADED)
+            return
+        self.wire = handshake.wire.index
+        self._session = Session(self._rooms, self, site, handshake.wire)
+        self._rooms.traffic.open[self.wire] += 1
+        self._find_straight()
+        self._session.open(item)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of frames came."""
@@ -281,12 +297,6 @@ class Socket(Direct, asyncio.Protocol):
         crowded = self._rooms.admission.settle(place, client)
         self.owner = client
         return crowded
-
-    def _admit(self, request: Request) -> tuple[Site, str | None]:
-        query = Query(request.path.partition("?")[2].encode("latin-1"))
-        site = self._rooms.guard.site(query.site)
-        self._rooms.guard.origin(site, request.headers.get("Origin"))
-        return site, site.check_item(query.item) if query.items else None
 
     def _handle(self, event: Event) -> None:
         match event:

@@ -15,7 +15,7 @@ from playwright.async_api import expect
 
 from tests.conftest import MakeServer
 
-from .tabs import NewTab, Server
+from .tabs import NewTab, Server, Tab, wait_until
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -89,3 +89,61 @@ async def test_a_page_that_the_site_does_not_list_is_told_so(
     assert (told["item"], told["code"], told["message"]) == ("posts/42", "forbidden", "code 4503")
     await tab.widget.like.click()
     await expect(tab.widget.status).to_have_text("Not open to votes.")
+
+
+# What a page can make a browser ask for.
+ASKS = {
+    "fetch": ("stream?site=blog&item=a", "fetch(url, { mode: 'no-cors' })"),
+    "image": ("stream?site=blog&item=a", "new Image().src = url"),
+    "script": ("stream?site=blog&item=a", "add('script').src = url"),
+    "link": ("stream?site=blog&item=a", "location = url"),
+    "form": ("visitors?site=blog", "Object.assign(add('form'), { action: url, method: 'post' }).submit()"),
+    "beacon": ("visitors?site=blog", "navigator.sendBeacon(url)"),
+    "EventSource": ("stream?site=blog&item=a", "new EventSource(url)"),
+    "cors": ("items?site=blog&item=a", "fetch(url).catch(() => {})"),
+}
+
+
+async def statuses(tab: Tab) -> list[int]:
+    """Statuses that the browser is answered from here on, also those that it keeps from the page."""
+    found: list[int] = []
+    protocol = await tab.page.context.new_cdp_session(tab.page)
+    protocol.on("Network.responseReceivedExtraInfo", lambda told: found.append(told["statusCode"]))
+    await protocol.send("Network.enable")
+    return found
+
+
+async def test_whatever_a_page_that_is_not_listed_asks_for_is_refused(
+    server: Server, new_tab: NewTab, folder: Path, port: int
+) -> None:
+    (folder / "bare.html").write_text("<!doctype html><link rel=icon href=data:,><body>")
+    answered = {}
+    for way, (path, ask) in ASKS.items():
+        tab = await new_tab()
+        tab.tolerant = True
+        await tab.page.goto(f"http://localhost:{port}/bare.html")
+        found = await statuses(tab)
+        add = "const add = name => document.body.appendChild(document.createElement(name))"
+        await tab.page.evaluate(f"url => {{ {add}; {ask}; }}", f"{server.url}/v1/{path}")
+        await wait_until(partial(_some, found), True)
+        answered[way] = found[0]
+    assert answered == dict.fromkeys(ASKS, 403)
+
+
+async def _some(found: list[int]) -> bool:
+    return bool(found)
+
+
+async def test_what_a_listed_page_asks_for_with_its_origin_is_answered(
+    server: Server, new_tab: NewTab, folder: Path, port: int
+) -> None:
+    """A beacon is sent without CORS, but says its Origin."""
+    tab = await new_tab()
+    (folder / "bare.html").write_text("<!doctype html><link rel=icon href=data:,><body>")
+    await tab.page.goto(f"http://127.0.0.1:{port}/bare.html")
+    found = await statuses(tab)
+    await tab.page.evaluate("url => { navigator.sendBeacon(url); }", f"{server.url}/v1/visitors?site=blog")
+    await wait_until(partial(_some, found), True)
+    assert found == [201]
+    url = f"{server.url}/v1/items?site=blog&item=a"
+    assert await tab.page.evaluate("url => fetch(url).then(answer => answer.status)", url) == 200

@@ -106,6 +106,27 @@ async def test_an_address_that_has_too_many(place: Place) -> None:
         assert head.startswith("http/1.1 204")
 
 
+FOREIGN = "Origin: null\r\n"
+
+
+async def test_who_is_refused_does_not_stay(place: Place) -> None:
+    """Connections of a page that is not listed take no room from those of one that is."""
+    async with AsyncExitStack() as stack:
+        for _ in range(10):
+            ask = await stack.enter_async_context(place.line())
+            head = await ask("/v1/items", FOREIGN)
+            assert head.startswith("http/1.1 403")
+            assert head.count("connection: close") == 1
+            await eventually(lambda: not place.admission._at_address)
+
+
+@pytest.mark.parametrize("place", [PROXY], indirect=True)
+async def test_a_proxys_connection_stays(place: Place) -> None:
+    async with place.line() as ask:
+        for _ in range(3):
+            assert "connection: close" not in await ask("/v1/items", FOREIGN)
+
+
 @pytest.mark.parametrize("place", [PROXY], indirect=True)
 async def test_a_proxy_is_not_locked_out(place: Place) -> None:
     async with AsyncExitStack() as stack:

@@ -166,6 +166,25 @@ def bench(bare: Bench) -> Bench:
     return bare
 
 
+def test_who_is_refused_is_waited_for_while_there_is_budget_for_it(bare: Bench) -> None:
+    """Once it is used up the close goes out all the same, and the connection with it."""
+    office = Client("192.0.2.7", forwarded=True)
+    foreign = Request("/ws", Headers({**REQUEST.headers, "Origin": "null"}), "GET", "HTTP/1.1")
+    waits = bare.rooms.admission._caps.address_arrivals.burst
+    for number in range(waits + 1):
+        assert not bare.transport.closing, number
+        place = bare.rooms.admission.enter(office)
+        one = bare if number == waits else Bench()
+        one.rooms = one.socket._rooms = bare.rooms
+        one.socket.upgraded(foreign, place, office)
+        assert one.transport.received().endswith(b"\x88\x02\x11\x97"), "4503"
+        assert one.transport.closing is (number == waits)
+        assert one.socket.owner is None
+        if one is not bare:
+            one.transport.end()
+    assert not bare.rooms.admission._at_address
+
+
 def test_silence_is_broken_by_a_beat(bench: Bench) -> None:
     bench.wait(BEAT_AFTER - 1)
     assert not bench.transport.received()
