@@ -248,6 +248,37 @@ def test_the_procfile_is_the_command(no_settings: None) -> None:
     assert "TALLYCAST_DRAIN=20" in OPERATIONS
 
 
+HARDENED = {
+    **dict.fromkeys(
+        ("NoNewPrivileges", "PrivateUsers", "PrivateDevices", "PrivateIPC", "ProtectHome"), "yes"
+    ),
+    **dict.fromkeys(("ProtectClock", "ProtectHostname", "ProtectControlGroups", "RestrictRealtime"), "yes"),
+    **dict.fromkeys(("ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables"), "yes"),
+    **dict.fromkeys(("RestrictNamespaces", "RestrictSUIDSGID", "LockPersonality", "DynamicUser"), "yes"),
+    "CapabilityBoundingSet": "",
+    "ProtectSystem": "strict",
+    "ProtectProc": "invisible",
+    "ProcSubset": "pid",
+    "MemoryDenyWriteExecute": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "SystemCallArchitectures": "native",
+    "UMask": "0077",
+}
+
+
+def test_the_unit_keeps_the_server_from_what_it_does_not_need() -> None:
+    """What ``systemd-analyze security`` asks for; each weighs up to half a point of the exposure."""
+    found = unit()
+    assert {name: found.get(name) for name in HARDENED} == {name: [value] for name, value in HARDENED.items()}
+    assert found["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    # Without capabilities a port below 1024 could not be had.
+    given, _ = platforms()["systemd"]
+    assert int(given["TALLYCAST_PORT"]) >= 1024
+    # The folders that a strictly protected system leaves writable.
+    assert given["TALLYCAST_DATA"] == f"/var/lib/{found['StateDirectory'][0]}"
+    assert f"unix:/run/{found['RuntimeDirectory'][0]}/" in (DEPLOY / "nginx.conf").read_text()
+
+
 def test_the_unit_is_right(tmp_path: Path) -> None:
     program = "/opt/tallycast/bin/tallycast"
     assert unit()["ExecStart"][0].split()[:2] == [program, "serve"]
@@ -261,3 +292,6 @@ def test_the_unit_is_right(tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert str(copy) not in done.stderr, done.stderr
+    command = [verify, "security", "--offline=true", "--threshold=25", "--no-pager", copy]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
