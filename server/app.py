@@ -150,7 +150,6 @@ async def _serve(
             settings.request_within,
             rooms.admission,
             settings.base_path.encode(),
-            unix=settings.socket_path is not None,
         )
         server = Server(
             rooms,

@@ -19,10 +19,8 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
-    ClusterDownError,
     MovedError,
     NoScriptError,
-    ReadOnlyError,
     ResponseError,
     TryAgainError,
 )
@@ -38,6 +36,7 @@ from server.ledger.engine import (
     REPLICA_WITHIN,
     pool,
 )
+from server.ledger.failover import is_sign
 from server.ledger.node import LostError, Node, NotSentError, Words
 from server.ledger.scripts import Script
 from server.ledger.slots import Slots
@@ -47,7 +46,7 @@ from server.ledger.store import Word
 PAUSE = 0.05
 
 # The last two where they come again and again.
-_NOT_NOW = (TryAgainError, ClusterDownError, ReadOnlyError, AskError, NoScriptError)
+_NOT_NOW = (TryAgainError, AskError, NoScriptError)
 # What scripts fail with where a key has just left, or has not come yet: before they write anything.
 _NOT_HERE = ("non local key", "NOTHERE")
 
@@ -171,8 +170,15 @@ class ClusterEngine:
                     await _read_clock(node)
                 except NotSentError:
                     pass  # who needs it next asks again
+                await node.follow_name()
             await asyncio.sleep(KEEP_TIME_EVERY)
             self.slots.doubt()
+
+    def reconnect(self) -> None:
+        """As ``Store.reconnect``; and look at the map."""
+        for node in self.slots.primaries:
+            node.doubt()
+        self.slots.doubt()
 
     async def raw(self, *words: Word) -> Any:
         """One command at the start, whose failure is told as it is.
@@ -257,12 +263,14 @@ class ClusterEngine:
             else:
                 if not isinstance(reply, Exception):
                     self.condition.answered(began)
-                    self._check(confirmed)
+                    self._check(node, confirmed)
                     return node, reply
                 if route.redirected(reply, node):
                     continue
-                reason = str(reply)
-                if not isinstance(reply, _NOT_NOW) and not any(sign in reason for sign in _NOT_HERE):
+                reason = str(reply) or type(reply).__name__
+                if is_sign(reply):
+                    node.doubt()
+                elif not isinstance(reply, _NOT_NOW) and not any(sign in reason for sign in _NOT_HERE):
                     raise self.condition.refused(reason) from reply
                 self.slots.doubt()
             if time.monotonic() + PAUSE > until:
@@ -270,11 +278,15 @@ class ClusterEngine:
             route.again()
             await asyncio.sleep(PAUSE)
 
-    def _check(self, replies: Sequence[Any]) -> None:
+    def _check(self, node: Node, replies: Sequence[Any]) -> None:
         """Raise where WAIT was asked for and too few replicas have confirmed."""
         for reply in replies:
+            if isinstance(reply, Exception) and is_sign(reply):
+                node.doubt()
+                self.slots.doubt()
             if not isinstance(reply, int) or reply < self._replicas:
                 raise self.condition.refused(f"confirmed by {reply} replicas")
+        node.confirm()
 
 
 class _Route:

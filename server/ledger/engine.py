@@ -5,14 +5,19 @@ engine into ``Unavailable``. Must not know what the scripts do.
 
 Retries are off: redis-py repeats a command whose reply was lost, and a lost reply means that the outcome is
 unknown.
+
+A failover leaves connections to the old engine open. On a sign of one (see ``failover``) they are closed,
+each when its command has ended, and the next ones are made by the host name. Nothing is sent again.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import msgpack
+import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -25,6 +30,7 @@ from server.errors import OutcomeUnknown, Unavailable
 from server.ledger import keys
 from server.ledger.clock import DEADLINE, MARGIN, Clock
 from server.ledger.condition import Condition
+from server.ledger.failover import Backoff, HostName, is_sign
 from server.ledger.scripts import Script
 from server.ledger.store import FAILURES, Word
 
@@ -35,6 +41,8 @@ REPLY_TIMEOUT = DEADLINE + ANSWER_GRACE
 # How long (ms) replicas have to confirm, within the time that who waits has anyway.
 REPLICA_WITHIN = 1000
 KEEP_TIME_EVERY = 5.0
+
+_log = structlog.get_logger("engine")
 
 
 class Engine:
@@ -48,42 +56,46 @@ class Engine:
 
     def __init__(self, url: str, replicas: int = 0) -> None:
         self.condition = Condition()
-        self._clock = Clock()
+        # Called when connections lead to another engine than before, or may do so.
+        self.moved: Callable[[], None] = lambda: None
+        self._url = url
         self._replicas = replicas
-        self._pool = pool(url, REPLY_TIMEOUT)
+        self._link = _Link(url)
         # With a timeout redis-py sends through asyncio.wait_for, which may swallow a cancellation on Python
         # 3.11. The feed has a heartbeat instead.
         self._patient = pool(url, None)
-        self._client = Redis(connection_pool=self._pool)
+        self._backoff = Backoff()
+        self._name = HostName(self._patient.connection_kwargs.get("host"))
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
         """See ``Store``."""
+        return await self._run(self._link, script, names, *arguments)
+
+    async def _run(self, link: "_Link", script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
         began = time.monotonic()
         try:
             try:
-                reply = await self._client.evalsha(script.sha, len(names), *names, *arguments)
+                reply = await link.client.evalsha(script.sha, len(names), *names, *arguments)
             except NoScriptError:
-                reply = await self._client.eval(script.text, len(names), *names, *arguments)
+                reply = await link.client.eval(script.text, len(names), *names, *arguments)
         except FAILURES as error:
-            raise self._failed(error) from error
+            raise self._failed(link, error) from error
         self.condition.answered(began)
         return bytes(reply)
 
     async def command(self, *words: Word) -> Any:
         """See ``Store``."""
+        return await self._command(self._link, *words)
+
+    async def _command(self, link: "_Link", *words: Word) -> Any:
         began = time.monotonic()
         try:
-            reply = await self._client.execute_command(*words)
+            reply = await link.client.execute_command(*words)
         except FAILURES as error:
-            raise self._failed(error) from error
+            raise self._failed(link, error) from error
         self.condition.answered(began)
         return reply
-
-    async def deadline(self) -> int:
-        """Engine time (µs) after which nobody waits for what is sent now."""
-        if not self._clock.known:
-            await self._read_clock()
-        return self._clock.deadline(time.monotonic() + DEADLINE)
 
     async def timed(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
         """See ``Store``."""
@@ -98,27 +110,34 @@ class Engine:
         return reply[1]
 
     async def _once(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
+        link = self._link
         # Without an engine this fails already, at once, and nothing was sent.
-        deadline = await self.deadline()
+        deadline = await self.deadline(link)
+        if link is not self._link:
+            # The deadline must be in the time of the engine that it is sent to.
+            return await self._once(script, names, *arguments)
         sent = time.monotonic()
         try:
-            run = self._run_confirmed if self._replicas else self.run
-            reply = msgpack.unpackb(await run(script, names, deadline, *arguments))
+            run = self._run_confirmed if self._replicas else self._run
+            reply = msgpack.unpackb(await run(link, script, names, deadline, *arguments))
         except OutcomeUnknown:
             # It may lie in the buffer of an engine that stands still. "Unavailable" is not said, and nothing
             # else is sent that it could overtake, before the engine would refuse it.
             await asyncio.sleep(sent + DEADLINE + MARGIN - time.monotonic())
             raise
-        self.tick(reply[0])
+        link.clock.tick(reply[0])
+        self._confirmed(link)
         return reply
 
-    async def _run_confirmed(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
+    async def _run_confirmed(
+        self, link: "_Link", script: Script, names: Sequence[bytes], *arguments: Word
+    ) -> bytes:
         """As ``run``, and wait for replicas, on the same connection: WAIT is about what came on it."""
         began = time.monotonic()
         wait = ("WAIT", self._replicas, REPLICA_WITHIN)
         given = (len(names), *names, *arguments)
         try:
-            async with self._client.pipeline(transaction=False) as pipe:
+            async with link.client.pipeline(transaction=False) as pipe:
                 pipe.execute_command("EVALSHA", script.sha, *given)
                 pipe.execute_command(*wait)
                 reply, confirmed = await pipe.execute(raise_on_error=False)
@@ -127,10 +146,10 @@ class Engine:
                     pipe.execute_command(*wait)
                     reply, confirmed = await pipe.execute(raise_on_error=False)
         except FAILURES as error:
-            raise self._failed(error) from error
+            raise self._failed(link, error) from error
         for answer in (reply, confirmed):
             if isinstance(answer, Exception):
-                raise self._failed(answer) from answer
+                raise self._failed(link, answer) from answer
         if confirmed < self._replicas:
             raise self.condition.refused(f"confirmed by {confirmed} of {self._replicas} replicas in time")
         self.condition.answered(began)
@@ -162,7 +181,7 @@ class Engine:
 
     async def raw(self, *words: Word) -> Any:
         """See ``Store``."""
-        return await self._client.execute_command(*words)
+        return await self._link.client.execute_command(*words)
 
     async def publish(self, channel: bytes) -> None:
         """Publish nothing.
@@ -173,21 +192,31 @@ class Engine:
         await self.command("PUBLISH", channel, b"")
 
     async def keep_time(self) -> None:
-        """See ``Store``."""
+        """See ``Store``. Follows the host name, too."""
         while True:
             try:
-                await self._read_clock()
+                await self._read_clock(self._link)
             except Unavailable:
                 pass  # who needs it next asks again
+            if await self._name.moved_from(self._link.pool.peers() | self._patient.peers()):
+                self._close_connections("the host name leads elsewhere")
+                self.moved()
             await asyncio.sleep(KEEP_TIME_EVERY)
+
+    async def deadline(self, link: "_Link | None" = None) -> int:
+        """Time of the engine (µs) after which nobody waits for what is sent now."""
+        link = link or self._link
+        if not link.clock.known:
+            await self._read_clock(link)
+        return link.clock.deadline(time.monotonic() + DEADLINE)
 
     def tick(self, now: int) -> None:
         """Learn the engine's time (µs) from a reply that has just arrived."""
-        self._clock.tick(now)
+        self._link.clock.tick(now)
 
     def age(self, version: int) -> float | None:
         """See ``Store``."""
-        return self._clock.age(version)
+        return self._link.clock.age(version)
 
     async def find(self) -> None:
         """See ``Store``: there is only one."""
@@ -198,34 +227,95 @@ class Engine:
 
     async def probe(self) -> None:
         """See ``Store``."""
-        await self._client.publish(keys.PULSE_PREFIX + b"start", b"")
+        await self._link.client.publish(keys.PULSE_PREFIX + b"start", b"")
 
     def connection(self) -> AbstractConnection:
         """A connection outside the pool, for the feed. Not yet connected."""
         connection: AbstractConnection = self._patient.make_connection()
         return connection
 
+    def reconnect(self) -> None:
+        """See ``Store``."""
+        old, self._link = self._link, _Link(self._url)
+        task = asyncio.get_running_loop().create_task(old.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
     async def close(self) -> None:
         """See ``Store``."""
-        await self._client.aclose()
-        await self._pool.disconnect()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._link.close()
         await self._patient.disconnect()
 
-    async def _read_clock(self) -> None:
-        seconds, micros = await self.command("TIME")
-        self.tick(int(seconds) * 1_000_000 + int(micros))
+    async def _read_clock(self, link: "_Link") -> None:
+        seconds, micros = await self._command(link, "TIME")
+        link.clock.tick(int(seconds) * 1_000_000 + int(micros))
 
-    def _failed(self, error: Exception) -> Unavailable:
+    def _close_connections(self, reason: str) -> None:
+        _log.warning("connections to the engine closed", reason=reason)
+        self.reconnect()
+
+    def _confirmed(self, link: "_Link") -> None:
+        """Something was written through a link."""
+        if link is self._link and self._backoff.waiting:
+            self._backoff.reset()
+            # Only now it is certain that the feed finds something better than what it has.
+            self.moved()
+
+    def _failed(self, link: "_Link", error: Exception) -> Unavailable:
         reason = str(error) or type(error).__name__
-        if isinstance(error, LinkError | LinkTimeout | OSError | RuntimeError):
+        lost = isinstance(error, LinkError | LinkTimeout | OSError | RuntimeError)
+        if lost:
             # Whatever answers next may have another clock.
-            self._clock.forget()
-            return self.condition.lost(reason)
-        return self.condition.refused(reason)
+            link.clock.forget()
+        if is_sign(error):
+            if link is self._link and self._backoff.due():
+                self._close_connections(reason)
+            # It was answered, with LOADING for one: nothing took effect.
+            return self.condition.away(reason) if lost else self.condition.refused(reason)
+        return self.condition.lost(reason) if lost else self.condition.refused(reason)
 
 
-def pool(url: str, timeout: float | None) -> ConnectionPool:
-    return ConnectionPool.from_url(
+class _Link:
+    """Connections to where the name led when they were made, and the clock of the engine there."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self.pool = pool(url, REPLY_TIMEOUT)
+        self.client = Redis(connection_pool=self.pool)
+
+    async def retire(self) -> None:
+        """Close every connection that is idle, and the others when their commands have ended."""
+        await self.pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+        await self.pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
+        await self.pool.disconnect()
+
+
+class Pool(ConnectionPool):
+    """Connections that know where they lead."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self._made: WeakSet[AbstractConnection] = WeakSet()
+        super().__init__(*given, **options)
+
+    def make_connection(self) -> AbstractConnection:
+        """A connection, not yet connected."""
+        connection: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
+        self._made.add(connection)
+        return connection
+
+    def peers(self) -> set[str]:
+        """The addresses of all that are connected, by TCP."""
+        return {peer for connection in self._made if (peer := connection.getpeername())}
+
+
+def pool(url: str, timeout: float | None) -> Pool:
+    """Connections to the engine at ``url``, without retries; ``timeout`` (s) is for its replies."""
+    made: Pool = Pool.from_url(
         url,
         protocol=2,
         retry=Retry(NoBackoff(), 0),
@@ -233,3 +323,4 @@ def pool(url: str, timeout: float | None) -> ConnectionPool:
         socket_timeout=timeout,
         max_connections=64,
     )
+    return made

@@ -105,6 +105,7 @@ class Feed:
         self._confirmed = asyncio.Event()
         self._heard = -math.inf
         self._lost = False
+        self._leave = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -121,6 +122,10 @@ class Feed:
         self._wanted.discard(channel)
         self._missed.discard(channel)
         self._changed.set()
+
+    def reconnect(self) -> None:
+        """Follow everything on a new connection: this one may lead to an engine that was demoted."""
+        self._leave.set()
 
     async def run(self) -> None:
         """Keep the link up until cancelled."""
@@ -148,6 +153,7 @@ class Feed:
 
     async def _link(self) -> None:
         connection = self._engine.connection()
+        self._leave.clear()
         self._sent.clear()
         self._wanted.discard(self._pulse)
         self._pulse = self._new_pulse()
@@ -161,8 +167,13 @@ class Feed:
                 group.create_task(self._subscribe(connection))
                 group.create_task(self._beat())
                 group.create_task(self._reread())
+                group.create_task(self._until_left())
         finally:
             await connection.disconnect(nowait=True)
+
+    async def _until_left(self) -> None:
+        await self._leave.wait()
+        raise ConnectionError("connections lead to another engine now")
 
     async def _read(self, connection: AbstractConnection) -> None:
         wanted = _wanted()

@@ -9,16 +9,17 @@ the command that it is for, gives back connections in the middle of a reply, and
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hiredis import pack_command
-from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
-from redis.exceptions import RedisError, ResponseError
 
 from server.ledger.clock import DEADLINE, Clock
+from server.ledger.engine import Pool
+from server.ledger.failover import Backoff, HostName
 
 CONNECT_WITHIN = 1.0
 
@@ -41,13 +42,19 @@ class Node:
 
     sharded = True
 
-    def __init__(self, address: str, pool: ConnectionPool) -> None:
+    def __init__(self, address: str, pool: Pool) -> None:
         self.address = address
+        # Called when connections lead to another machine than before, or may do so.
+        self.moved: Callable[[], None] = lambda: None
         self._clock = Clock()
         # Names of the scripts that were sent on this connection.
         self.scripts: set[str] = set()
         self._pool = pool
         self._line: _Line | None = None
+        # What was open before the last reconnect, as far as replies are still to come.
+        self._retired: list[_Line] = []
+        self._backoff = Backoff()
+        self._name = HostName(address.rpartition(":")[0])
 
     @property
     def clock(self) -> Clock:
@@ -63,6 +70,28 @@ class Node:
             return None
         # Without a host it is the one that was asked.
         return f"{host or self.address.rpartition(':')[0]}:{port}"
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it could not serve when it was asked last."""
+        return self._backoff.waiting
+
+    def doubt(self) -> None:
+        """It cannot serve: another machine may have its name by now. Reconnects, with pauses."""
+        if self._backoff.due():
+            self._reconnect()
+
+    def confirm(self) -> None:
+        """It serves."""
+        if self._backoff.waiting:
+            self._backoff.reset()
+            self.moved()
+
+    async def follow_name(self) -> None:
+        """Reconnect where the host name leads elsewhere."""
+        if await self._name.moved_from(self._pool.peers()):
+            self._reconnect()
+            self.moved()
 
     async def call(self, *commands: Words, within: float) -> list[Any]:
         """The replies to commands that are sent one right behind the other; error replies as exceptions.
@@ -117,9 +146,10 @@ class Node:
 
     async def close(self) -> None:
         """End the connection."""
-        if self._line is not None:
-            self._line.close("closed")
-            await self._line.ended()
+        self._reconnect()
+        for line in self._retired:
+            line.close("closed")
+            await line.ended()
         await self._pool.disconnect()
 
     def _open(self) -> "_Line":
@@ -128,9 +158,15 @@ class Node:
             self.scripts.clear()
         return self._line
 
+    def _reconnect(self) -> None:
+        self._retired = [line for line in self._retired if not line.over]
+        if self._line is not None:
+            self._line.retire()
+            self._retired.append(self._line)
+            self._line = None
+
     def _connection(self) -> AbstractConnection:
-        connection: AbstractConnection = self._pool.make_connection()
-        return connection
+        return self._pool.make_connection()
 
 
 class _Line:
@@ -140,6 +176,7 @@ class _Line:
         self.over = False
         self._connection = connection
         self._connected = False
+        self._retired = False
         self._outgoing: list[bytes] = []
         self._something = asyncio.Event()
         # In the order of the commands, sent or not.
@@ -156,6 +193,12 @@ class _Line:
         self._waiting += replies
         self._something.set()
         return replies
+
+    def retire(self) -> None:
+        """End when the replies that are under way have come; nothing is sent any more."""
+        self._retired = True
+        if not self._waiting:
+            self.close("replaced")
 
     def close(self, reason: str) -> None:
         """Wait for nothing any more."""
@@ -192,13 +235,16 @@ class _Line:
         while True:
             try:
                 reply = await self._connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            except ResponseError as error:
+            except (ResponseError, BusyLoadingError) as error:
+                # redis-py takes LOADING for a lost connection.
                 reply = error
             if not self._waiting:
                 raise LinkError("nobody waits for it any more")
             future = self._waiting.popleft()
             if not future.done():
                 future.set_result(reply)
+            if self._retired and not self._waiting:
+                raise LinkError("replaced")
 
     def _fail(self, reason: str) -> None:
         self.over = True

@@ -42,4 +42,6 @@ def feed_of(store: Store, listener: Listener) -> Feed | ScatteredFeed:
     if isinstance(store, ClusterEngine):
         return ScatteredFeed(store, listener)
     assert isinstance(store, Engine)
-    return Feed(store, listener)
+    feed = Feed(store, listener)
+    store.moved = feed.reconnect
+    return feed

@@ -74,6 +74,7 @@ class ScatteredFeed:
         primaries = set(self._slots.primaries)
         for node in primaries - self._feeds.keys():
             feed = Feed(node, self._listener, partial(self._pulse, node), partial(self._moved, node))
+            node.moved = feed.reconnect
             self._feeds[node] = feed, asyncio.get_running_loop().create_task(feed.run())
         for channel, place in self._places.items():
             self._put(channel, place)

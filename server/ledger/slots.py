@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
-from redis.asyncio import ConnectionPool
 from redis.crc import key_slot
 
+from server.ledger.engine import Pool
 from server.ledger.node import LostError, Node, NotSentError
 
 SLOTS = 16384
@@ -30,7 +30,7 @@ class Slots:
     ``pool`` makes the connections to the node at a URL. ``moved`` is called when slots have other owners.
     """
 
-    def __init__(self, url: str, pool: Callable[[str], ConnectionPool]) -> None:
+    def __init__(self, url: str, pool: Callable[[str], Pool]) -> None:
         self._url = urlsplit(url)
         self._pool = pool
         self._owners: list[Node | None] = [None] * SLOTS
@@ -98,6 +98,8 @@ class Slots:
             await asyncio.sleep(self._read_at + FRESH - loop.time())
             known = [node.address for node in self.primaries]
             random.shuffle(known)
+            # One that cannot serve may be cut off from the others, and take itself for a primary.
+            known.sort(key=lambda address: self._nodes[address].doubted)
             # A node that just became a replica knows as much as others; the first one may have a new address.
             for address in (*known, *(self._nodes.keys() - set(known)), self._seed):
                 try:

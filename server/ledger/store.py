@@ -15,6 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 from server.errors import EngineError
 from server.ledger import keys, layout, preflight
 from server.ledger.condition import Condition
+from server.ledger.failover import is_sign
 from server.ledger.preflight import Primary
 from server.ledger.requirements import unusable
 from server.ledger.scripts import Script
@@ -108,6 +109,9 @@ class Store(Protocol):
     def age(self, version: int) -> float | None:
         """How long ago (s) a version was committed, by the engine's clock; ``None``: it is not known."""
 
+    def reconnect(self) -> None:
+        """Close connections, each when its command has ended, and make the next ones by the host name."""
+
     async def keep_time(self) -> None:
         """Look at its clock now and then, for when nothing else does; until cancelled."""
 
@@ -165,8 +169,8 @@ async def make_secret(store: Store) -> bytes:
 async def wait_until_ready(engine: Store, patience: float) -> bytes:
     """Wait until the engine serves; the secret that it keeps for all workers.
 
-    ``patience`` (s) is for one that does not answer. One that loads its data gets as long as it needs, one
-    that refuses us none.
+    ``patience`` (s) is for one that does not answer, or says that another may serve: a failover may be under
+    way. One that loads its data gets as long as it needs, one that refuses us none.
 
     Raises:
         EngineError: it does not serve.
@@ -184,17 +188,21 @@ async def wait_until_ready(engine: Store, patience: float) -> bytes:
         except FAILURES as error:
             # While it connects, redis-py wraps what went wrong.
             origin = error.__cause__ or error
-            if isinstance(origin, AuthenticationError | ResponseError):
-                raise EngineError(f"the engine refuses: {origin}") from None
             reason = str(origin) or type(origin).__name__
             if isinstance(origin, BusyLoadingError):
                 reason, limit = "it is loading its data", time.monotonic() + patience
+            elif is_sign(origin):
+                # A worker may be started in the middle of a failover.
+                engine.reconnect()
+            elif isinstance(origin, AuthenticationError | ResponseError):
+                raise EngineError(f"the engine refuses: {reason}") from None
         else:
             if told:
                 _log.info("the engine is ready", version=version)
             return secret
         if time.monotonic() > limit:
-            raise EngineError(f"the engine does not answer: {reason}")
+            what = "refuses" if isinstance(origin, ResponseError) else "does not answer"
+            raise EngineError(f"the engine {what}: {reason}")
         if not told:
             told = True
             _log.warning("waiting for the engine", reason=reason)

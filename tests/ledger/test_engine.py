@@ -109,7 +109,7 @@ async def test_the_clock_is_read_on_after_a_failure(monkeypatch: pytest.MonkeyPa
         asked += 1
         raise Unavailable("gone")
 
-    monkeypatch.setattr(link, "command", command)
+    monkeypatch.setattr(link, "_command", command)
     task = asyncio.create_task(link.keep_time())
     await eventually(lambda: asked >= 3)
     task.cancel()
@@ -151,7 +151,7 @@ async def test_what_may_have_taken_effect_is_not_done_again(engine: str, client:
 
 
 async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: Engine) -> None:
-    assert link._pool.connection_kwargs["socket_timeout"] > DEADLINE
+    assert link._link.pool.connection_kwargs["socket_timeout"] > DEADLINE
 
 
 async def test_data_of_another_layout_is_refused(link: Engine, client: Any) -> None:

@@ -34,13 +34,13 @@ async def test_granting_it_twice_is_granting_it_once(writer: Writer) -> None:
 
 async def test_what_comes_together_rides_together_and_in_order(writer: Writer, link: Engine) -> None:
     calls = []
-    run = link.run
+    run = link._run
 
     async def counted(*arguments: Any) -> bytes:
         calls.append(arguments)
         return await run(*arguments)
 
-    link.run = counted  # type: ignore[method-assign]
+    link._run = counted  # type: ignore[method-assign]
     await wish(writer, "a:0", "x", "like")
     calls.clear()
     futures = [submitted(writer, f"a:{i}", f"x{i % 3}", ("like", "dislike", None)[i % 3]) for i in range(900)]
@@ -90,7 +90,7 @@ async def test_a_closed_writer_refuses(link: Engine) -> None:
 async def test_a_batch_that_the_engine_came_to_too_late_has_no_effect(
     writer: Writer, link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def passed() -> int:
+    async def passed(*_: object) -> int:
         return 1
 
     monkeypatch.setattr(link, "deadline", passed)
@@ -105,7 +105,7 @@ async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, clie
     os.kill(engine, signal.SIGSTOP)
     try:
         abandoned = submitted(writer, "a:1", "x", "dislike")
-        in_use = writer._engine._pool._in_use_connections
+        in_use = writer._engine._link.pool._in_use_connections
         await eventually(lambda: any(connection._writer is not None for connection in in_use))
         for connection in list(in_use):
             connection._writer.transport.abort()

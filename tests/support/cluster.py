@@ -201,19 +201,25 @@ def cluster(primaries: int = 3) -> Iterator[Cluster]:
 
 def _start(folder: Path, number: int) -> Node:
     """A node on two ports that nobody else has."""
+    for port in free_ports(number):
+        if is_free(port + 1):
+            node = Node(folder / f"{number}-{port}", port)
+            if node.has_started():
+                return node
+    raise AssertionError("no free ports")
+
+
+def free_ports(number: int) -> Iterator[int]:
+    """Ports that nobody has just now, for the node of that number."""
     # Different test processes begin to look in different places.
     start = os.getpid() * 97 % len(PORTS)
     for offset in range(len(PORTS)):
         port = PORTS[(start + number + offset) % len(PORTS)]
-        if not (_is_free(port) and _is_free(port + 1)):
-            continue
-        node = Node(folder / f"{number}-{port}", port)
-        if node.has_started():
-            return node
-    raise AssertionError("no free ports")
+        if is_free(port):
+            yield port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

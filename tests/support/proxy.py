@@ -6,6 +6,7 @@ Runs in the test's event loop. Every connection is passed on byte for byte until
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 # Looks at what the server sent since the last reply: whether the reply is lost, and the connection with it.
 Loses = Callable[[bytes], bool]
@@ -21,12 +22,13 @@ def feeds(asked: bytes) -> bool:
 class Proxy:
     """``url`` is where the server finds the engine."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, engine_url: str) -> None:
         self.url = ""
+        # Where new connections lead.
+        self.engine_url = engine_url
         # How many replies were lost after the engine had done what was asked.
         self.lost = 0
         self.loses: Loses = lambda request: False
-        self._path = path
         self._open = asyncio.Event()
         self._open.set()
         self._held: Which = lambda asked: True
@@ -51,7 +53,7 @@ class Proxy:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A connection of the server's."""
         try:
-            engine = await asyncio.open_unix_connection(self._path)
+            engine = await _connect(self.engine_url)
         except OSError:
             writer.close()
             return
@@ -110,10 +112,17 @@ class _Link:
         self._engine_writer.close()
 
 
+async def _connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return await asyncio.open_unix_connection(parts.path)
+    return await asyncio.open_connection(parts.hostname, parts.port)
+
+
 @asynccontextmanager
 async def between(engine_url: str) -> AsyncIterator[Proxy]:
-    """A network to the engine at a ``unix://`` URL."""
-    proxy = Proxy(engine_url.removeprefix("unix://"))
+    """A network to the engine at a ``unix://`` or ``redis://`` URL."""
+    proxy = Proxy(engine_url)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0, backlog=1024)
     proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
