@@ -150,6 +150,7 @@ async def _serve(
             settings.request_within,
             rooms.admission,
             settings.base_path.encode(),
+            unix=settings.socket_path is not None,
         )
         server = Server(
             rooms,

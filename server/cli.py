@@ -1,5 +1,5 @@
 """The command line: ``tallycast serve``, ``load``, ``embed``, ``token``, ``revoke``, ``import``,
-``audit``, ``version``.
+``audit``, ``health``, ``version``.
 
 Owns flags, help texts and exit statuses: 0 after a clean end, 1 when the server cannot start, 2 for a wrong
 flag or setting, always with one line on standard error. ``load`` has options and statuses of its own (1 for
@@ -16,8 +16,8 @@ import structlog
 import typer
 from rich.console import Console
 
-from server import __version__, logs, manage, recount, supervisor
-from server.errors import ImportFailed, LoadError, SettingsError, StartError
+from server import __version__, health, logs, manage, recount, supervisor
+from server.errors import ImportFailed, LoadError, NotHealthy, SettingsError, StartError
 from server.load import command
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings, default_text, environment_names, ignored, load
@@ -195,6 +195,8 @@ def tallycast(
 def serve(
     host: Annotated[str | None, _setting("host", "ADDRESS")] = None,
     port: Annotated[str | None, _setting("port", "NUMBER")] = None,
+    socket_mode: Annotated[str | None, _setting("socket_mode", "MODE")] = None,
+    socket_owner: Annotated[str | None, _setting("socket_owner", "OWNER")] = None,
     base_path: Annotated[str | None, _setting("base_path", "PATH")] = None,
     workers: Annotated[str | None, _setting("workers", "NUMBER")] = None,
     data: Annotated[str | None, _setting("data", "FOLDER")] = None,
@@ -218,6 +220,8 @@ def serve(
     settings = load(
         host=host,
         port=port,
+        socket_mode=socket_mode,
+        socket_owner=socket_owner,
         base_path=base_path,
         workers=workers,
         data=data,
@@ -367,6 +371,9 @@ def audit(
     return 0
 
 
+app.command("health", epilog=health.EXAMPLES)(health.health)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -383,7 +390,7 @@ def _status(arguments: list[str]) -> int:
         return app(arguments, prog_name="tallycast", standalone_mode=False) or 0
     except SettingsError as error:
         return _complain(str(error), 2)
-    except (StartError, LoadError, ImportFailed) as error:
+    except (StartError, LoadError, ImportFailed, NotHealthy) as error:
         return _complain(str(error), 1)
     except typer.TyperException as error:
         return _complain(_usage(error, arguments), 1 if arguments[0] == "load" else 2)

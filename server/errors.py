@@ -17,6 +17,7 @@ Owns the names and what each means to a client or an operator. Must not know who
     ├── StartError            the server cannot start; one line for the operator
     │   ├── SettingsError
     │   └── EngineError
+    ├── NotHealthy            the server does not answer as it should; one line for the operator
     ├── LoadError             a load test cannot be run; one line for the person who runs it
     └── ImportFailed          a file cannot be imported; one line for the person who imports it
 """
@@ -128,6 +129,10 @@ class SettingsError(StartError):
 
 class EngineError(StartError):
     """The engine cannot be started or used."""
+
+
+class NotHealthy(TallycastError):  # noqa: N818  an answer, not a defect
+    """A health check failed."""
 
 
 class LoadError(TallycastError):

@@ -1,4 +1,4 @@
-"""The one listening socket that all workers share.
+"""The one listening socket that all workers share: TCP or Unix.
 
 Owns the address: how it is resolved, bound and shown. Must not know who accepts from it.
 
@@ -10,9 +10,16 @@ import asyncio
 import errno
 import socket
 import time
+from collections.abc import Callable
 from ipaddress import ip_address
+from typing import TypeVar
 
+from server import unix_socket
 from server.errors import StartError
+from server.rules.hosts import to_reach
+from server.unix_socket import Owner, UnixListener
+
+_Bound = TypeVar("_Bound")
 
 # Connections that wait while every worker is busy, as after a restart when all clients come back at once.
 # The kernel caps it at net.core.somaxconn.
@@ -28,27 +35,48 @@ async def listen(host: str, port: int) -> socket.socket:
     Raises:
         StartError: the address cannot be used.
     """
-    deadline = time.monotonic() + IN_USE_WAIT
     family, address = await _resolve(host, port)
+    try:
+        return await _once_free(lambda: _bind(family, address))
+    except OSError as error:
+        raise StartError(refused(error, host, port)) from error
+
+
+async def listen_at(path: str, mode: int, owner: Owner) -> UnixListener:
+    """The same on a Unix socket.
+
+    Raises:
+        StartError: the path cannot be used.
+    """
+    try:
+        return await _once_free(lambda: UnixListener.bind_at(path, mode, owner))
+    except OSError as error:
+        raise unix_socket.refused(error, path) from error
+
+
+async def _once_free(bind: Callable[[], _Bound]) -> _Bound:
+    deadline = time.monotonic() + IN_USE_WAIT
     while True:
         try:
-            return _bind(family, address)
+            return bind()
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise StartError(refused(error, host, port)) from error
+                raise
         await asyncio.sleep(POLL)
 
 
 def url(listener: socket.socket, path: str = "/") -> str:
-    """Where a browser on this machine finds the listener, and a path there."""
+    """Where a browser on this machine finds the listener, and a path there; a Unix socket as ``--host``."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    host = to_reach(host)
     return f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
 
 
 def is_loopback(listener: socket.socket) -> bool:
     """Whether only this machine can reach the listener."""
-    return ip_address(listener.getsockname()[0]).is_loopback
+    return listener.family == socket.AF_UNIX or ip_address(listener.getsockname()[0]).is_loopback
 
 
 async def _resolve(host: str, port: int) -> tuple[int, tuple[object, ...]]:

@@ -7,7 +7,6 @@ two processes between them (``supervisor``, ``worker``) read it.
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,10 +19,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from server import environment
+from server import environment, setting_errors
 from server.environment import Ignored
 from server.errors import SettingsError
-from server.rules import engine_url
+from server.rules import engine_url, hosts
 from server.rules.addresses import networks
 from server.rules.base_path import ROOT
 from server.rules.base_path import check as check_base_path
@@ -70,11 +69,14 @@ class Settings(BaseSettings):
 
     host: Annotated[
         str,
+        AfterValidator(hosts.check),
         Field(
-            pattern=r"^[\w.:%-]+$",
             validation_alias="TALLYCAST_HOST",
-            description="Address to listen on; 0.0.0.0 for every interface.",
-            json_schema_extra=_says("an IP address or a host name"),
+            description="Address to listen on; 0.0.0.0 for every interface, unix:/run/tallycast.sock for a "
+            "Unix socket.",
+            json_schema_extra=_says(
+                f"an IP address, a host name, or unix: and an absolute path of at most {hosts.MAX_PATH} bytes"
+            ),
         ),
     ] = "127.0.0.1"
     port: Annotated[
@@ -87,6 +89,24 @@ class Settings(BaseSettings):
             json_schema_extra=_says("a whole number from 0 to 65535"),
         ),
     ] = 8000
+    socket_mode: Annotated[
+        str,
+        Field(
+            pattern=r"^0?[0-7]{3}$",
+            validation_alias="TALLYCAST_SOCKET_MODE",
+            description="Permissions of the Unix socket: its proxy must be able to write to it.",
+            json_schema_extra=_says("three octal digits, such as 660"),
+        ),
+    ] = "660"
+    socket_owner: Annotated[
+        str | None,
+        Field(
+            pattern=r"^([\w.-]+(:[\w.-]+)?|:[\w.-]+)$",
+            validation_alias="TALLYCAST_SOCKET_OWNER",
+            description="Owner of the Unix socket: user, user:group or :group.",
+            json_schema_extra=_says("user, user:group or :group"),
+        ),
+    ] = None
     base_path: Annotated[
         str,
         AfterValidator(check_base_path),
@@ -139,10 +159,11 @@ class Settings(BaseSettings):
         str,
         Field(
             validation_alias="TALLYCAST_FORWARDED_ALLOW_IPS",
-            description="Proxies whose X-Forwarded-For is believed: addresses and networks, or none.",
-            json_schema_extra=_says("addresses and networks, such as 127.0.0.1,10.0.0.0/8, or none"),
+            description="Proxies whose X-Forwarded-For is believed: addresses, networks, unix (the peer on a "
+            "Unix socket), or none.",
+            json_schema_extra=_says("addresses and networks, such as 127.0.0.1,10.0.0.0/8,unix, or none"),
         ),
-    ] = "127.0.0.0/8,::1"
+    ] = "127.0.0.0/8,::1,unix"
     log_addresses: Annotated[
         bool,
         Field(
@@ -275,6 +296,11 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls)
 
     @property
+    def socket_path(self) -> str | None:
+        """The path of the Unix socket to listen on; ``None`` where it is a TCP port."""
+        return hosts.unix_path(self.host)
+
+    @property
     def replicas(self) -> int:
         """How many replicas must confirm a write."""
         return int(self.durability == "replica")
@@ -310,10 +336,7 @@ class Settings(BaseSettings):
 
 def environment_names(name: str) -> list[str]:
     """The environment variables of a setting, the first one leading."""
-    alias = Settings.model_fields[name].validation_alias
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [str(alias)]
+    return setting_errors.variables(Settings.model_fields[name])
 
 
 def ignored() -> list[Ignored]:
@@ -342,7 +365,7 @@ def load(**flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError(_one_line(error, given)) from None
+        raise SettingsError(setting_errors.one_line(error, given, Settings.model_fields)) from None
 
 
 def pack(settings: Settings) -> str:
@@ -353,33 +376,3 @@ def pack(settings: Settings) -> str:
 def unpack(text: str) -> Settings:
     """The settings that ``pack`` was given. The environment has no say: the parent has read it."""
     return Settings(**json.loads(text))
-
-
-def _one_line(error: ValidationError, flags: dict[str, Any]) -> str:
-    first = error.errors()[0]
-    where = str(first["loc"][0])
-    name = next(
-        (field for field in Settings.model_fields if where == field or where in environment_names(field)),
-        where,
-    )
-    extra = Settings.model_fields[name].json_schema_extra
-    assert isinstance(extra, dict)
-    return f"{_label(name, flags)}: expected {extra['expected']}, not {_shown(name, first['input'])}"
-
-
-def _label(name: str, flags: dict[str, Any]) -> str:
-    """The flag or the variable that the wrong value came from."""
-    if name in flags:
-        return f"--{name.replace('_', '-')}"
-    names = environment_names(name)
-    given = {variable: os.environ.get(variable, "") for variable in names}
-    used = (name for name, value in given.items() if value and not environment.is_injected(name, value))
-    return next(used, names[0])
-
-
-def _shown(name: str, value: object) -> str:
-    if name != "redis_url":
-        return repr(str(value))
-    # It may hold a password in any place: only what is surely none of it is repeated.
-    scheme = re.match(r"([a-z]+)://", str(value))
-    return f"'{scheme[1]}://…'" if scheme else "the one given (not shown: it may hold a password)"

@@ -23,11 +23,12 @@ from server import __version__, banner, config, memory
 from server.errors import SettingsError
 from server.ledger.embedded import EmbeddedEngine
 from server.ledger.requirements import SETTINGS
-from server.listener import is_loopback, listen, url
+from server.listener import is_loopback, listen, listen_at, url
 from server.measures import Snapshot
 from server.metrics import Listener as Metrics
 from server.rules.engine_url import without_password
 from server.settings import Settings
+from server.unix_socket import UnixListener, owner
 from server.workers import MEASURE_WAIT, Worker
 
 # Of the time for stopping so much (s) is the engine's, which ends after the workers, and this process's own.
@@ -144,7 +145,7 @@ class _Supervisor:
         """Bring everything up and keep it up; ends only by an error or when cancelled."""
         # The listener first: a port in use is the commonest mistake, and the clients of a server that
         # restarts wait in the backlog instead of being refused.
-        self._listener = await listen(self._settings.host, self._settings.port)
+        self._listener = await self._listen()
         if self._sites is None and not is_loopback(self._listener):
             log.warning("no sites file: any page on the web may use this server; see --config")
         self._serve_metrics()
@@ -159,6 +160,13 @@ class _Supervisor:
             for task in (*keepers, greeter):
                 task.cancel()
             await asyncio.gather(*keepers, greeter, return_exceptions=True)
+
+    async def _listen(self) -> socket.socket:
+        settings = self._settings
+        path = settings.socket_path
+        if path is None:
+            return await listen(settings.host, settings.port)
+        return await listen_at(path, int(settings.socket_mode, 8), owner(settings.socket_owner))
 
     async def _with_engine(self) -> Settings:
         """The settings as workers need them: with an engine that answers."""
@@ -206,7 +214,7 @@ class _Supervisor:
                 str(self._settings.data.absolute()),
             )
         metrics = self._metrics.url if self._metrics is not None else None
-        demo = self._settings.has_demo
+        demo = self._settings.has_demo and self._settings.socket_path is None
         banner.show(address, engine, data, self._settings.workers, demo=demo, metrics=metrics)
 
     async def _shut_down(self) -> None:
@@ -214,6 +222,8 @@ class _Supervisor:
         drain = self._settings.drain
         until = time.monotonic() + drain if self._until is None else self._until
         if self._listener is not None:
+            if isinstance(self._listener, UnixListener):
+                self._listener.remove()
             self._listener.close()  # When the workers close theirs too, new clients are refused.
         if self._replacing is not None:
             self._replacing.cancel()

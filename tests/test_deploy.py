@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -20,6 +21,7 @@ from server.settings import Settings, environment_names, load
 from server.web.traffic import TRANSPORTS, Traffic
 from tests.conftest import MakeServer
 from tests.support import scrape
+from tests.support.process import ServerProcess, clean_environment
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -198,9 +200,28 @@ def test_no_label_is_without_end() -> None:
 
 def test_what_restarts_or_hides_a_server_asks_whether_it_lives() -> None:
     """It would mend nothing to restart one whose engine takes no reactions, and hide what can be shown."""
-    assert "http://127.0.0.1:8000/livez" in (DEPLOY / "Dockerfile").read_text()
+    assert health_check() == ["tallycast", "health"]
     fly = tomllib.loads((DEPLOY / "fly.toml").read_text())
     assert [check["path"] for check in fly["http_service"]["checks"]] == ["/livez"]
+
+
+def health_check() -> list[str]:
+    """The command that Docker runs in the container."""
+    found = re.search(r"^HEALTHCHECK .*CMD (\[.*\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert found is not None
+    return list(json.loads(found[1]))
+
+
+def test_the_health_check_goes_by_the_containers_variables(server: ServerProcess) -> None:
+    """On whichever port the platform wants the server."""
+    image = re.search(r"^ENV (.*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert image is not None
+    env = dict(pair.split("=", 1) for pair in image[1].split()) | {"PORT": server.url.rpartition(":")[2]}
+    command = [sys.executable, "-m", "server", *health_check()[1:]]
+    for port, status in (({}, 0), ({"TALLYCAST_PORT": "1"}, 1)):
+        given = clean_environment(env | port)
+        done = subprocess.run(command, env=given, check=False, capture_output=True, timeout=30)
+        assert done.returncode == status, done
 
 
 def test_ports_fit_together() -> None:

@@ -80,9 +80,15 @@ def test_a_wrong_number_of_workers(value: str) -> None:
     assert refusal(workers=value) == f"--workers: expected a whole number from 1 to 256, not {value!r}"
 
 
-@pytest.mark.parametrize("value", ["", "http://here", "a b", "x/y", "x\n"])
+NO_PATHS = ["unix:", "unix:x", "unix:/x/", "unix:/\0", "unix:/" + "x" * 107]
+
+
+@pytest.mark.parametrize("value", ["", "http://here", "a b", "x/y", "x\n", *NO_PATHS])
 def test_a_wrong_host(value: str) -> None:
-    assert refusal(host=value) == f"--host: expected an IP address or a host name, not {value!r}"
+    assert refusal(host=value) == (
+        "--host: expected an IP address, a host name, or unix: and an absolute path of at most 107 bytes, "
+        f"not {value!r}"
+    )
 
 
 @pytest.mark.parametrize("value", ["", " ", "a\0b", "~nobody-of-that-name/x"])
@@ -158,6 +164,22 @@ def test_base_path() -> None:
         assert refusal(base_path=value) == (
             "--base-path: expected a path such as /tally (letters, digits, '.', '_', '~' and '-', "
             f"not one of the server's own), not {value!r}"
+        )
+
+
+def test_unix_socket() -> None:
+    assert load().socket_path is None
+    assert load(host="unix:/run/a b.sock").socket_path == "/run/a b.sock"
+    assert load(host="unix:/" + "x" * 106).host.endswith("x")
+    assert (load().socket_mode, load(socket_mode="0666").socket_mode) == ("660", "0666")
+    for mode in ("", "66", "888", "rw", "1660"):
+        assert refusal(socket_mode=mode).startswith("--socket-mode: expected three octal digits")
+    for owner in ("www-data", "www-data:web", ":web", "33:33"):
+        assert load(socket_owner=owner).socket_owner == owner
+    for owner in ("", ":", "a:", "a b", "a:b:c"):
+        assert (
+            refusal(socket_owner=owner)
+            == f"--socket-owner: expected user, user:group or :group, not {owner!r}"
         )
 
 

@@ -9,12 +9,15 @@ connections come from, nor what is trusted.
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
-Address = IPv4Address | IPv6Address
-Networks = tuple[IPv4Network | IPv6Network, ...]
-
+# The peer on a Unix socket, which has no address; the same word in lists of proxies. nginx writes "unix:".
+UNIX: Final = "unix"
 NONE = "none"
+
+Address = IPv4Address | IPv6Address | Literal["unix"]
+Networks = tuple[IPv4Network | IPv6Network | Literal["unix"], ...]
+
 # No chain of proxies is longer; a header may be.
 MOST_HOPS = 32
 
@@ -30,14 +33,15 @@ class Client(NamedTuple):
 
 
 def networks(text: str) -> Networks:
-    """The networks in a list such as ``127.0.0.1, 10.0.0.0/8``; ``none`` is the empty one.
+    """The networks in a list such as ``127.0.0.1, 10.0.0.0/8, unix``; ``none`` is the empty one.
 
     Raises:
         ValueError: it is something else.
     """
     if text.strip() == NONE:
         return ()
-    return tuple(ip_network(part.strip()) for part in text.split(","))
+    parts = (part.strip() for part in text.split(","))
+    return tuple(UNIX if part == UNIX else ip_network(part) for part in parts)
 
 
 def client(peer: str, forwarded: Sequence[str], trusted: Networks) -> Client:
@@ -71,8 +75,10 @@ def owner(peer: str, trusted: Networks) -> Client | None:
 def prefix(client: Client) -> str | None:
     """What a client is counted as: an IPv4 address itself, the /64 of an IPv6 one, which is one household's.
 
-    "" is whoever has none that is known, ``None`` who is on this machine itself and not behind a proxy.
+    "" is a client that has none that is known, ``None`` one on this machine itself and not behind a proxy.
     """
+    if client.address == UNIX:
+        return UNIX if client.forwarded else None
     if not client.address:
         return ""
     address = ip_address(client.address)
@@ -83,8 +89,8 @@ def prefix(client: Client) -> str | None:
 
 def neighbourhood(prefix: str) -> str:
     """The network around a ``prefix``, which one owner may have all of: /24 of IPv4, /48 of IPv6."""
-    if not prefix:
-        return ""
+    if prefix in ("", UNIX):
+        return prefix
     inside = ip_network(prefix)
     return str(inside.supernet(new_prefix=24 if inside.version == 4 else 48))
 
@@ -103,6 +109,8 @@ def _address(text: str) -> Address | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    if text == UNIX:
+        return UNIX
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -112,4 +120,6 @@ def _address(text: str) -> Address | None:
 
 
 def _is_in(address: Address, trusted: Networks) -> bool:
-    return any(address in network for network in trusted)
+    if address == UNIX:
+        return UNIX in trusted
+    return any(address in network for network in trusted if network != UNIX)

@@ -16,7 +16,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from server.admission import RETRY_AFTER, Admission, Place
-from server.rules.addresses import Client, Networks, client, owner
+from server.rules.addresses import UNIX, Client, Networks, client, owner
 from server.rules.base_path import strip
 from server.web.head import BadHead, check_head, origin_form
 from server.web.http10 import reset_on_close, without_chunks
@@ -44,7 +44,8 @@ class Intake:
 
     ``trusted`` are the proxies whose word on a client's address is taken, ``rounds`` is the timer of all
     these connections, ``within`` (s) how long a request may take to come, ``base_path`` what is taken off
-    their targets. ``surplus`` are those without a place, the oldest first.
+    their targets. ``unix``: they come by a Unix socket. ``surplus`` are those without a place, the oldest
+    first.
     """
 
     trusted: Networks
@@ -52,6 +53,7 @@ class Intake:
     within: float
     admission: Admission
     base_path: bytes = b"/"
+    unix: bool = False
     surplus: dict["Http", None] = field(default_factory=dict)
 
     def squeeze_in(self, connection: "Http") -> None:
@@ -283,7 +285,9 @@ class Http(HttpToolsProtocol):
 
     @property
     def _peer(self) -> str:
-        return self.client[0] if self.client else ""
+        if self.client:
+            return self.client[0]
+        return UNIX if self._intake.unix else ""
 
     def _client(self) -> Client:
         """Who the request came from."""

@@ -73,6 +73,8 @@ def application(rooms: Rooms, *, demo: bool, base_path: str) -> Starlette:
 
 def prepare(listener: socket.socket) -> None:
     """Set the options that accepted connections inherit from their listener."""
+    if listener.family == socket.AF_UNIX:
+        return  # They are TCP's; a peer that does not read is on this machine, and timed by the rounds.
     for name, value in (("TCP_USER_TIMEOUT", USER_TIMEOUT), ("TCP_NOTSENT_LOWAT", NOT_SENT_LOW_WATER)):
         option = getattr(socket, name, None)
         if option is not None:

@@ -36,6 +36,9 @@ header = st.text(max_size=200)
         ("127.0.0.1", [""], "127.0.0.1"),
         ("fe80::1%eth0", [], "fe80::1"),
         ("", ["198.51.100.1"], ""),
+        ("unix", [], "unix"),
+        ("unix", ["198.51.100.1"], "unix"),
+        ("127.0.0.1", ["198.51.100.1, unix:"], "unix"),
     ],
 )
 def test_examples(peer: str, forwarded: list[str], address: str) -> None:
@@ -75,7 +78,31 @@ def test_long_chains_are_not_followed_for_ever() -> None:
     assert client("127.0.0.1", [",".join(chain)], TRUSTED).address == "10.0.0.1"
 
 
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("unix", [], "unix"),
+        ("unix", ["198.51.100.1"], "198.51.100.1"),
+        # nginx calls a peer on a Unix socket so.
+        ("unix", ["198.51.100.1, unix:"], "198.51.100.1"),
+        ("unix", ["198.51.100.1, 10.0.0.1"], "10.0.0.1"),
+        ("unix", ["unknown"], "unix"),
+        ("10.0.0.1", ["198.51.100.1"], "10.0.0.1"),
+    ],
+)
+def test_a_trusted_peer_on_a_unix_socket(peer: str, forwarded: list[str], address: str) -> None:
+    assert client(peer, forwarded, networks("unix")) == Client(address, bool(forwarded))
+
+
+def test_a_unix_socket_is_this_machine_unless_a_proxy_is_on_it() -> None:
+    assert owner("unix", networks("unix")) is None
+    assert owner("unix", ()) == Client("unix", forwarded=False)
+    assert prefix(Client("unix", forwarded=False)) is None
+    assert prefix(Client("unix", forwarded=True)) == neighbourhood("unix") == "unix"
+
+
 def test_networks() -> None:
+    assert networks("unix, 127.0.0.1")[0] == "unix"
     assert networks(" none ") == ()
     assert [str(network) for network in networks("127.0.0.1, fd00::/8")] == ["127.0.0.1/32", "fd00::/8"]
     for wrong in ("", "*", "10.0.0.1/8", "proxy.example", "127.0.0.1;::1", "1.2.3"):

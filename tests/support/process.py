@@ -77,7 +77,7 @@ class ServerProcess:
     def start(self, *, wait: bool = True) -> Self:
         """Run the command; a second start takes the port of the first."""
         assert self._process is None or self._process.poll() is not None, "it runs already"
-        if self.url:
+        if self.url.startswith("http"):
             self._port = self.url.rpartition(":")[2]
         port = [] if self._port is None else ["--port", self._port]
         before = self._size()
@@ -155,10 +155,12 @@ class ServerProcess:
         assert self._process is not None
         said = self._log.read_bytes()[before:].decode(errors="replace")
         assert self._process.poll() is None, f"the server ended:\n{said}"
-        found = re.search(r"(https?://[^\s/]+)/", said)
-        return found[1] if found else ""
+        found = re.search(r"(https?://[^\s/]+)/|^Address: +(unix:\S+)", said, re.MULTILINE)
+        return found[1] or found[2] if found else ""
 
     def _is_ready(self) -> bool:
+        if self.url.startswith("unix:"):
+            return True  # The address is told when all workers accept connections.
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
