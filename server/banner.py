@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server import __version__
+from server.rules.printable import printable
 
 
 def show(
@@ -35,7 +36,7 @@ def show(
         "Workers": str(workers) if workers > 1 else None,
         "Metrics": metrics,
     }
-    told = {name: value for name, value in rows.items() if value is not None}
+    told = {name: printable(value) for name, value in rows.items() if value is not None}
     try:
         if console.is_terminal:
             console.print(Padding(_drawn(told, unicode=console.encoding.startswith("utf")), (1, 2)))

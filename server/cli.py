@@ -19,6 +19,7 @@ from rich.console import Console
 from server import __version__, health, logs, manage, recount, supervisor
 from server.errors import ImportFailed, LoadError, NotHealthy, SettingsError, StartError
 from server.load import command
+from server.rules.printable import printable
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings, default_text, environment_names, ignored, load
 from server.web.embed import installed, snippet
@@ -399,7 +400,7 @@ def _status(arguments: list[str]) -> int:
 
 
 def _complain(line: str, status: int) -> int:
-    print(f"tallycast: {line}", file=sys.stderr)
+    print(f"tallycast: {printable(line)}", file=sys.stderr)
     return status
 
 

@@ -1,23 +1,29 @@
 """How log lines look and where they go: standard error, for people on a terminal, JSON otherwise.
 
-Owns the one configuration of structlog and of the standard library's logging beneath the libraries.
+Owns the one configuration of structlog and of the standard library's logging beneath the libraries. Whatever
+comes from outside is escaped here, in both forms, so that no place that logs has to.
 Must not know what is logged. Every module logs through ``structlog.get_logger()``; only the entries of
 processes call ``configure``.
 """
 
+import io
 import logging
 import sys
 from collections.abc import Mapping
 from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from server.rules.printable import printable, printable_lines
 
 # Their INFO lines repeat what ours say, or say it once per connection.
 CHATTY = ("uvicorn", "websockets", "asyncio", "redis", "httpx")
 
 # The key under which a line says whose request it is about: the one place for an address.
 CLIENT = "client"
+
+_render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
 def configure(
@@ -79,13 +85,28 @@ def _ending(*, terminal: bool) -> list[Processor]:
     if terminal:
         return [
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-            structlog.dev.ConsoleRenderer(
-                pad_event_to=0,
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
+            _escape,
+            structlog.dev.ConsoleRenderer(pad_event_to=0, exception_formatter=_traceback),
         ]
     return [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
+        _json,
     ]
+
+
+def _json(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """A line as JSON. The escapes are JSON's own, so a machine that reads it has the text as it was."""
+    return printable(str(_render_json(logger, method, event)))
+
+
+def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Escape the texts of a line before it is coloured."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    """Print a traceback, whose messages may quote anything."""
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    stream.write(printable_lines(plain.getvalue()))

@@ -32,6 +32,7 @@ from server.ledger.revocations import revoke
 from server.ledger.store import Store, wait_until_ready
 from server.ledger.trail import Entry, entries, note
 from server.rules.keys import algorithm_of, check_key
+from server.rules.printable import printable
 from server.rules.sites import Site
 from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Key, issue
 from server.settings import Settings
@@ -39,7 +40,6 @@ from server.settings import Settings
 T = TypeVar("T")
 
 PATIENCE = 5.0
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -157,7 +157,7 @@ def _line(entry: Entry, width: int | None) -> str:
     whom = f"visitor {entry.member}" if entry.member else entry.item or entry.more
     head = f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}"
     # A terminal obeys what is in a file's name.
-    line, head, whom = (_CONTROLS.sub("\ufffd", text) for text in (f"{head}  {whom}".rstrip(), head, whom))
+    line, head, whom = map(printable, (f"{head}  {whom}".rstrip(), head, whom))
     if width is None or len(line) <= width:
         return line
     return "\n".join((head, *wrap(whom, width, initial_indent="    ", subsequent_indent="    ")))

@@ -18,6 +18,7 @@ from server.ledger.audit import Finding, Outcome
 from server.ledger.store import Store
 from server.manage import with_engine
 from server.rules.items import check_item
+from server.rules.printable import printable
 from server.rules.sites import DEFAULT_SITE
 from server.settings import Settings
 
@@ -134,6 +135,7 @@ class _Shown:
 
     def line(self, text: str) -> None:
         """Say something that stays."""
+        text = printable(text)
         if self._bar is not None and sys.stdout.isatty():
             self._bar.console.print(text, markup=False, soft_wrap=True)
         else:

@@ -46,5 +46,5 @@ def test_a_narrow_character_set() -> None:
 
 
 def test_a_data_folder_that_cannot_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    shown(terminal=False, data="\udcff", encoding="utf-8")
+    shown(terminal=False, data="é", encoding="ascii")
     assert "cannot print" in capsys.readouterr().err

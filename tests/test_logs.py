@@ -90,3 +90,32 @@ def test_addresses_only_when_asked_for(asked: bool) -> None:
     logs.configure(addresses=asked, stream=stream)
     structlog.get_logger("x").error("request failed", client="198.51.100.7")
     assert lines(stream)[0].get("client") == ("198.51.100.7" if asked else None)
+
+
+EVIL = "a\u202eb\x1b[2Jc\u2028d\x9be\u200b\nINFO forged"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["json", "terminal"])
+def test_text_from_outside_is_escaped(stream: io.StringIO) -> None:
+    """In a value, in a message of a library's, and in what an exception says."""
+    logs.configure(stream=stream)
+    structlog.get_logger("x").info("done with an admin key", item=EVIL, many=[EVIL])
+    logging.getLogger("library").warning("from %s", EVIL)
+    try:
+        raise ValueError(EVIL)
+    except ValueError:
+        structlog.get_logger("x").exception("broken")
+    told = stream.getvalue()
+    for char in "\u202e\u2028\x9b\u200b":
+        assert char not in told
+    assert "\x1b[2J" not in told, "colours of our own are no commands"
+    assert told.count("u202e") >= 4, "and it can be seen what there was"
+    assert told.partition("\n")[0].count("forged") == 2, "one line"
+
+
+def test_a_machine_has_the_text_as_it_was() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    structlog.get_logger("x").info("done with an admin key", item=EVIL)
+    assert lines(stream)[0]["item"] == EVIL
+    assert stream.getvalue().rstrip("\n").isprintable()

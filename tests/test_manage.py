@@ -92,7 +92,7 @@ def test_on_a_terminal(trailed: str) -> None:
     assert re.fullmatch(rf"{WHEN}  {WHO}  erase     blog", erase), erase
     assert visitor == f"    visitor {keys.member('u:42').hex()}"
     assert re.fullmatch(rf"{WHEN}  cli:root +imported  blog", imported), imported
-    assert (file, digest) == ("    a\ufffd[2J.csv: 7 rows,", f"    sha256:{'0' * 64}")
+    assert (file, digest) == ("    a\\u001b[2J.csv: 7 rows,", f"    sha256:{'0' * 64}")
 
 
 def test_where_no_server_runs(tmp_path: Path) -> None:

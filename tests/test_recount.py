@@ -76,6 +76,12 @@ def test_single_items(stored: str) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "right     blog  x  like 3")
 
 
+def test_an_id_does_nothing_to_the_terminal(stored: str) -> None:
+    store(stored, "blog", "posts\u202e24/\u200b", 1, 2)
+    done = tallycast("audit", "--all", "--site", "blog", env={"REDIS_URL": stored})
+    assert done.stdout.splitlines()[0] == r"repaired  blog  posts\u202e24/\u200b  like 1 -> 2"
+
+
 def test_what_a_split_left_behind_is_not_counted(stored: str) -> None:
     key, members = keys.item_key("blog", "split"), [keys.member(f"a:{number}") for number in range(60)]
     with Redis.from_url(stored) as client:

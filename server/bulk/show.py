@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 
 from server.bulk.importer import Progress
 from server.bulk.rows import Bad
+from server.rules.printable import printable
 
 LINE_EVERY = 5.0
 # More bad rows than this are counted, not shown.
@@ -55,7 +56,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        print(line, file=self._file, flush=True)
+        print(printable(line), file=self._file, flush=True)
 
     def close(self) -> None:
         """It is over."""
@@ -87,7 +88,7 @@ class Picture:
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """The bar goes; what is left is the summary."""

@@ -16,6 +16,7 @@ import brotli
 
 from server.errors import BadItem, SettingsError
 from server.rules.items import check_item
+from server.rules.printable import printable
 from server.rules.sites import DEFAULT_SITE, SITE_NAME
 
 # In a checkout the folder stands beside the package, in an installed wheel inside it.
@@ -103,4 +104,10 @@ def snippet(script: Script, server: str, site: str, item: str | None, *, pinned:
 
 
 def _attributes(attributes: dict[str, str]) -> str:
-    return " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
+    """Attributes of an element, which are the same ones to a browser and legible to a person."""
+    texts = {name: printable(escape(value), _reference) for name, value in attributes.items()}
+    return " ".join(f'{name}="{text}"' for name, text in texts.items())
+
+
+def _reference(char: str) -> str:
+    return f"&#x{ord(char):x};"

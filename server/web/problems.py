@@ -11,6 +11,7 @@ from starlette.responses import Response
 from websockets.http11 import Response as Upgrade
 
 from server.errors import RateLimited, Refusal, Unauthorized, Unavailable
+from server.rules.printable import printable
 
 MEDIA_TYPE = "application/problem+json"
 # Where an endpoint finds who the request came from in its scope: a ``rules.addresses.Client``.
@@ -38,7 +39,8 @@ def problem(
 def _document(status: int, code: str, detail: str, **more: str) -> bytes:
     """A problem document (RFC 9457)."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
-    return msgspec.json.encode(body | {"detail": detail} | more)
+    # Problems are read by people, too: the escapes are JSON's.
+    return printable(msgspec.json.encode(body | {"detail": detail} | more).decode()).encode()
 
 
 def _own_code(status: int) -> str:

@@ -55,3 +55,11 @@ async def test_an_upgrade_has_one_origin(server: ServerProcess) -> None:
     headers = f"Origin: {ALLOWED}\r\nOrigin: {OTHER}\r\n"
     async with raw(server.url, headers=headers) as peer:
         assert peer.head.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_problem_does_nothing_to_a_terminal(server: ServerProcess) -> None:
+    """The id is escaped as JSON does it, so a machine reads the same one."""
+    answer = httpx.get(f"{server.url}/v1/items", params={"item": "a\u202eb\x9b2J"})
+    assert answer.status_code == 400
+    assert answer.text.isprintable()
+    assert answer.json()["item"] == "a\u202eb\x9b2J"

@@ -12,6 +12,7 @@ from server.load.report.style import STYLE
 from server.load.run import Result
 from server.load.thresholds import DISTRIBUTIONS, POINTS
 from server.load.verdict import INVALID, PASSED
+from server.rules.printable import printable
 
 Row = Iterable[str]
 
@@ -28,7 +29,8 @@ def text(result: Result) -> str:
         f'<header class="{mood}"><p class="kind">Tallycast load test'
         f"{' · partial report' if verdict.interrupted else ''}</p>",
         f'<h1><span class="badge">{escape(verdict.word)}</span> {escape(words.outcome(result))}</h1>',
-        f'<p class="what"><b>{escape(result.url)}</b><br>{escape(words.asked(result))}</p></header><main>',
+        f'<p class="what"><b>{escape(printable(result.url))}</b><br>',
+        f"{escape(words.asked(result))}</p></header><main>",
         *_advice(result),
         _cards(result),
         *_judgements(result),
@@ -115,7 +117,9 @@ def _judgements(result: Result) -> Iterator[str]:
 
 def _found(check: object) -> str:
     found, details = getattr(check, "found", ""), getattr(check, "details", ())
-    return escape(found) + "".join(f"<br><small>{escape(detail)}</small>" for detail in details)
+    return "<br>".join(
+        [escape(printable(found)), *(f"<small>{escape(printable(one))}</small>" for one in details)]
+    )
 
 
 def _charts(result: Result) -> Iterator[str]:

@@ -13,6 +13,7 @@ from server.load.report import words
 from server.load.run import Result
 from server.load.thresholds import DISTRIBUTIONS, POINTS
 from server.load.verdict import INVALID, PASSED
+from server.rules.printable import printable
 
 WIDE = 120
 
@@ -54,7 +55,7 @@ def _heading(result: Result) -> Group:
         Text.assemble(
             (f" {verdict.word} ", f"bold white on {colour}"), "  ", (words.outcome(result), "bold")
         ),
-        Text(f"{result.url} · {words.asked(result)}", style="dim"),
+        Text(f"{printable(result.url)} · {words.asked(result)}", style="dim"),
     )
 
 
@@ -83,7 +84,7 @@ def _counts(result: Result) -> Table:
             *(left[row] if row < len(left) else ("", "")),
             *(right[row] if row < len(right) else ("", "")),
         ]
-        grid.add_row(*cells)
+        grid.add_row(*map(Text, cells))  # In a text a server's words are no markup.
     return grid
 
 
@@ -108,9 +109,11 @@ def _steps(result: Result) -> Table:
 def _checks(result: Result) -> Table:
     grid = _grid("check", "", "promise", "found")
     for check in result.verdict.checks:
-        grid.add_row(check.name, _mark(check.passed), check.promise, Text(check.found, style="dim"))
+        grid.add_row(
+            check.name, _mark(check.passed), check.promise, Text(printable(check.found), style="dim")
+        )
         for detail in check.details:
-            grid.add_row("", "", Text(detail, style="red"), "")
+            grid.add_row("", "", Text(printable(detail), style="red"), "")
     return grid
 
 

@@ -7,6 +7,7 @@ from server.load import limits, units
 from server.load.faults import ABNORMAL
 from server.load.run import Result
 from server.load.thresholds import DISTRIBUTIONS
+from server.rules.printable import printable
 
 TITLES = {
     "ack": "reaction → ack",
@@ -60,7 +61,7 @@ def outcome(result: Result) -> str:
     if failed:
         return f"The server broke its promises: {', '.join(failed)}."
     if verdict.unread:
-        return f"The store could not be read at the end: {verdict.unread}."
+        return f"The store could not be read at the end: {printable(verdict.unread)}."
     if verdict.complaints:
         return "The generator did not keep up: these numbers say nothing about the server."
     if verdict.open:
@@ -89,7 +90,10 @@ def counts(result: Result) -> list[tuple[str, str]]:
         ("reactions sent", f"{totals.count('sent'):,}"),
         ("acknowledged", f"{totals.count('acked'):,}"),
     ]
-    found += [(f"refused: {code}", f"{number:,}") for code, number in totals.counted("refused").most_common()]
+    found += [
+        (f"refused: {printable(code)}", f"{number:,}")
+        for code, number in totals.counted("refused").most_common()
+    ]
     if totals.count("never sent"):
         found.append(("due, and never sent", f"{totals.count('never sent'):,}"))
     if totals.count("cut off"):
@@ -100,7 +104,10 @@ def counts(result: Result) -> list[tuple[str, str]]:
     for code, number in totals.counted("closed").most_common():
         name = "lost without a close code" if code == ABNORMAL else f"closed by the server: {code}"
         found.append((name, f"{number:,}"))
-    found += [(f"could not connect: {why}", f"{n:,}") for why, n in totals.counted("failures").most_common(5)]
+    found += [
+        (f"could not connect: {printable(why)}", f"{n:,}")
+        for why, n in totals.counted("failures").most_common(5)
+    ]
     if result.metrics is not None and result.metrics.missed:
         found.append(("metrics: no answer", f"{result.metrics.missed:,}"))
     if totals.count("resets"):

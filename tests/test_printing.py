@@ -1,0 +1,86 @@
+"""Whatever a command prints for a person, text from outside is escaped in it."""
+
+import io
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from rich.console import Console
+
+from server import banner
+from server.bulk.rows import Bad
+from server.bulk.show import Complaints, Lines, Picture
+from server.load.oracle import Check
+from server.load.plan import make
+from server.load.report import page, table
+from server.load.run import Result
+from tests.load.test_oracle import tick
+from tests.test_cli import tallycast
+
+EVIL = "a\u202eb\x1b[2Jc\u2028d\u200be"
+ESCAPED = r"a\u202eb\u001b[2Jc\u2028d\u200be"
+HARMFUL = ("\u202e", "\x1b[2J", "\u2028", "\u200b")
+
+
+def check(told: str) -> None:
+    assert ESCAPED in told
+    for text in HARMFUL:
+        assert text not in told
+
+
+@pytest.fixture
+def result() -> Result:
+    """A run against a server that says what it likes."""
+    result = Result(make({}, None, private=True), f"http://tally.example/{EVIL}", 1, 0.0)
+    result.verdict.checks.append(Check("counts", "counts are right", None, EVIL, [f"{EVIL}: 1 stored"]))
+    result.verdict.unread = EVIL
+    told = structs.replace(tick({}), refused={f"{EVIL}[/red]": 1}, failures={EVIL: 1})
+    result.totals.take(0, told)
+    return result
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_of_a_load_test(result: Result, terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=400, color_system=None)
+    table.show(result, console)
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    check(told)
+    assert "[/red]" in told, "no markup either"
+    assert told.count(ESCAPED) >= 5
+
+
+def test_the_page_of_a_load_test(result: Result) -> None:
+    told = page.text(result)
+    check(told)
+    assert told.count(ESCAPED) >= 5
+
+
+@pytest.mark.parametrize("show", [Lines, Picture])
+def test_bad_rows(show: type[Lines] | type[Picture]) -> None:
+    console = Console(file=io.StringIO(), force_terminal=show is Picture, width=200, color_system=None)
+    shown = show(console)
+    Complaints(shown).tell(Bad(3, f"no item: {EVIL}"))
+    shown.close()
+    assert isinstance(console.file, io.StringIO)
+    assert f"line 3: no item: {ESCAPED}" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_banner(terminal: bool) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, color_system=None)
+    banner.show("http://127.0.0.1:8000/", "embedded", EVIL, 1, console)
+    assert isinstance(console.file, io.StringIO)
+    check(console.file.getvalue())
+
+
+def test_a_complaint(tmp_path: Path) -> None:
+    file = tmp_path / "votes\u202evsc.csv"
+    done = tallycast("import", str(file), "--dry-run")
+    assert done.returncode == 1
+    assert r"votes\u202evsc.csv: no such file or directory" in done.stderr
+
+
+def test_a_snippet_names_the_same_item() -> None:
+    done = tallycast("embed", "--item", "a\u202eb\U000e0001")
+    assert '<live-reactions item="a&#x202e;b&#xe0001;"></live-reactions>' in done.stdout
