@@ -23,7 +23,7 @@ from server.ledger import safety, writable
 from server.ledger.auditor import Auditor
 from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
-from server.ledger.keys import item_key, person_channel
+from server.ledger.keys import Namespace
 from server.ledger.merge import Merger
 from server.ledger.parts import feed_of, open_store, reader_of, writer_of
 from server.ledger.revocations import Revocations
@@ -86,20 +86,20 @@ async def _serve(
     measured: Callable[[Snapshot], None],
 ) -> Snapshot:
     assert settings.redis_url is not None
-    engine = open_store(settings.redis_url, settings.replicas)
+    engine = open_store(settings.redis_url, settings.replicas, settings.prefix or "")
     try:
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
         await safety.check(engine, settings.replicas)
         writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
-        relay = Relay(reader.submit)
+        relay = Relay(reader.submit, engine.namespace)
         reconciler, auditor = Reconciler(relay), Auditor(engine)
         feed = feed_of(engine, relay)
         loop = asyncio.get_running_loop()
         follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
-        relay.hub = Hub(item_key, follow, leave, loop.call_later, spread, age=engine.age)
+        relay.hub = Hub(engine.namespace.item_channel, follow, leave, loop.call_later, spread, age=engine.age)
         relay.people = People(feed.follow, feed.leave)
         key_sets = KeySets()
-        revocations = Revocations(engine, partial(_tell, relay.people))
+        revocations = Revocations(engine, partial(_tell, relay.people, engine.namespace))
         try:
             await revocations.look()
         except Unavailable as refusal:
@@ -108,6 +108,7 @@ async def _serve(
         requests: Rounds[Http] = Rounds()
         holdings = Holdings(engine, reader.submit, writer.submit, merger.bring_home)
         rooms = Rooms(
+            namespace=engine.namespace,
             admission=Admission(_caps(settings), lambda: rounds.now),
             guard=Guard(sites, secret, keys=key_sets, revoked=revocations.at),
             hub=relay.hub,
@@ -200,9 +201,9 @@ def _both(first: Callable[[bytes], None], second: Callable[[bytes], None]) -> Ca
     return call
 
 
-def _tell(people: People, site: str, who: bytes, at: float) -> None:
+def _tell(people: People, namespace: Namespace, site: str, who: bytes, at: float) -> None:
     """A visitor's tokens were revoked."""
-    people.revoke(person_channel(site, who), at)
+    people.revoke(namespace.visitor_channel(site, who), at)
 
 
 def _adopt(rooms: Rooms, sites: Mapping[str, Site]) -> None:

@@ -170,7 +170,7 @@ def with_engine(
     url = settings.redis_url or running_engine(settings.data)
 
     async def run() -> T:
-        engine = open_store(url)
+        engine = open_store(url, prefix=settings.prefix or "")
         try:
             await wait_until_ready(engine, PATIENCE)
             return await work(engine)

@@ -14,7 +14,7 @@ import structlog
 
 from server.errors import Refusal, Unavailable
 from server.hub import Hub
-from server.ledger.keys import person_channel
+from server.ledger.keys import Namespace
 from server.ledger.reader import Query, State
 from server.people import NOBODY, People, Person
 from server.topic import UNKNOWN, Topic
@@ -41,8 +41,9 @@ _log = structlog.get_logger("relay")
 class Relay:
     """Tells the hub and the people what the feed hears."""
 
-    def __init__(self, read: Callable[[Query], None]) -> None:
+    def __init__(self, read: Callable[[Query], None], namespace: Namespace) -> None:
         self._read = read
+        self._namespace = namespace
         self.hub: Hub
         self.people: People
 
@@ -53,7 +54,8 @@ class Relay:
     def emptied(self, channel: bytes, version: int) -> None:
         """As of that version, nobody holds a reaction on an item."""
         for topic in self.hub.known((channel,)):
-            self._tell_all(self.people.on(person_channel(topic.site.name, b"")), topic.item, version)
+            channels = self._namespace.visitor_channels(topic.site.name)
+            self._tell_all(self.people.on(channels), topic.item, version)
 
     def _tell_all(self, people: list[Person], item: str, version: int) -> None:
         """Tell all these, some in each turn of the loop, so that nobody else waits for long."""

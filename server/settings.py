@@ -22,7 +22,7 @@ from pydantic_settings import (
 from server import environment, setting_errors
 from server.environment import Ignored
 from server.errors import SettingsError
-from server.rules import engine_url, hosts
+from server.rules import engine_url, hosts, key_prefix
 from server.rules.addresses import networks
 from server.rules.base_path import ROOT
 from server.rules.base_path import check as check_base_path
@@ -281,6 +281,15 @@ class Settings(BaseSettings):
             description="Use this Redis or Valkey server instead of the embedded engine: "
             "redis://, rediss:// or unix://. With ?cluster=true it is one node of a cluster.",
             json_schema_extra=_says("a redis://, rediss:// or unix:// URL"),
+        ),
+    ] = None
+    prefix: Annotated[
+        Annotated[str, AfterValidator(key_prefix.check)] | None,
+        Field(
+            validation_alias="TALLYCAST_PREFIX",
+            description="What all keys and channels in the engine begin with, such as staging:. "
+            "One for each deployment that shares a database.",
+            json_schema_extra=_says(key_prefix.EXPECTED),
         ),
     ] = None
 

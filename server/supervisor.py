@@ -213,6 +213,8 @@ class _Supervisor:
                 f"embedded {self._engine.version}, every write synced",
                 str(self._settings.data.absolute()),
             )
+        if self._settings.prefix is not None:
+            engine = f"{engine}, prefix {self._settings.prefix}"
         metrics = self._metrics.url if self._metrics is not None else None
         demo = self._settings.has_demo and self._settings.socket_path is None
         banner.show(address, engine, data, self._settings.workers, demo=demo, metrics=metrics)

@@ -18,10 +18,10 @@ from websockets.sync.client import connect
 
 from server import app, hub, relay
 from server.app import run_worker
-from server.ledger import auditor, feed, keys, merge
+from server.ledger import auditor, feed, merge
 from server.ledger import engine as engine_module
 from server.ledger.engine import Engine
-from server.ledger.keys import item_key, member
+from server.ledger.keys import member
 from server.ledger.writer import Receipt, Wish, Writer
 from server.measures import Snapshot
 from server.rules.sites import Site
@@ -29,9 +29,10 @@ from server.settings import load
 from server.web.socket import Socket
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
+from tests.support.names import NAMES
 from tests.support.waiting import wait_for
 
-X = item_key("default", "x")
+X, CHANNEL = NAMES.item_key("default", "x"), NAMES.item_channel("default", "x")
 
 
 def with_worker(redis_url: str, act: Callable[[str], None]) -> Snapshot:
@@ -83,8 +84,8 @@ def test_an_item_is_left_some_time_after_its_last_watcher(
         with Redis.from_url(engine) as client:
             with connect(f"ws://{address}/ws?item=x") as watcher:
                 watcher.recv(timeout=10)
-                assert followers(client, X) == 1
-            wait_for(lambda: followers(client, X) == 0, "the end of the subscription")
+                assert followers(client, CHANNEL) == 1
+            wait_for(lambda: followers(client, CHANNEL) == 0, "the end of the subscription")
 
     with_worker(engine, act)
 
@@ -144,10 +145,10 @@ def test_counts_are_audited_and_merges_finished_in_the_background(
     def act(address: str) -> None:
         with Redis.from_url(engine) as client, connect(f"ws://{address}/ws?item=x") as watcher:
             watcher.recv(timeout=10)
-            client.zadd(keys.MERGES, {msgpack.packb([b"default", b"stranger", b"account"]): 0})
+            client.zadd(NAMES.merges, {msgpack.packb([b"default", b"stranger", b"account"]): 0})
             client.hset(X, mapping={"": sequence(1, 0, 0, 1, 0, "like", 5), member("a:1"): 1})
             assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
-            wait_for(lambda: not client.exists(keys.MERGES), "an end of the merge")
+            wait_for(lambda: not client.exists(NAMES.merges), "an end of the merge")
 
     counters = with_worker(engine, act).counters
     assert counters["audited_items"][""] >= 1

@@ -18,8 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from server.ledger.embedded import running_engine
-from server.ledger.keys import member, person_channel
+from server.ledger.keys import member
 from tests.conftest import MakeServer
+from tests.support.names import NAMES
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, private_key, private_pem
 from tests.support.waiting import wait_for
@@ -137,7 +138,7 @@ def test_nothing_private_is_ever_said(make_server: MakeServer, tmp_path: Path, a
     assert (done.returncode, done.stderr) == (0, "")
     assert SUBJECT not in done.stdout
     # What the engine holds is broken, and the engine too.
-    person = person_channel("blog", member(f"u:{SUBJECT}"))
+    person = NAMES.visitor_channel("blog", member(f"u:{SUBJECT}"))
     with Redis.from_url(running_engine(server.data)) as client:
         with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
             newer = signed(iat=int(time.time()) + 5)

@@ -13,6 +13,7 @@ from server.ledger import keys, layout
 from tests.conftest import MakeServer
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
+from tests.support.names import NAMES
 from tests.support.process import clean_environment
 from tests.test_cli import tallycast
 
@@ -20,7 +21,7 @@ from tests.test_cli import tallycast
 def store(url: str, site: str, item: str, like: int, members: int) -> None:
     """An item with a count, and with so many members."""
     with Redis.from_url(url) as client:
-        key = keys.item_key(site, item)
+        key = NAMES.item_key(site, item)
         client.hset(key, "", sequence(1_767_225_600_000_000, 0, 0, 1, 0, "like", like))
         client.hset(key, mapping={keys.member(f"a:{number}"): 1 for number in range(members)})
 
@@ -83,13 +84,13 @@ def test_an_id_does_nothing_to_the_terminal(stored: str) -> None:
 
 
 def test_what_a_split_left_behind_is_not_counted(stored: str) -> None:
-    key, members = keys.item_key("blog", "split"), [keys.member(f"a:{number}") for number in range(60)]
+    key, members = NAMES.item_key("blog", "split"), [keys.member(f"a:{number}") for number in range(60)]
     with Redis.from_url(stored) as client:
         client.hset(key, "", sequence(1_767_225_600_000_000, 0, 0, 2, 0, "like", 60))
         # Stopped after the state was written: those that went to the new bucket are in the old one, too.
         client.hset(key, mapping=dict.fromkeys(members, 1))
         moved = [member for member in members if layout.bucket_of(member, 2) == 1]
-        client.hset(keys.bucket_key("blog", "split", 0, 1), mapping=dict.fromkeys(moved, 1))
+        client.hset(NAMES.bucket_key("blog", "split", 0, 1), mapping=dict.fromkeys(moved, 1))
     done = tallycast("audit", "--site", "blog", "--items", "split", env={"REDIS_URL": stored})
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "right     blog  split  like 60")
 
@@ -97,8 +98,8 @@ def test_what_a_split_left_behind_is_not_counted(stored: str) -> None:
 def test_what_is_no_item_keeps_no_other_from_being_audited(stored: str) -> None:
     store(stored, "blog", "y", 1, 4)
     with Redis.from_url(stored) as client:
-        client.set(keys.item_key("blog", "no hash"), "")
-        client.hset(keys.item_key("blog", "nonsense"), "", b"\x91")
+        client.set(NAMES.item_key("blog", "no hash"), "")
+        client.hset(NAMES.item_key("blog", "nonsense"), "", b"\x91")
     done = tallycast("audit", "--site", "blog", "--all", env={"REDIS_URL": stored})
     assert done.returncode == 3
     *lines, summary = done.stdout.splitlines()

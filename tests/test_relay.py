@@ -13,13 +13,13 @@ from server.hub import Hub
 from server.ledger import feed
 from server.ledger.clock import DEADLINE
 from server.ledger.engine import Engine
-from server.ledger.keys import item_key
 from server.ledger.reader import Query, Reader, State
 from server.ledger.writer import Writer
 from server.relay import Reconciler, Relay
 from server.rules.sites import Site
 from server.topic import Topic
 from tests.ledger.support import raw, wish
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 SITE = Site()
@@ -34,24 +34,24 @@ class Reread:
 
     def __init__(self) -> None:
         self.queries: list[Query] = []
-        self.relay = Relay(self.queries.append)
-        self.hub = self.relay.hub = Hub(item_key, nothing, nothing, lambda _, call: None)
+        self.relay = Relay(self.queries.append, NAMES)
+        self.hub = self.relay.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: None)
         for item, version in (("x", 9), ("y", 9)):
             self.hub.hold(SITE, item)
-            self.relay.changed(item_key("default", item), version, {"like": version})
+            self.relay.changed(NAMES.item_channel("default", item), version, {"like": version})
 
     def answer(self, item: str, answer: State | Unavailable) -> None:
         (query,) = (query for query in self.queries if query.items == [item])
         query.done(answer if isinstance(answer, Unavailable) else [answer])
 
     def versions(self) -> list[int]:
-        return [self.hub.version(item_key("default", item)) for item in "xy"]
+        return [self.hub.version(NAMES.item_channel("default", item)) for item in "xy"]
 
 
 async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 1)
     scene = Reread()
-    reading = asyncio.create_task(scene.relay.reread([item_key("default", item) for item in "xyz"]))
+    reading = asyncio.create_task(scene.relay.reread([NAMES.item_channel("default", item) for item in "xyz"]))
     await eventually(lambda: len(scene.queries) == 2)
     scene.answer("x", Unavailable("gone", retry_after=1.0))
     scene.answer("y", State(12, {"like": 12}, None))
@@ -62,9 +62,9 @@ async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch
 
 async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not() -> None:
     scene = Reread()
-    reading = asyncio.create_task(scene.relay.reread([item_key("default", item) for item in "xy"]))
+    reading = asyncio.create_task(scene.relay.reread([NAMES.item_channel("default", item) for item in "xy"]))
     await eventually(lambda: len(scene.queries) == 1)
-    scene.relay.changed(item_key("default", "y"), 10, {"like": 10})
+    scene.relay.changed(NAMES.item_channel("default", "y"), 10, {"like": 10})
     (query,) = scene.queries
     assert query.items == ["x", "y"]
     query.done([State(4, {"like": 4}, None)] * 2)
@@ -119,10 +119,10 @@ class Scene:
         self.writer = Writer(link)
         self.reader = Reader(link)
         self.queries: list[Query] = []
-        relay = Relay(self.read)
+        relay = Relay(self.read, NAMES)
         self.reconciler = Reconciler(relay)
         self.hub = relay.hub = Hub(
-            item_key,
+            NAMES.item_channel,
             self.reconciler.follow,
             self.reconciler.leave,
             lambda delay, call: asyncio.get_running_loop().call_later(delay, call),

@@ -244,6 +244,20 @@ def test_a_wrong_engine_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("value", ["staging:", "a", "team-1:blue.", "TC:", "tc", "t_c", "x" * 64])
+def test_a_prefix(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TALLYCAST_PREFIX", value)
+    assert load().prefix == value
+    assert unpack(pack(load())).prefix == value
+
+
+@pytest.mark.parametrize("value", ["a b", "{a}", "a*", "é", "a/b", "tc:", "x:tc:", "a\n", "[a]", "x" * 65])
+def test_a_wrong_prefix(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TALLYCAST_PREFIX", value)
+    expected = "1 to 64 letters, digits and any of . _ : -, without tc:"
+    assert refusal() == f"TALLYCAST_PREFIX: expected {expected}, not {value!r}"
+
+
 def test_a_child_gets_exactly_what_its_parent_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load(port="0", host="::1", data="a b/ü")
     monkeypatch.setenv("TALLYCAST_PORT", "9")

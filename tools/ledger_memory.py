@@ -25,13 +25,15 @@ from redis.exceptions import RedisError
 
 from server.ledger import keys, layout
 from server.ledger.embedded import find_binary
+from server.ledger.keys import Namespace
 from server.ledger.scripts import Script
 from server.ledger.writer import ANY
 
 BATCH = 500
 SITE, ITEM = "blog", "posts/2026/a-title-of-usual-length"
 LONG = "x" * 256
-INDEX = keys.index_key(SITE, keys.member("u:1"))
+NAMES = Namespace()
+INDEX = NAMES.index_key(SITE, keys.member("u:1"))
 FAR = 2**53
 VERSION = 1767225600000000
 
@@ -84,7 +86,7 @@ def one_hash(size: int, value: str) -> Fill:
     def fill(client: Any, members: int) -> None:
         for start in range(0, members, BATCH):
             numbers = range(start, min(start + BATCH, members))
-            client.hset(keys.item_key(SITE, ITEM), mapping={digest(n, size): value for n in numbers})
+            client.hset(NAMES.item_key(SITE, ITEM), mapping={digest(n, size): value for n in numbers})
 
     return fill
 
@@ -98,7 +100,7 @@ def even_buckets(size: int, value: str, spread: int) -> Fill:
             with client.pipeline(transaction=False) as pipe:
                 for number in range(start, min(start + BATCH, members)):
                     who = digest(number, size)
-                    bucket = keys.bucket_key(SITE, ITEM, 0, int.from_bytes(who[:4]) % buckets)
+                    bucket = NAMES.bucket_key(SITE, ITEM, 0, int.from_bytes(who[:4]) % buckets)
                     pipe.hset(bucket, who, value)
                 pipe.execute()
 
@@ -152,15 +154,14 @@ def _name(number: int) -> str:
 
 
 def _key(number: int) -> bytes:
-    return keys.item_key(SITE, _name(number))
+    return NAMES.item_key(SITE, _name(number))
 
 
 def _react(client: Any, sha: str, items: list[str], flat: list[Any]) -> None:
-    packed = msgpack.packb(
-        [[(SITE, ANY, "like", "dislike")], [(1, item) for item in items], flat], use_bin_type=False
-    )
-    names = [keys.item_key(SITE, item) for item in items]
-    client.evalsha(sha, len(names) + 1, *names, INDEX, FAR, packed)
+    known = [(NAMES.visitor_channels(SITE), ANY, "like", "dislike")]
+    packed = msgpack.packb([known, [(1, item) for item in items], flat], use_bin_type=False)
+    names = [NAMES.item_key(SITE, item) for item in items]
+    client.evalsha(sha, len(names) + 1, *names, INDEX, FAR, packed, NAMES.channel_suffix)
 
 
 def table(binary: Path, title: str, count: int, rows: dict[str, Fill]) -> None:
@@ -170,7 +171,7 @@ def table(binary: Path, title: str, count: int, rows: dict[str, Fill]) -> None:
         with engine(binary) as client:
             # What the script itself and its first run take.
             ours()(client, 1)
-            client.delete(keys.item_key(SITE, ITEM))
+            client.delete(NAMES.item_key(SITE, ITEM))
             before = used(client)
             fill(client, count)
             each = (used(client) - before) / count
@@ -222,7 +223,7 @@ def main() -> None:
             ),
             "a key for the state, a key for the member": plain_items(
                 lambda n: ["SET", _key(n), state],
-                lambda n: ["HSET", keys.bucket_key(SITE, _name(n), 0, 0), digest(n), 1],
+                lambda n: ["HSET", NAMES.bucket_key(SITE, _name(n), 0, 1), digest(n), 1],
             ),
             "**this layout**": our_items,
         },

@@ -93,11 +93,11 @@ async def _check(engine: Store, site: str, item: str, pause: Callable[[], Awaita
 
 async def _repair(engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
     """Count an item while it changes, and set it right."""
-    name = keys.item_key(site, item)
-    found = await engine.timed(_REPAIR, [name], STEP, 1)
+    name, suffix = engine.namespace.item_key(site, item), engine.namespace.channel_suffix
+    found = await engine.timed(_REPAIR, [name], STEP, 1, suffix)
     while not found:
         await pause()
-        found = await engine.timed(_REPAIR, [name], STEP, 0)
+        found = await engine.timed(_REPAIR, [name], STEP, 0, suffix)
     # From a cluster text comes as bytes.
     kinds = [kind.decode() if isinstance(kind, bytes) else kind for kind in found[0]]
     stored, counted = (dict(zip(kinds, numbers, strict=True)) for numbers in found[1:])
@@ -109,6 +109,7 @@ async def _count(
     engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]]
 ) -> tuple[Stored, list[int]] | None:
     """The state, and the counts in the order of its kinds; ``None`` when it changed meanwhile."""
+    name = engine.namespace.item_key(site, item)
     first: bytes | None = None
     total: list[int] = []
     state = layout.UNTOUCHED
@@ -116,7 +117,7 @@ async def _count(
     while at < state.buckets:
         if at:
             await pause()
-        reply = await engine.run(_TALLY, [keys.item_key(site, item)], at, STEP, LARGE)
+        reply = await engine.run(_TALLY, [name], at, STEP, LARGE)
         stored, counts, large = msgpack.unpackb(reply, raw=True)
         if first is None:
             first, state, total = stored, layout.unpack(stored), [0] * len(counts)
@@ -124,12 +125,13 @@ async def _count(
             return None
         total = [one + other for one, other in zip(total, counts, strict=True)]
         for bucket in large:
-            found = await _count_large(engine, state, state.bucket_keys(site, item)[bucket], bucket)
+            where = engine.namespace.bucket_key(site, item, state.generation, bucket)
+            found = await _count_large(engine, state, where, bucket)
             total = [count + found[number] for number, count in enumerate(total, 1)]
         at += STEP
     if large:
         # It took its time, after the last look at the state.
-        reply = await engine.run(_TALLY, [keys.item_key(site, item)], at, 0, LARGE)
+        reply = await engine.run(_TALLY, [name], at, 0, LARGE)
         if msgpack.unpackb(reply, raw=True)[0] != first:
             return None
     return state, total
@@ -168,9 +170,8 @@ async def pages(engine: Store, site: str | None = None) -> AsyncIterator[Page]:
     Raises:
         Unavailable: the engine did not answer in time.
     """
-    pattern = "tc:{*" if site is None else f"tc:{{{site}:*"
-    async for names in engine.names(pattern, PAGE):
-        found = [name for name in map(keys.parse, names) if name]
+    async for names in engine.names(engine.namespace.item_pattern(site), PAGE):
+        found = [name for name in map(engine.namespace.parse, names) if name]
         items = [(name.site, name.item) for name in found if name.generation is None]
         yield Page(PAGE, items, [name for name in found if name.generation is not None])
 
@@ -184,13 +185,14 @@ async def sweep(engine: Store, buckets: Iterable[keys.Name]) -> int:
     by_item: defaultdict[tuple[str, str], list[keys.Name]] = defaultdict(list)
     for name in buckets:
         by_item[name.site, name.item].append(name)
+    item_key, bucket_key = engine.namespace.item_key, engine.namespace.bucket_key
     removed = 0
     for (site, item), names in by_item.items():
         generations = [name.generation or 0 for name in names]
         dead = [
-            keys.bucket_key(site, item, generation, name.bucket)
+            bucket_key(site, item, generation, name.bucket)
             for generation, name in zip(generations, names, strict=True)
         ]
         # In one step with a look at the item: one that was removed begins with the first generation again.
-        removed += int(await engine.run(_SWEEP, [keys.item_key(site, item), *dead], *generations))
+        removed += int(await engine.run(_SWEEP, [item_key(site, item), *dead], *generations))
     return removed

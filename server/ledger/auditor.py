@@ -12,7 +12,7 @@ from secrets import token_hex
 import structlog
 
 from server.errors import Unavailable
-from server.ledger import audit, keys
+from server.ledger import audit
 from server.ledger.audit import Finding, Outcome
 from server.ledger.store import Store
 
@@ -41,6 +41,7 @@ class Auditor:
         self.failed = 0
         self.swept = 0
         self._engine = engine
+        self._namespace = engine.namespace
         self._name = token_hex(8).encode()
         self._renewed = 0.0
         self._began = 0.0
@@ -55,7 +56,8 @@ class Auditor:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             try:
-                if await self._engine.command("SET", keys.AUDITOR, self._name, "NX", "EX", LEASE):
+                lease = ("SET", self._namespace.auditor, self._name, "NX", "EX", LEASE)
+                if await self._engine.command(*lease):
                     await self._round()
             except (Unavailable, _ReplacedError):
                 pass  # the lease ends by itself
@@ -67,12 +69,12 @@ class Auditor:
         while True:
             await asyncio.sleep(SUSPECTS_EVERY)
             while suspects:
-                name = keys.parse(suspects.pop())
+                name = self._namespace.parse(suspects.pop())
                 if name is not None:
                     try:
                         self._take(await audit.check(self._engine, name.site, name.item))
                     except Unavailable:
-                        suspects.add(keys.item_key(name.site, name.item))
+                        suspects.add(self._namespace.item_key(name.site, name.item))
                         break
 
     async def _round(self) -> None:
@@ -83,7 +85,7 @@ class Auditor:
             for site, item in page.items:
                 self._take(await audit.check(self._engine, site, item, self._rest))
                 await self._rest()
-        await self._engine.command("SET", keys.AUDITOR, b"", "EX", REST)
+        await self._engine.command("SET", self._namespace.auditor, b"", "EX", REST)
 
     def _take(self, found: Finding) -> None:
         if found.outcome is Outcome.FAILED:
@@ -109,9 +111,9 @@ class Auditor:
         """
         now = time.monotonic()
         if now - self._renewed > LEASE / 4:
-            if await self._engine.command("GET", keys.AUDITOR) != self._name:
+            if await self._engine.command("GET", self._namespace.auditor) != self._name:
                 raise _ReplacedError
-            await self._engine.command("SET", keys.AUDITOR, self._name, "EX", LEASE)
+            await self._engine.command("SET", self._namespace.auditor, self._name, "EX", LEASE)
             self._renewed = now
         await asyncio.sleep(min((now - self._began) * (1 / SHARE - 1), LONGEST_REST))
         self._began = time.monotonic()

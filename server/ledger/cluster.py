@@ -11,6 +11,7 @@ on by ASK gets a form of the script that refuses where a part has not come yet.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -27,7 +28,6 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LinkError
 
 from server.errors import EngineError, OutcomeUnknown, Unavailable
-from server.ledger import keys
 from server.ledger.clock import DEADLINE, MARGIN
 from server.ledger.condition import Condition
 from server.ledger.engine import (
@@ -37,6 +37,7 @@ from server.ledger.engine import (
     pool,
 )
 from server.ledger.failover import is_sign
+from server.ledger.keys import Namespace
 from server.ledger.node import LostError, Node, NotSentError, Words
 from server.ledger.scripts import Script
 from server.ledger.slots import Slots
@@ -55,10 +56,15 @@ Commands = Callable[[Node, bool], Awaitable[list[Words]]]
 
 
 class ClusterEngine:
-    """One process's link to the cluster that has a node at ``url``. ``replicas`` must confirm each write."""
+    """One process's link to the cluster that has a node at ``url``. ``replicas`` must confirm each write.
 
-    def __init__(self, url: str, replicas: int = 0) -> None:
+    ``prefix`` is the deployment's, see ``keys``.
+    """
+
+    def __init__(self, url: str, replicas: int = 0, prefix: str = "") -> None:
         self.condition = Condition()
+        # A cluster has one database.
+        self.namespace = Namespace(prefix)
         self.slots = Slots(without_option(url), lambda url: pool(url, None))
         self._replicas = replicas
         # How redis-py reads replies, so that they are the same here as from one engine.
@@ -115,7 +121,7 @@ class ClusterEngine:
 
     async def command(self, *words: Word) -> Any:
         """As ``Store.command``. The second word is the key; TIME, which has none, is that of some node."""
-        key = words[1] if len(words) > 1 else keys.REVOKED
+        key = words[1] if len(words) > 1 else self.namespace.revoked
 
         async def commands(_node: Node, _asked: bool) -> list[Words]:
             return [words]
@@ -148,7 +154,8 @@ class ClusterEngine:
 
     def everywhere(self) -> list[bytes]:
         """As ``Store.everywhere``: one for each primary."""
-        return [self.slots.name(node, keys.NOWHERE) for node in tuple(self.slots.primaries)]
+        nowhere = self.namespace.nowhere_key
+        return [self.slots.name(node, map(nowhere, count())) for node in tuple(self.slots.primaries)]
 
     def groups(self, names: Sequence[bytes]) -> list[list[int]]:
         """Which of these names may be in one call, by their indexes: here, each alone."""
@@ -203,7 +210,7 @@ class ClusterEngine:
 
     async def probe(self) -> None:
         """As ``Store.probe``."""
-        await self.raw("SPUBLISH", keys.PULSE_PREFIX + b"start", b"")
+        await self.raw("SPUBLISH", self.namespace.pulse_channel("start"), b"")
 
     async def close(self) -> None:
         """Close every connection."""

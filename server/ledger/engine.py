@@ -27,10 +27,10 @@ from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as LinkTimeout
 
 from server.errors import OutcomeUnknown, Unavailable
-from server.ledger import keys
 from server.ledger.clock import DEADLINE, MARGIN, Clock
 from server.ledger.condition import Condition
 from server.ledger.failover import Backoff, HostName, is_sign
+from server.ledger.keys import Namespace
 from server.ledger.scripts import Script
 from server.ledger.store import FAILURES, Word
 
@@ -48,13 +48,13 @@ _log = structlog.get_logger("engine")
 class Engine:
     """One process's link to the engine at ``url`` (``redis://``, ``rediss://`` or ``unix://``).
 
-    ``replicas`` of it must confirm each write that is timed.
+    ``replicas`` of it must confirm each write that is timed. ``prefix`` is the deployment's, see ``keys``.
     """
 
     address = ""
     sharded = False
 
-    def __init__(self, url: str, replicas: int = 0) -> None:
+    def __init__(self, url: str, replicas: int = 0, prefix: str = "") -> None:
         self.condition = Condition()
         # Called when connections lead to another engine than before, or may do so.
         self.moved: Callable[[], None] = lambda: None
@@ -64,6 +64,7 @@ class Engine:
         # With a timeout redis-py sends through asyncio.wait_for, which may swallow a cancellation on Python
         # 3.11. The feed has a heartbeat instead.
         self._patient = pool(url, None)
+        self.namespace = Namespace(prefix, int(self._patient.connection_kwargs.get("db") or 0))
         self._backoff = Backoff()
         self._name = HostName(self._patient.connection_kwargs.get("host"))
         self._retiring: set[asyncio.Task[None]] = set()
@@ -170,7 +171,7 @@ class Engine:
 
     def everywhere(self) -> list[bytes]:
         """See ``Store``."""
-        return [keys.NOWHERE]
+        return [self.namespace.nowhere_key()]
 
     def groups(self, names: Sequence[bytes]) -> list[list[int]]:
         """See ``Store``: all."""
@@ -227,7 +228,7 @@ class Engine:
 
     async def probe(self) -> None:
         """See ``Store``."""
-        await self._link.client.publish(keys.PULSE_PREFIX + b"start", b"")
+        await self._link.client.publish(self.namespace.pulse_channel("start"), b"")
 
     def connection(self) -> AbstractConnection:
         """A connection outside the pool, for the feed. Not yet connected."""

@@ -20,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import MovedError
 
 from server.errors import Unavailable
-from server.ledger import keys
+from server.ledger.keys import Namespace
 from server.ledger.store import FAILURES
 
 PULSE = 1.5
@@ -74,30 +74,27 @@ class Link(Protocol):
         """
 
 
-def any_pulse() -> bytes:
-    """A new channel for a heartbeat."""
-    return keys.PULSE_PREFIX + token_hex(8).encode()
-
-
 class Feed:
     """Follows channels of an engine and tells a listener what comes.
 
-    ``pulse`` names a channel for the heartbeat of a new link. ``moved`` is called when a channel may have
-    another node, with that node's refusal if it said so.
+    ``namespace`` makes the channels' names. ``pulse`` names one for the heartbeat of a new link, by default
+    any. ``moved`` is called when a channel may have another node, with that node's refusal if it said so.
     """
 
     def __init__(
         self,
         link: Link,
         listener: Listener,
-        pulse: Callable[[], bytes] = any_pulse,
+        namespace: Namespace,
+        pulse: Callable[[], bytes] | None = None,
         moved: Callable[[MovedError | None], None] = lambda refusal: None,
     ) -> None:
         self._engine = link
         self._listener = listener
-        self._new_pulse = pulse
+        self._namespace = namespace
+        self._new_pulse = pulse or (lambda: namespace.pulse_channel(token_hex(8)))
         self._moved = moved
-        self._pulse = pulse()
+        self._pulse = self._new_pulse()
         self._wanted: set[bytes] = {self._pulse}
         self._sent: set[bytes] = set()
         self._missed: set[bytes] = set()
@@ -188,7 +185,7 @@ class Feed:
             if kind in (b"message", b"smessage"):
                 self._hear(channel, payload)
             elif kind in (b"subscribe", b"ssubscribe"):
-                if channel in self._wanted and not _personal(channel):
+                if channel in self._wanted and self._is_item(channel):
                     self._missed.add(channel)
                     self._confirmed.set()
             elif channel in self._wanted:
@@ -197,28 +194,32 @@ class Feed:
                 self._moved(None)
                 self._changed.set()
 
+    def _is_item(self, channel: bytes) -> bool:
+        return channel.startswith(self._namespace.items)
+
     def _hear(self, channel: bytes, payload: bytes) -> None:
         if channel == self._pulse:
             return
-        if _personal(channel) and not payload:
+        is_item = self._is_item(channel)
+        if not (is_item or payload):
             self._listener.retired(channel)
             return
         try:
             news: Any = msgpack.unpackb(payload)
-            if _personal(channel):
-                item, version, reaction, origin = news
-                self._listener.personal(channel, item, version, reaction or None, origin)
-            else:
+            if is_item:
                 version, counts, *emptied = news
                 if not (isinstance(version, int) and isinstance(counts, dict)):
                     raise TypeError("neither a version nor counts")
                 self._listener.changed(channel, version, counts)
                 if emptied:
                     self._listener.emptied(channel, version)
+            else:
+                item, version, reaction, origin = news
+                self._listener.personal(channel, item, version, reaction or None, origin)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Anyone with access to the engine can publish on a channel; the feed outlives it.
             # A visitor's channel stays out of the log.
-            shown = "tc:me:…" if _personal(channel) else channel.decode(errors="replace")
+            shown = channel.decode(errors="replace") if is_item else f"{self._namespace.visitors.decode()}…"
             _log.warning("not an update", channel=shown)
 
     async def _subscribe(self, connection: AbstractConnection) -> None:
@@ -273,10 +274,6 @@ def _wanted() -> Callable[[], bool]:
     task = asyncio.current_task()
     assert task is not None
     return lambda: not task.cancelling()
-
-
-def _personal(channel: bytes) -> bool:
-    return channel.startswith((keys.PERSON_PREFIX, keys.PULSE_PREFIX))
 
 
 def _chunks(channels: Iterable[bytes], most: int) -> Iterable[list[bytes]]:

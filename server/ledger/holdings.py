@@ -35,6 +35,7 @@ class Holdings:
         bring_home: Callable[[str, bytes], Awaitable[int]],
     ) -> None:
         self._engine = engine
+        self._namespace = engine.namespace
         self._read = read
         self._write = write
         self._bring_home = bring_home
@@ -70,7 +71,7 @@ class Holdings:
         return erased
 
     async def _take_back(self, site: Site, visitor: str, who: bytes) -> int:
-        index = keys.index_key(site.name, who)
+        index = self._namespace.index_key(site.name, who)
         erased = 0
         async for held, entries in self._walk(site, visitor, settled=True):
             await asyncio.gather(*(self._clear(site, item, who) for item, _ in held))
@@ -90,7 +91,8 @@ class Holdings:
         """
         # A retired visitor has no index; only the reader says so.
         await self._states(site, [], visitor)
-        async for listed in self._entries(keys.index_key(site.name, keys.member(visitor))):
+        index = self._namespace.index_key(site.name, keys.member(visitor))
+        async for listed in self._entries(index):
             if settled:
                 await self._engine.settle()
             for at in range(0, len(listed), PAGE):

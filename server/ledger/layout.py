@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import msgpack
 
-from server.ledger import keys
-
 # Rises when data that was written before could be misread.
 VERSION = b"4"
 
@@ -30,14 +28,6 @@ class Stored(NamedTuple):
     def shown(self, kind: str) -> int:
         """The count that everybody sees."""
         return self.counts.get(kind, 0) + self.bases.get(kind, 0)
-
-    def bucket_keys(self, site: str, item: str) -> list[bytes]:
-        """Where its members are; the first holds the state, too, under the empty field."""
-        numbers = range(1, self.buckets)
-        return [
-            keys.item_key(site, item),
-            *(keys.bucket_key(site, item, self.generation, number) for number in numbers),
-        ]
 
 
 def bucket_of(member: bytes, buckets: int) -> int:

@@ -6,6 +6,7 @@
 -- KEYS[1 .. n]  the n items, see layout.lua; their other buckets have the same hash tag
 -- ARGV[1]       deadline, engine time in µs
 -- ARGV[2]       MessagePack [visitor, account, channel, items]: two members, the account's channel, the item ids
+-- ARGV[3]       what channels end in, see keys.py
 --
 -- Returns MessagePack [now] when refused, else [now, the number of items moved].
 
@@ -44,7 +45,7 @@ end
 
 for _, move in ipairs(moves) do
   local state, at = move.state, move.at
-  publish(move.key, move.news)
+  publish(move.key .. ARGV[3], move.news)
   if at then
     tell(channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
   end

@@ -21,7 +21,6 @@ import msgpack
 import structlog
 
 from server.errors import Refusal, Unauthorized, Unavailable
-from server.ledger import keys
 from server.ledger.batch import answer
 from server.ledger.scripts import Script
 from server.ledger.store import Store
@@ -61,7 +60,7 @@ def _noted(note: bytes) -> Merge | None:
     """The merge that a note is of. Anyone with access to the engine can write there."""
     try:
         site, visitor, account = msgpack.unpackb(note)
-        keys.index_key(site.decode(), visitor + account)
+        b"".join((visitor, account))  # Raises, unless they are bytes.
         return Merge(site.decode(), visitor, account, lambda _: None)
     except (ValueError, TypeError, AttributeError):
         return None
@@ -72,6 +71,7 @@ class Merger:
 
     def __init__(self, engine: Store) -> None:
         self._engine = engine
+        self._namespace = engine.namespace
         self._tasks: set[asyncio.Task[None]] = set()
         # Merges that were left unfinished, and that this process went on with.
         self.resumed = 0
@@ -108,9 +108,9 @@ class Merger:
         """
         now = await self._now()
         idle = ("-inf", now - LEFT_ALONE, "LIMIT", 0, MOST)
-        for note in await self._engine.command("ZRANGEBYSCORE", keys.MERGES, *idle):
+        for note in await self._engine.command("ZRANGEBYSCORE", self._namespace.merges, *idle):
             # For other workers it is not idle any more. It would be harmless if they took it up, too.
-            await self._engine.command("ZADD", keys.MERGES, "XX", now, note)
+            await self._engine.command("ZADD", self._namespace.merges, "XX", now, note)
             merge = _noted(note)
             if merge is None:
                 _log.warning("not a merge", note=note.hex())
@@ -119,7 +119,7 @@ class Merger:
                 _log.info("going on with a merge that was cut off", site=merge.site)
                 await self._finish(merge, note)
                 continue
-            await self._engine.command("ZREM", keys.MERGES, note)
+            await self._engine.command("ZREM", self._namespace.merges, note)
 
     async def bring_home(self, site: str, account: bytes) -> int:
         """Finish every merge into ``account`` whose visitor is retired, cut off or under way; how many.
@@ -145,7 +145,8 @@ class Merger:
         """The notes of all unfinished merges: few, or none. What is noted all the while is among them."""
         cursor = 0
         while True:
-            cursor, page = await self._engine.command("ZSCAN", keys.MERGES, cursor, "COUNT", PAGE)
+            scan = ("ZSCAN", self._namespace.merges, cursor, "COUNT", PAGE)
+            cursor, page = await self._engine.command(*scan)
             for note, _ in page:
                 yield note
             if not cursor:
@@ -153,7 +154,7 @@ class Merger:
 
     async def _begun(self, merge: Merge) -> bool:
         """Whether the visitor is retired in favour of that account."""
-        index = keys.index_key(merge.site, merge.visitor)
+        index = self._namespace.index_key(merge.site, merge.visitor)
         if await self._engine.command("TYPE", index) != b"string":
             return False
         became: bytes | None = await self._engine.command("GET", index)
@@ -165,13 +166,13 @@ class Merger:
 
     async def _note(self, merge: Merge) -> bytes:
         note = msgpack.packb([merge.site.encode(), merge.visitor, merge.account])
-        await self._engine.command("ZADD", keys.MERGES, await self._now(), note)
+        await self._engine.command("ZADD", self._namespace.merges, await self._now(), note)
         return bytes(note)
 
     async def _finish(self, merge: Merge, note: bytes) -> None:
         while await self.move(merge):
             pass
-        await self._engine.command("ZREM", keys.MERGES, note)
+        await self._engine.command("ZREM", self._namespace.merges, note)
 
     async def _run(self, merge: Merge) -> None:
         refusal: Refusal | None = None
@@ -193,8 +194,9 @@ class Merger:
             Unauthorized: another account came first.
             Unavailable: not confirmed in time.
         """
-        names = [keys.index_key(merge.site, merge.visitor), keys.taken_key(merge.site, merge.visitor)]
-        channel = keys.person_channel(merge.site, merge.visitor)
+        whose = merge.site, merge.visitor
+        names = [self._namespace.index_key(*whose), self._namespace.taken_key(*whose)]
+        channel = self._namespace.visitor_channel(*whose)
         if not await self._engine.timed(_RETIRE, names, merge.account, channel, KEEP):
             raise Unauthorized("this anonymous visitor has become another account's")
         # From here on nothing new is put into the index, but what was put there may only now come to be held.
@@ -206,13 +208,14 @@ class Merger:
         Raises:
             Unavailable: not confirmed in time.
         """
-        taken = keys.taken_key(merge.site, merge.visitor)
+        taken = self._namespace.taken_key(merge.site, merge.visitor)
         page = await self._engine.command("ZRANGE", taken, 0, PAGE - 1)
         if not page:
             return False
         # The account's index first, so that it is a superset; the list last, so that nothing is forgotten.
-        await self._engine.timed(_ENLIST, [keys.index_key(merge.site, merge.account)], *page)
-        names = [keys.item_key(merge.site, item.decode()) for item in page]
+        index = self._namespace.index_key(merge.site, merge.account)
+        await self._engine.timed(_ENLIST, [index], *page)
+        names = [self._namespace.item_key(merge.site, item.decode()) for item in page]
         groups = self._engine.groups(names)
         await asyncio.gather(*(self._move(merge, names, page, group) for group in groups))
         await self._engine.command("ZREM", taken, *page)
@@ -220,7 +223,8 @@ class Merger:
 
     async def _move(self, merge: Merge, names: list[bytes], items: list[bytes], group: list[int]) -> None:
         """Move the items of a group, in one step."""
-        channel = keys.person_channel(merge.site, merge.account)
+        channel = self._namespace.visitor_channel(merge.site, merge.account)
         asked = [merge.visitor, merge.account, channel, [items[index] for index in group]]
         packed = msgpack.packb(asked, use_bin_type=False)
-        await self._engine.timed(_MERGE, [names[index] for index in group], packed)
+        given = packed, self._namespace.channel_suffix
+        await self._engine.timed(_MERGE, [names[index] for index in group], *given)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import msgpack
 
 from server.errors import Forbidden, Refusal, Unavailable
-from server.ledger import keys
 from server.ledger.scripts import Script
 from server.ledger.store import Store
 from server.ledger.writer import FROZEN
@@ -35,7 +34,7 @@ async def reset(engine: Store, site: str, item: str) -> int:
     Raises:
         Unavailable: not confirmed in time.
     """
-    version, generation, buckets = await engine.timed(_RESET, [keys.item_key(site, item)])
+    version, generation, buckets = await _reset(engine, engine.namespace.item_key(site, item))
     try:
         await _clean(engine, site, item, generation, buckets)
     except Unavailable:
@@ -52,16 +51,23 @@ async def remove(engine: Store, site: str, item: str) -> bool:
     Raises:
         Unavailable: not confirmed in time; it may be reset and not removed.
     """
-    name = keys.item_key(site, item)
-    _, generation, buckets = await engine.timed(_RESET, [name])
+    name = engine.namespace.item_key(site, item)
+    _, generation, buckets = await _reset(engine, name)
     # Before the item goes: afterwards nothing would tell these buckets from those of one that begins anew.
     await _clean(engine, site, item, generation, buckets)
     return bool(await engine.timed(_REMOVE, [name]))
 
 
+async def _reset(engine: Store, name: bytes) -> tuple[int, int, int]:
+    """The item's version, and which generation and how many buckets were left behind."""
+    version, generation, buckets = await engine.timed(_RESET, [name], engine.namespace.channel_suffix)
+    return version, generation, buckets
+
+
 async def _clean(engine: Store, site: str, item: str, generation: int, buckets: int) -> None:
     """Remove the buckets that a reset left behind."""
-    left = [keys.bucket_key(site, item, generation, number) for number in range(1, buckets)]
+    bucket_key = engine.namespace.bucket_key
+    left = [bucket_key(site, item, generation, number) for number in range(1, buckets)]
     for at in range(0, len(left), PAGE):
         await engine.command("UNLINK", *left[at : at + PAGE])
 
@@ -77,9 +83,10 @@ async def start(
     Raises:
         Unavailable: not confirmed in time.
     """
-    names = [keys.item_key(site.name, item) for item in bases]
+    names = [engine.namespace.item_key(site.name, item) for item in bases]
     flat = [counts.get(kind, 0) for counts in bases.values() for kind in site.kinds]
-    answers = await engine.timed(_START, names, msgpack.packb([site.kinds, flat], use_bin_type=False))
+    packed = msgpack.packb([site.kinds, flat], use_bin_type=False)
+    answers = await engine.timed(_START, names, packed, engine.namespace.channel_suffix)
     return [
         Forbidden("this item is frozen", item=item) if version == FROZEN else None
         for item, version in zip(bases, answers, strict=True)
@@ -95,4 +102,4 @@ async def freeze(engine: Store, site: str, item: str, *, frozen: bool) -> bool:
     Raises:
         Unavailable: not confirmed in time.
     """
-    return bool(await engine.timed(_FREEZE, [keys.item_key(site, item)], int(frozen)))
+    return bool(await engine.timed(_FREEZE, [engine.namespace.item_key(site, item)], int(frozen)))

@@ -20,11 +20,14 @@ def is_cluster(url: str) -> bool:
     return dict(parse_qsl(urlsplit(url).query)).get("cluster") == "true"
 
 
-def open_store(url: str, replicas: int = 0) -> Store:
-    """The link to what the URL names; so many ``replicas`` must confirm each write."""
+def open_store(url: str, replicas: int = 0, prefix: str = "") -> Store:
+    """The link to what the URL names; so many ``replicas`` must confirm each write.
+
+    ``prefix`` is the deployment's, see ``keys``.
+    """
     if is_cluster(url):
-        return ClusterEngine(url, replicas)
-    return Engine(url, replicas)
+        return ClusterEngine(url, replicas, prefix)
+    return Engine(url, replicas, prefix)
 
 
 def writer_of(store: Store) -> Writer | ScatteredWriter:
@@ -42,6 +45,6 @@ def feed_of(store: Store, listener: Listener) -> Feed | ScatteredFeed:
     if isinstance(store, ClusterEngine):
         return ScatteredFeed(store, listener)
     assert isinstance(store, Engine)
-    feed = Feed(store, listener)
+    feed = Feed(store, listener, store.namespace)
     store.moved = feed.reconnect
     return feed

@@ -7,12 +7,14 @@
 -- KEYS[n+1 .. n+m]  the m visitors' indexes (zset of items); not on a cluster, where enlist.lua comes first
 -- ARGV[1]           deadline, engine time in µs: past it the batch is refused, because nobody waits any more
 -- ARGV[2]           MessagePack [sites, items, wishes], or [sites, items, wishes, times]
---                     sites:  [[name, how many new items there may be, kind, kind, ...], ...]
+--                     sites:  [[what its visitors' channels begin with, how many new items there may be, kind,
+--                             kind, ...], ...]
 --                     items:  [[site number, item id], ...], in the order of KEYS
 --                     wishes: [item number, member, kind or "", index number, origin, ...], flat, five a wish;
 --                             an origin below 0 may do what it likes with a frozen item
 --                     times:  for each wish since when it holds (µs), or 0 for now: one that is not later than what
 --                             the visitor's index has for the item changes nothing
+-- ARGV[3]           what channels end in, see keys.py
 -- All numbers count from 1.
 --
 -- Returns MessagePack [now] when refused, else [now, [answers, made]]: answers is flat, for each wish its version and
@@ -82,7 +84,7 @@ for i = 1, #wishes, 5 do
     held[member] = at
     changes[which] = changes[which] or {}
     changes[which][member] = at
-    news[#news + 1] = 'tc:me:' .. site[1] .. ':' .. member
+    news[#news + 1] = site[1] .. member .. ARGV[3]
     news[#news + 1] = cmsgpack.pack({item[2], state[VERSION], wish, wishes[i + 4]})
   end
 
@@ -105,7 +107,7 @@ for i = 1, #news, 2 do
   tell(news[i], news[i + 1])
 end
 for which, shown in pairs(changes) do
-  publish(KEYS[which], shown)
+  publish(KEYS[which] .. ARGV[3], shown)
 end
 
 return answered(now, {answers, made})

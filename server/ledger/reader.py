@@ -62,20 +62,22 @@ class Reader:
 
     def __init__(self, engine: Store) -> None:
         self._engine = engine
+        self._namespace = engine.namespace
         self._batcher: Batcher[Query] = Batcher(self._send, most=MOST, room=ROOM)
         self.submit = self._batcher.submit
         self.close = self._batcher.close
 
     async def _send(self, queries: Sequence[Query]) -> None:
+        item_key, index_key = self._namespace.item_key, self._namespace.index_key
         names: list[bytes] = []
         members: list[bytes] = []
         indexes: list[bytes] = []
         for query in queries:
             who = keys.member(query.visitor) if query.visitor is not None else b""
             if who:
-                indexes.append(keys.index_key(query.site.name, who))
+                indexes.append(index_key(query.site.name, who))
             for item in query.items:
-                names.append(keys.item_key(query.site.name, item))
+                names.append(item_key(query.site.name, item))
                 members.append(who)
         # Raw, because a state within is MessagePack itself, and Lua's knows no bin type to tell them apart.
         reply = await self._engine.run(READ, [*names, *indexes], *members)

@@ -7,6 +7,7 @@
 -- ARGV[1]  deadline, engine time in µs
 -- ARGV[2]  how many buckets
 -- ARGV[3]  1 to begin anew
+-- ARGV[4]  what channels end in, see keys.py
 --
 -- Returns MessagePack [now] when refused, else [now, 0] when there are more buckets, or [now, [kinds, stored, counted]].
 
@@ -50,7 +51,7 @@ for at = HEAD + 2, #state, 2 do
 end
 if not right then
   state[VERSION] = math.max(state[VERSION] + 1, now)
-  publish(KEYS[1], write(KEYS[1], state, {}))
+  publish(KEYS[1] .. ARGV[4], write(KEYS[1], state, {}))
 elseif begun then
   redis.call('HSET', KEYS[1], '', (packed(state)))
 end

@@ -4,6 +4,7 @@
 --
 -- KEYS[1]  the item, see layout.lua
 -- ARGV[1]  deadline, engine time in µs
+-- ARGV[2]  what channels end in, see keys.py
 --
 -- Returns MessagePack [now] when refused, else [now, [version, generation, buckets]]: the item's version (0: nobody ever
 -- touched it, and nothing was done), and which generation and how many buckets were left behind.
@@ -26,6 +27,6 @@ if state[VERSION] > 0 then
   end
   redis.call('UNLINK', key)
   -- One more than other news has: whoever held something holds nothing now. 147 is the head of an array of 3.
-  publish(key, string.char(147) .. string.sub(write(key, state, {}), 2) .. cmsgpack.pack(true))
+  publish(key .. ARGV[2], string.char(147) .. string.sub(write(key, state, {}), 2) .. cmsgpack.pack(true))
 end
 return cmsgpack.pack({now, {state[VERSION], generation, buckets}})

@@ -32,7 +32,7 @@ async def revoke(engine: Store, site: str, visitor: str) -> None:
     seconds, _ = await engine.command("TIME")
     oldest = (int(seconds) - KEEP) * 1000
     fields = ("site", site, "member", keys.member(visitor))
-    await engine.command("XADD", keys.REVOKED, "MINID", "~", oldest, "*", *fields)
+    await engine.command("XADD", engine.namespace.revoked, "MINID", "~", oldest, "*", *fields)
 
 
 class Revocations:
@@ -40,6 +40,7 @@ class Revocations:
 
     def __init__(self, engine: Store, heard: Callable[[str, bytes, float], None]) -> None:
         self._engine = engine
+        self._namespace = engine.namespace
         self._heard = heard
         self._last = "-"
         # The oldest first.
@@ -58,7 +59,8 @@ class Revocations:
             Unavailable: the engine did not answer.
         """
         while True:
-            page = await self._engine.command("XRANGE", keys.REVOKED, self._last, "+", "COUNT", PAGE)
+            revoked = self._namespace.revoked
+            page = await self._engine.command("XRANGE", revoked, self._last, "+", "COUNT", PAGE)
             for stamp, entry in page:
                 self._learn(stamp.decode(), entry)
             if len(page) < PAGE:

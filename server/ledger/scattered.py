@@ -50,13 +50,15 @@ class ScatteredWriter:
     def __init__(self, engine: ClusterEngine) -> None:
         self.sizes = Histogram(SIZES)
         self._engine = engine
+        self._namespace = engine.namespace
         self._novelties = Novelties()
         self._indexes: Lanes[_Step] = Lanes(self._enlist, most=MOST, room=ROOM)
         self._items: Lanes[_Step] = Lanes(self._react, most=MOST, room=ROOM)
 
     def submit(self, wish: Wish) -> None:
         """Queue a wish. Refuses it at once, with ``Unavailable``, when there is no room."""
-        self._indexes.submit(keys.index_key(wish.site.name, wish.member), _Step(wish))
+        index = self._namespace.index_key(wish.site.name, wish.member)
+        self._indexes.submit(index, _Step(wish))
 
     async def close(self) -> None:
         """Refuse what comes from now on, and wait for what is under way."""
@@ -76,7 +78,7 @@ class ScatteredWriter:
                 refusal = Unauthorized("this anonymous visitor has become an account", item=wish.item)
                 answer(wish.done, refusal)
             else:
-                self._items.submit(keys.item_key(wish.site.name, wish.item), step)
+                self._items.submit(self._namespace.item_key(wish.site.name, wish.item), step)
 
     async def _react(self, item: bytes, steps: list[_Step]) -> None:
         now = time.monotonic()
@@ -88,8 +90,8 @@ class ScatteredWriter:
         wishes = [step.wish for step in steps]
         self.sizes.add(len(wishes))
         until = min(step.until for step in steps)
-        batch = Batch(wishes, room=self._novelties.room)
-        answers, made = await self._engine.timed(REACT, [item], batch.packed, until=until)
+        batch = Batch(self._namespace, wishes, room=self._novelties.room)
+        answers, made = await self._engine.timed(REACT, [item], *batch.arguments, until=until)
         self._novelties.made(batch.sites, made)
         for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):
             answer(wish.done, receipt)
@@ -100,6 +102,7 @@ class ScatteredReader:
 
     def __init__(self, engine: ClusterEngine) -> None:
         self._engine = engine
+        self._namespace = engine.namespace
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._closed = False
@@ -132,9 +135,10 @@ class ScatteredReader:
     async def _states(self, query: Query) -> list[State]:
         site = query.site.name
         who = keys.member(query.visitor) if query.visitor is not None else b""
-        asked = [self._one([keys.item_key(site, item)], who) for item in query.items]
+        names = (self._namespace.item_key(site, item) for item in query.items)
+        asked = [self._one([name], who) for name in names]
         if who:
-            asked.append(self._one([keys.index_key(site, who)]))
+            asked.append(self._one([self._namespace.index_key(site, who)]))
         # All of them, so that none is left behind without anybody who waits for it.
         found = await asyncio.gather(*asked, return_exceptions=True)
         for reply in found:

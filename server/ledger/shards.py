@@ -7,12 +7,14 @@ every confirmation is followed by a read of what is stored, as always. Must not 
 import asyncio
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
+from secrets import token_hex
 
 from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from server.ledger.cluster import ClusterEngine
-from server.ledger.feed import Feed, Listener, any_pulse
+from server.ledger.feed import Feed, Listener
 from server.ledger.node import Node
 
 
@@ -29,6 +31,7 @@ class ScatteredFeed:
 
     def __init__(self, engine: ClusterEngine, listener: Listener) -> None:
         self._slots = engine.slots
+        self._namespace = engine.namespace
         self._listener = listener
         self._places: dict[bytes, _Place] = {}
         self._feeds: dict[Node, tuple[Feed, asyncio.Task[None]]] = {}
@@ -73,7 +76,8 @@ class ScatteredFeed:
         """Slots have other nodes: follow what they have there."""
         primaries = set(self._slots.primaries)
         for node in primaries - self._feeds.keys():
-            feed = Feed(node, self._listener, partial(self._pulse, node), partial(self._moved, node))
+            pulse, moved = partial(self._pulse, node), partial(self._moved, node)
+            feed = Feed(node, self._listener, self._namespace, pulse, moved)
             node.moved = feed.reconnect
             self._feeds[node] = feed, asyncio.get_running_loop().create_task(feed.run())
         for channel, place in self._places.items():
@@ -103,5 +107,6 @@ class ScatteredFeed:
 
     def _pulse(self, node: Node) -> bytes:
         """A channel for the heartbeat to a node, in one of its slots."""
-        begin = any_pulse()
-        return self._slots.name(node, begin) if node in self._slots.primaries else begin
+        token = token_hex(8)
+        names = (self._namespace.pulse_channel(f"{token}.{number}") for number in count())
+        return self._slots.name(node, names) if node in self._slots.primaries else next(names)

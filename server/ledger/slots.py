@@ -5,8 +5,7 @@ Owns the map, and the links to the nodes. Must not know what is sent to them.
 
 import asyncio
 import random
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -51,10 +50,9 @@ class Slots:
         """The node that has a slot, as far as is known."""
         return self._owners[slot]
 
-    def name(self, node: Node, prefix: bytes) -> bytes:
-        """A name that begins so, in a slot that a primary has."""
+    def name(self, node: Node, names: Iterable[bytes]) -> bytes:
+        """The first of these names in a slot that a primary has."""
         assert node in self.primaries
-        names = (prefix + b".%d" % number for number in count())
         return next(name for name in names if self._owners[key_slot(name)] is node)
 
     def node(self, address: str) -> Node:

@@ -5,6 +5,7 @@
 -- KEYS[1 .. n]  the n items, see layout.lua
 -- ARGV[1]       deadline, engine time in µs
 -- ARGV[2]       MessagePack [kinds, bases]: bases is flat, for each item one for each kind; other kinds get 0
+-- ARGV[3]       what channels end in, see keys.py
 --
 -- Returns MessagePack [now] when refused, else [now, answers]: for each item its version, or -2 when it is frozen.
 
@@ -51,6 +52,6 @@ for _, change in ipairs(changes) do
   change[3] = write(change[1], change[2], {})
 end
 for _, change in ipairs(changes) do
-  publish(change[1], change[3])
+  publish(change[1] .. ARGV[3], change[3])
 end
 return cmsgpack.pack({now, answers})

@@ -13,9 +13,10 @@ import structlog
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 from server.errors import EngineError
-from server.ledger import keys, layout, preflight
+from server.ledger import layout, preflight
 from server.ledger.condition import Condition
 from server.ledger.failover import is_sign
+from server.ledger.keys import Namespace
 from server.ledger.preflight import Primary
 from server.ledger.requirements import unusable
 from server.ledger.scripts import Script
@@ -32,6 +33,8 @@ class Store(Protocol):
     """An engine or a cluster of them, to the rest of the ledger."""
 
     condition: Condition
+    # The names of all that is kept and published there.
+    namespace: Namespace
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
         """Run a script; its reply. Loads it where it is not known, which means that nothing ran.
@@ -143,9 +146,10 @@ async def claim(store: Store) -> None:
         RedisError, OSError: it does not answer.
     """
     # Whoever made the secret had noted the layout before.
-    if not await store.raw("EXISTS", keys.SECRET):
-        await store.raw("SET", keys.LAYOUT, layout.VERSION, "NX")
-    found: Any = await store.raw("GET", keys.LAYOUT)
+    names = store.namespace
+    if not await store.raw("EXISTS", names.secret):
+        await store.raw("SET", names.layout, layout.VERSION, "NX")
+    found: Any = await store.raw("GET", names.layout)
     if found != layout.VERSION:
         other = (found or b"1").decode(errors="replace")
         raise EngineError(
@@ -160,8 +164,8 @@ async def make_secret(store: Store) -> bytes:
     Raises:
         RedisError, OSError: it does not answer.
     """
-    await store.raw("SET", keys.SECRET, token_bytes(32), "NX")
-    secret = await store.raw("GET", keys.SECRET)
+    await store.raw("SET", store.namespace.secret, token_bytes(32), "NX")
+    secret = await store.raw("GET", store.namespace.secret)
     assert isinstance(secret, bytes)
     return secret
 

@@ -7,7 +7,6 @@ keeps their order. Of a visitor it holds the member, not the id. Must not know w
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from server.ledger import keys
 from server.ledger.store import Store
 
 # So many entries, a little more at times, are kept: some 20 MB. Older ones are in the servers' logs.
@@ -46,7 +45,7 @@ async def note(
         Unavailable: the engine did not confirm.
     """
     fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex(), "more", more)
-    await engine.command("XADD", keys.AUDIT, "MAXLEN", "~", KEEP, "*", *fields)
+    await engine.command("XADD", engine.namespace.trail, "MAXLEN", "~", KEEP, "*", *fields)
 
 
 async def entries(engine: Store) -> AsyncIterator[list[Entry]]:
@@ -56,7 +55,7 @@ async def entries(engine: Store) -> AsyncIterator[list[Entry]]:
         Unavailable: the engine did not answer.
     """
     after = "-"
-    while page := await engine.command("XRANGE", keys.AUDIT, after, "+", "COUNT", PAGE):
+    while page := await engine.command("XRANGE", engine.namespace.trail, after, "+", "COUNT", PAGE):
         yield [_entry(stamp, fields) for stamp, fields in page]
         after = f"({page[-1][0].decode()}"
 

@@ -11,8 +11,8 @@ import msgpack
 from msgspec import Struct
 
 from server.errors import Forbidden, RateLimited, Refusal, Unauthorized
-from server.ledger import keys
 from server.ledger.batch import Batcher, answer
+from server.ledger.keys import Namespace
 from server.ledger.novelties import Novelties
 from server.ledger.scripts import Script
 from server.ledger.store import Store
@@ -71,8 +71,8 @@ class Writer:
 
     async def _send(self, wishes: Sequence[Wish]) -> None:
         self.sizes.add(len(wishes))
-        batch = Batch(wishes, room=self._novelties.room)
-        answers, made = await self._engine.timed(REACT, batch.names, batch.packed)
+        batch = Batch(self._engine.namespace, wishes, room=self._novelties.room)
+        answers, made = await self._engine.timed(REACT, batch.names, *batch.arguments)
         self._novelties.made(batch.sites, made)
         for wish, receipt in zip(wishes, receipts(wishes, answers), strict=True):
             answer(wish.done, receipt)
@@ -89,8 +89,8 @@ async def grant(
     Raises:
         Unavailable: not confirmed in time.
     """
-    batch = Batch(wishes, times)
-    answers, _ = await engine.timed(REACT, batch.names, batch.packed)
+    batch = Batch(engine.namespace, wishes, times)
+    answers, _ = await engine.timed(REACT, batch.names, *batch.arguments)
     return receipts(wishes, answers)
 
 
@@ -113,15 +113,16 @@ def receipts(wishes: Iterable[Wish], answers: Sequence[int]) -> Iterable[Receipt
 
 
 class Batch:
-    """Wishes in the form of ``react.lua``: ``names`` are its KEYS, ``packed`` its second argument.
+    """Wishes in the form of ``react.lua``: ``names`` are its KEYS, ``arguments`` what follows the deadline.
 
     ``sites`` are those of the items, in the script's order. ``room`` is how many new items each may have.
     """
 
-    __slots__ = ("names", "packed", "sites")
+    __slots__ = ("arguments", "names", "sites")
 
     def __init__(
         self,
+        namespace: Namespace,
         wishes: Iterable[Wish],
         times: Sequence[int] = (),
         room: Callable[[Site], int] = lambda site: ANY,
@@ -132,7 +133,7 @@ class Batch:
         listed: list[tuple[int, str]] = []
         owners: list[Site] = []
         flat: list[Any] = []
-        item_key, index_key = keys.item_key, keys.index_key
+        item_key, index_key = namespace.item_key, namespace.index_key
         for wish in wishes:
             name = wish.site.name
             item = items.setdefault(item_key(name, wish.item), len(items) + 1)
@@ -147,7 +148,10 @@ class Batch:
         self.names = [*items, *indexes]
         self.sites = list(sites)
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
-        asked: list[Any] = [[(site.name, room(site), *site.kinds) for site in sites], listed, flat]
+        channels = namespace.visitor_channels
+        known = [(channels(site.name), room(site), *site.kinds) for site in sites]
+        asked: list[Any] = [known, listed, flat]
         if any(times):
             asked.append(times)
-        self.packed: bytes = msgpack.packb(asked, use_bin_type=False)
+        packed: bytes = msgpack.packb(asked, use_bin_type=False)
+        self.arguments = packed, namespace.channel_suffix

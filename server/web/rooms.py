@@ -14,7 +14,7 @@ from server.hub import Hub
 from server.ledger.batch import answered
 from server.ledger.deeds import Deeds
 from server.ledger.holdings import Holdings
-from server.ledger.keys import item_key, member, person_channel
+from server.ledger.keys import Namespace, member
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
@@ -38,6 +38,7 @@ class Rooms:
     votes when its memory is full. ``soon`` calls a function in the next turn of the loop.
     """
 
+    namespace: Namespace
     guard: Guard
     admission: Admission
     hub: Hub
@@ -86,7 +87,8 @@ class Rooms:
         Raises:
             RateLimited: too much, too fast.
         """
-        self.admission.reaction(person_channel(site.name, member(visitor)), site.limits.reactions, amount)
+        channel = self.namespace.visitor_channel(site.name, member(visitor))
+        self.admission.reaction(channel, site.limits.reactions, amount)
 
     async def counts(self, site: Site, items: Sequence[str]) -> list[State]:
         """The stored state of items; while the engine is away, what is shown of them here.
@@ -114,7 +116,7 @@ class Rooms:
 
     def _known(self, site: Site, items: Sequence[str]) -> list[State] | None:
         """What is shown of items here; ``None`` unless all of them are known."""
-        topics = self.hub.known(item_key(site.name, item) for item in items)
+        topics = self.hub.known(self.namespace.item_channel(site.name, item) for item in items)
         if len(topics) < len(items) or any(topic.version == UNKNOWN for topic in topics):
             return None
         return [

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from secrets import randbits
 
 from server.errors import Forbidden, Refusal
-from server.ledger.keys import member, person_channel
+from server.ledger.keys import member
 from server.ledger.merge import Merge
 from server.people import Person
 from server.rules.sites import Site
@@ -108,5 +108,5 @@ class Visitor:
         self._identity = identity
         self.origin = randbits(53)
         self.member = member(identity.visitor)
-        self.channel = person_channel(self._site.name, self.member)
+        self.channel = self._rooms.namespace.visitor_channel(self._site.name, self.member)
         self._rooms.people.join(self.channel, self._person)

@@ -15,6 +15,7 @@ from server.ledger.moderation import freeze, reset
 from server.ledger.reader import Reader, State
 from server.ledger.writer import Writer
 from tests.ledger.support import SITE, membership, raw, read, wish
+from tests.support.names import NAMES
 
 ANONYMOUS = "a:" + "x" * 22
 
@@ -66,7 +67,7 @@ async def test_votes_are_reactions(intake: Intake, reader: Reader, client: Any) 
     first = await shown(reader, "a", "u:1")
     assert (first.counts, first.reaction) == ({"like": 1, "dislike": 1}, "like")
     assert await membership(client, "a") == first.counts
-    assert await client.zrange(keys.index_key(SITE.name, keys.member("u:1")), 0, -1) == [b"a", b"b"]
+    assert await client.zrange(NAMES.index_key(SITE.name, keys.member("u:1")), 0, -1) == [b"a", b"b"]
     assert await intake.take(rows) == [None] * 3
     assert await shown(reader, "a", "u:1") == first
 
@@ -101,7 +102,7 @@ async def test_starting_counts_need_no_room_for_members(
     await intake.take([start("a", 10**15)])
     await wish(writer, "u:1", "a", "like")
     assert (await shown(reader, "a")).counts["like"] == 10**15 + 1
-    assert await client.keys(keys.item_key(SITE.name, "a") + b"*") == [keys.item_key(SITE.name, "a")]
+    assert await client.keys(NAMES.item_key(SITE.name, "a") + b"*") == [NAMES.item_key(SITE.name, "a")]
 
 
 async def test_the_last_of_several_starts_holds(intake: Intake, reader: Reader) -> None:
@@ -111,12 +112,12 @@ async def test_the_last_of_several_starts_holds(intake: Intake, reader: Reader) 
 
 async def test_whoever_watches_hears_of_it(intake: Intake, client: Any) -> None:
     pubsub = client.pubsub(ignore_subscribe_messages=True)
-    await pubsub.subscribe(keys.item_key(SITE.name, "a"))
+    await pubsub.subscribe(NAMES.item_channel(SITE.name, "a"))
     for rows in ([start("a", 3)], [vote("a", "u:1", "like")]):
         await intake.take(rows)
         while (news := await pubsub.get_message(timeout=5)) is None:
             pass
-        assert news["channel"] == keys.item_key(SITE.name, "a")
+        assert news["channel"] == NAMES.item_channel(SITE.name, "a")
     await pubsub.aclose()
 
 
@@ -149,7 +150,7 @@ async def test_the_same_times_again_change_nothing_that_was_done_here_since(
 
 async def test_a_time_is_when_the_visitor_is_listed_with(intake: Intake, client: Any) -> None:
     await intake.take([vote("a", "u:1", "like", 5_000_000), vote("b", "u:1", "like", 4_000_000)])
-    index = keys.index_key(SITE.name, keys.member("u:1"))
+    index = NAMES.index_key(SITE.name, keys.member("u:1"))
     assert await client.zrange(index, 0, -1, withscores=True) == [(b"b", 4_000_000), (b"a", 5_000_000)]
 
 

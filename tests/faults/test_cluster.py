@@ -11,13 +11,13 @@ import httpx
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from server.ledger.keys import index_key, item_key
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet, stored
 from tests.ledger.support import stored as in_engine
 from tests.support.cluster import Cluster, Node
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 SITE = "default"
@@ -27,10 +27,10 @@ VISITORS, PAUSE = 20, 0.1
 def check(ring: Cluster, items: list[str], shown: dict[str, dict[str, int]]) -> None:
     """What is shown is the membership, and every index has at least what is held."""
     for item in items:
-        _, held = in_engine(ring.owner(item_key(SITE, item)).client, SITE, item)
+        _, held = in_engine(ring.owner(NAMES.item_key(SITE, item)).client, SITE, item)
         assert shown[item] == {kind: list(held.values()).count(kind) for kind in shown[item]}
         for who in held:
-            index = index_key(SITE, who)
+            index = NAMES.index_key(SITE, who)
             assert ring.owner(index).client.zscore(index, item) is not None
 
 
@@ -71,14 +71,14 @@ async def test_slots_move_and_a_primary_dies_and_nothing_confirmed_by_a_replica_
         await crowd.more(100, *watchers.tasks)
         moves = rounds(6, 100)
         for move, item, way in zip(range(moves), cycle(crowd.items), cycle(ways(ring)), strict=False):
-            name = item_key(SITE, item)
+            name = NAMES.item_key(SITE, item)
             source = ring.owner(name)
             targets = [node for node in ring.primaries if node is not source]
             await asyncio.to_thread(partial(way, ring, key_slot(name), targets[move % 2]))
             await crowd.more(10, *watchers.tasks)
         refused = sum(visitor.refusals for visitor in crowd.visitors)
         # One that has something to lose.
-        dead = ring.owner(item_key(SITE, crowd.items[0]))
+        dead = ring.owner(NAMES.item_key(SITE, crowd.items[0]))
         dead.kill()
         began = time.monotonic()
         successor = ring.replica_of(dead)
@@ -108,7 +108,7 @@ async def test_a_failover_loses_what_the_replica_had_not_received_and_everyone_i
     """Durability "local". It is made sure that there is something to lose: the replica stands still."""
     ring, item = fresh_ring, "item/0"
     server = await asyncio.to_thread(make_server, env={"REDIS_URL": ring.url})
-    primary = ring.owner(item_key(SITE, item))
+    primary = ring.owner(NAMES.item_key(SITE, item))
     replica = ring.replica_of(primary)
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from server.ledger.keys import item_key
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet
+from tests.support.names import NAMES
 from tests.support.pair import pair
 from tests.support.proxy import between
 from tests.support.waiting import eventually
@@ -27,7 +27,7 @@ async def test_reactions_and_watchers_follow_a_failover(
             server = await asyncio.to_thread(make_server, flags=flags, env={"REDIS_URL": proxy.url})
             crowd = Crowd(VISITORS, items=10, seed=25)
             await crowd.arrive(server.url)
-            channels = [item_key(SITE, item) for item in crowd.items]
+            channels = [NAMES.item_channel(SITE, item) for item in crowd.items]
             async with audience(server.url, crowd.items) as watchers:
                 tasks = crowd.start(server.ws_url, PAUSE)
                 for _ in range(rounds(2, 10)):

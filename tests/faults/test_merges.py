@@ -24,6 +24,7 @@ from server.rules.sites import Site
 from tests.conftest import MakeServer
 from tests.faults.conftest import Measured
 from tests.ledger.support import stored
+from tests.support.names import NAMES
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET
 from tests.support.waiting import eventually
@@ -97,7 +98,7 @@ async def half_merged(server: ServerProcess, victim: str) -> Person:
     for _ in range(20):
         person = Person(server)
         await person.react_to_all(person.stranger)
-        taken = keys.taken_key(SITE.name, person.stranger)
+        taken = NAMES.taken_key(SITE.name, person.stranger)
         with Redis.from_url(running_engine(server.data)) as client:
             asked = asyncio.create_task(person.sign_in())
             await eventually(lambda client=client, taken=taken: 0 < client.zcard(taken) <= len(ITEMS) - 100)
@@ -127,8 +128,8 @@ def check(server: ServerProcess, person: Person, held: dict[str, str]) -> None:
             assert person.stranger not in members
             kinds = list(members.values())
             assert all(state.counts.get(kind, 0) == kinds.count(kind) for kind in SITE.kinds), item
-        assert client.get(keys.index_key(SITE.name, person.stranger)) == person.account
-        for gone in (keys.MERGES, keys.taken_key(SITE.name, person.stranger)):
+        assert client.get(NAMES.index_key(SITE.name, person.stranger)) == person.account
+        for gone in (NAMES.merges, NAMES.taken_key(SITE.name, person.stranger)):
             assert not client.exists(gone)
     answer = httpx.get(person.me, headers={"Authorization": f"Bearer {person.strangers_token}"})
     assert answer.status_code == 401
@@ -155,7 +156,7 @@ async def test_it_goes_on_by_itself(server: ServerProcess, measured: Measured) -
             answer = await http.put("/v1/reaction", params=where, json={"reaction": "dislike"})
             assert answer.status_code == 200
     with Redis.from_url(running_engine(server.data)) as client:
-        await eventually(lambda: not client.exists(keys.MERGES), within=60)
+        await eventually(lambda: not client.exists(NAMES.merges), within=60)
     took = time.monotonic() - began
     await asyncio.to_thread(check, server, person, held)
     measured(f"a merge of {len(ITEMS)} items, cut off, was finished {took:.1f} s later; each counted once")
@@ -186,7 +187,7 @@ async def test_an_erasure_goes_on_with_the_same_request(server: ServerProcess, v
     while not 0 < left < len(ITEMS):
         person = Person(server)
         await person.react_to_all(person.account)
-        index = keys.index_key(SITE.name, person.account)
+        index = NAMES.index_key(SITE.name, person.account)
         async with httpx.AsyncClient(timeout=60, headers=person.bearer) as http:
             asked = asyncio.create_task(http.delete(person.me))
             with Redis.from_url(running_engine(server.data)) as client:

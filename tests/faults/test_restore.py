@@ -9,13 +9,14 @@ import pytest
 from redis.asyncio import Redis
 
 from server.ledger.embedded import running_engine
-from server.ledger.keys import item_key, member
+from server.ledger.keys import member
 from tests.conftest import MakeServer
 from tests.faults import FULL
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet, stored
 from tests.ledger.support import sequence
 from tests.support.engine import DurableEngine
+from tests.support.names import NAMES
 from tests.support.scrape import FLAGS, scrape
 from tests.support.waiting import eventually
 
@@ -147,7 +148,7 @@ if FULL:
             for item in crowd.items:
                 held = {member(f"a:{number}"): 1 for number in range(7)}
                 state = {b"": sequence(version, 0, 0, 1, 0, "like", 7)}
-                await client.hset(item_key("default", item), mapping=state | held)
+                await client.hset(NAMES.item_key("default", item), mapping=state | held)
             await eventually(lambda: all(watcher.shown == ahead for watcher in watchers.watchers), within=60)
             took = time.monotonic() - began
             found = await asyncio.to_thread(scrape, server)

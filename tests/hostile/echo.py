@@ -18,7 +18,6 @@ import uvicorn
 
 from server.errors import CloseCode
 from server.hub import Hub
-from server.ledger.keys import item_key
 from server.protocol import frames
 from server.rules.sites import Site
 from server.web import inbound
@@ -28,6 +27,7 @@ from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
 from server.web.spread import spread
+from tests.support.names import NAMES
 from tests.support.rooms import rooms
 from tests.support.waiting import wait_for
 
@@ -91,7 +91,7 @@ def _start(listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
         nothing: Any = lambda *_: None  # noqa: E731
         parts = rooms(
             lambda: rounds.now,
-            hub=Hub(item_key, nothing, nothing, loop.call_later, spread),
+            hub=Hub(NAMES.item_channel, nothing, nothing, loop.call_later, spread),
             rounds=rounds,
             outbox=Outbox(loop.call_soon),
             soon=loop.call_soon,

@@ -16,6 +16,7 @@ from server.ledger.reader import Query, Reader, State
 from server.ledger.scripts import Script
 from server.ledger.writer import Receipt, Wish, Writer
 from server.rules.sites import Site
+from tests.support.names import NAMES
 
 SITE = Site()
 
@@ -47,17 +48,22 @@ async def read(reader: Reader, items: list[str], visitor: str | None = None) -> 
 
 async def membership(client: Any, item: str) -> dict[str, int]:
     """Counts by counting who holds what."""
-    state = layout.unpack(await client.hget(keys.item_key(SITE.name, item), ""))
-    hashes = [await client.hgetall(key) for key in state.bucket_keys(SITE.name, item)]
+    state = layout.unpack(await client.hget(NAMES.item_key(SITE.name, item), ""))
+    hashes = [await client.hgetall(key) for key in bucket_keys(state, SITE.name, item)]
     kinds = list(members(state, hashes).values())
     return {kind: kinds.count(kind) for kind in SITE.kinds}
 
 
 def stored(client: Any, site: str, item: str) -> tuple[Stored, dict[bytes, str]]:
     """An item's state, and who holds what, past the ledger."""
-    state = layout.unpack(client.hget(keys.item_key(site, item), ""))
-    hashes = [client.hgetall(key) for key in state.bucket_keys(site, item)]
+    state = layout.unpack(client.hget(NAMES.item_key(site, item), ""))
+    hashes = [client.hgetall(key) for key in bucket_keys(state, site, item)]
     return state, members(state, hashes)
+
+
+def bucket_keys(state: Stored, site: str, item: str) -> list[bytes]:
+    """Where an item's members are; the first holds the state, too, under the empty field."""
+    return [NAMES.bucket_key(site, item, state.generation, bucket) for bucket in range(state.buckets)]
 
 
 def members(state: Stored, buckets: list[dict[bytes, bytes]]) -> dict[bytes, str]:

@@ -18,9 +18,10 @@ from server.ledger.moderation import remove, reset, start
 from server.ledger.reader import Reader
 from server.ledger.writer import Writer
 from tests.ledger.support import SITE, cramped, membership, read, sequence, wish
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
-X = keys.item_key(SITE.name, "x")
+X = NAMES.item_key(SITE.name, "x")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ async def test_a_difference_is_repaired_and_published(
     [before] = await read(reader, ["x"])
     await falsify(client, X, 31, 4)
     async with client.pubsub() as pubsub:
-        await pubsub.subscribe(X)
+        await pubsub.subscribe(NAMES.item_channel(SITE.name, "x"))
         await pubsub.get_message(timeout=5)
         found = await check(link, SITE.name, "x")
         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
@@ -87,14 +88,14 @@ async def test_all_items_are_found_and_nothing_else(link: Engine, writer: Writer
     await filled(writer, "i0", 10)
     await client.set("tc:{nonsense", "")
     await client.hset(b"tc:{\xff:x}", "", "")
-    other = keys.item_key("other", "x")
+    other = NAMES.item_key("other", "x")
     await client.hset(other, "", "")
     found = [page async for page in pages(link, SITE.name)]
     assert {item for page in found for _, item in page.items} == items
     buckets = {name for page in found for name in page.buckets}
     assert {name.item for name in buckets} == {"i0"}
     assert len(buckets) > 3
-    state = layout.unpack(await client.hget(keys.item_key(SITE.name, "i0"), ""))
+    state = layout.unpack(await client.hget(NAMES.item_key(SITE.name, "i0"), ""))
     assert all(name.generation == 0 and 1 <= name.bucket < state.buckets for name in buckets)
     everywhere = {place for page in [page async for page in pages(link)] for place in page.items}
     assert everywhere == {(SITE.name, item) for item in items} | {("other", "x")}
@@ -128,22 +129,22 @@ async def test_one_auditor_at_a_time_goes_through_everything(
     monkeypatch.setattr(auditor, "SHARE", 0.5)
     for item in range(20):
         await wish(writer, "a:1", f"i{item}", "like")
-    await falsify(client, keys.item_key(SITE.name, "i7"), 3, 0)
+    await falsify(client, NAMES.item_key(SITE.name, "i7"), 3, 0)
     both = [Auditor(link), Auditor(link)]
     running = [asyncio.create_task(one.run()) for one in both]
 
     async def at_rest() -> bool:
-        return await client.get(keys.AUDITOR) == b""
+        return await client.get(NAMES.auditor) == b""
 
     async with asyncio.timeout(30):
         while not await at_rest():  # noqa: ASYNC110  it is the engine that tells
             await asyncio.sleep(0.01)
     assert sorted(one.checked for one in both) == [0, 20]
     assert sum(one.repairs for one in both) == 1
-    assert auditor.LEASE < await client.ttl(keys.AUDITOR) <= auditor.REST
+    assert auditor.LEASE < await client.ttl(NAMES.auditor) <= auditor.REST
     assert await membership(client, "i7") == {"like": 1, "dislike": 0}
     # The next round, when the rest is over.
-    await client.delete(keys.AUDITOR)
+    await client.delete(NAMES.auditor)
     await eventually(lambda: sum(one.checked for one in both) == 40)
     for task in running:
         task.cancel()
@@ -155,12 +156,12 @@ async def test_an_auditor_that_was_replaced_stops(
     monkeypatch.setattr(auditor, "LEASE", 0)
     for item in range(5):
         await wish(writer, "a:1", f"i{item}", "like")
-    await client.set(keys.AUDITOR, "another")
+    await client.set(NAMES.auditor, "another")
     one = Auditor(link)
     with pytest.raises(auditor._ReplacedError):
         await one._round()
     assert one.checked == 0
-    assert await client.get(keys.AUDITOR) == b"another"
+    assert await client.get(NAMES.auditor) == b"another"
 
 
 async def test_starting_counts_are_no_members(link: Engine, writer: Writer, reader: Reader) -> None:
@@ -232,12 +233,12 @@ async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
     monkeypatch.setattr(auditor, "SHARE", 0.5)
     for item in range(5):
         await wish(writer, "a:1", f"i{item}", "like")
-    await client.hset(keys.item_key(SITE.name, "nonsense"), "", b"\x91")
-    await client.set(keys.item_key(SITE.name, "no hash"), "")
+    await client.hset(NAMES.item_key(SITE.name, "nonsense"), "", b"\x91")
+    await client.set(NAMES.item_key(SITE.name, "no hash"), "")
     one = Auditor(link)
     await one._round()
     assert (one.checked, one.failed) == (5, 2)
-    assert await client.get(keys.AUDITOR) == b""
+    assert await client.get(NAMES.auditor) == b""
 
 
 @pytest.mark.parametrize(("base", "left"), [(0, 0), (100, 100)])
@@ -251,7 +252,7 @@ async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
     assert (await wish(writer, "a:1", "x", None)).counts["like"] == left, "less than nobody it cannot be"
     assert (link.condition.drifts, link.condition.suspects) == (1, {X})
     # It does not wait for the round, nor for whoever has the lease.
-    await client.set(keys.AUDITOR, "another")
+    await client.set(NAMES.auditor, "another")
     one = Auditor(link)
     running = asyncio.create_task(one.run())
     await eventually(lambda: one.repairs == 1)

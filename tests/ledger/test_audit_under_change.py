@@ -18,9 +18,10 @@ from server.ledger.moderation import freeze, reset, start
 from server.ledger.reader import Reader
 from server.ledger.scripts import Script
 from server.ledger.writer import Receipt, Writer
-from tests.ledger.support import SITE, cramped, read, submitted, wish
+from tests.ledger.support import SITE, bucket_keys, cramped, read, submitted, wish
+from tests.support.names import NAMES
 
-X = keys.item_key(SITE.name, "x")
+X = NAMES.item_key(SITE.name, "x")
 LAYOUT = "\n".join(Path(layout.__file__).with_name(name).read_text() for name in ("alone.lua", "layout.lua"))
 # What grow does with a bucket, in its order.
 WRITES = ("'UNLINK', target", "'HSET', target", "'HSET', key, '', (packed(before))", "'HDEL', source")
@@ -46,7 +47,7 @@ async def held(client: Any) -> dict[bytes, int]:
     """Who holds what on the item: in the bucket where each would be looked for, and nowhere else."""
     state = layout.unpack(await client.hget(X, ""))
     found: dict[bytes, int] = {}
-    for bucket, name in enumerate(state.bucket_keys(SITE.name, "x")):
+    for bucket, name in enumerate(bucket_keys(state, SITE.name, "x")):
         for who, number in (await client.hgetall(name)).items():
             if who and layout.bucket_of(who, state.buckets) == bucket:
                 found[who] = int(number)
@@ -56,7 +57,7 @@ async def held(client: Any) -> dict[bytes, int]:
 async def in_two(client: Any) -> int:
     """How many members are in a wrong bucket beside the right one."""
     state = layout.unpack(await client.hget(X, ""))
-    sizes = [await client.hlen(name) for name in state.bucket_keys(SITE.name, "x")]
+    sizes = [await client.hlen(name) for name in bucket_keys(state, SITE.name, "x")]
     return sum(sizes) - 1 - len(await held(client))
 
 
@@ -227,7 +228,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
             resets += 1
             await reset(link, SITE.name, "x")
         if dice.random() < 0.5:
-            found = await link.timed(audit._REPAIR, [X], audit.STEP, anew)
+            found = await link.timed(audit._REPAIR, [X], audit.STEP, anew, NAMES.channel_suffix)
             # Now and then somebody else begins while this one is at it.
             anew = int(bool(found) or dice.random() < 0.02)
             if found:
@@ -245,10 +246,10 @@ async def test_who_counts_leaves_nothing_behind(link: Engine, writer: Writer, cl
     for number in range(40):
         await wish(writer, f"a:{number}", "x", "like")
     before = await client.hget(X, "")
-    assert await link.timed(audit._REPAIR, [X], audit.STEP, 1) == 0
+    assert await link.timed(audit._REPAIR, [X], audit.STEP, 1, NAMES.channel_suffix) == 0
     half = await client.hget(X, "")
     assert half != before
     assert layout.unpack(half) == layout.unpack(before), "for all others nothing has changed"
-    while not await link.timed(audit._REPAIR, [X], audit.STEP, 0):
+    while not await link.timed(audit._REPAIR, [X], audit.STEP, 0, NAMES.channel_suffix):
         pass
     assert await client.hget(X, "") == before

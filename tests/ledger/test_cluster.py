@@ -12,13 +12,13 @@ from redis.crc import key_slot
 from server import relay
 from server.errors import EngineError, Refusal, Unauthorized, Unavailable
 from server.hub import Hub
-from server.ledger import audit, keys, merge, moderation, writable
+from server.ledger import audit, merge, moderation, writable
 from server.ledger.audit import Outcome
 from server.ledger.clock import DEADLINE
 from server.ledger.cluster import ClusterEngine
 from server.ledger.engine import Engine
 from server.ledger.holdings import Holdings
-from server.ledger.keys import index_key, item_key, member, person_channel
+from server.ledger.keys import member
 from server.ledger.merge import Merge, Merger
 from server.ledger.node import LostError
 from server.ledger.parts import feed_of, open_store
@@ -28,6 +28,7 @@ from server.ledger.store import wait_until_ready
 from server.ledger.writer import Receipt, Writer
 from tests.ledger.support import SITE, read, sequence, stored, submitted, wish
 from tests.support.cluster import Cluster, Node
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 
@@ -85,20 +86,20 @@ class Heard:
 
 def check(ring: Cluster, item: str, counts: dict[str, int]) -> None:
     """Counts are the membership, and every index has at least what is held."""
-    state, held = stored(ring.owner(item_key(SITE.name, item)).client, SITE.name, item)
+    state, held = stored(ring.owner(NAMES.item_key(SITE.name, item)).client, SITE.name, item)
     counts = {kind: counts.get(kind, 0) for kind in SITE.kinds}
     assert {kind: state.counts.get(kind, 0) for kind in SITE.kinds} == counts
     assert {kind: list(held.values()).count(kind) for kind in SITE.kinds} == counts
     for who in held:
-        index = index_key(SITE.name, who)
+        index = NAMES.index_key(SITE.name, who)
         assert ring.owner(index).client.zscore(index, item) is not None
 
 
 def places(ring: Cluster, item: str) -> tuple[int, Node, Node]:
     """An item's slot, who has it, and another primary."""
-    source = ring.owner(item_key(SITE.name, item))
+    source = ring.owner(NAMES.item_key(SITE.name, item))
     target = next(node for node in ring.primaries if node is not source)
-    return key_slot(item_key(SITE.name, item)), source, target
+    return key_slot(NAMES.item_key(SITE.name, item)), source, target
 
 
 def followers(node: Node, channel: bytes) -> int:
@@ -114,7 +115,7 @@ async def merged(merger: Merger, visitor: str, account: str) -> Refusal | None:
 
 async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader: Any) -> None:
     items = [f"i/{number}" for number in range(30)]
-    assert len({ring.owner(item_key(SITE.name, item)) for item in items}) == 3
+    assert len({ring.owner(NAMES.item_key(SITE.name, item)) for item in items}) == 3
     answers = await asyncio.gather(
         *(submitted(writer, f"a:{who}", item, kind) for item in items for who, kind in enumerate(SITE.kinds))
     )
@@ -135,7 +136,7 @@ async def test_who_follows_hears_and_goes_on_hearing_when_the_slot_moves(
 ) -> None:
     heard = Heard()
     feed = feed_of(store, heard)
-    channel, mine = item_key(SITE.name, "x"), person_channel(SITE.name, member("a:1"))
+    channel, mine = NAMES.item_channel(SITE.name, "x"), NAMES.visitor_channel(SITE.name, member("a:1"))
     running = asyncio.create_task(feed.run())
     feed.follow(channel)
     feed.follow(mine)
@@ -162,10 +163,10 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
     """Without a feed, all is missed."""
     monkeypatch.setattr(relay, "PERIOD", 0.2)
     monkeypatch.setattr(relay, "GRACE", 0.2)
-    between = relay.Relay(reader.submit)
+    between = relay.Relay(reader.submit, NAMES)
     reconciler = relay.Reconciler(between)
     later = asyncio.get_running_loop().call_later
-    between.hub = Hub(item_key, reconciler.follow, reconciler.leave, later)
+    between.hub = Hub(NAMES.item_channel, reconciler.follow, reconciler.leave, later)
     running = asyncio.create_task(reconciler.run())
     topics = [between.hub.hold(SITE, f"i/{number}") for number in range(30)]
     await eventually(lambda: all(topic.version == 0 for topic in topics))
@@ -187,7 +188,7 @@ async def test_a_slot_that_goes_back_and_forth_loses_nobody_and_nothing(
     heard = Heard()
     feed = feed_of(store, heard)
     running = asyncio.create_task(feed.run())
-    channel = item_key(SITE.name, "x")
+    channel = NAMES.item_channel(SITE.name, "x")
     feed.follow(channel)
     await eventually(lambda: feed.up and heard.rereads == [channel])
     slot, source, target = places(ring, "x")
@@ -249,7 +250,7 @@ async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_und
     over = True
     await asyncio.gather(*tasks)
     assert findings[Outcome.REPAIRED] == 0
-    state, held = stored(ring.owner(item_key(SITE.name, "big")).client, SITE.name, "big")
+    state, held = stored(ring.owner(NAMES.item_key(SITE.name, "big")).client, SITE.name, "big")
     check(ring, "big", state.counts)
     assert state.buckets > 3
     for who, kinds in maybe.items():
@@ -266,11 +267,11 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
         own = ScatteredWriter(store)
         items = [f"i/{number}" for number in range(30)]
         for item in items:
-            feed.follow(item_key(SITE.name, item))
+            feed.follow(NAMES.item_channel(SITE.name, item))
         await eventually(lambda: feed.up and len(set(heard.rereads)) == 30)
         receipts = [await wish(own, "a:1", item, "like") for item in items]
         news = {
-            (item_key(SITE.name, item), receipt.version)
+            (NAMES.item_channel(SITE.name, item), receipt.version)
             for item, receipt in zip(items, receipts, strict=True)
         }
         await eventually(lambda: news <= set(heard.changes))
@@ -313,7 +314,7 @@ async def test_a_lost_link_to_a_node_means_that_its_clock_is_not_known(
 ) -> None:
     await wish(writer, "a:1", "x", "like")
     _, owner, _ = places(ring, "x")
-    node = store.slots.owner(key_slot(item_key(SITE.name, "x")))
+    node = store.slots.owner(key_slot(NAMES.item_key(SITE.name, "x")))
     assert node is not None
     assert node.clock.known
     owner.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -326,7 +327,7 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
     ring: Cluster, writer: Any
 ) -> None:
     items = [f"i/{number}" for number in range(12)]
-    slow = ring.owner(item_key(SITE.name, items[0]))
+    slow = ring.owner(NAMES.item_key(SITE.name, items[0]))
     visitors = ["a:1", "a:2", "a:3"]
 
     async def react(kind: str) -> list[Any]:
@@ -405,14 +406,14 @@ async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_misco
     slot, source, target = places(ring, "big")
     ring.begin_move(slot, source, target)
     # The item's own key alone: most of its members are still where they were.
-    source.do("MIGRATE", "127.0.0.1", target.port, item_key(SITE.name, "big"), 0, 5000)
+    source.do("MIGRATE", "127.0.0.1", target.port, NAMES.item_key(SITE.name, "big"), 0, 5000)
     asked = [submitted(writer, f"a:{who}", "big", "dislike") for who in range(size)]
     answers = await asyncio.gather(*asked)
     assert {type(answer) for answer in answers} <= {Receipt, Unavailable}
     assert any(isinstance(answer, Unavailable) for answer in answers)
     ring.move_keys(slot, source, target)
     ring.end_move(slot, source, target)
-    state, _ = stored(ring.owner(item_key(SITE.name, "big")).client, SITE.name, "big")
+    state, _ = stored(ring.owner(NAMES.item_key(SITE.name, "big")).client, SITE.name, "big")
     assert sum(state.counts.values()) == size
     check(ring, "big", state.counts)
     await asyncio.gather(*(wish(writer, f"a:{who}", "big", "dislike") for who in range(size)))
@@ -439,7 +440,7 @@ async def test_a_merge_across_the_cluster(
     heard = Heard()
     feed = feed_of(store, heard)
     running = asyncio.create_task(feed.run())
-    feed.follow(person_channel(SITE.name, member("a:1")))
+    feed.follow(NAMES.visitor_channel(SITE.name, member("a:1")))
     await eventually(lambda: feed.up)
     merger = Merger(store)
     moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
@@ -468,7 +469,7 @@ async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_
         slow.setattr(writer._items, "submit", lambda *step: half.append(step))
         wished = submitted(writer, "a:1", "x", "like")
         await eventually(lambda: len(half) == 1)
-    merger, index = Merger(store), index_key(SITE.name, member("a:1"))
+    merger, index = Merger(store), NAMES.index_key(SITE.name, member("a:1"))
     moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
     await eventually(lambda: ring.owner(index).client.type(index) == b"string")
     began = time.monotonic()
@@ -490,7 +491,7 @@ async def test_all_that_somebody_holds_is_erased(
         await wish(writer, "u:1", f"i/{number}", "like")
     holdings = Holdings(store, reader.submit, writer.submit, Merger(store).bring_home)
     assert await holdings.erase(SITE, "u:1") == 5
-    index = index_key(SITE.name, member("u:1"))
+    index = NAMES.index_key(SITE.name, member("u:1"))
     assert not ring.owner(index).client.exists(index)
     for number in range(5):
         check(ring, f"i/{number}", {"like": 0, "dislike": 0})
@@ -528,7 +529,7 @@ async def test_a_url_that_does_not_say_what_it_is(ring: Cluster, engine: str) ->
 async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterEngine, ring: Cluster) -> None:
     other = open_store(ring.url)
     assert await wait_until_ready(other, 5.0) == await wait_until_ready(store, 5.0)
-    ring.owner(keys.LAYOUT.encode()).do("SET", keys.LAYOUT, "0")
+    ring.owner(NAMES.layout.encode()).do("SET", NAMES.layout, "0")
     with pytest.raises(EngineError, match="another version"):
         await wait_until_ready(other, 5.0)
     await other.close()
@@ -572,10 +573,10 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
     stopped = ring.primaries[0]
     there, elsewhere = [], []
     for number in range(60):
-        owner = ring.owner(item_key(SITE.name, f"i/{number}"))
+        owner = ring.owner(NAMES.item_key(SITE.name, f"i/{number}"))
         (there if owner is stopped else elsewhere).append(f"i/{number}")
     # A visitor whose index is on a node that works.
-    while ring.owner(index_key(SITE.name, member(visitor))) is stopped:
+    while ring.owner(NAMES.index_key(SITE.name, member(visitor))) is stopped:
         visitor += "1"
     await asyncio.gather(*(wish(writer, visitor, item, "like") for item in there + elsewhere))
     stopped.stop()
@@ -601,7 +602,7 @@ async def test_all_items_are_audited(
         monkeypatch.setattr(audit, "LARGE", large)
         for number in range(10):
             await wish(writer, f"a:{large}", f"i/{number}", "like")
-        key = item_key(SITE.name, "i/3")
+        key = NAMES.item_key(SITE.name, "i/3")
         state = stored(ring.owner(key).client, SITE.name, "i/3")[0]
         right = dict(state.counts)
         ring.owner(key).client.hset(key, "", sequence(state.version, 0, 0, 1, 0, "like", 7))
@@ -635,4 +636,4 @@ async def test_a_merge_that_was_cut_off_is_finished(
     assert other.resumed == 1
     for item in items:
         check(ring, item, {"like": 0, "dislike": 1})
-    assert not await store.command("EXISTS", keys.MERGES)
+    assert not await store.command("EXISTS", NAMES.merges)

@@ -17,6 +17,7 @@ from server.ledger.store import wait_until_ready
 from server.ledger.writer import Receipt
 from tests.ledger.support import SITE, stored, submitted
 from tests.support.cluster import Cluster, cluster
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 ITEMS = [f"i/{number}" for number in range(12)]
@@ -66,12 +67,12 @@ def held(ring: Cluster) -> dict[str, dict[bytes, str]]:
     """Who holds what, past the ledger; counts are that, and every index has at least that."""
     found: dict[str, dict[bytes, str]] = {}
     for item in ITEMS:
-        owner: Any = ring.owner(keys.item_key(SITE.name, item)).client
+        owner: Any = ring.owner(NAMES.item_key(SITE.name, item)).client
         state, found[item] = stored(owner, SITE.name, item)
         for kind in state.counts:
             assert state.counts[kind] == list(found[item].values()).count(kind)
         for who in found[item]:
-            index = keys.index_key(SITE.name, who)
+            index = NAMES.index_key(SITE.name, who)
             assert ring.owner(index).client.zscore(index, item) is not None
     return found
 
@@ -90,14 +91,14 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
     reacting = [asyncio.create_task(visitor.react()) for visitor in visitors]
     await eventually(lambda: all(visitor.acks > 10 for visitor in visitors))
     merging = [asyncio.create_task(sign_in(merger, number)) for number in range(STRANGERS)]
-    indexes = [keys.index_key(SITE.name, keys.member(f"a:{number}")) for number in range(STRANGERS)]
+    indexes = [NAMES.index_key(SITE.name, keys.member(f"a:{number}")) for number in range(STRANGERS)]
 
     def begun() -> bool:
         return any(ring.owner(index).client.type(index) == b"string" for index in indexes)
 
     # Once the first is retired there is something to be left half done.
     await eventually(begun)
-    dead = ring.owner(keys.item_key(SITE.name, ITEMS[0]))
+    dead = ring.owner(NAMES.item_key(SITE.name, ITEMS[0]))
     dead.kill()
     successor = ring.replica_of(dead)
     await eventually(lambda: successor.info("replication")["role"] == "master", within=60)
@@ -112,7 +113,7 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
         await asyncio.gather(*merging)
     monkeypatch.setattr(merge, "LEFT_ALONE", -60)
     await merger.look()
-    assert not await store.command("EXISTS", keys.MERGES)
+    assert not await store.command("EXISTS", NAMES.merges)
     for visitor in visitors:
         visitor.over = True
     await asyncio.gather(*reacting)

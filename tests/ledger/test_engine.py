@@ -11,11 +11,11 @@ import pytest
 
 from server.errors import EngineError, OutcomeUnknown, Unavailable
 from server.ledger import engine as engine_module
-from server.ledger import keys
 from server.ledger.clock import DEADLINE
 from server.ledger.engine import Engine
 from server.ledger.store import identify, wait_until_ready
 from tests.ledger.support import raw
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 
@@ -157,9 +157,9 @@ async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: Engine
 async def test_data_of_another_layout_is_refused(link: Engine, client: Any) -> None:
     await wait_until_ready(link, 1.0)
     for layout, told in ((b"1000", "layout 1000"), (None, "layout 1 ")):
-        await client.delete(keys.LAYOUT)
+        await client.delete(NAMES.layout)
         if layout is not None:
-            await client.set(keys.LAYOUT, layout)
+            await client.set(NAMES.layout, layout)
         with pytest.raises(EngineError, match=f"another version of Tallycast, in {told}"):
             await wait_until_ready(link, 1.0)
-        assert await client.get(keys.LAYOUT) == layout
+        assert await client.get(NAMES.layout) == layout

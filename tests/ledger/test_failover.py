@@ -22,11 +22,12 @@ from server.ledger.writer import Receipt, Writer
 from tests.ledger.support import membership, raw, submitted, wish
 from tests.ledger.test_feed import Ear
 from tests.support.cluster import Cluster
+from tests.support.names import NAMES
 from tests.support.pair import Member, Pair, members, pair
 from tests.support.proxy import between
 from tests.support.waiting import eventually
 
-X = keys.item_key("default", "x")
+X = NAMES.item_channel("default", "x")
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ class Server:
             state = {"like": counted["like"]}
             await eventually(lambda: self.ear.counts[-1][1].items() >= state.items())
             for who in self.acked:
-                assert await client.zscore(keys.index_key("default", keys.member(who)), "x") is not None
+                assert await client.zscore(NAMES.index_key("default", keys.member(who)), "x") is not None
         assert counted["like"] >= len(self.acked)
 
 
@@ -192,7 +193,7 @@ async def test_connections_follow_the_host_name(
                 assert not await server.store._name.moved_from({"127.0.0.2"})
                 assert server.store._link is link
         assert await server.like()
-    assert new.client.exists(X)
+    assert new.client.exists(NAMES.item_key("default", "x"))
 
 
 async def test_one_incomplete_answer_of_a_name_server_is_not_enough(

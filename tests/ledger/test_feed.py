@@ -18,9 +18,10 @@ from server.ledger.feed import SILENCE, Feed
 from server.ledger.moderation import reset
 from server.ledger.writer import Writer
 from tests.ledger.support import wish
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
-X, Y = keys.item_key("default", "x"), keys.item_key("default", "y")
+X, Y = NAMES.item_channel("default", "x"), NAMES.item_channel("default", "y")
 
 
 class Ear:
@@ -61,7 +62,7 @@ def ear() -> Ear:
 
 @pytest.fixture
 async def feed(link: Engine, ear: Ear) -> AsyncIterator[Feed]:
-    feed = Feed(link, ear)
+    feed = Feed(link, ear, NAMES)
     task = asyncio.create_task(feed.run())
     yield feed
     task.cancel()
@@ -104,7 +105,7 @@ async def test_of_an_item_that_is_reset_nobody_holds_anything(
 async def test_a_visitor_hears_of_itself_with_the_origin(
     feed: Feed, ear: Ear, writer: Writer, client: Any
 ) -> None:
-    channel = keys.person_channel("default", keys.member("a:1"))
+    channel = NAMES.visitor_channel("default", keys.member("a:1"))
     feed.follow(channel)
 
     async def followed() -> bool:
@@ -120,7 +121,7 @@ async def test_a_visitor_hears_of_itself_with_the_origin(
 
 
 async def test_a_visitor_that_is_retired_is_told_of(feed: Feed, ear: Ear, client: Any) -> None:
-    channel = keys.person_channel("default", keys.member("a:1"))
+    channel = NAMES.visitor_channel("default", keys.member("a:1"))
     feed.follow(channel)
 
     async def published() -> bool:
@@ -182,7 +183,7 @@ async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: 
 
 
 async def test_thousands_of_channels(feed: Feed, ear: Ear, client: Any) -> None:
-    channels = {keys.item_key("default", str(i)) for i in range(3000)}
+    channels = {NAMES.item_channel("default", str(i)) for i in range(3000)}
     for channel in channels:
         feed.follow(channel)
     await eventually(lambda: set().union(*ear.rereads) == channels)
@@ -199,7 +200,7 @@ async def test_an_engine_that_stands_still_is_noticed_and_followed_again(
     feed: Feed, ear: Ear, client: Any, writer: Writer
 ) -> None:
     """In the middle of subscribing to everything anew, when most is under way."""
-    channels = {keys.item_key("default", str(i)) for i in range(20_000)} | {X}
+    channels = {NAMES.item_channel("default", str(i)) for i in range(20_000)} | {X}
     for channel in channels:
         feed.follow(channel)
     await eventually(lambda: set().union(*ear.rereads) == channels)
@@ -249,7 +250,7 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
         path = f"{folder}/between.sock"
         proxy = await asyncio.start_unix_server(between, path)
         link = Engine(f"unix://{path}")
-        feed = Feed(link, ear)
+        feed = Feed(link, ear, NAMES)
         feed.follow(X)
         task = asyncio.create_task(feed.run())
         try:
@@ -301,7 +302,7 @@ async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -
             return super().connection()
 
     links = [Nowhere() for _ in range(20)]
-    tasks = [asyncio.create_task(Feed(link, ear).run()) for link in links]
+    tasks = [asyncio.create_task(Feed(link, ear, NAMES).run()) for link in links]
     await eventually(lambda: len(third) == len(links))
     assert max(third) - min(third) > 0.03
     for task, link in zip(tasks, links, strict=True):
@@ -312,7 +313,7 @@ async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -
 
 async def test_a_feed_without_an_engine_is_not_up(ear: Ear) -> None:
     link = Engine("unix:///nonexistent/engine.sock")
-    feed = Feed(link, ear)
+    feed = Feed(link, ear, NAMES)
     task = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
     assert not feed.up

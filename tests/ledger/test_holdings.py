@@ -14,8 +14,9 @@ from server.ledger.moderation import freeze
 from server.ledger.reader import Query, Reader
 from server.ledger.writer import Wish, Writer
 from tests.ledger.support import SITE, membership, read, wish
+from tests.support.names import NAMES
 
-INDEX = keys.index_key(SITE.name, keys.member("a:1"))
+INDEX = NAMES.index_key(SITE.name, keys.member("a:1"))
 
 
 @pytest.fixture
@@ -103,10 +104,10 @@ async def test_all_of_it_is_taken_back(kept: Holdings, writer: Writer, reader: R
     heard = set()
     while len(heard) < 9:
         news = await pubsub.get_message(timeout=5)
-        if news is not None and not news["channel"].startswith(keys.PERSON_PREFIX):
+        if news is not None and not news["channel"].startswith(NAMES.visitors):
             heard.add(news["channel"])
     await pubsub.aclose()
-    assert heard == {keys.item_key(SITE.name, item) for item in items if item != "i3"}
+    assert heard == {NAMES.item_channel(SITE.name, item) for item in items if item != "i3"}
     assert await client.exists(INDEX) == 0
     assert await kept.erase(SITE, "a:1") == 0
     assert len(await listed(kept, "a:2")) == 10
@@ -232,7 +233,7 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
     assert [(await membership(client, item))["like"] for item in items[1:]] == [1] * 4
     if not after:
         # Nobody is retired, and whoever asked was told that it has failed, or will be.
-        assert await client.zcard(keys.MERGES) == 1
+        assert await client.zcard(NAMES.merges) == 1
 
 
 @pytest.mark.parametrize("after", range(1, 6))
@@ -256,7 +257,7 @@ async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
     await merger.look()
     assert merger.resumed == 0
     assert [await membership(client, item) for item in items] == [{"like": 1, "dislike": 0}] * 5
-    for gone in (keys.MERGES, keys.taken_key(SITE.name, keys.member("a:1"))):
+    for gone in (NAMES.merges, NAMES.taken_key(SITE.name, keys.member("a:1"))):
         assert not await client.exists(gone)
     assert await listed(kept, "u:1") == []
     assert await listed(kept, "u:2") == [(item, "like") for item in items]
@@ -280,4 +281,4 @@ async def test_a_merge_that_begins_while_all_is_erased_is_erased_too(
     assert await racer.erase(SITE, "u:1") == 3
     await begun[0]
     assert [await membership(client, item) for item in ("own", "x", "y")] == [{"like": 0, "dislike": 0}] * 3
-    assert not await client.exists(keys.MERGES)
+    assert not await client.exists(NAMES.merges)

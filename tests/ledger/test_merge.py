@@ -19,6 +19,7 @@ from server.ledger.writer import Receipt, Writer
 from server.rules import reactions
 from server.rules.reactions import Item
 from tests.ledger.support import SITE, cramped, read, stored, submitted, wish
+from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 ITEMS = ("a", "b}", "{c", "é", "e")
@@ -96,7 +97,7 @@ class MergeAndRule(RuleBasedStateMachine):
         account = self.became.get(who)
         if account is None:
             return
-        page = self.client.zrange(keys.taken_key(SITE.name, keys.member(who)), 0, many - 1)
+        page = self.client.zrange(NAMES.taken_key(SITE.name, keys.member(who)), 0, many - 1)
 
         async def ask() -> bool:
             return await self.merger.move(a_merge(who, account)[0])
@@ -120,11 +121,11 @@ class MergeAndRule(RuleBasedStateMachine):
         """A worker goes on with whatever was left unfinished; here that is everything."""
         for who, account in self.became.items():
             note = [SITE.name.encode(), keys.member(who), keys.member(account)]
-            self.client.zadd(keys.MERGES, {msgpack.packb(note): 0})
+            self.client.zadd(NAMES.merges, {msgpack.packb(note): 0})
         self.run(self.merger.look())
-        assert not self.client.exists(keys.MERGES)
+        assert not self.client.exists(NAMES.merges)
         for who, account in self.became.items():
-            assert not self.client.exists(keys.taken_key(SITE.name, keys.member(who)))
+            assert not self.client.exists(NAMES.taken_key(SITE.name, keys.member(who)))
             for item, old in self.model.items():
                 new = reactions.merge(old, who, account, old.version + 1)
                 if new is not old:
@@ -136,7 +137,7 @@ class MergeAndRule(RuleBasedStateMachine):
         if self.became.get(who, account) != account:
             return
         self.retire(who, account)
-        while self.client.exists(keys.taken_key(SITE.name, keys.member(who))):
+        while self.client.exists(NAMES.taken_key(SITE.name, keys.member(who))):
             self.move(who, 2)
         assert all(who not in item.held for item in self.model.values())
 
@@ -148,7 +149,7 @@ class MergeAndRule(RuleBasedStateMachine):
             assert held == {keys.member(who): kind for who, kind in model.held.items()}
             assert {kind: state.counts.get(kind, 0) for kind in SITE.kinds} == model.counts(SITE.kinds)
             for who in model.held.keys() - self.became.keys():
-                assert self.client.zscore(keys.index_key(SITE.name, keys.member(who)), item) is not None
+                assert self.client.zscore(NAMES.index_key(SITE.name, keys.member(who)), item) is not None
 
 
 @pytest.mark.timeout(300)
@@ -180,25 +181,25 @@ async def test_many_items_and_whoever_watches_is_told(
     await wish(writer, "u:1", "0", "dislike")
     async with client.pubsub() as pubsub:
         for channel in (
-            keys.item_key(SITE.name, "0"),
-            keys.item_key(SITE.name, "1"),
-            keys.person_channel(SITE.name, keys.member("u:1")),
-            keys.person_channel(SITE.name, keys.member("a:1")),
+            NAMES.item_channel(SITE.name, "0"),
+            NAMES.item_channel(SITE.name, "1"),
+            NAMES.visitor_channel(SITE.name, keys.member("u:1")),
+            NAMES.visitor_channel(SITE.name, keys.member("a:1")),
         ):
             await pubsub.subscribe(channel)
             await pubsub.get_message(timeout=5)
         assert await merged(Merger(link), "a:1", "u:1") is None
         heard = [await pubsub.get_message(ignore_subscribe_messages=True, timeout=5) for _ in range(4)]
         told = {message["channel"]: message["data"] for message in heard if message}
-    assert told[keys.person_channel(SITE.name, keys.member("a:1"))] == b""
+    assert told[NAMES.visitor_channel(SITE.name, keys.member("a:1"))] == b""
     states = await read(reader, items[:100], "u:1")
     assert [state.reaction for state in states] == ["dislike"] + ["like"] * 99
     assert states[0].counts == {"like": 0, "dislike": 1}
     assert states[1].counts == {"like": 1, "dislike": 0}
-    assert msgpack.unpackb(told[keys.item_key(SITE.name, "0")]) == [states[0].version, states[0].counts]
-    assert not await client.exists(keys.taken_key(SITE.name, keys.member("a:1")))
-    assert await client.zcard(keys.index_key(SITE.name, keys.member("u:1"))) == len(items)
-    assert 0 < await client.ttl(keys.index_key(SITE.name, keys.member("a:1"))) <= merge.KEEP
+    assert msgpack.unpackb(told[NAMES.item_channel(SITE.name, "0")]) == [states[0].version, states[0].counts]
+    assert not await client.exists(NAMES.taken_key(SITE.name, keys.member("a:1")))
+    assert await client.zcard(NAMES.index_key(SITE.name, keys.member("u:1"))) == len(items)
+    assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.KEEP
 
 
 async def test_who_is_retired_is_nobody(link: Engine, writer: Writer, reader: Reader) -> None:
@@ -300,7 +301,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_whoever_looks(
     monkeypatch.setattr(merge, "LOOK_EVERY", 0.01)
     following = asyncio.create_task(other.follow())
     with Redis.from_url(engine) as client:
-        await eventually(lambda: not client.exists(keys.MERGES))
+        await eventually(lambda: not client.exists(NAMES.merges))
     following.cancel()
     assert other.resumed == 1
     states = await read(reader, items, "u:1")
@@ -321,20 +322,20 @@ async def test_a_merge_that_was_not_begun_is_not_begun_later(
     with monkeypatch.context() as broken:
         broken.setattr(link, "timed", away)
         assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
-    await client.zadd(keys.MERGES, {b"nonsense": 0, msgpack.packb([1, 2]): 0, msgpack.packb([1, 2, 3]): 0})
-    assert await client.zcard(keys.MERGES) == 4
+    await client.zadd(NAMES.merges, {b"nonsense": 0, msgpack.packb([1, 2]): 0, msgpack.packb([1, 2, 3]): 0})
+    assert await client.zcard(NAMES.merges) == 4
     monkeypatch.setattr(merge, "LEFT_ALONE", -1)
     merger = Merger(link)
     await merger.look()
     assert merger.resumed == 0
-    assert not await client.exists(keys.MERGES)
+    assert not await client.exists(NAMES.merges)
     await wish(writer, "a:1", "y", "like")
 
 
 async def test_a_finished_merge_leaves_no_note(link: Engine, writer: Writer, client: Any) -> None:
     await wish(writer, "a:1", "x", "like")
     assert await merged(Merger(link), "a:1", "u:1") is None
-    assert not await client.exists(keys.MERGES)
+    assert not await client.exists(NAMES.merges)
 
 
 async def test_too_many_at_once_are_refused(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from server.errors import Forbidden, Unavailable
-from server.ledger import keys, moderation, writer
+from server.ledger import moderation, writer
 from server.ledger.engine import Engine
 from server.ledger.moderation import freeze, remove, reset, start
 from server.ledger.reader import Reader, State
 from server.ledger.writer import Writer
 from tests.ledger.support import SITE, cramped, membership, read, submitted, wish
+from tests.support.names import NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +25,12 @@ async def test_a_reset_item_is_empty_and_newer(
     monkeypatch.setattr(moderation, "PAGE", 3)
     for number in range(20):
         before = await wish(writer, f"a:{number}", "x", "like")
-    assert len(await client.keys(keys.item_key(SITE.name, "x") + b"*")) > 10
+    assert len(await client.keys(NAMES.item_key(SITE.name, "x") + b"*")) > 10
     version = await reset(link, SITE.name, "x")
     assert version > before.version
     [state] = await read(reader, ["x"], "a:1")
     assert (state.version, state.counts, state.reaction) == (version, {"like": 0, "dislike": 0}, None)
-    assert await client.keys(keys.item_key(SITE.name, "x") + b"*") == [keys.item_key(SITE.name, "x")]
+    assert await client.keys(NAMES.item_key(SITE.name, "x") + b"*") == [NAMES.item_key(SITE.name, "x")]
     receipt = await wish(writer, "a:1", "x", "dislike")
     assert receipt.counts == {"like": 0, "dislike": 1} == await membership(client, "x")
 
@@ -85,7 +86,7 @@ async def test_members_that_were_not_removed_yet_do_not_come_back(
     with monkeypatch.context() as broken:
         broken.setattr(link, "command", away)
         assert await reset(link, SITE.name, "x")
-    assert len(await client.keys(keys.item_key(SITE.name, "x") + b"0.*")) > 10
+    assert len(await client.keys(NAMES.item_key(SITE.name, "x") + b"0.*")) > 10
     for number in range(10):
         await wish(writer, f"a:{number}", "x", "dislike")
     assert await membership(client, "x") == {"like": 0, "dislike": 10}

@@ -20,7 +20,8 @@ from server.ledger.scripts import Script
 from server.ledger.writer import Batch, Receipt, Wish, receipts
 from server.rules.reactions import Item, react, start
 from server.rules.sites import Site
-from tests.ledger.support import cramped, sequence, stored
+from tests.ledger.support import bucket_keys, cramped, sequence, stored
+from tests.support.names import NAMES
 
 SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
@@ -68,9 +69,9 @@ class ScriptAndRule(RuleBasedStateMachine):
             heard.append((message["channel"], msgpack.unpackb(message["data"])))
 
     def run(self, wishes: list[Wish], deadline: int) -> Any:
-        batch = Batch(wishes)
+        batch = Batch(NAMES, wishes)
         return msgpack.unpackb(
-            self.client.eval(CRAMPED.text, len(batch.names), *batch.names, deadline, batch.packed)
+            self.client.eval(CRAMPED.text, len(batch.names), *batch.names, deadline, *batch.arguments)
         )
 
     @rule(
@@ -105,18 +106,18 @@ class ScriptAndRule(RuleBasedStateMachine):
             if after is not before:
                 new[wish.site] += before.version == 0
                 touched[where] = after
-                channel = keys.person_channel(wish.site.name, wish.member)
+                channel = NAMES.visitor_channel(wish.site.name, wish.member)
                 change = [wish.item, after.version, wish.reaction or "", wish.origin]
                 personal.append((channel, change))
         answered = receipts(asked, answers)
         assert [type(one) if isinstance(one, Refusal) else one for one in answered] == expected
         assert made == [new[site] for site in dict.fromkeys(wish.site for wish in asked)]
         heard = self.drain()
-        assert [news for news in heard if news[0].startswith(keys.PERSON_PREFIX)] == personal
-        shown = {channel: news for channel, news in heard if not channel.startswith(keys.PERSON_PREFIX)}
-        assert shown.keys() == {keys.item_key(site.name, item) for site, item in touched}
+        assert [news for news in heard if news[0].startswith(NAMES.visitors)] == personal
+        shown = {channel: news for channel, news in heard if not channel.startswith(NAMES.visitors)}
+        assert shown.keys() == {NAMES.item_channel(site.name, item) for site, item in touched}
         for (site, item), after in touched.items():
-            news = shown[keys.item_key(site.name, item)]
+            news = shown[NAMES.item_channel(site.name, item)]
             version, counts = news
             assert version == after.version
             assert {kind: counts.get(kind, 0) for kind in site.kinds} == after.counts(site.kinds)
@@ -129,9 +130,9 @@ class ScriptAndRule(RuleBasedStateMachine):
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
     def reset(self, site: Site, item: str, deadline: int) -> None:
-        key = keys.item_key(site.name, item)
+        key = NAMES.item_key(site.name, item)
         before = stored(self.client, site.name, item)[0]
-        now, *answer = msgpack.unpackb(self.client.eval(RESET.text, 1, key, deadline))
+        now, *answer = msgpack.unpackb(self.client.eval(RESET.text, 1, key, deadline, NAMES.channel_suffix))
         heard = self.drain()
         if deadline == PAST or not before.version:
             assert answer == ([] if deadline == PAST else [[0, 0, 1]])
@@ -140,12 +141,14 @@ class ScriptAndRule(RuleBasedStateMachine):
         version = max(before.version + 1, now)
         self.model[site, item] = Item(version=version)
         assert answer == [[version, before.generation, before.buckets]]
-        assert heard == [(key, [version, dict.fromkeys(before.counts, 0), True])]
+        assert heard == [
+            (NAMES.item_channel(site.name, item), [version, dict.fromkeys(before.counts, 0), True])
+        ]
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
     def remove(self, site: Site, item: str, deadline: int) -> None:
         """Only what nobody has touched since it was reset; nothing is published."""
-        key = keys.item_key(site.name, item)
+        key = NAMES.item_key(site.name, item)
         before = stored(self.client, site.name, item)
         _, *answer = msgpack.unpackb(self.client.eval(REMOVE.text, 1, key, deadline))
         assert self.drain() == []
@@ -169,27 +172,28 @@ class ScriptAndRule(RuleBasedStateMachine):
         deadline=st.sampled_from((FAR, FAR, PAST)),
     )
     def begin(self, site: Site, bases: dict[str, list[int]], deadline: int) -> None:
-        names = [keys.item_key(site.name, item) for item in bases]
+        names = [NAMES.item_key(site.name, item) for item in bases]
         flat = [base for counts in bases.values() for base in counts[: len(site.kinds)]]
         packed = msgpack.packb([site.kinds, flat])
-        now, *answer = msgpack.unpackb(self.client.eval(START.text, len(names), *names, deadline, packed))
+        given = deadline, packed, NAMES.channel_suffix
+        now, *answer = msgpack.unpackb(self.client.eval(START.text, len(names), *names, *given))
         heard = dict(self.drain())
         if deadline == PAST:
             assert (answer, heard) == ([], {})
             return
         for version, (item, counts) in zip(answer[0], bases.items(), strict=True):
-            where, key = (site, item), keys.item_key(site.name, item)
+            where, channel = (site, item), NAMES.item_channel(site.name, item)
             before = self.model.get(where, Item())
             if where in self.frozen:
                 assert version == -2
-                assert key not in heard
+                assert channel not in heard
                 continue
             after = self.model[where] = start(before, dict(zip(site.kinds, counts, strict=False)), now)
             assert version == after.version
-            assert (key in heard) is (after is not before)
-            if key in heard:
-                assert heard[key][0] == version
-                shown = {kind: heard[key][1].get(kind, 0) for kind in site.kinds}
+            assert (channel in heard) is (after is not before)
+            if channel in heard:
+                assert heard[channel][0] == version
+                shown = {kind: heard[channel][1].get(kind, 0) for kind in site.kinds}
                 assert shown == after.counts(site.kinds)
 
     @rule(
@@ -199,7 +203,7 @@ class ScriptAndRule(RuleBasedStateMachine):
         deadline=st.sampled_from((FAR, PAST)),
     )
     def freeze(self, site: Site, item: str, frozen: bool, deadline: int) -> None:
-        key = keys.item_key(site.name, item)
+        key = NAMES.item_key(site.name, item)
         _, *answer = msgpack.unpackb(self.client.eval(FREEZE.text, 1, key, deadline, int(frozen)))
         assert self.drain() == []
         was = (site, item) in self.frozen
@@ -211,7 +215,7 @@ class ScriptAndRule(RuleBasedStateMachine):
 
     @rule(site=st.sampled_from(SITES))
     def read(self, site: Site) -> None:
-        names = [keys.item_key(site.name, item) for item in ITEMS for _ in VISITORS]
+        names = [NAMES.item_key(site.name, item) for item in ITEMS for _ in VISITORS]
         reply = self.client.eval(READ.text, len(names), *names, *(VISITORS * len(ITEMS)))
         held = msgpack.unpackb(reply, raw=True)[1][1::2]
         models = [self.model.get((site, item), Item()) for item in ITEMS]
@@ -233,7 +237,7 @@ class ScriptAndRule(RuleBasedStateMachine):
             }
             ScriptAndRule.most = max(ScriptAndRule.most, state.buckets)
             for member in model.held:
-                index = keys.index_key(site.name, member)
+                index = NAMES.index_key(site.name, member)
                 assert self.client.zscore(index, item) is not None, "the index is a superset of what is held"
 
 
@@ -259,9 +263,9 @@ def test_the_script_never_differs_from_the_rule(engine: str) -> None:
 
 def test_what_a_cut_off_split_left_behind_is_not_taken_for_members(engine: str) -> None:
     with Redis.from_url(engine) as client:
-        client.hset(keys.bucket_key("default", "a", 0, 1), keys.member("a:stale"), 1)
-        batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS])
-        client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, batch.packed)
+        client.hset(NAMES.bucket_key("default", "a", 0, 1), keys.member("a:stale"), 1)
+        batch = Batch(NAMES, [Wish(Site(), "a", who, "like", 0, print) for who in VISITORS])
+        client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         state, held = stored(client, "default", "a")
         assert state.buckets == len(VISITORS)
         assert held == dict.fromkeys(VISITORS, "like")
@@ -274,11 +278,11 @@ def test_buckets_stay_compact(engine: str, item: str) -> None:
         sha = client.script_load(REACT.text)
         for start in range(0, 6000, 500):
             visitors = [keys.member(f"u:{number}") for number in range(start, start + 500)]
-            batch = Batch([Wish(Site(), item, who, "dislike", 0, print) for who in visitors])
-            client.evalsha(sha, len(batch.names), *batch.names, FAR, batch.packed)
+            batch = Batch(NAMES, [Wish(Site(), item, who, "dislike", 0, print) for who in visitors])
+            client.evalsha(sha, len(batch.names), *batch.names, FAR, *batch.arguments)
         state, held = stored(client, "default", item)
         assert len(held) == 6000
-        names = state.bucket_keys("default", item)
+        names = bucket_keys(state, "default", item)
         assert max(client.hlen(name) for name in names) <= 128
         assert {client.object("encoding", name) for name in names} == {b"listpack"}
 
@@ -287,11 +291,11 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
     """A store that was written by a host whose clock ran ahead."""
     ahead = 4 * 10**15
     with Redis.from_url(engine) as client:
-        key = keys.item_key("default", "a")
+        key = NAMES.item_key("default", "a")
         client.hset(key, "", sequence(ahead, 0, 0, 1, 0))
-        batch = Batch([Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
+        batch = Batch(NAMES, [Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
         _, (answers, _) = msgpack.unpackb(
-            client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+            client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         )
         assert answers == [ahead + 1, 1, 0, ahead + 2, 2, 0]
 
@@ -302,8 +306,8 @@ def test_no_more_new_items_than_there_may_be(engine: str) -> None:
 
         def run(*asked: tuple[Site, str, str | None]) -> tuple[list[Receipt | Refusal], list[int]]:
             wishes = [Wish(site, item, VISITORS[0], reaction, 0, print) for site, item, reaction in asked]
-            batch = Batch(wishes, room=lambda site: 1 if site is SITES[0] else 2)
-            packed = client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+            batch = Batch(NAMES, wishes, room=lambda site: 1 if site is SITES[0] else 2)
+            packed = client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
             _, (answers, made) = msgpack.unpackb(packed)
             return list(receipts(wishes, answers)), made
 
@@ -316,10 +320,10 @@ def test_no_more_new_items_than_there_may_be(engine: str) -> None:
         assert made == [1, 2]
         refused = [at for at, answer in enumerate(told) if isinstance(answer, RateLimited)]
         assert refused == [2, 6]
-        names = {keys.item_key(site.name, item) for site, item in ((one, "a"), (other, "a"), (other, "b"))}
+        names = {NAMES.item_key(site.name, item) for site, item in ((one, "a"), (other, "a"), (other, "b"))}
         found = set(client.keys("tc:{*"))
         assert {name for name in found if not name.startswith(b"tc:{@")} == names
-        assert client.zrange(keys.index_key(one.name, VISITORS[0]), 0, -1) == [b"a"]
+        assert client.zrange(NAMES.index_key(one.name, VISITORS[0]), 0, -1) == [b"a"]
         told, made = run((one, "a", kind), (one, "b", kind))
         assert (made, isinstance(told[1], Receipt)) == ([1], True), "what is there already takes no room"
 
@@ -328,11 +332,11 @@ def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
     """Lua does not roll back what a script wrote before it failed."""
     with Redis.from_url(engine) as client:
         good = [Wish(Site(), item, VISITORS[0], "like", 0, print) for item in ("a", "c")]
-        client.set(keys.item_key("default", "b"), "not a hash")
-        batch = Batch([good[0], Wish(Site(), "b", VISITORS[0], "like", 0, print), good[1]])
+        client.set(NAMES.item_key("default", "b"), "not a hash")
+        batch = Batch(NAMES, [good[0], Wish(Site(), "b", VISITORS[0], "like", 0, print), good[1]])
         with pytest.raises(ResponseError):
-            client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
-        assert client.keys("*") == [keys.item_key("default", "b")]
+            client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+        assert client.keys("*") == [NAMES.item_key("default", "b")]
 
 
 def test_who_may_not_publish_still_counts(engine: str) -> None:
@@ -342,12 +346,12 @@ def test_who_may_not_publish_still_counts(engine: str) -> None:
         )
         try:
             with Redis.from_url(engine, username="mute", password="x") as mute:
-                batch = Batch([Wish(Site(), "a", VISITORS[0], "like", 0, print)])
+                batch = Batch(NAMES, [Wish(Site(), "a", VISITORS[0], "like", 0, print)])
                 _, (answers, _) = msgpack.unpackb(
-                    mute.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+                    mute.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
                 )
             assert answers[1:] == [1, 0]
-            assert client.hlen(keys.item_key("default", "a")) == 2, "the state and a member"
+            assert client.hlen(NAMES.item_key("default", "a")) == 2, "the state and a member"
         finally:
             client.acl_deluser("mute")
 
@@ -356,9 +360,9 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
     old, new = Site("s", kinds=("like", "love")), Site("s", kinds=("like", "dislike"))
     with Redis.from_url(engine) as client:
         for site, kind in ((old, "love"), (new, "dislike")):
-            batch = Batch([Wish(site, "a", VISITORS[0], kind, 0, print)])
+            batch = Batch(NAMES, [Wish(site, "a", VISITORS[0], kind, 0, print)])
             _, (answers, _) = msgpack.unpackb(
-                client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+                client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
             )
         assert answers[1:] == [0, 1]
         assert stored(client, "s", "a")[0].counts == {"love": 0, "dislike": 1}
@@ -367,15 +371,15 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
 def test_a_count_is_never_below_nothing(engine: str) -> None:
     """A store in which the count was lost, and who holds what was not."""
     with Redis.from_url(engine) as client:
-        client.hset(keys.item_key("default", "a"), "", sequence(1, 0, 0, 1, 0, "like", 0))
-        client.hset(keys.item_key("default", "a"), VISITORS[0], 1)
+        client.hset(NAMES.item_key("default", "a"), "", sequence(1, 0, 0, 1, 0, "like", 0))
+        client.hset(NAMES.item_key("default", "a"), VISITORS[0], 1)
         wished = [
             Wish(Site(), "a", VISITORS[0], None, 0, print),
             Wish(Site(), "a", VISITORS[1], "like", 0, print),
         ]
-        batch = Batch(wished)
+        batch = Batch(NAMES, wished)
         _, (answers, _), _, drifted = msgpack.unpackb(
-            client.eval(REACT.text, len(batch.names), *batch.names, FAR, batch.packed)
+            client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         )
         assert [receipt.counts["like"] for receipt in receipts(wished, answers)] == [0, 1]
         assert drifted == [batch.names[0].decode()], "and it is told"
@@ -385,14 +389,13 @@ def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
     """A publisher who changes them again and again."""
     sites = [Site("s", kinds=tuple(f"{year}-{number}" for number in range(12))) for year in range(3)]
     with Redis.from_url(engine) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
-        key = keys.item_key("s", "a")
-        pubsub.subscribe(key)
+        pubsub.subscribe(NAMES.item_channel("s", "a"))
         counts = {}
         for site in sites:
             for number, kind in enumerate(site.kinds):
-                batch = Batch([Wish(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)])
+                batch = Batch(NAMES, [Wish(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)])
                 _, (answers, _) = msgpack.unpackb(
-                    client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, batch.packed)
+                    client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
                 )
                 counts[kind] = 1
                 message = None

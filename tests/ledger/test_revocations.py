@@ -5,6 +5,7 @@ from typing import Any
 from server.ledger import keys, revocations
 from server.ledger.engine import Engine
 from server.ledger.revocations import KEEP, Revocations, revoke
+from tests.support.names import NAMES
 
 
 class Process:
@@ -61,7 +62,7 @@ async def test_more_than_a_page(link: Engine, monkeypatch: Any) -> None:
 async def test_what_is_too_old_is_forgotten(link: Engine, client: Any) -> None:
     seconds, _ = await client.time()
     old = (seconds - KEEP - 10) * 1000
-    await client.xadd(keys.REVOKED, {"site": "blog", "member": keys.member("u:old")}, id=f"{old}-0")
+    await client.xadd(NAMES.revoked, {"site": "blog", "member": keys.member("u:old")}, id=f"{old}-0")
     process = Process(link)
     await process.known.look()
     assert process.known.at("blog", "u:old") is not None
@@ -73,13 +74,13 @@ async def test_what_is_too_old_is_forgotten(link: Engine, client: Any) -> None:
 
 async def test_the_stream_does_not_grow_for_ever(link: Engine, client: Any, monkeypatch: Any) -> None:
     for number in range(300):
-        await client.xadd(keys.REVOKED, {"site": "b", "member": b"x"}, id=f"{1000 + number}-0")
+        await client.xadd(NAMES.revoked, {"site": "b", "member": b"x"}, id=f"{1000 + number}-0")
     await revoke(link, "blog", "u:1")
-    assert await client.xlen(keys.REVOKED) < 200
+    assert await client.xlen(NAMES.revoked) < 200
 
 
 async def test_what_somebody_else_wrote_there_does_no_harm(link: Engine, client: Any) -> None:
-    await client.xadd(keys.REVOKED, {"nonsense": "x"})
+    await client.xadd(NAMES.revoked, {"nonsense": "x"})
     await revoke(link, "blog", "u:1")
     process = Process(link)
     await process.known.look()

@@ -8,6 +8,7 @@ import pytest
 from server.ledger import keys, trail
 from server.ledger.engine import Engine
 from server.ledger.trail import Entry, entries, note
+from tests.support.names import NAMES
 
 
 async def every(link: Engine) -> list[Entry]:
@@ -40,6 +41,6 @@ async def test_the_oldest_make_room(link: Engine, client: Any, monkeypatch: pyte
 
 
 async def test_what_is_no_entry_is_shown_as_far_as_it_goes(link: Engine, client: Any) -> None:
-    await client.xadd(keys.AUDIT, {"who": b"\xff", "else": "x"})
+    await client.xadd(NAMES.trail, {"who": b"\xff", "else": "x"})
     ((_, *rest),) = await every(link)
     assert rest == ["\ufffd", "", "", "", "", ""]

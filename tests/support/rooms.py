@@ -6,7 +6,6 @@ from typing import Any
 from server.admission import Admission
 from server.guard import Guard
 from server.hub import Hub
-from server.ledger.keys import item_key
 from server.people import People
 from server.rules.limits import Caps
 from server.rules.sites import Site
@@ -15,6 +14,7 @@ from server.web.inbound import Shared
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.rounds import Rounds
+from tests.support.names import NAMES
 
 
 def rooms(clock: Callable[[], float], **given: Any) -> Rooms:
@@ -25,9 +25,10 @@ def rooms(clock: Callable[[], float], **given: Any) -> Rooms:
     nothing: Any = lambda *_: None  # noqa: E731
     rounds: Rounds[Any] = given.get("rounds") or Rounds(clock)
     parts: dict[str, Any] = {
+        "namespace": NAMES,
         "guard": Guard({"default": Site()}, b"s" * 32),
         "admission": Admission(Caps(), clock),
-        "hub": Hub(item_key, nothing, nothing, lambda _, call: call()),
+        "hub": Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call()),
         "people": People(nothing, nothing),
         "rounds": rounds,
         "drain": Drain(rounds),

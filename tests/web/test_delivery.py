@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from server.hub import Hub
-from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
 from server.rules.addresses import Client
 from server.web.outbox import Outbox
 from server.web.rooms import Rooms
 from server.web.socket import Socket
 from server.web.spread import spread
+from tests.support.names import NAMES
 from tests.support.rooms import rooms
 from tests.web.test_socket import REQUEST, Transport
 
@@ -140,7 +140,7 @@ class Scene:
         self.queries: list[Query] = []
         self.version = dict.fromkeys(ITEMS, 0)
         nothing: Any = lambda *_: None  # noqa: E731
-        self.hub = Hub(item_key, nothing, nothing, lambda _, call: self.turns.append(call), spread)
+        self.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: self.turns.append(call), spread)
         parts = rooms(
             lambda: 0.0,
             hub=self.hub,
@@ -156,11 +156,11 @@ class Scene:
             for _ in range(number):
                 self.version[item] += 1
                 version = self.version[item]
-                self.hub.publish(item_key("default", item), version, {"like": version})
+                self.hub.publish(NAMES.item_channel("default", item), version, {"like": version})
                 self.turn()
-        elif kind == "back" and self.hub.version(item_key("default", item)) == self.version[item]:
+        elif kind == "back" and self.hub.version(NAMES.item_channel("default", item)) == self.version[item]:
             version = self.version[item] = self.version[item] * number // 4
-            channel = item_key("default", item)
+            channel = NAMES.item_channel("default", item)
             self.hub.reconcile(channel, version, {"like": version}, self.hub.version(channel))
         elif kind == "answer" and self.queries:
             query = self.queries.pop(0)

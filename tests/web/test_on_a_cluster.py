@@ -17,6 +17,7 @@ from server.ledger import keys
 from tests.conftest import listed
 from tests.ledger.support import stored
 from tests.support.cluster import Cluster
+from tests.support.names import NAMES
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET
 from tests.test_cli import tallycast
@@ -103,7 +104,7 @@ def shown(http: httpx.Client, items: list[str]) -> list[tuple[int, int]]:
 def check(ring: Cluster, items: list[str]) -> None:
     """Counts are the membership."""
     for item in items:
-        state, members = stored(ring.owner(keys.item_key("default", item)).client, "default", item)
+        state, members = stored(ring.owner(NAMES.item_key("default", item)).client, "default", item)
         kinds = list(members.values())
         assert all(count == kinds.count(kind) for kind, count in state.counts.items()), item
 
@@ -112,7 +113,7 @@ def test_a_person_from_the_first_vote_to_the_last_trace(
     server: ServerProcess, ring: Cluster, http: httpx.Client
 ) -> None:
     items = [f"me/{number}" for number in range(30)]
-    assert len({ring.owner(keys.item_key("default", item)) for item in items}) == 3
+    assert len({ring.owner(NAMES.item_key("default", item)) for item in items}) == 3
     mine, ann, other = stranger(http), known("ann"), stranger(http)
     for item in items:
         react(http, mine, item, "like")
@@ -132,7 +133,7 @@ def test_a_person_from_the_first_vote_to_the_last_trace(
     assert held(http, ann) == {}
     assert shown(http, items) == [(1, 0)] * 30
     check(ring, items)
-    index = keys.index_key("default", keys.member("u:ann"))
+    index = NAMES.index_key("default", keys.member("u:ann"))
     assert not ring.owner(index).client.exists(index)
     assert react(http, ann, items[2], "like").status_code == 200
 

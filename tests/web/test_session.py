@@ -13,7 +13,7 @@ import pytest
 
 from server.errors import CloseCode, Refusal, Unauthorized, Unavailable
 from server.guard import Guard
-from server.ledger.keys import item_key, member, person_channel
+from server.ledger.keys import member
 from server.ledger.merge import Merge
 from server.ledger.reader import Query, State
 from server.ledger.writer import Receipt, Wish
@@ -26,6 +26,7 @@ from server.web.rounds import Rounds
 from server.web.session import TOKEN_GRACE, Session
 from server.web.turns import MAX_UNDER_WAY, MAX_WAITING
 from tests.support.limits import LOOSE
+from tests.support.names import NAMES
 from tests.support.rooms import rooms
 from tests.support.signing import SECRET
 
@@ -148,7 +149,7 @@ class Talk:
         return [frame["type"] for frame in self.heard()]
 
     def publish(self, item: str, version: int) -> None:
-        self.rooms.hub.publish(item_key("default", item), version, self.store.counts)
+        self.rooms.hub.publish(NAMES.item_channel("default", item), version, self.store.counts)
 
 
 @pytest.fixture
@@ -319,7 +320,7 @@ def test_a_merge_needs_a_stranger(talk: Talk) -> None:
 
 def test_who_is_revoked_while_merging_is_not_let_in(talk: Talk) -> None:
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
-    talk.rooms.people.revoke(person_channel("default", member("u:7")), talk.now)
+    talk.rooms.people.revoke(NAMES.visitor_channel("default", member("u:7")), talk.now)
     talk.store.merges.pop().done(None)
     assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None), ("unauthorized", 1)]
 
@@ -334,7 +335,7 @@ def test_who_is_gone_is_not_answered(talk: Talk) -> None:
 def test_a_retired_visitor_is_told_once_and_watches_on(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
     talk.heard()
-    channel = person_channel("default", member(talk.visitor))
+    channel = NAMES.visitor_channel("default", member(talk.visitor))
     for _ in range(2):
         talk.rooms.people.retire(channel)
     talk.say("watch", items=["a"])
@@ -387,7 +388,7 @@ def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> N
 
 def test_only_what_was_issued_before_is_revoked(talk: Talk) -> None:
     talk.say("auth", token=published(talk), ref=1)
-    channel = person_channel("default", member("u:7"))
+    channel = NAMES.visitor_channel("default", member("u:7"))
     talk.rooms.people.revoke(channel, talk.now - 1)
     assert talk.types() == ["ready"]
     talk.rooms.people.revoke(channel, talk.now)
@@ -477,7 +478,7 @@ def test_other_tabs_are_told_and_the_own_one_is_not(talk: Talk) -> None:
     talk.say("react", item="a", reaction="like")
     talk.heard()
     origin = talk.store.wishes[0].origin
-    channel = person_channel(SITE.name, member(talk.visitor))
+    channel = NAMES.visitor_channel(SITE.name, member(talk.visitor))
     talk.rooms.people.tell(channel, "a", 101, "like", origin)
     assert talk.heard() == []
     talk.rooms.people.tell(channel, "a", 102, None, 0)
@@ -505,7 +506,7 @@ def test_a_reset_is_not_lost_on_who_cannot_read(talk: Talk) -> None:
     talk.store.answer()
     talk.heard()
     talk.line.blocked = True
-    talk.rooms.hub.reconcile(item_key("default", "a"), 50, talk.store.counts, floor=100)
+    talk.rooms.hub.reconcile(NAMES.item_channel("default", "a"), 50, talk.store.counts, floor=100)
     talk.publish("a", 60)
     talk.line.drain()
     assert [(f["version"], f["reset"]) for f in talk.heard()] == [(60, True)]
@@ -613,7 +614,7 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     talk.session.gone()
     talk.store.confirm()
     talk.publish("a", 500)
-    talk.rooms.people.tell(person_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
+    talk.rooms.people.tell(NAMES.visitor_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
     assert talk.heard() == []
     assert talk.store.queries == []
     assert talk.rooms.people._present == {}

@@ -13,7 +13,6 @@ from websockets.http11 import Request
 
 from server.errors import CloseCode
 from server.hub import Hub
-from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
 from server.rules.addresses import Client
 from server.topic import NO_DESCRIPTOR, Topic
@@ -22,6 +21,7 @@ from server.web.outbox import Outbox
 from server.web.rounds import Rounds
 from server.web.socket import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
 from server.web.spread import spread
+from tests.support.names import NAMES
 from tests.support.rooms import rooms
 
 REQUEST = Request(
@@ -119,7 +119,7 @@ class Bench:
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = rooms(
             lambda: self.now,
-            hub=Hub(item_key, nothing, nothing, lambda _, call: call(), spread, lambda: self.now),
+            hub=Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call(), spread, lambda: self.now),
             rounds=self.rounds,
             outbox=Outbox(lambda call: call()),
             read=self.queries.append,
@@ -139,7 +139,7 @@ class Bench:
         self.socket.data_received(Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True))
         self.queries.pop().done([State(0, {}, None)])
         assert b"watching" in self.transport.received()
-        return self.rooms.hub.known([item_key("default", item)])[0]
+        return self.rooms.hub.known([NAMES.item_channel("default", item)])[0]
 
     def shake(self) -> None:
         self.socket.upgraded(REQUEST, self.rooms.admission.enter(None), NOBODY)
@@ -206,7 +206,7 @@ def test_what_was_written_to_many_at_once_breaks_the_silence_too(bench: Bench) -
     topic = bench.watch("a")
     for version in range(1, 7):
         bench.wait(BEAT_AFTER / 2)
-        bench.rooms.hub.publish(item_key("default", "a"), version, {})
+        bench.rooms.hub.publish(NAMES.item_channel("default", "a"), version, {})
         assert topic.version == version
     assert bench.transport.received().count(b"version") == 6
     bench.wait(BEAT_AFTER - 1)

@@ -18,7 +18,6 @@ from server.admission import Place
 from server.errors import Refusal, Unavailable
 from server.guard import Guard
 from server.hub import Hub
-from server.ledger.keys import item_key
 from server.ledger.reader import Query, State
 from server.rules.addresses import Client
 from server.rules.sites import Site
@@ -28,6 +27,7 @@ from server.web.rounds import Rounds
 from server.web.socket import BEAT_AFTER, STALL_AFTER
 from server.web.stream import Stream, StreamResponse
 from tests.conftest import MakeServer
+from tests.support.names import NAMES
 from tests.support.process import ServerProcess
 from tests.support.rooms import rooms
 from tests.support.waiting import eventually
@@ -69,7 +69,7 @@ class Bench:
         self.asked: list[list[str]] = []
         self.rounds = Rounds(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
-        self.hub = Hub(item_key, nothing, nothing, lambda _, call: call())
+        self.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call())
         self.rooms = rooms(
             lambda: self.now,
             guard=Guard({"default": SITE}, b"s" * 32),
@@ -120,7 +120,7 @@ class Bench:
         return [event["version"] for event in self.events if event.get("item") == item]
 
     def publish(self, item: str, version: int, like: int = 1) -> None:
-        self.hub.publish(item_key("default", item), version, {"like": like})
+        self.hub.publish(NAMES.item_channel("default", item), version, {"like": like})
 
     async def turn(self) -> None:
         """Let everything happen that can."""
@@ -198,7 +198,7 @@ async def test_a_store_that_went_back_is_told(bench: Bench) -> None:
     await bench.open("a")
     bench.publish("a", 50, like=9)
     await bench.turn()
-    channel = item_key("default", "a")
+    channel = NAMES.item_channel("default", "a")
     bench.hub.reconcile(channel, 20, {"like": 4}, 50)
     await bench.turn()
     last = bench.events[-1]
@@ -220,7 +220,8 @@ async def test_an_engine_that_is_away_is_an_error_and_leaves_nothing_behind(benc
     bench.answers.append(Unavailable("gone"))
     with pytest.raises(Unavailable):
         await bench.open("a", "b")
-    assert [topic.holders for topic in bench.hub.known([item_key("default", i) for i in "ab"])] == [0, 0]
+    topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
+    assert [topic.holders for topic in topics] == [0, 0]
 
 
 @pytest.mark.parametrize("end", ["gone", "cancelled", "head", "left"])
@@ -234,7 +235,7 @@ async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: st
     elif end == "left":
         bench.stream.leave()
     await asyncio.gather(bench.serving, return_exceptions=True)
-    topics = bench.hub.known([item_key("default", item) for item in "ab"])
+    topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
     assert [(topic.holders, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
     assert len(bench.rounds) == 0
     assert bench.transport.aborted is (end == "cancelled"), "what did not come to its end is not waited for"
