@@ -35,7 +35,7 @@ def find_columns(
 
 
 def _places(names: Sequence[str], kinds: Sequence[str]) -> dict[str, int]:
-    counts = not {"visitor", "reaction"} & {name.casefold() for name in names}
+    counts = not {"visitor", "reaction"} & {name.strip().casefold() for name in names}
     known = ("item", *kinds) if counts else (*VOTE, "time")
     places: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -53,8 +53,8 @@ def _places(names: Sequence[str], kinds: Sequence[str]) -> dict[str, int]:
 
 
 def _known(name: str, known: Collection[str]) -> str | None:
-    """The column that is meant by this name: by its spelling, or else by that but for the case of letters."""
+    """The column that is meant by this name: as it is spelled, or else but for blanks and the case of letters."""
     if name in known:
         return name
-    alike = [column for column in known if column.casefold() == name.casefold()]
+    alike = [column for column in known if column.strip().casefold() == name.strip().casefold()]
     return alike[0] if len(alike) == 1 else None

@@ -71,10 +71,9 @@ def read_header(line: str, delimiter: str) -> list[str]:
     values = _read(_Lines(()), 1, line, delimiter)
     if isinstance(values, str):
         raise ValueError(values)
-    names = [name.strip() for name in values]
-    while len(names) > 1 and not names[-1]:
-        names.pop()
-    return names
+    while len(values) > 1 and not values[-1].strip():
+        values.pop()
+    return values
 
 
 class _Lines:
