@@ -29,7 +29,7 @@ from server.rules.limits import AUTH_COSTS, Limits
 from server.rules.patterns import ItemPattern
 from server.rules.rates import Rate, rate
 from server.rules.sites import ANY, DEFAULT_KINDS, DEFAULT_SITE, MAX_KINDS, SITE_NAME, Site
-from server.rules.tokens import Key, KeySet
+from server.rules.tokens import Claims, Key, KeySet
 
 MOST_KEYS = 8
 LARGEST = 1024 * 1024
@@ -40,6 +40,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+# Claims of RFC 7519 and OpenID Connect that are of the token, not of the user.
+_NO_SUBJECTS = ("aud", "auth_time", "azp", "exp", "iat", "iss", "jti", "nbf", "nonce")
 # pydantic's word for it -> ours.
 _REASONS = {"extra_forbidden": "there is no such key", "missing": "is missing"}
 
@@ -146,6 +148,20 @@ def _key_set_url(url: str) -> str:
     raise ValueError("expected an https:// URL (http:// on this machine only), without user and password")
 
 
+def _audience(audience: str) -> str:
+    if not 1 <= len(audience) <= 1024 or not _PRINTABLE.fullmatch(audience):
+        raise ValueError("an audience has 1 to 1024 characters, and no control characters")
+    return audience
+
+
+def _subject(claim: str) -> str:
+    if claim in _NO_SUBJECTS:
+        raise ValueError(f"{claim!r} is not a claim that names a user, as sub does")
+    if not 1 <= len(claim) <= 256 or not _PRINTABLE.fullmatch(claim):
+        raise ValueError("the name of a claim has 1 to 256 characters, and no control characters")
+    return claim
+
+
 def _distinct(values: list[Any]) -> list[Any]:
     for at, value in enumerate(values):
         if value in values[:at]:
@@ -171,6 +187,8 @@ class _Token(_Form):
     public_key: str | None = None
     jwks: Annotated[str, AfterValidator(_key_set_url)] | None = None
     kid: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    audience: Annotated[str, AfterValidator(_audience)] | None = None
+    subject: Annotated[str, AfterValidator(_subject)] = Claims().subject
 
     @model_validator(mode="after")
     def _fits(self) -> "_Token":
@@ -184,14 +202,16 @@ class _Token(_Form):
         return self
 
     def key(self) -> Key | KeySet:
+        claims = Claims(self.audience, self.subject)
         if self.jwks is not None:
-            return KeySet(self.algorithm, self.jwks)
+            return KeySet(self.algorithm, self.jwks, claims)
         if self.secret is not None:
             if len(self.secret.encode(errors="replace")) < SECRET_BYTES:
                 raise ValueError(f"a secret has at least {SECRET_BYTES} bytes")
-            return Key(self.algorithm, self.secret, self.kid, self.secret.encode())
+            return Key(self.algorithm, self.secret, self.kid, self.secret.encode(), claims)
         assert self.public_key is not None
-        return Key(self.algorithm, self.public_key, self.kid, _public_key(self.public_key, self.algorithm))
+        loaded = _public_key(self.public_key, self.algorithm)
+        return Key(self.algorithm, self.public_key, self.kid, loaded, claims)
 
 
 _Rate = Annotated[Rate, BeforeValidator(_rate)]

@@ -14,7 +14,8 @@ from typing import Protocol
 from server.errors import Forbidden, Refusal, TooManyItems, Unauthorized, Unavailable, UnknownSite
 from server.rules import tokens
 from server.rules.sites import Site
-from server.rules.tokens import Identity, Key, KeySet, NotOurs
+from server.rules.tokens import Identity, Key, KeySet, NotOurs, WrongClaim
+from server.token_log import TokenLog
 
 KEYS_RETRY_AFTER = 30.0
 # Hex digits that stand for an admin key.
@@ -52,6 +53,7 @@ class Guard:
         self._clock = clock
         self._keys = keys
         self._revoked = revoked
+        self._log = TokenLog(clock)
 
     def site(self, name: str) -> Site:
         """The site of that name.
@@ -106,11 +108,7 @@ class Guard:
         try:
             done(self._judge(site, token))
         except NotOurs as refusal:
-            key_sets = self._worth_fetching(site, token)
-            if self._keys is None or not key_sets:
-                done(refusal)
-            else:
-                self._keys.refresh(key_sets, lambda known: done(self._judge_again(site, token, known)))
+            self._fetch_for(site, token, refusal, done)
         except Refusal as refusal:
             done(refusal)
 
@@ -119,20 +117,37 @@ class Guard:
         try:
             identity = tokens.verify_anonymous(token, site.name, self._secret, now)
         except NotOurs:
-            identity = tokens.verify(token, site.name, self._present_keys(site), now)
+            identity = self._judge_publishers(site, token, now)
         else:
             _allow_anonymous(site)
         revoked = self._revoked(site.name, identity.visitor)
         if revoked is not None and identity.issued <= revoked:
+            if not identity.issued:
+                self._log.refused(site, "iat", "missing", "one, after the user's tokens were revoked")
             raise Unauthorized("the token was revoked")
         return identity
+
+    def _judge_publishers(self, site: Site, token: str, now: float) -> Identity:
+        try:
+            return tokens.verify(token, site.name, self._present_keys(site), now)
+        except WrongClaim as wrong:
+            self._log.refused(site, wrong.claim, wrong.found, wrong.expected)
+            raise
+
+    def _unsigned(self, site: Site, refusal: NotOurs) -> NotOurs:
+        """Log that a token is signed by none of the site's keys; the refusal."""
+        keys = [
+            f"{key.algorithm} {key.url}" if isinstance(key, KeySet) else key.algorithm for key in site.keys
+        ]
+        self._log.refused(site, "signature", "by no key of the site's", ", ".join(keys) or "no token")
+        return refusal
 
     def _judge_again(self, site: Site, token: str, known: bool) -> Identity | Refusal:
         try:
             return self._judge(site, token)
         except NotOurs as refusal:
             if known:
-                return refusal
+                return self._unsigned(site, refusal)
             return Unavailable("the site's keys cannot be fetched right now", retry_after=KEYS_RETRY_AFTER)
         except Refusal as refusal:
             return refusal
@@ -145,13 +160,28 @@ class Guard:
                 for one in self._keys.known(key):
                     yield one, key
 
-    def _worth_fetching(self, site: Site, token: str) -> list[KeySet]:
+    def _fetch_for(
+        self, site: Site, token: str, refusal: NotOurs, done: Callable[[Identity | Refusal], None]
+    ) -> None:
+        """Fetch the key sets that the token may be from, and judge it again; else it is refused."""
         now = self._clock()
-        return [
-            key
-            for key in site.keys
-            if isinstance(key, KeySet) and tokens.may_be_from(key, token, site.name, now)
-        ]
+        worth: list[KeySet] = []
+        wrong: WrongClaim | None = None
+        for key in site.keys:
+            try:
+                if isinstance(key, KeySet) and tokens.may_be_from(key, token, site.name, now):
+                    worth.append(key)
+            except WrongClaim as other:
+                wrong = other
+            except Unauthorized:
+                pass
+        if self._keys is not None and worth:
+            self._keys.refresh(worth, lambda known: done(self._judge_again(site, token, known)))
+        elif wrong is not None:
+            self._log.refused(site, wrong.claim, wrong.found, wrong.expected)
+            done(refusal)
+        else:
+            done(self._unsigned(site, refusal))
 
     def newcomer(self, site: Site) -> tuple[str, str, int]:
         """A new anonymous visitor: id, token, and the second the token expires.

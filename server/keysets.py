@@ -42,11 +42,12 @@ class KeySets:
     ) -> None:
         self._get = get or download
         self._clock = clock
-        self._entries: dict[KeySet, _Entry] = {}
+        # By what is fetched, whatever the claims of its tokens are.
+        self._entries: dict[tuple[str, str], _Entry] = {}
 
     def known(self, key_set: KeySet) -> Sequence[Key]:
         """The keys, as far as they are known here. Old ones are fetched again meanwhile."""
-        entry = self._entries.get(key_set)
+        entry = self._entries.get((key_set.algorithm, key_set.url))
         if entry is None:
             return ()
         age = self._clock() - entry.fetched
@@ -67,7 +68,7 @@ class KeySets:
                 done(all(answers))
 
         for key_set in key_sets:
-            entry = self._entries.setdefault(key_set, _Entry())
+            entry = self._entries.setdefault((key_set.algorithm, key_set.url), _Entry())
             self._fetch(key_set, entry)
             if entry.task is None:
                 one(self._clock() - entry.fetched <= STALE)

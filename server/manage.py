@@ -34,7 +34,7 @@ from server.ledger.trail import Entry, entries, note
 from server.rules.keys import algorithm_of, check_key
 from server.rules.printable import printable
 from server.rules.sites import Site
-from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Key, issue
+from server.rules.tokens import MAX_AGE, SUBJECT_BYTES, Claims, Key, issue
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -229,5 +229,7 @@ def _private_key(site: Site, file: Path) -> Key:
         check_key(loaded, algorithm)
     except ValueError as error:
         raise SettingsError(f"--key-file: {file}: {error}") from None
-    ids = [key.id for key in site.keys if isinstance(key, Key) and key.algorithm == algorithm]
-    return Key(algorithm, "", ids[0] if ids else None, loaded)
+    listed = [key for key in site.keys if key.algorithm == algorithm]
+    ids = [key.id for key in listed if isinstance(key, Key)]
+    claims = listed[0].claims if listed else Claims()
+    return Key(algorithm, "", ids[0] if ids else None, loaded, claims)

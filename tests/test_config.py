@@ -10,7 +10,7 @@ from server import config
 from server.errors import SettingsError
 from server.rules.limits import Limits
 from server.rules.sites import DEFAULT_KINDS
-from server.rules.tokens import Key, KeySet
+from server.rules.tokens import Claims, Key, KeySet
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = (ROOT / "tallycast.example.toml").read_text()
@@ -61,7 +61,8 @@ def test_the_example_is_right_with_all_that_is_commented_out() -> None:
     sites = config.parse("\n".join(lines), "the example")
     blog = sites["blog"]
     assert (blog.kinds, blog.anonymous, blog.limits) == (DEFAULT_KINDS, True, Limits())
-    assert blog.keys[-1] == KeySet("RS256", "https://accounts.blog.example/.well-known/jwks.json")
+    claims = Claims("https://api.blog.example", "user_id")
+    assert blog.keys[-1] == KeySet("RS256", "https://accounts.blog.example/.well-known/jwks.json", claims)
     assert blog.admin_keys == {bytes(32)}
 
 
@@ -189,6 +190,10 @@ def test_what_is_not_an_origin(origin: str) -> None:
             {"algorithm": "ES256", "public_key": pem(ec.generate_private_key(ec.SECP384R1()))},
             ": the key is not one for ES256",
         ),
+        ({"algorithm": "HS256", "secret": SECRET, "audience": ""}, ".audience: an audience has 1 to 1024"),
+        ({"algorithm": "HS256", "secret": SECRET, "audience": "a\tb"}, ".audience: an audience has 1 to"),
+        ({"algorithm": "HS256", "secret": SECRET, "subject": ""}, ".subject: the name of a claim has 1 to"),
+        ({"algorithm": "HS256", "secret": SECRET, "subject": "iss"}, ".subject: 'iss' is not a claim that"),
     ],
 )  # fmt: skip
 def test_keys_that_will_not_do(token: dict[str, str], reason: str) -> None:
@@ -197,7 +202,7 @@ def test_keys_that_will_not_do(token: dict[str, str], reason: str) -> None:
         site(f"[[sites.a.tokens]]\nalgorithm = 'HS256'\nsecret = '{SECRET}'\n[[sites.a.tokens]]\n{fields}")
     )
     place, _, rest = said.partition(": ")
-    assert place in ("line 6", "line 7", "line 8")
+    assert place in ("line 6", "line 7", "line 8", "line 9")
     assert rest.startswith(f"sites.a.tokens[2]{reason}")
     assert "geheim" not in said
     assert SECRET not in said

@@ -1,10 +1,12 @@
 """The guard's checks, with a clock of its own."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import jwt
 import pytest
+from structlog.testing import capture_logs
 
 from server.errors import (
     BadItem,
@@ -21,6 +23,7 @@ from server.rules.limits import Limits
 from server.rules.patterns import ItemPattern
 from server.rules.sites import Site
 from server.rules.tokens import Key, KeySet
+from server.token_log import INTERVAL
 from tests.support.signing import SECRET, private_key
 
 SITE = Site("blog", origins=frozenset({"https://blog.example"}))
@@ -151,7 +154,8 @@ class FetchedKeys:
 
 def published(algorithm: str, key: object, **claims: object) -> str:
     whole = {"sub": "42", "aud": "blog", "iat": 1_800_000_000, "exp": 1_800_000_060} | claims
-    return jwt.encode(whole, key, algorithm)  # type: ignore[arg-type]
+    payload = {name: value for name, value in whole.items() if value is not None}
+    return jwt.encode(payload, key, algorithm)  # type: ignore[arg-type]
 
 
 def test_a_publishers_visitor(clock: Clock) -> None:
@@ -222,6 +226,54 @@ def test_revoked_tokens(clock: Clock) -> None:
             identify(guard, site, published("HS256", SECRET, iat=issued))
     assert identify(guard, site, published("HS256", SECRET, iat=clock.now + 5.1)).visitor == "u:42"
     assert identify(guard, site, published("HS256", SECRET, sub="43")).visitor == "u:43"
+
+
+def test_a_revocation_holds_for_tokens_that_do_not_say_when_they_were_issued(clock: Clock) -> None:
+    site = Site("blog", keys=(KEY,))
+    revoked: dict[tuple[str, str], float] = {}
+    guard = Guard({}, b"s" * 32, clock, revoked=lambda site, visitor: revoked.get((site, visitor)))
+    without = published("HS256", SECRET, iat=None)
+    after = published("HS256", SECRET, iat=None, auth_time=clock.now + 6)
+    assert identify(guard, site, without).visitor == "u:42"
+    revoked["blog", "u:42"] = clock.now + 5
+    clock.now += 10
+    with capture_logs() as told, pytest.raises(Unauthorized, match="revoked"):
+        identify(guard, site, without)
+    assert told[0]["claim"] == "iat"
+    with pytest.raises(Unauthorized, match="revoked"):
+        identify(guard, site, published("HS256", SECRET, iat=None, nbf=clock.now, auth_time=clock.now - 6))
+    assert identify(guard, site, after).visitor == "u:42"
+
+
+def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> None:
+    site, other = Site("blog", keys=(KEY,)), Site("other", keys=(SET,))
+    guard = Guard({}, b"s" * 32, clock, keys=FetchedKeys())
+    wrong = published("HS256", SECRET, aud="https://api.example", sub="somebody")
+    all_wrong = (wrong, published("HS256", SECRET * 2), published("HS256", SECRET, sub=["somebody"]))
+    with capture_logs() as told:
+        for token in all_wrong * 1000:
+            with pytest.raises(Unauthorized):
+                identify(guard, site, token)
+        with pytest.raises(Unauthorized):
+            identify(guard, other, published("ES256", private_key("ES256"), aud="blog"))
+        for stranger in ("garbage", "", guard.newcomer(SITE)[1]):
+            with contextlib.suppress(Unauthorized):
+                identify(guard, site, stranger)
+        clock.now += INTERVAL
+        with pytest.raises(Unauthorized):
+            identify(guard, site, wrong)
+    assert {line.pop("event") for line in told} == {"token refused"}
+    assert {line.pop("log_level") for line in told} == {"warning"}
+    by_aud = {"site": "blog", "claim": "aud", "found": "'https://api.example'", "expected": "'blog'"}
+    by_sub = {"site": "blog", "claim": "sub", "found": "list"}
+    assert told == [
+        by_aud,
+        {"site": "blog", "claim": "signature", "found": "by no key of the site's", "expected": "HS256"},
+        {**by_sub, "expected": "a text of 1 to 128 bytes, or a whole number"},
+        # Before its key set was ever fetched.
+        {"site": "other", "claim": "aud", "found": "'blog'", "expected": "'other'"},
+        {**by_aud, "unlogged": 999},
+    ]
 
 
 def test_grace_counts_from_the_end_of_the_token(guard: Guard, clock: Clock) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from server import keysets
 from server.keysets import FRESH, INTERVAL, LARGEST, MOST_KEYS, STALE, KeySets, download, read
-from server.rules.tokens import KeySet
+from server.rules.tokens import Claims, KeySet
 from tests.support.signing import jwk, key_set, private_key
 
 ES256 = KeySet("ES256", "https://blog.example/keys")
@@ -56,6 +57,15 @@ async def test_fetched_once_for_all_who_wait(publisher: Publisher) -> None:
     assert all(await asyncio.gather(*waiting))
     assert len(publisher.asked) == 1
     assert [key.id for key in publisher.sets.known(ES256)] == ["one"]
+
+
+async def test_one_set_for_several_audiences_is_fetched_once(publisher: Publisher) -> None:
+    other = replace(ES256, claims=Claims("https://api.example"))
+    waiting = asyncio.get_running_loop().create_future()
+    publisher.sets.refresh([ES256, other], waiting.set_result)
+    assert await waiting
+    assert len(publisher.asked) == 1
+    assert publisher.sets.known(other) == publisher.sets.known(ES256) != ()
 
 
 async def test_a_flood_of_unknown_keys_fetches_once_in_a_while(publisher: Publisher) -> None:

@@ -79,6 +79,13 @@ algorithm = "RS256"
 jwks = "{publisher.url}"
 [sites.other]
 origins = ["*"]
+[sites.service]
+origins = ["*"]
+[[sites.service.tokens]]
+algorithm = "RS256"
+jwks = "{publisher.url}"
+audience = "https://api.example"
+subject = "user_id"
 ''')
     return file
 
@@ -95,10 +102,13 @@ def made(file: Path, sub: str, *more: str) -> str:
     return done.stdout.strip()
 
 
-def signed(key: Any, algorithm: str, kid: str | None = None, *, sub: str = "42", ttl: int = 60) -> str:
+def signed(
+    key: Any, algorithm: str, kid: str | None = None, *, sub: str = "42", ttl: int = 60, **more: Any
+) -> str:
     now = int(time.time())
-    claims = {"sub": sub, "aud": "blog", "iat": now, "exp": now + ttl}
-    return jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+    claims = {"sub": sub, "aud": "blog", "iat": now, "exp": now + ttl} | more
+    payload = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(payload, key, algorithm, headers={"kid": kid} if kid else None)
 
 
 def status(server: ServerProcess, token: str, site: str = "blog") -> int:
@@ -145,6 +155,39 @@ def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publish
             token = signed(private_key("RS256", 1), "RS256", f"unknown-{number}")
             assert ask(page, type="auth", token=token, ref=number)["code"] == "unauthorized"
     assert publisher.asked <= 2
+
+
+def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_path: Path) -> None:
+    """An audience that is an address, a number for the user, and no time of issue."""
+    key, audience = private_key("RS256"), ["https://api.example", "https://login.example/userinfo"]
+
+    def of_service(**claims: Any) -> str:
+        given = {"sub": "abc|9", "aud": audience, "user_id": 4711, "iat": None} | claims
+        return signed(key, "RS256", "first", **given)
+
+    with connect(f"{server.ws_url}/ws?site=service&item=a") as page:
+        assert ask(page, type="auth", token=of_service(), ref=1)["visitor"] == "u:4711"
+        told = ask(page, type="auth", token=of_service(aud="https://other.example", sub="Mallory"), ref=2)
+        assert (told["code"], told["message"]) == ("unauthorized", "the token is not one of this site's")
+        told = ask(page, type="auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
+        assert told["code"] == "unauthorized"
+    assert status(server, of_service(), "blog") == 401
+    wait_for(lambda: "user_id" in server.output(), "the log", 10)
+    lines = [json.loads(line) for line in server.output().splitlines() if '"token refused"' in line]
+    wrong_audience = {"claim": "aud", "found": "'https://other.example'", "expected": "'https://api.example'"}
+    assert wrong_audience.items() <= lines[0].items()
+    assert "Mallory" not in server.output()
+    # The command makes such a token, too, and a revocation holds for those without a time of issue.
+    private = tmp_path / "private.pem"
+    private.write_text(private_pem(key))
+    more = ["--config", str(file), "--site", "service", "--sub", "4711"]
+    made = tallycast("token", *more, "--key-file", str(private)).stdout.strip()
+    assert [status(server, token, "service") for token in (made, of_service())] == [200, 200]
+    assert tallycast("revoke", *more, "--data", str(server.data)).returncode == 0
+    wait_for(lambda: all(status(server, of_service(), "service") == 401 for _ in range(10)), "refusals", 10)
+    later = int(time.time()) + 1
+    assert status(server, of_service(auth_time=later), "service") == 200
+    assert status(server, of_service(nbf=later - 10), "service") == 401
 
 
 def test_a_token_that_ends_on_an_open_socket(server: ServerProcess) -> None:

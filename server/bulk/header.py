@@ -53,7 +53,7 @@ def _places(names: Sequence[str], kinds: Sequence[str]) -> dict[str, int]:
 
 
 def _known(name: str, known: Collection[str]) -> str | None:
-    """The column that is meant by this name: as it is spelled, or else but for blanks and the case of letters."""
+    """The column that is meant: spelled so, or else so but for blanks and the case of letters."""
     if name in known:
         return name
     alike = [column for column in known if column.strip().casefold() == name.strip().casefold()]

@@ -11,7 +11,7 @@ where secrets and keys come from.
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,15 +30,31 @@ LEEWAY = 30
 MAX_AGE = 90 * 86400
 SUBJECT_BYTES = 128
 MAX_TIME = 2**53
+# Characters of a claim that are shown to the operator.
+MOST_SHOWN = 200
 ANONYMOUS_ID = re.compile("a:[A-Za-z0-9_-]{22}")
 
-# PyJWT would read the clock: times are checked here.
+# PyJWT would read the clock, and take no number for a subject: both are checked here.
 _OPTIONS: Any = {
-    "require": ["sub", "aud", "iat", "exp"],
+    "verify_aud": True,
     "verify_exp": False,
     "verify_iat": False,
     "verify_nbf": False,
+    "verify_sub": False,
+    "verify_jti": False,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the claims of a publisher's tokens are called, or must be.
+
+    ``audience`` is what `aud` must be or contain; ``None``: the site's name. ``subject`` is the claim with
+    the user's id.
+    """
+
+    audience: str | None = None
+    subject: str = "sub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,7 @@ class Key:
     material: str = field(repr=False)
     id: str | None = None
     loaded: Any = field(default=None, repr=False, compare=False)
+    claims: Claims = Claims()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +78,14 @@ class KeySet:
 
     algorithm: str
     url: str
+    claims: Claims = Claims()
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a token speaks for: the visitor, from when and until when (seconds since 1970).
 
+    Where a token does not say when it was issued, ``issued`` is a time before that: revocations hold for it.
     ``key`` is what it was signed with, or the key set that it came from; ``None`` means by this server.
     """
 
@@ -85,6 +104,19 @@ class NotOurs(Unauthorized):
     """The signature is not by any of the keys asked."""
 
 
+class WrongClaim(Unauthorized):
+    """The signature holds, and a claim does not: which one, what is wrong with it, and what was expected.
+
+    ``str(refusal)`` is for the client and says less.
+    """
+
+    def __init__(self, message: str, claim: str, found: str, expected: str) -> None:
+        super().__init__(message)
+        self.claim = claim
+        self.found = found
+        self.expected = expected
+
+
 def anonymous_id(entropy: bytes) -> str:
     """A visitor id from 16 random bytes."""
     return "a:" + base64.urlsafe_b64encode(entropy).rstrip(b"=").decode()
@@ -100,7 +132,8 @@ def issue(subject: str, site: str, key: Key, now: float, ttl: int) -> str:
     """A publisher's token for ``subject``; ``key.loaded`` is the secret or the private key."""
     headers = None if key.id is None else {"kid": key.id}
     # RFC 7519 allows fractions of a second, and one issued right after a revocation is newer than that.
-    claims = _claims(subject, site, round(now, 3), int(now) + ttl)
+    times = {"iat": round(now, 3), "exp": int(now) + ttl}
+    claims = {key.claims.subject: subject, "aud": key.claims.audience or site, **times}
     return jwt.encode(claims, key.loaded, algorithm=key.algorithm, headers=headers)
 
 
@@ -113,12 +146,12 @@ def verify_anonymous(token: str, site: str, secret: bytes, now: float, *, expire
         NotOurs: it was not signed with this secret.
         Unauthorized: too long, malformed, for another site, not yet valid, or expired.
     """
-    claims = _decode(token, site, ANONYMOUS, secret)
+    claims = _decode(token, site, ANONYMOUS, secret, ("sub", "aud", "iat", "exp"))
     visitor = claims["sub"]
     if not isinstance(visitor, str) or not ANONYMOUS_ID.fullmatch(visitor):
         raise Unauthorized("the token names no visitor")
     issued, expires = _times(claims, now, expired_for)
-    return Identity(visitor, issued, expires)
+    return Identity(visitor, issued, max(expires, now))
 
 
 def verify(token: str, site: str, keys: Iterable[tuple[Key, KeySet | None]], now: float) -> Identity:
@@ -129,25 +162,50 @@ def verify(token: str, site: str, keys: Iterable[tuple[Key, KeySet | None]], now
 
     Raises:
         NotOurs: it was not signed with any of these keys.
-        Unauthorized: too long, malformed, for another site, not yet valid, too old, or expired.
+        WrongClaim: it was, but is for another audience, without a user, not yet valid, too old, or expired.
+        Unauthorized: too long, or malformed.
     """
     wanted = key_id(token)
+    wrong: Unauthorized = NotOurs("the token is not one of this site's")
     for key, source in keys:
         if wanted is not None and key.id is not None and key.id != wanted:
             continue
         try:
-            claims = _decode(token, site, key.algorithm, key.loaded)
+            return _identify(token, site, key, source or key, now)
         except NotOurs:
             continue
-        subject = claims["sub"]
-        if not isinstance(subject, str) or not 1 <= _size(subject) <= SUBJECT_BYTES:
-            raise Unauthorized(f"a token's sub has 1 to {SUBJECT_BYTES} bytes")
-        issued, expires = _times(claims, now)
-        if now > issued + MAX_AGE + LEEWAY:
-            raise Unauthorized("the token is too old")
-        # On an open connection, too, it holds no longer than it would be taken.
-        return Identity(f"u:{subject}", issued, min(expires, max(issued + MAX_AGE, now)), source or key)
-    raise NotOurs("the token is not one of this site's")
+        except WrongClaim as refusal:
+            # The same key may be listed for another audience.
+            wrong = refusal
+    raise wrong
+
+
+def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float) -> Identity:
+    names = trusted.claims
+    claims = _decode(token, names.audience or site, key.algorithm, key.loaded, ("aud", "exp", names.subject))
+    subject = _subject(names.subject, claims[names.subject])
+    issued, expires = _times(claims, now)
+    if claims.get("iat") is None:
+        # Then it cannot be told how old it is, and a revocation is remembered for no longer than this.
+        if expires > now + MAX_AGE + LEEWAY:
+            ahead = f"{(expires - now) / 86400:.0f} days ahead"
+            raise WrongClaim("the token is too old", "exp", ahead, "at most 90 days ahead, without iat")
+        return Identity(f"u:{subject}", issued, max(expires, now), trusted)
+    if now > issued + MAX_AGE + LEEWAY:
+        raise WrongClaim("the token is too old", "iat", _ago(now - issued), "at most 90 days ago")
+    # On an open connection, too, it holds no longer than it would be taken.
+    return Identity(f"u:{subject}", issued, max(min(expires, issued + MAX_AGE), now), trusted)
+
+
+def _subject(name: str, value: object) -> str:
+    """The user's id; a whole number stands for its decimal digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and 1 <= _size(value) <= SUBJECT_BYTES:
+        return value
+    found = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
+    expected = f"a text of 1 to {SUBJECT_BYTES} bytes, or a whole number"
+    raise WrongClaim(f"a token's subject has 1 to {SUBJECT_BYTES} bytes", name, found, expected)
 
 
 def key_id(token: str) -> str | None:
@@ -163,18 +221,16 @@ def may_be_from(key_set: KeySet, token: str, site: str, now: float) -> bool:
     """Whether it is worth fetching the key set anew for this token, as far as can be said without a key.
 
     Raises:
+        WrongClaim: it is not, whoever has signed it.
         Unauthorized: it is not a token at all.
     """
     if _header(token).get("alg") != key_set.algorithm:
         return False
-    options: Any = {**_OPTIONS, "verify_signature": False}
-    try:
-        claims = jwt.decode(token, options=options)
-        _times(claims, now)
-    except (jwt.PyJWTError, UnicodeError, ValueError, Unauthorized):
-        return False
-    audience = claims["aud"]
-    return site in (audience if isinstance(audience, list) else [audience])
+    names = key_set.claims
+    claims = _decode(token, names.audience or site, key_set.algorithm, None, ("aud", "exp", names.subject))
+    _subject(names.subject, claims[names.subject])
+    _times(claims, now)
+    return True
 
 
 def _claims(subject: str, site: str, now: float, expires: int) -> dict[str, Any]:
@@ -189,31 +245,48 @@ def _header(token: str) -> dict[str, Any]:
         raise Unauthorized("the token is malformed") from None
 
 
-def _decode(token: str, site: str, algorithm: str, key: Any) -> dict[str, Any]:
-    """The claims of a token whose signature holds."""
+def _decode(token: str, audience: str, algorithm: str, key: Any, required: Sequence[str]) -> dict[str, Any]:
+    """The claims of a token whose signature holds; without a ``key`` that is not looked at."""
     _check_size(token)
+    not_ours = "the token is not one of this site's"
     try:
         # The algorithm is the key's to say, never the token's.
-        return jwt.decode(token, key, algorithms=[algorithm], audience=site, options=_OPTIONS)
+        options: Any = {**_OPTIONS, "require": list(required), "verify_signature": key is not None}
+        return jwt.decode(token, key, algorithms=[algorithm], audience=audience, options=options)
     except (jwt.InvalidAlgorithmError, jwt.InvalidSignatureError):
-        raise NotOurs("the token is not one of this site's") from None
+        raise NotOurs(not_ours) from None
+    except jwt.MissingRequiredClaimError as error:
+        raise WrongClaim(not_ours, error.claim, "missing", "one") from None
+    except jwt.InvalidAudienceError:
+        found = jwt.decode(token, options={"verify_signature": False})["aud"]
+        raise WrongClaim(not_ours, "aud", repr(found)[:MOST_SHOWN], repr(audience)) from None
     except (jwt.PyJWTError, UnicodeError, ValueError, TypeError, RecursionError):
-        raise Unauthorized("the token is not one of this site's") from None
+        raise Unauthorized(not_ours) from None
 
 
 def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[float, float]:
-    """When it was issued, and its end; never one that has passed already, as far as it is still taken.
+    """When it was issued, or some time before that, and when it ends.
 
-    An open connection is told some time after the end. Who was let in within the leeway has that time too.
+    `auth_time` is when the user signed in (OpenID Connect Core, section 2), which is never after the issue.
+    `nbf` may be, so that it cannot stand for `iat`: a token issued before a revocation would outlive it.
     """
-    issued, expires, valid_from = claims["iat"], claims["exp"], claims.get("nbf", 0)
-    if not (_is_time(issued) and _is_time(expires) and _is_time(valid_from)):
-        raise Unauthorized("the token's times are none")
-    if max(issued, valid_from) > now + LEEWAY:
-        raise Unauthorized("the token is not valid yet")
-    if now > expires + expired_for + LEEWAY:
-        raise Unauthorized("the token has expired")
-    return issued, max(expires, now)
+    issue = "auth_time" if claims.get("iat") is None else "iat"
+    times = {name: 0 if claims.get(name) is None else claims[name] for name in (issue, "nbf", "exp")}
+    for name, value in times.items():
+        if not _is_time(value):
+            expected = "seconds since 1970"
+            raise WrongClaim("the token's times are none", name, type(value).__name__, expected)
+    begins = max((issue, "nbf"), key=times.__getitem__)
+    if times[begins] > now + LEEWAY:
+        ahead = f"{times[begins] - now:.0f} s ahead"
+        raise WrongClaim("the token is not valid yet", begins, ahead, f"at most {LEEWAY} s ahead")
+    if now > times["exp"] + expired_for + LEEWAY:
+        raise WrongClaim("the token has expired", "exp", _ago(now - times["exp"]), "the future")
+    return times[issue], times["exp"]
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds / 86400:.0f} days ago" if seconds > 2 * 86400 else f"{seconds:.0f} s ago"
 
 
 def _check_size(token: str) -> None:

@@ -1,6 +1,7 @@
 """Tokens of publishers: what is taken, what is not, and that no key speaks for another kind of visitor."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,7 +11,7 @@ from hypothesis import given
 
 from server.errors import Unauthorized
 from server.rules import tokens
-from server.rules.tokens import Identity, Key, KeySet, NotOurs
+from server.rules.tokens import Claims, Identity, Key, KeySet, NotOurs, WrongClaim
 from tests.support.signing import SECRET, private_key, public_pem
 
 NOW = 1_800_000_000
@@ -90,7 +91,14 @@ def forgeries() -> dict[str, str]:
             "no audience": signed(aud=None),
             "no sub": signed(sub=None),
             "no exp": signed(exp=None),
-            "no iat": signed(iat=None),
+            "no iat, and ends too late": signed(iat=None, exp=NOW + tokens.MAX_AGE + 31),
+            "no iat, and signed in in the future": signed(iat=None, auth_time=NOW + 31),
+            "iat of another type": signed(iat=[], auth_time=NOW),
+            "iat of 1970": signed(iat=0, auth_time=NOW),
+            "sub a fraction": signed(sub=42.5),
+            "sub a truth": signed(sub=True),
+            "sub a list": signed(sub=["42"]),
+            "sub too long a number": signed(sub=10**128),
             "sub empty": signed(sub=""),
             "sub long": signed(sub="é" * 65),
             "sub surrogate": signed(sub="\ud800"),
@@ -113,6 +121,77 @@ def forgeries() -> dict[str, str]:
 def test_nothing_else_holds(token: str) -> None:
     with pytest.raises(Unauthorized):
         judge(token)
+
+
+AT_MOST = "at most 90 days"
+API = Claims("https://api.example/v1", "https://example/user id")
+
+
+def for_api(**claims: object) -> str:
+    return signed(**{"sub": "someone else", "aud": API.audience, API.subject: "42"} | claims)
+
+
+def test_an_audience_and_a_subject_of_ones_own() -> None:
+    key = Key("HS256", SECRET, None, SECRET.encode(), API)
+    assert judge(for_api(), key) == Identity("u:42", NOW, NOW + 60, key)
+    assert judge(for_api(aud=["other", API.audience], sub=7), key).visitor == "u:42"
+    for wrong in (
+        for_api(aud="blog"),
+        for_api(aud=f"{API.audience}/"),
+        for_api(aud="https://API.example/v1"),
+        for_api(aud=[["blog"]]),
+        for_api(**{API.subject: None}),
+        signed(),
+    ):
+        with pytest.raises(WrongClaim):
+            judge(wrong, key)
+    # The same key for two audiences: either will do, in whichever order they are listed.
+    for keys in ((key, HS256), (HS256, key)):
+        assert [judge(token, *keys).key for token in (for_api(), signed())] == [key, HS256]
+        with pytest.raises(WrongClaim):
+            judge(signed(aud="other"), *keys)
+
+
+def test_a_number_is_the_user_of_its_digits() -> None:
+    assert judge(signed(sub=42)) == judge(signed(sub="42"))
+    assert judge(signed(sub=-(2**70))).visitor == f"u:-{2**70}"
+
+
+def test_without_the_time_of_issue() -> None:
+    """It counts as older than every revocation, unless it says when the user signed in, which is no later."""
+    assert judge(signed(iat=None)) == Identity("u:42", 0, NOW + 60, HS256)
+    assert judge(signed(iat=None, nbf=NOW - 5)).issued == 0, "nbf may be after the issue"
+    assert judge(signed(iat=None, auth_time=NOW - 5)).issued == NOW - 5
+    assert judge(signed(iat=None, auth_time=NOW - 2 * tokens.MAX_AGE)).expires == NOW + 60
+    assert judge(signed(iat=None, exp=NOW + tokens.MAX_AGE)).expires == NOW + tokens.MAX_AGE
+    assert judge(signed(auth_time="yesterday")).issued == NOW
+
+
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"aud": "https://api.example"}, ("aud", "'https://api.example'", "'blog'")),
+        ({"aud": ["x" * 500]}, ("aud", f"['{'x' * (tokens.MOST_SHOWN - 2)}", "'blog'")),
+        ({"aud": None}, ("aud", "missing", "one")),
+        ({"exp": None}, ("exp", "missing", "one")),
+        ({"sub": None}, ("sub", "missing", "one")),
+        ({"sub": [42]}, ("sub", "list", "a text of 1 to 128 bytes, or a whole number")),
+        ({"sub": "x" * 129}, ("sub", "129 characters", "a text of 1 to 128 bytes, or a whole number")),
+        ({"exp": "soon"}, ("exp", "str", "seconds since 1970")),
+        ({"exp": NOW - 3600}, ("exp", "3600 s ago", "the future")),
+        ({"nbf": NOW + 60}, ("nbf", "60 s ahead", "at most 30 s ahead")),
+        ({"iat": NOW + 60}, ("iat", "60 s ahead", "at most 30 s ahead")),
+        ({"iat": NOW - 100 * 86400}, ("iat", "100 days ago", f"{AT_MOST} ago")),
+        ({"iat": None, "exp": NOW + 100 * 86400}, ("exp", "100 days ahead", f"{AT_MOST} ahead, without iat")),
+    ],
+)  # fmt: skip
+def test_a_wrong_claim_is_named(claims: dict[str, object], told: tuple[str, str, str]) -> None:
+    with pytest.raises(WrongClaim) as caught:
+        judge(signed(**claims))
+    wrong = caught.value
+    assert (wrong.claim, wrong.found, wrong.expected) == told
+    # Nor is the client told of it.
+    assert told[1] not in str(wrong)
 
 
 def test_sizes_of_sub() -> None:
@@ -163,7 +242,10 @@ def test_what_is_worth_a_fetch() -> None:
     source = KeySet("ES256", "https://blog.example/keys")
 
     def worth(token: str) -> bool:
-        return tokens.may_be_from(source, token, "blog", NOW)
+        try:
+            return tokens.may_be_from(source, token, "blog", NOW)
+        except WrongClaim:
+            return False
 
     key = private_key("ES256")
     assert worth(signed(key, "ES256", "new"))
@@ -180,8 +262,10 @@ def test_what_is_worth_a_fetch() -> None:
 )
 def test_what_is_issued_holds(key: Key) -> None:
     if key.algorithm == "HS256":
-        token, checked = tokens.issue("42", "blog", key, NOW + 0.25, 60), key
+        token, checked, loaded = tokens.issue("42", "blog", key, NOW + 0.25, 60), key, key
     else:
         loaded = Key(key.algorithm, "", "k", private_key(key.algorithm))
         token, checked = tokens.issue("42", "blog", loaded, NOW + 0.25, 60), public(key.algorithm, kid="k")
     assert judge(token, checked) == Identity("u:42", NOW + 0.25, NOW + 60, checked)
+    loaded, checked = replace(key, claims=API, loaded=loaded.loaded), replace(checked, claims=API)
+    assert judge(tokens.issue("42", "blog", loaded, NOW, 60), checked).visitor == "u:42"
