@@ -3,6 +3,8 @@ import { useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import type { Counts } from '../../static/live-reactions';
 
+/** In the order of the site. That of an object's keys is another where they are numbers. */
+const KINDS = ['like', 'dislike'];
 const POSTS = ['examples/react/1', 'examples/react/2'];
 
 /** `counts` are what the server that renders the page has from `GET /v1/items`; they may be left out. */
@@ -15,11 +17,12 @@ function Reactions({ item, counts }: { item: string; counts?: Counts }) {
         label-like="Good"
         ontallycast:react={({ detail }) => setLast(detail.reaction ?? 'none')}
       >
-        {Object.entries(counts ?? {}).map(([kind, count]) => (
-          <data key={kind} data-kind={kind} value={count}>
-            {count} {kind}
-          </data>
-        ))}
+        {counts &&
+          KINDS.map((kind) => (
+            <data key={kind} data-kind={kind} value={counts[kind]}>
+              {counts[kind]} {kind}
+            </data>
+          ))}
       </live-reactions>{' '}
       <output>{last}</output>
     </p>

@@ -1,6 +1,6 @@
 /**
  * The display: puts one readonly widget on the page, and shows its counts large. Knows the widget by its public
- * attributes and events only. Loaded before it, to hear its first event.
+ * attributes, parts and events only. Loaded before it, to hear its first event.
  */
 import { Odometer } from './odometer.js';
 import { showStatus } from './status.js';
@@ -29,7 +29,8 @@ class Side {
   /** @param {string} kind */
   constructor(kind) {
     const side = document.createElement('section');
-    side.className = `side ${kind}`;
+    side.className = 'side';
+    side.dataset.kind = kind;
     this.#label.textContent = kind;
     const number = document.createElement('p');
     number.className = 'number';
@@ -71,18 +72,26 @@ class Side {
 /** @type {Map<string, Side>} */
 const shown = new Map();
 
+/** The kinds in the order of the site: that of the buttons. An object has keys that are numbers in theirs. */
+function inOrder(counts) {
+  const buttons = Array.from(widget.shadowRoot.querySelectorAll('button'), (button) => button.getAttribute('part'));
+  return Object.entries(counts).sort(([a], [b]) => buttons.indexOf(a) - buttons.indexOf(b));
+}
+
 function show({ detail: { counts } }) {
-  for (const [kind, count] of Object.entries(counts)) {
+  for (const [kind, count] of inOrder(counts)) {
     if (!shown.has(kind)) shown.set(kind, new Side(kind));
     shown.get(kind).show(count);
   }
   sides.style.setProperty('--sides', shown.size);
   sides.style.setProperty('--chars', Math.max(...[...shown.values()].map((side) => side.width)));
   const { like = 0, dislike = 0 } = counts;
-  const votes = like + dislike;
-  bar.classList.toggle('voted', votes > 0);
-  bar.style.setProperty('--share', votes ? like / votes : 0);
-  const share = votes && 'dislike' in counts ? ` · ${percent.format(Math.floor((100 * like) / votes) / 100)} like it` : '';
+  const votes = Object.values(counts).reduce((a, b) => a + b, 0);
+  bar.classList.toggle('voted', like + dislike > 0);
+  bar.style.setProperty('--share', like / (like + dislike || 1));
+  // Of other reactions nobody can say what share they are of.
+  const asked = votes && like + dislike === votes && Object.hasOwn(counts, 'dislike');
+  const share = asked ? ` · ${percent.format(Math.floor((100 * like) / votes) / 100)} like it` : '';
   byId('share').textContent = `${whole.format(votes)} ${votes === 1 ? 'vote' : 'votes'}${share}`;
 }
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
+
+from tests.conftest import MakeServer
 
 from .tabs import NewTab, Server, Tab, fresh_item, looks
 
@@ -100,11 +103,11 @@ class Display:
     async def shows(self, **counts: int) -> None:
         """Wait until the wheels stand at these numbers, and say so to a screen reader."""
         for kind, count in counts.items():
-            side = self.page.locator(f".side.{kind}")
+            side = self.page.locator(f'.side[data-kind="{kind}"]')
             await expect(side.locator(".exact")).to_have_text(f"{count:,}")
             await self.page.wait_for_function(
                 """([kind, text]) => {
-                  const wheels = [...document.querySelectorAll(`.side.${kind} .wheels > *`)];
+                  const wheels = [...document.querySelectorAll(`.side[data-kind="${kind}"] .wheels > *`)];
                   const standing = wheels.every(({ className, children: [upper] }) =>
                     className !== 'wheel' || /^0(px)?( 0(px|lh)?)?$/.test(upper.style.translate));
                   return standing && wheels.map((w) => (w.children[0] ?? w).textContent).join('') === text;
@@ -148,7 +151,7 @@ async def test_what_came_rises_beside_the_label_once(server: Server, new_tab: Ne
             const added = changes.flatMap(({ addedNodes }) => [...addedNodes]);
             const marks = added.filter(({ className }) => className === 'more');
             seen.push(...marks.map((mark) => Number(mark.textContent)));
-          }).observe(document.querySelector('.side.like h2'), { childList: true });
+          }).observe(document.querySelector('[data-kind=like] h2'), { childList: true });
           return seen;
         }"""
     )
@@ -173,10 +176,10 @@ async def test_numbers_move_smoothly(server: Server, new_tab: NewTab) -> None:
         """() => {
           const seen = [];
           new MutationObserver(() => {
-            const [upper] = document.querySelector('.side.like .wheel:last-child').children;
+            const [upper] = document.querySelector('[data-kind=like] .wheel:last-child').children;
             const passed = Number(/(-?[\\d.e-]+)lh$/.exec(upper.style.translate)?.[1] ?? 0);
             seen.push(Number(upper.textContent) - passed);
-          }).observe(document.querySelector('.side.like'), { attributes: true, subtree: true });
+          }).observe(document.querySelector('[data-kind=like]'), { attributes: true, subtree: true });
           return seen;
         }"""
     )
@@ -256,6 +259,30 @@ async def test_large_numbers_and_other_kinds_fit(server: Server, new_tab: NewTab
     assert inside
 
 
+async def test_kinds_of_any_name_in_the_order_of_the_buttons(
+    make_server: MakeServer, new_tab: NewTab, tmp_path: Path
+) -> None:
+    """Keys that are numbers come first in any object of JavaScript, and some names all objects have."""
+    file = tmp_path / "tallycast.toml"
+    file.write_text('[sites.default]\norigins = ["*"]\nkinds = ["5", "like", "4", "number", "3"]\n')
+    server = make_server(flags=["--config", str(file), "--demo"])
+    tab = await new_tab()
+    await Display(tab.page).open(server, item=fresh_item())
+    sides = tab.page.locator(".side")
+    await expect(sides).to_have_count(5)
+    buttons = await tab.widget.element.evaluate(
+        "one => [...one.shadowRoot.querySelectorAll('button')].map(one => one.getAttribute('part'))"
+    )
+    kinds = "all => all.map(one => one.dataset.kind)"
+    assert await sides.evaluate_all(kinds) == buttons
+    await tab.page.evaluate(
+        """() => document.dispatchEvent(new CustomEvent('tallycast:change', { detail: { item: 'x',
+          counts: JSON.parse('{"constructor":2,"__proto__":3,"toString":4}'), reaction: null } }))"""
+    )
+    assert await sides.evaluate_all(kinds) == [*buttons, "constructor", "__proto__", "toString"]
+    await expect(tab.page.locator("#share")).to_have_text("9 votes")
+
+
 async def test_the_display_fits(server: Server, new_tab: NewTab) -> None:
     tab = await new_tab()
     display = Display(tab.page)
@@ -264,7 +291,9 @@ async def test_the_display_fits(server: Server, new_tab: NewTab) -> None:
     async for width, height, _ in looks(tab.page, SIZES):
         await fits(tab.page, width)
         assert await tab.page.evaluate("document.documentElement.scrollHeight") == height
-        boxes = [await tab.page.locator(f".side.{kind}").bounding_box() for kind in ("like", "dislike")]
+        boxes = [
+            await tab.page.locator(f".side[data-kind={kind}]").bounding_box() for kind in ("like", "dislike")
+        ]
         assert all(
             box is not None and box["height"] > height / 5 and box["width"] > width / 3 for box in boxes
         )
