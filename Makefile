@@ -17,7 +17,7 @@ JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test hostile bench faults soak check widget screenshots browsers installed-browsers strace nginx install constraints clean
+.PHONY: help serve test hostile bench faults soak check widget screenshots browsers installed-browsers strace nginx redis install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ help: ## Say what can be made
 serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 	@exec $(BIN)/tallycast serve
 
-test: check installed-browsers strace nginx ## Check everything, then run every test
+test: check installed-browsers strace nginx redis ## Check everything, then run every test
 	@exec $(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist worksteal
 
 browsers: $(FOR_TESTS) installed-browsers ## Run every test of the widget in Chromium, Firefox and WebKitGTK
@@ -61,7 +61,11 @@ installed-browsers:
 	@tools/browsers.sh
 
 strace:
-	@tools/strace.sh
+	@tools/package.sh strace strace 'The test of a power cut'
+
+# In Debian this is redis-server itself under another name, and comes without a service that starts.
+redis:
+	@tools/package.sh redis-check-rdb redis-tools 'The test of access lists on Redis'
 
 nginx:
 	@tools/nginx.sh

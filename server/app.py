@@ -89,7 +89,7 @@ async def _serve(
     engine = open_store(settings.redis_url, settings.replicas, settings.prefix or "")
     try:
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
-        await safety.check(engine, settings.replicas)
+        await safety.check(engine)
         writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
         relay = Relay(reader.submit, engine.namespace)
         reconciler, auditor = Reconciler(relay), Auditor(engine)
@@ -140,7 +140,7 @@ async def _serve(
             _vital(reconciler.run(), "reconciler"),
             _vital(engine.keep_time(), "clock"),
             _vital(writable.follow(engine), "writable"),
-            _vital(safety.follow(engine, settings.replicas), "safety"),
+            _vital(safety.follow(engine), "safety"),
             _vital(revocations.follow(), "revocations"),
             _vital(merger.follow(), "merges"),
             _vital(auditor.run(), "auditor"),

@@ -21,6 +21,7 @@ from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     ResponseError,
     TryAgainError,
@@ -66,17 +67,17 @@ class ClusterEngine:
         # A cluster has one database.
         self.namespace = Namespace(prefix)
         self.slots = Slots(without_option(url), lambda url: pool(url, None))
-        self._replicas = replicas
+        self.replicas = replicas
         # How redis-py reads replies, so that they are the same here as from one engine.
         self._callbacks = Redis().response_callbacks
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
         """As ``Store.run``; all names have one slot."""
 
-        async def commands(_node: Node, asked: bool) -> list[Words]:
-            return [_evaluation(script, names, arguments, asked=asked)]
+        async def commands(node: Node, asked: bool) -> list[Words]:
+            return [_evaluation(node, script, names, arguments, asked=asked)]
 
-        return bytes((await self._routed(names[0], commands, _soon(), script))[1])
+        return bytes((await self._routed(names[0], commands, _soon()))[1])
 
     async def timed(
         self,
@@ -95,12 +96,12 @@ class ClusterEngine:
             if not node.clock.known:
                 await _read_clock(node)
             given = (node.clock.deadline(until), *arguments)
-            words: list[Words] = [_evaluation(script, names, given, asked=asked)]
-            return words + [("WAIT", self._replicas, REPLICA_WITHIN)] * bool(self._replicas)
+            words: list[Words] = [_evaluation(node, script, names, given, asked=asked)]
+            return words + [("WAIT", self.replicas, REPLICA_WITHIN)] * bool(self.replicas)
 
         try:
             for _ in range(2):
-                node, reply = await self._routed(names[0], commands, until, script)
+                node, reply = await self._routed(names[0], commands, until)
                 # Raw, because what is to be published is bytes.
                 answer = msgpack.unpackb(reply, raw=True)
                 node.clock.tick(answer[0])
@@ -205,19 +206,15 @@ class ClusterEngine:
             await self._explain()
 
     def primaries(self) -> Sequence[Node]:
-        """As ``Store.primaries``."""
-        return tuple(self.slots.primaries)
-
-    async def probe(self) -> None:
-        """As ``Store.probe``."""
-        await self.raw("SPUBLISH", self.namespace.pulse_channel("start"), b"")
+        """As ``Store.primaries``; without a map the node that was named at the start."""
+        return tuple(self.slots.primaries) or (self.slots.first,)
 
     async def close(self) -> None:
         """Close every connection."""
         await self.slots.close()
 
     async def _explain(self) -> None:
-        """Why there is no map.
+        """Why there is no map. One that may not be read is left to those who try all rights.
 
         Raises:
             EngineError: it is no cluster.
@@ -225,6 +222,8 @@ class ClusterEngine:
         """
         try:
             await self.slots.first.raw("CLUSTER", "SLOTS")
+        except NoPermissionError:
+            return
         except ResponseError as error:
             if "cluster support disabled" in str(error):
                 raise EngineError("the engine is no cluster: leave cluster=true out of REDIS_URL") from None
@@ -240,10 +239,8 @@ class ClusterEngine:
         except ResponseError as error:
             raise self.condition.refused(str(error)) from None
 
-    async def _routed(
-        self, name: bytes, commands: Commands, until: float, script: Script | None = None
-    ) -> tuple[Node, Any]:
-        """The reply to the call, and whose it is. A node that may not know the script is given it.
+    async def _routed(self, name: bytes, commands: Commands, until: float) -> tuple[Node, Any]:
+        """The reply to the call, and whose it is.
 
         Raises:
             Unavailable: nothing was done by then.
@@ -257,7 +254,8 @@ class ClusterEngine:
                 if node is None:
                     raise NotSentError("no node has the slot")
                 words = await commands(node, route.asked)
-                before = _before(node, script, asked=route.asked)
+                # On the same connection, and for the command behind it only.
+                before: list[Words] = [("ASKING",)] if route.asked else []
                 began = time.monotonic()
                 within = max(until - began, 0.0) + ANSWER_GRACE
                 reply, *confirmed = (await node.call(*before, *words, within=within))[len(before) :]
@@ -291,7 +289,7 @@ class ClusterEngine:
             if isinstance(reply, Exception) and is_sign(reply):
                 node.doubt()
                 self.slots.doubt()
-            if not isinstance(reply, int) or reply < self._replicas:
+            if not isinstance(reply, int) or reply < self.replicas:
                 raise self.condition.refused(f"confirmed by {reply} replicas")
         node.confirm()
 
@@ -345,22 +343,15 @@ def without_option(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(options)))
 
 
-def _evaluation(script: Script, names: Sequence[bytes], given: Sequence[Word], *, asked: bool) -> Words:
+def _evaluation(
+    node: Node, script: Script, names: Sequence[bytes], given: Sequence[Word], *, asked: bool
+) -> Words:
+    """A call of a script: in full where the node may not know it, which makes it known there."""
     form = script.asked if asked else script.scattered
-    return ("EVALSHA", form.sha, len(names), *names, *given)
-
-
-def _before(node: Node, script: Script | None, *, asked: bool) -> list[Words]:
-    """What has to go right before a call, on the same connection."""
-    before: list[Words] = []
-    if script is not None:
-        form = script.asked if asked else script.scattered
-        if form.sha not in node.scripts:
-            node.scripts.add(form.sha)
-            before.append(("SCRIPT", "LOAD", form.text))
-    if asked:
-        before.append(("ASKING",))
-    return before
+    if form.sha in node.scripts:
+        return ("EVALSHA", form.sha, len(names), *names, *given)
+    node.scripts.add(form.sha)
+    return ("EVAL", form.text, len(names), *names, *given)
 
 
 async def _read_clock(node: Node) -> None:

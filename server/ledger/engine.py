@@ -59,7 +59,7 @@ class Engine:
         # Called when connections lead to another engine than before, or may do so.
         self.moved: Callable[[], None] = lambda: None
         self._url = url
-        self._replicas = replicas
+        self.replicas = replicas
         self._link = _Link(url)
         # With a timeout redis-py sends through asyncio.wait_for, which may swallow a cancellation on Python
         # 3.11. The feed has a heartbeat instead.
@@ -119,7 +119,7 @@ class Engine:
             return await self._once(script, names, *arguments)
         sent = time.monotonic()
         try:
-            run = self._run_confirmed if self._replicas else self._run
+            run = self._run_confirmed if self.replicas else self._run
             reply = msgpack.unpackb(await run(link, script, names, deadline, *arguments))
         except OutcomeUnknown:
             # It may lie in the buffer of an engine that stands still. "Unavailable" is not said, and nothing
@@ -135,7 +135,7 @@ class Engine:
     ) -> bytes:
         """As ``run``, and wait for replicas, on the same connection: WAIT is about what came on it."""
         began = time.monotonic()
-        wait = ("WAIT", self._replicas, REPLICA_WITHIN)
+        wait = ("WAIT", self.replicas, REPLICA_WITHIN)
         given = (len(names), *names, *arguments)
         try:
             async with link.client.pipeline(transaction=False) as pipe:
@@ -151,8 +151,8 @@ class Engine:
         for answer in (reply, confirmed):
             if isinstance(answer, Exception):
                 raise self._failed(link, answer) from answer
-        if confirmed < self._replicas:
-            raise self.condition.refused(f"confirmed by {confirmed} of {self._replicas} replicas in time")
+        if confirmed < self.replicas:
+            raise self.condition.refused(f"confirmed by {confirmed} of {self.replicas} replicas in time")
         self.condition.answered(began)
         return bytes(reply)
 
@@ -225,10 +225,6 @@ class Engine:
     def primaries(self) -> "Sequence[Engine]":
         """See ``Store``: itself."""
         return (self,)
-
-    async def probe(self) -> None:
-        """See ``Store``."""
-        await self._link.client.publish(self.namespace.pulse_channel("start"), b"")
 
     def connection(self) -> AbstractConnection:
         """A connection outside the pool, for the feed. Not yet connected."""
@@ -319,6 +315,8 @@ def pool(url: str, timeout: float | None) -> Pool:
     made: Pool = Pool.from_url(
         url,
         protocol=2,
+        # No CLIENT SETINFO: an access list need not allow it.
+        driver_info=None,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=timeout,

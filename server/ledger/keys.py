@@ -51,8 +51,8 @@ class Name(NamedTuple):
 class Namespace:
     """Makes the names of the deployment with this key prefix on this database.
 
-    ``channel_suffix`` makes an item's key its channel; scripts are given it. The channels of items begin with
-    ``items``, those of visitors with ``visitors``.
+    ``root`` begins every name. ``channel_suffix`` makes an item's key its channel; scripts are given it. The
+    channels of items begin with ``items``, those of visitors with ``visitors``.
     """
 
     def __init__(self, prefix: str = "", database: int = 0) -> None:
@@ -67,7 +67,7 @@ class Namespace:
         self.items = head + b"{"
         self.visitors = head + b"me:"
         self.channel_suffix = f"@{database}".encode()
-        self._root = root
+        self.root = root
         self._indexes = head + b"{@"
         self._pulses = head + b"pulse:"
         self._nowhere = head + b"nowhere"
@@ -76,11 +76,11 @@ class Namespace:
 
     def item_key(self, site: str, item: str) -> bytes:
         """The key of an item."""
-        return f"{self._root}{{{site}:{item}}}".encode()
+        return f"{self.root}{{{site}:{item}}}".encode()
 
     def item_channel(self, site: str, item: str) -> bytes:
         """The channel on which an item's counts are published."""
-        return f"{self._root}{{{site}:{item}{self._item_end}".encode()
+        return f"{self.root}{{{site}:{item}{self._item_end}".encode()
 
     def bucket_key(self, site: str, item: str, generation: int, bucket: int) -> bytes:
         """The key of a bucket of an item's members; bucket 0 is the item's own."""
@@ -89,7 +89,7 @@ class Namespace:
 
     def item_pattern(self, site: str | None = None) -> str:
         """A glob pattern of the keys of a site's items and their buckets, or of every site's."""
-        return f"{self._root}{{*" if site is None else f"{self._root}{{{site}:*"
+        return f"{self.root}{{*" if site is None else f"{self.root}{{{site}:*"
 
     def parse(self, key: bytes) -> Name | None:
         """What the key of an item or a bucket says; ``None``: it is neither."""

@@ -7,6 +7,7 @@ no access list can forbid, where INFO may not be used. Does not depend on what t
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from server.ledger.requirements import LOG, POLICY, SYNC, Facts
@@ -22,6 +23,9 @@ class Primary(Protocol):
     @property
     def sharded(self) -> bool:
         """Whether it is a node of a cluster."""
+
+    def connection(self) -> AbstractConnection:
+        """A connection of one's own. Not yet connected."""
 
     async def raw(self, *words: bytes | str | int) -> Any:
         """Run one command.
@@ -91,7 +95,9 @@ def _texts(info: bytes | Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in info.items()}
 
 
-def _pairs(flat: list[Any]) -> dict[str, str]:
-    """Names and values that follow each other."""
+def _pairs(flat: Any) -> dict[str, str]:
+    """Names and values that follow each other. What stands in for an engine may answer something else."""
+    if not isinstance(flat, list):
+        return {}
     texts = [part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in flat]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
+    return dict(zip(texts[::2], texts[1::2], strict=False))

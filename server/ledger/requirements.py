@@ -57,14 +57,18 @@ def unusable(facts: Facts, *, in_cluster: bool) -> str | None:
             f"{facts.product} {facts.version} is too old: Redis 7.0, or Valkey 8, or newer is needed; "
             "upgrade it, or unset REDIS_URL to use the embedded engine"
         )
-    # In a cluster the map says which are primaries; it changes with a failover.
-    if facts.is_replica and not in_cluster:
-        of = f" of {facts.primary}" if facts.primary else ""
-        return (
-            f"the engine is a replica{of} and takes no writes: name the primary in REDIS_URL, best by a name "
-            "that follows a failover"
-        )
     return None
+
+
+def demoted(facts: Facts) -> str | None:
+    """What to do about a replica, if it is one. During a failover that may change by itself."""
+    if not facts.is_replica:
+        return None
+    of = f" of {facts.primary}" if facts.primary else ""
+    return (
+        f"it is a replica{of} and takes no writes: name the primary in REDIS_URL, best by a host name that "
+        "follows a failover"
+    )
 
 
 def risks(settings: Mapping[str, str], replicas: int) -> list[Risk]:

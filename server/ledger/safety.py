@@ -18,14 +18,14 @@ EVERY = 5.0
 _log = structlog.get_logger("engine")
 
 
-async def check(engine: Store, replicas: int) -> None:
-    """Look at the settings once, before anything is served; ``replicas`` must confirm each write.
+async def check(engine: Store) -> None:
+    """Look at the settings once, before anything is served.
 
     Raises:
         EngineError: with these settings votes would be deleted.
     """
     try:
-        found, unchecked = await _look(engine, replicas)
+        found, unchecked = await _look(engine)
     except FAILURES as error:
         raise EngineError(f"the engine does not answer: {error}") from None
     for risk in found:
@@ -40,19 +40,19 @@ async def check(engine: Store, replicas: int) -> None:
     engine.condition.exposed(found)
 
 
-async def follow(engine: Store, replicas: int) -> None:
+async def follow(engine: Store) -> None:
     """Keep ``engine.condition.risks`` true to the facts, until cancelled."""
     while True:
         await asyncio.sleep(EVERY)
         try:
-            found, unchecked = await _look(engine, replicas)
+            found, unchecked = await _look(engine)
         except FAILURES:
             continue  # It is away, which others notice and tell.
         kept = {risk for risk in engine.condition.risks if risk.setting in unchecked}
         engine.condition.exposed(found | kept)
 
 
-async def _look(engine: Store, replicas: int) -> tuple[set[Risk], set[str]]:
+async def _look(engine: Store) -> tuple[set[Risk], set[str]]:
     """The risks on every primary, and the settings that are not known of one.
 
     Raises:
@@ -62,6 +62,6 @@ async def _look(engine: Store, replicas: int) -> tuple[set[Risk], set[str]]:
     unchecked: set[str] = set()
     for primary in engine.primaries():
         settings = (await preflight.facts(primary)).settings
-        found |= {risk._replace(node=primary.address) for risk in risks(settings, replicas)}
+        found |= {risk._replace(node=primary.address) for risk in risks(settings, engine.replicas)}
         unchecked |= set(unknown(settings))
     return found, unchecked

@@ -10,15 +10,15 @@ from secrets import token_bytes
 from typing import Any, Protocol
 
 import structlog
-from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError, ResponseError
 
 from server.errors import EngineError
-from server.ledger import layout, preflight
+from server.ledger import layout, preflight, rights
 from server.ledger.condition import Condition
 from server.ledger.failover import is_sign
 from server.ledger.keys import Namespace
 from server.ledger.preflight import Primary
-from server.ledger.requirements import unusable
+from server.ledger.requirements import demoted, unusable
 from server.ledger.scripts import Script
 
 # uvloop says RuntimeError where a connection was closed under a write.
@@ -35,6 +35,8 @@ class Store(Protocol):
     condition: Condition
     # The names of all that is kept and published there.
     namespace: Namespace
+    # How many replicas must confirm a write.
+    replicas: int
 
     async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
         """Run a script; its reply. Loads it where it is not known, which means that nothing ran.
@@ -102,13 +104,6 @@ class Store(Protocol):
     def primaries(self) -> Sequence[Primary]:
         """The engine, or every primary of a cluster that is known."""
 
-    async def probe(self) -> None:
-        """Publish something that nobody hears.
-
-        Raises:
-            RedisError, OSError: it may not, or cannot.
-        """
-
     def age(self, version: int) -> float | None:
         """How long ago (s) a version was committed, by the engine's clock; ``None``: it is not known."""
 
@@ -126,7 +121,8 @@ async def identify(store: Store) -> str:
     """The name and version of the engine, or of a primary of a cluster.
 
     Raises:
-        EngineError: one cannot be used: it is too old, a replica, or not what the settings say.
+        EngineError: one cannot be used: it is too old, or not what the settings say.
+        ReadOnlyError: one is a replica, perhaps for the moment.
         RedisError, OSError: one does not answer.
     """
     found = ""
@@ -134,8 +130,27 @@ async def identify(store: Store) -> str:
         facts = await preflight.facts(primary)
         if (reason := unusable(facts, in_cluster=primary.sharded)) is not None:
             raise EngineError(f"{primary.address}: {reason}" if primary.address else reason)
+        # In a cluster the map says which are primaries, and may be older than a failover, too.
+        if (reason := demoted(facts)) is not None:
+            raise ReadOnlyError(reason)
         found = f"{facts.product} {facts.version}"
     return found
+
+
+async def check_rights(store: Store) -> None:
+    """Try all commands that are ever used, with their keys and channels, and without any effect.
+
+    Raises:
+        EngineError: some are refused; all of them are named.
+        RedisError, OSError: it does not answer, or is loading its data.
+    """
+    for primary in store.primaries():
+        refused = await rights.tried(
+            primary.connection(), store.namespace, sharded=primary.sharded, replicas=store.replicas
+        )
+        if refused:
+            at = f"{primary.address}: " if primary.address else ""
+            raise EngineError(at + rights.told(refused))
 
 
 async def claim(store: Store) -> None:
@@ -184,9 +199,13 @@ async def wait_until_ready(engine: Store, patience: float) -> bytes:
     while True:
         try:
             await engine.find()
-            version = await identify(engine)
-            # An access list may allow every command and no channel.
-            await engine.probe()
+            try:
+                version = await identify(engine)
+            except FAILURES:
+                # If it is a right to connect that is missing, all that are missing are named together.
+                await check_rights(engine)
+                raise
+            await check_rights(engine)
             await claim(engine)
             secret = await make_secret(engine)
         except FAILURES as error:

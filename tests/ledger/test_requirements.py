@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.ledger.requirements import Facts, risks, too_old, unknown, unusable
+from server.ledger.requirements import Facts, demoted, risks, too_old, unknown, unusable
 
 RIGHT = Facts("Valkey", "9.1.2", "standalone", is_replica=False, primary="", settings={})
 SAFE = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
@@ -36,10 +36,11 @@ def test_an_engine_that_is_right() -> None:
 
 def test_one_of_another_kind_is_told_what_to_do() -> None:
     replica = RIGHT._replace(is_replica=True, primary="10.0.0.5:6379")
-    told = unusable(replica, in_cluster=False)
+    told = demoted(replica)
     assert "a replica of 10.0.0.5:6379" in str(told)
     assert "name the primary in REDIS_URL" in str(told)
-    assert unusable(replica, in_cluster=True) is None
+    assert demoted(RIGHT) is None
+    assert unusable(replica, in_cluster=False) is None
     assert "cluster=true" in str(unusable(RIGHT._replace(mode="cluster"), in_cluster=False))
     assert "Sentinel" in str(unusable(RIGHT._replace(mode="sentinel"), in_cluster=False))
 

@@ -34,11 +34,11 @@ async def stop(running: "asyncio.Task[None]") -> None:
 
 
 async def test_a_policy_that_evicts_ends_the_start(link: Engine, client: Any) -> None:
-    await safety.check(link, 0)
+    await safety.check(link)
     assert not link.condition.evicting
     await client.config_set("maxmemory-policy", "volatile-lru")
     with pytest.raises(EngineError, match=r"maxmemory-policy is volatile-lru: .* set it to noeviction"):
-        await safety.check(link, 0)
+        await safety.check(link)
 
 
 async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
@@ -47,9 +47,9 @@ async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
     monkeypatch.setattr(safety, "EVERY", 0.02)
     await client.config_set("appendonly", "yes")
     await client.config_set("appendfsync", "always")
-    await safety.check(link, 0)
+    await safety.check(link)
     with capture_logs() as logs:
-        running = asyncio.create_task(safety.follow(link, 0))
+        running = asyncio.create_task(safety.follow(link))
         await client.config_set("maxmemory-policy", "allkeys-lru")
         await eventually(lambda: link.condition.evicting)
         assert link.condition.unsafe == ["maxmemory-policy"]
@@ -68,9 +68,9 @@ async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
     monkeypatch.setattr(safety, "EVERY", 0.02)
     levels = []
     with capture_logs() as logs:
-        await safety.check(link, 0)
+        await safety.check(link)
         levels.append(link.condition.unsafe)
-        running = asyncio.create_task(safety.follow(link, 0))
+        running = asyncio.create_task(safety.follow(link))
         for sync, unsafe in (("no", ["appendfsync"]), ("everysec", []), ("always", [])):
             await client.config_set("appendfsync", sync)
             await client.config_set("appendonly", "yes")
@@ -91,13 +91,13 @@ async def test_what_cannot_be_looked_at_is_named_in_one_warning() -> None:
     ) as url:
         link = Engine(url)
         with capture_logs() as logs:
-            await safety.check(link, 0)
+            await safety.check(link)
         await link.close()
     assert [(line["log_level"], line["settings"]) for line in logs] == [("warning", ["appendfsync"])]
     async with forged({}) as url:
         link = Engine(url)
         with capture_logs() as logs:
-            await safety.check(link, 0)
+            await safety.check(link)
         await link.close()
     assert [line["settings"] for line in logs] == [["appendfsync", "appendonly", "maxmemory-policy"]]
 
@@ -110,7 +110,7 @@ async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_rig
     replies = {"INFO": evicts}
     async with forged(replies) as url:
         link = Engine(url)
-        running = asyncio.create_task(safety.follow(link, 0))
+        running = asyncio.create_task(safety.follow(link))
         await eventually(lambda: link.condition.evicting)
         del replies["INFO"]
         asked = link.condition.risks
@@ -124,7 +124,7 @@ async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr(safety, "EVERY", 0.01)
     link = Engine("unix:///nonexistent/engine.sock")
     with pytest.raises(EngineError, match="does not answer"):
-        await safety.check(link, 0)
+        await safety.check(link)
     tried = 0
 
     async def raw(*_: object) -> None:
@@ -133,7 +133,7 @@ async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.Monkey
         raise ConnectionError("gone")
 
     monkeypatch.setattr(link, "raw", raw)
-    running = asyncio.create_task(safety.follow(link, 0))
+    running = asyncio.create_task(safety.follow(link))
     await eventually(lambda: tried > 2)
     assert link.condition.risks == set()
     await stop(running)
@@ -147,10 +147,10 @@ async def test_every_primary_of_a_cluster_is_looked_at_and_named(ring: Cluster) 
     try:
         await store.find()
         with pytest.raises(EngineError, match=f"127.0.0.1:{node.port}: maxmemory-policy is allkeys-lfu"):
-            await safety.check(store, 0)
+            await safety.check(store)
     finally:
         node.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    await safety.check(store, 0)
+    await safety.check(store)
     assert {risk.node for risk in store.condition.risks} == {
         f"127.0.0.1:{primary.port}" for primary in ring.primaries
     }

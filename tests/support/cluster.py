@@ -21,7 +21,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from server.ledger import launch
-from server.ledger.embedded import find_binary
+from tests.support.engine import engine_program
 from tests.support.processes import is_alive
 from tests.support.waiting import wait_for
 
@@ -35,13 +35,13 @@ PORTS = range(20_000, 32_000, 2)
 class Node:
     """One engine of the cluster."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, product: str) -> None:
         self.port = port
         folder.mkdir()
         # Through the launcher, so that it does not outlive a test run that was killed.
         # fmt: off
         self._command: list[str | Path] = [
-            sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), find_binary(),
+            sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), engine_program(product, folder),
             "--port", str(port), "--cluster-port", str(port + 1), "--bind", "127.0.0.1", "--dir", folder,
             "--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT),
             "--cluster-replica-validity-factor", "0", "--cluster-require-full-coverage", "no",
@@ -182,13 +182,13 @@ class Cluster:
 
 
 @contextmanager
-def cluster(primaries: int = 3) -> Iterator[Cluster]:
+def cluster(primaries: int = 3, product: str = "valkey") -> Iterator[Cluster]:
     """A cluster that runs as long as the context."""
     folder = Path(tempfile.mkdtemp(prefix="tallycast-cluster-"))
     nodes: list[Node] = []
     try:
         for number in range(2 * primaries):
-            nodes.append(_start(folder, number))
+            nodes.append(_start(folder, number, product))
         found = Cluster(nodes[:primaries], nodes[primaries:])
         found.form()
         yield found
@@ -199,11 +199,11 @@ def cluster(primaries: int = 3) -> Iterator[Cluster]:
         shutil.rmtree(folder)
 
 
-def _start(folder: Path, number: int) -> Node:
+def _start(folder: Path, number: int, product: str) -> Node:
     """A node on two ports that nobody else has."""
     for port in free_ports(number):
         if is_free(port + 1):
-            node = Node(folder / f"{number}-{port}", port)
+            node = Node(folder / f"{number}-{port}", port, product)
             if node.has_started():
                 return node
     raise AssertionError("no free ports")

@@ -18,8 +18,20 @@ from server.ledger.embedded import find_binary
 from tests.support.waiting import wait_for
 
 
+def engine_program(product: str, folder: Path) -> Path:
+    """The program of ``valkey`` or ``redis``; a link to it is made in a folder of the test's."""
+    if product == "valkey":
+        return find_binary()
+    # One program, which serves when it is called so.
+    found = shutil.which("redis-check-rdb")
+    assert found, "this test needs redis-check-rdb (Debian: apt-get install redis-tools)"
+    program = folder / "redis-server"
+    program.symlink_to(found)
+    return program
+
+
 @contextmanager
-def private_engine() -> Iterator[str]:
+def private_engine(product: str = "valkey") -> Iterator[str]:
     """The URL of an engine that runs as long as the context."""
     # Not pytest's temporary folder: its paths are too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="tallycast-test-"))
@@ -27,7 +39,7 @@ def private_engine() -> Iterator[str]:
     # Through the launcher, so that it does not outlive a test run that was killed.
     # fmt: off
     command: list[str | Path] = [
-        sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), find_binary(),
+        sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), engine_program(product, folder),
         "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder,
         "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--logfile", folder / "log",
     ]

@@ -21,8 +21,10 @@ def array(*texts: str) -> bytes:
 
 
 @asynccontextmanager
-async def forged(replies: Mapping[str, bytes]) -> AsyncIterator[str]:
-    """Its URL. ``replies`` are by command in capitals; any other command is not permitted."""
+async def forged(replies: Mapping[str, bytes], other: bytes = NO_PERMISSION) -> AsyncIterator[str]:
+    """Its URL. ``replies`` are by command in capitals; any ``other`` command is not permitted."""
+
+    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readline():
@@ -30,9 +32,15 @@ async def forged(replies: Mapping[str, bytes]) -> AsyncIterator[str]:
             for _ in range(int(head[1:])):
                 length = int((await reader.readline())[1:])
                 words.append((await reader.readexactly(length + 2))[:-2])
-            writer.write(replies.get(words[0].decode().upper(), NO_PERMISSION))
+            writer.write(replies.get(words[0].decode().upper(), other))
         writer.close()
+        await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.get_running_loop().create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    # The test has closed its end of each.
+    await asyncio.gather(*tasks, return_exceptions=True)
