@@ -6,7 +6,7 @@
 import { request } from './http.js';
 import { load, onChange, save } from './storage.js';
 
-/** @typedef {{token: string, expires?: number, renew: number}} Pass times in seconds since 1970; no longer good if without an end */
+/** @typedef {{token: string, expires?: number, renew: number}} Pass `renew`: by this browser's clock, in seconds since 1970; 0 when refused */
 /** @typedef {string | (() => string | Promise<string>) | null} Publisher */
 
 /** The page's own, for every server and site. @type {Publisher | undefined} */
@@ -14,6 +14,10 @@ export let publisher;
 
 /** @param {Publisher} next */
 export const publish = (next) => (publisher = next);
+
+// Seconds: well before the server ends a pass. That is a span of time by this browser's clock, whatever time it shows; one
+// that ends earlier after all is renewed when the server says so.
+const RENEW = 20 * 86400;
 
 const now = () => Date.now() / 1000;
 
@@ -31,8 +35,8 @@ export const identity = (at, key, changed) => {
     return (pass = kept?.token ? kept : pass);
   };
 
-  /** The token to present, if there is a good one. */
-  const token = () => (publisher ? given : /** @type {any} */ (pass)?.expires > now() && /** @type {Pass} */ (pass).token);
+  /** The token to present, unless the server has refused it: only the server knows what time it is. */
+  const token = () => (publisher ? given : pass?.renew !== 0 && pass?.token);
 
   /** Whether asking for a token needs nobody's click: one is known, but old, or not fetched yet. */
   const due = () => (publisher ? !given : /** @type {Pass} */ (pass)?.renew < now());
@@ -42,7 +46,7 @@ export const identity = (at, key, changed) => {
     const { token: fresh, expires } = await request('POST', at('/v1/visitors'), old);
     // Two tabs may make a visitor in the same moment: the first one written is the person.
     if (recall()?.token !== old && token()) return;
-    pass = { token: fresh, expires, renew: (2 * expires + now()) / 3 };
+    pass = { token: fresh, expires, renew: now() + RENEW }; // `expires` is for tabs with an older script
     save(key, pass);
   };
 
