@@ -26,7 +26,10 @@
  *     live-reactions:state(stale)  what is shown may be out of date
  */
 
-/** One number for each reaction of the site, `like` and `dislike` unless it has others. */
+/**
+ * One number for each reaction of the site, `like` and `dislike` unless it has others. In the order of the site's
+ * `kinds`, except that an object has keys which are numbers first.
+ */
 export type Counts = Record<string, number>;
 
 /** What the person at this browser holds; null for nothing. */

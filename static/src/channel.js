@@ -26,8 +26,8 @@ const later = (problem, then) => setTimeout(then, pauseOf(problem) || 5000);
 
 /** @param {string} server @param {string} site @param {string} key */
 const channel = (server, site, key) => {
-  /** @type {Map<string | undefined, Item>} */
-  const items = new Map();
+  /** By id, which may be `__proto__`. @type {any} */
+  const items = { __proto__: null };
   let lastRef = 0;
   /** The token last presented on this connection. @type {string | null | undefined} */
   let presented;
@@ -38,15 +38,11 @@ const channel = (server, site, key) => {
   /** Why there is no connection and never will be. @type {any} */
   let refusal;
 
-  /** @param {(item: Item) => unknown} test */
-  const those = (test) => [...items.values()].filter(test);
+  /** @param {(item: Item) => unknown} [test] @returns {Item[]} */
+  const those = (test = () => 1) => Object.values(items).filter(test);
 
-  /** @param {string} id */
-  const itemOf = (id) => {
-    const item = items.get(id) || newItem(id);
-    items.set(id, item);
-    return item;
-  };
+  /** @param {string} id @returns {Item} */
+  const itemOf = (id) => (items[id] ??= newItem(id));
 
   /** @param {Item} item */
   const isNear = (item) => [...item._elements].some((element) => element._near);
@@ -68,8 +64,8 @@ const channel = (server, site, key) => {
       watch(come);
     }
     for (const item of gone) item._watched = false;
-    for (const item of those((item) => !item._elements.size && !item._wish)) items.delete(item._id);
-    if (!items.size) setTimeout(() => items.size || link._stop(), LINGER);
+    for (const item of those((item) => !item._elements.size && !item._wish)) delete items[item._id];
+    if (!those()[0]) setTimeout(() => those()[0] || link._stop(), LINGER);
   };
 
   /** @param {Item[]} some */
@@ -79,8 +75,7 @@ const channel = (server, site, key) => {
   const watch = (some) => {
     for (const ids of idsOf(some)) {
       const asked = ids.map(itemOf);
-      /** @type {Record<string, number>} */
-      const since = {};
+      const since = /** @type {any} */ ({ __proto__: null }); // which may be an id, too
       for (const item of asked) {
         item._watched = true;
         if (item._counts) since[item._id] = item._version;
@@ -105,7 +100,7 @@ const channel = (server, site, key) => {
   const heed = (adopting = !link._isOpen()) => {
     if (publisher) return; // a user's wishes are not left behind for the next one
     for (const [id, reaction] of Object.entries(kept(wishes))) {
-      const item = adopting ? itemOf(id) : items.get(id);
+      const item = adopting ? itemOf(id) : items[id];
       if (!item) continue;
       if (item._wish && item._wish._reaction !== reaction) settle(item);
       if (adopting) item._wish ??= { _reaction: reaction };
@@ -193,7 +188,7 @@ const channel = (server, site, key) => {
   const received = (message) => {
     const { type, ref, reaction } = message;
     const isAck = type === 'ack';
-    const item = items.get(message.item);
+    const item = items[/** @type {any} */ (message.item)];
     if (type === 'error') return failed(message);
     if (ref === presentation) {
       strikes = 0;
@@ -267,7 +262,7 @@ const channel = (server, site, key) => {
       },
       _lost() {
         presented = null;
-        for (const item of items.values()) {
+        for (const item of those()) {
           item._watched = false;
           lose(item);
           update(item);
@@ -275,7 +270,7 @@ const channel = (server, site, key) => {
       },
       _turned(message) {
         refusal = message && { code: 'forbidden', message };
-        for (const item of items.values()) {
+        for (const item of those()) {
           item._elements.forEach((element) => element._turned());
           if (refusal) complain(item, refusal);
         }
@@ -310,19 +305,17 @@ const channel = (server, site, key) => {
   };
 };
 
-/** @type {Map<string, Channel>} */
-const channels = new Map();
+/** @type {Record<string, Channel>} */
+const channels = {};
 
 /** @param {string} server @param {string} site @returns {Channel} */
 export const channelTo = (server, site) => {
   const key = `tallycast:${server}:${site}`;
-  const found = channels.get(key) || channel(server, site, key);
-  channels.set(key, found);
-  return found;
+  return (channels[key] ??= channel(server, site, key));
 };
 
 /** @param {import('./identity.js').Publisher} token */
 export const auth = (token) => {
   publish(token);
-  channels.forEach((one) => one._reset());
+  Object.values(channels).forEach((one) => one._reset());
 };

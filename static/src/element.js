@@ -110,7 +110,7 @@ export const life = (host) => {
       // The counts of an item come before what the person holds there: one `ready` for both.
       if (!item?._counts || (!before && item._silent)) return;
       drawn = JSON.stringify([counts, reaction]);
-      if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: { ...counts } });
+      if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(counts) });
     },
 
     /** @param {Reaction} reaction */
@@ -136,10 +136,8 @@ export const life = (host) => {
   return self;
 };
 
-/** The counts that the page itself came with. @param {Element} host */
+/** The counts that the page itself came with, if any. @param {Element} host @returns {Counts} */
 const given = (host) => {
-  /** @type {Counts | undefined} */
-  let counts;
-  for (const data of host.querySelectorAll('data')) (counts ??= {})[/** @type {string} */ (data.dataset.kind)] = +data.value;
-  return counts;
+  const counts = [...host.querySelectorAll('data')].map((data) => [data.dataset.kind, +data.value]);
+  return /** @type {any[]} */ (counts).filter(([kind]) => kind);
 };

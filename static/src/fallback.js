@@ -3,7 +3,7 @@
  * else by HTTP requests. Owns the translation: it takes and gives the messages of a socket, so that nobody above it
  * has to know. What only a socket can tell (`mine` from another tab) is told by the next `watch`, or poll.
  */
-import { request } from './http.js';
+import { parse, request } from './http.js';
 import { parts } from './watches.js';
 
 const POLL = 15_000;
@@ -62,7 +62,7 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
     source.onerror = () => line({ type: 'close' });
     for (const type of ['counts', 'beat', 'bye']) {
       source.addEventListener(type, ({ data }) => {
-        const message = JSON.parse(data);
+        const message = parse(data);
         line({ ...message, reset: fresh.delete(message.item) });
       });
     }

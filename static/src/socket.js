@@ -1,10 +1,11 @@
 /** The first way: a WebSocket, with JSON, as for all who name no subprotocol. Must not know what is said on it. */
+import { parse } from './http.js';
 
 /** @param {import('./http.js').Addresses} at */
 export const socket = (at) => (/** @type {import('./connection.js').Line} */ line) => {
   const websocket = new WebSocket(at('/ws').replace('http', 'ws'));
   websocket.onopen = () => line({ type: 'open' });
-  websocket.onmessage = ({ data }) => line(JSON.parse(data));
+  websocket.onmessage = ({ data }) => line(parse(data));
   websocket.onclose = ({ code }) => line({ type: 'close', code });
   return {
     /** @param {object} message */

@@ -7,7 +7,7 @@
  * contain it already, and nothing in them tells. So they wait, and the ack, which says both at once, lets them in.
  */
 
-/** @typedef {Record<string, number>} Counts one number for each reaction that the site has configured */
+/** @typedef {[kind: string, count: number][]} Counts of each reaction that the site has configured, in its order */
 /** @typedef {string | null} Reaction what a person holds or wishes; null for nothing */
 /** @typedef {{type?: string, ref?: number, item?: string, version?: number, [field: string]: any}} Message */
 
@@ -56,16 +56,18 @@ export const newItem = (id) => ({
 /** What I see as mine. @param {Item} [item] @returns {Reaction} */
 export const reactionOf = (item) => (item ? (item._wish || item)._reaction : null);
 
-/** What is shown; `known` stands in until the server has spoken. @param {Item} [item] @param {Counts} [known] */
+/**
+ * What is shown; `known` stands in until the server has spoken.
+ * @param {Item | undefined} item @param {Counts} known @returns {Counts}
+ */
 export const countsOf = (item, known) => {
   const counts = item?._counts || known;
   const mine = reactionOf(item);
-  if (!counts || !item || mine === item._reaction) return counts;
-  const shown = { ...counts };
-  const held = /** @type {string} */ (item._reaction);
-  if (shown[held]) shown[held]--;
-  if (mine) shown[mine] = (shown[mine] || 0) + 1;
-  return shown;
+  if (!item || mine === item._reaction) return counts;
+  return counts.map(([kind, count]) => [
+    kind,
+    kind === mine ? count + 1 : count && kind === item._reaction ? count - 1 : count,
+  ]);
 };
 
 /**
@@ -85,7 +87,8 @@ export const take = (item, message, answer) => {
     }
     if (counts && (back || version > item._version)) {
       item._version = version;
-      item._counts = counts;
+      // Pairs, because a reaction may have any name, also that of what all objects have. For the line break see `parse`.
+      item._counts = Object.entries(counts).map(([kind, count]) => [kind.replace('\n', ''), count]);
     }
     if (reaction !== undefined && version >= item._heldVersion) {
       item._heldVersion = version;

@@ -19,7 +19,8 @@ export const numberIn = (element, number) => {
 };
 
 /** What is said unless a page says it otherwise; by the contract's error codes too. @type {Record<string, string>} */
-const TEXTS = {
+const TEXTS = /** @type {any} */ ({
+  __proto__: null, // a code is the server's word: `constructor` is none of these
   group: 'Reactions',
   vote: 'Your vote: *.',
   none: 'Your vote: none.',
@@ -28,7 +29,7 @@ const TEXTS = {
   unauthorized: 'Sign in to vote.',
   forbidden: 'Not open to votes.',
   error: 'Not saved. Try again.', // for any other code
-};
+});
 
 /** @param {Element} element @param {string} name @returns {string} */
 export const textOf = (element, name) =>

@@ -19,8 +19,8 @@ const make = (tag, attributes, ...children) => {
 
 /** @param {HTMLElement} host @param {(kind: string) => void} clicked */
 export const view = (host, clicked) => {
-  /** @type {Record<string, (counts: any, reaction: string | null) => HTMLButtonElement>} by kind */
-  const controls = {};
+  /** @type {Record<string, (number: number | undefined, reaction: string | null) => HTMLButtonElement>} by kind */
+  const controls = /** @type {any} */ ({ __proto__: null });
   const group = make('section', { role: 'group' });
   const share = make('i');
   const bar = make('div', { part: 'bar' }, share);
@@ -39,15 +39,15 @@ export const view = (host, clicked) => {
     const face = /^(dis)?like$/.test(kind) ? thumb : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = () => clicked(kind);
-    /** @param {any} counts @param {string | null} reaction */
-    return (counts, reaction) => {
+    /** @param {number | undefined} number @param {string | null} reaction */
+    return (number, reaction) => {
       // A thumb is named by the title.
       label.textContent = button.title = labelOf(host, kind);
       button.ariaPressed = kind === reaction;
       button.disabled = host.hasAttribute('readonly');
       // Empty, because what describes a button does so even where it is hidden.
       count.textContent =
-        (count.hidden = kind === 'dislike' && bar.hidden) || !counts ? '' : numberIn(host, counts[kind]);
+        (count.hidden = kind === 'dislike' && bar.hidden) || number == null ? '' : numberIn(host, number);
       return button;
     };
   };
@@ -70,14 +70,14 @@ export const view = (host, clicked) => {
 
     /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
     _draw(counts, reaction) {
-      const known = counts || { like: 0, dislike: 0 };
+      const known = /** @type {any[]} */ (counts?.[0] ? counts : [['like'], ['dislike']]);
+      const [likes, dislikes] = known.map((pair) => pair[1]);
       group.ariaLabel = textOf(host, 'group');
-      const kinds = Object.keys(known);
       bar.hidden = host.hasAttribute('hide-dislikes');
-      const buttons = kinds.map((kind) => (controls[kind] ??= control(kind))(counts, reaction));
-      if (drawn !== (drawn = kinds.join())) group.replaceChildren(...buttons);
+      const buttons = known.map(([kind, count]) => (controls[kind] ??= control(kind))(count, reaction));
+      if (drawn !== (drawn = '' + known.map((pair) => pair[0]))) group.replaceChildren(...buttons);
       bar.hidden ||= drawn !== 'like,dislike';
-      share.style.width = (100 * known.like) / (known.like + known.dislike || 1) + '%';
+      share.style.width = ((100 * likes) / (likes + dislikes) || 0) + '%';
     },
   };
 };

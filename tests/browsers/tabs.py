@@ -136,7 +136,7 @@ class Widget:
     async def shows(self, **counts: int) -> None:
         """Wait until the counts are these."""
         read = "({ shadowRoot }, kinds) => kinds.map((kind) => " + (
-            "shadowRoot?.querySelector(`[part~=${kind}] [part=count]`)?.textContent)"
+            'shadowRoot?.querySelector(`[part~="${kind}"] [part=count]`)?.textContent)'
         )
         wanted = [str(count) for count in counts.values()]
         await wait_until(lambda: self.tab.query(self.selector, read, list(counts)), wanted)
