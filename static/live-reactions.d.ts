@@ -36,7 +36,8 @@ export type Counts = Record<string, number>;
 export type Reaction = string | null;
 
 /**
- * `live`: changes show at once. `polling`: they show within 15 s, because neither WebSocket nor event stream gets through.
+ * `live`: changes show at once. `polling`: they show within 15 s, because neither WebSocket nor event stream gets through,
+ * or because another tab has the event stream.
  * `closed`: the server does not want this page, and is not asked again.
  */
 export type Status = 'connecting' | 'live' | 'polling' | 'reconnecting' | 'closed';
@@ -47,7 +48,7 @@ export interface LiveReactionsAttributes {
   item?: string;
   /** The publisher's site on the server. Without it: `data-site` of the script, else `default`. */
   site?: string;
-  /** The server's address, with its path. Without it: the folder that the script came from. */
+  /** The server's address, with its path. Without it: the folder of the script tag's `src`. */
   server?: string;
   /** Without it, or `auto`: the colours of the page around. */
   theme?: 'auto' | 'light' | 'dark';
@@ -84,8 +85,9 @@ export interface LiveReactionsEvents {
   'tallycast:react': CustomEvent<{ item: string; reaction: Reaction }>;
   /**
    * Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. A vote
-   * that was `rate_limited` is kept and sent again after that, or after five minutes if that is sooner. Also `forbidden`, once, when there will be no other attempt
-   * to connect: the server does not want this page, or its address is none.
+   * that was `rate_limited` is kept and sent again after that, or after five minutes if that is sooner. `offline`: a vote is not confirmed yet,
+   * after 8 s or because the connection is lost; it is kept and sent again. Also `forbidden`, once, when there will be no other attempt
+   * to connect: the server does not want this page, or its address does not parse. The console has the reason.
    */
   'tallycast:error': CustomEvent<{ item: string; code: string; message?: string; retry_after?: number }>;
   'tallycast:status': CustomEvent<{ item: string; status: Status }>;

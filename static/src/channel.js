@@ -19,6 +19,7 @@ import { drop, keep, kept } from './wishes.js';
 /** @typedef {ReturnType<typeof channel>} Channel */
 
 const HOLD = 1000; // how long counts wait for the ack of my own reaction
+const PATIENCE = 8000; // how long a click waits before the person is told
 const LINGER = 10_000; // a page without elements keeps its connection this long
 
 /** When the server said, but never in haste. @param {any} problem @param {() => void} then */
@@ -102,7 +103,7 @@ const channel = (server, site, key) => {
     for (const [id, reaction] of Object.entries(kept(wishes))) {
       const item = adopting ? itemOf(id) : items[id];
       if (!item) continue;
-      if (item._wish && item._wish._reaction !== reaction) settle(item);
+      if (item._wish?._reaction !== reaction) settle(item);
       if (adopting) item._wish ??= { _reaction: reaction };
       update(item);
     }
@@ -115,7 +116,7 @@ const channel = (server, site, key) => {
     let problem = { code: 'unauthorized' };
     for (const item of unsent()) {
       // What a user wished for is nobody else's; what the anonymous visitor did goes over to the user, as all their votes.
-      if (item._wish?._whose && item._wish._whose !== publisher) complain(item, { code: 'unavailable' });
+      if (item._wish?._whose && item._wish._whose !== publisher) end(item, { code: 'unavailable' });
     }
     auth(me._token());
     try {
@@ -128,7 +129,7 @@ const channel = (server, site, key) => {
     if (presented && presented !== me._token()) {
       link._stop(); // there is no message for "nobody", who comes after somebody
       link._start();
-    } else for (const item of unsent()) presented ? send(item) : complain(item, problem);
+    } else for (const item of unsent()) presented ? send(item) : end(item, problem);
   };
 
   /** @param {Item} item */
@@ -144,29 +145,24 @@ const channel = (server, site, key) => {
     }, HOLD);
   };
 
-  /**
-   * The wish is answered.
-   * @param {Item} item
-   * @param {(element: Watcher, mine: boolean) => unknown} tell mine: where it was made, if that still shows the item
-   * @param {any} [problem] for which it is not, but to be sent again
-   */
-  const end = (item, tell, problem) => {
+  /** The wish is answered, or has to wait for a better moment. @param {Item} item @param {any} [problem] */
+  const end = (item, problem) => {
     const wish = item._wish;
-    if (problem) again(item, problem);
-    else {
+    // These are no reason to undo what a person wants: it is only done later.
+    if (problem && /^(offline|rate_limited)$/.test(problem.code)) {
+      item._wish = wish && { ...wish }; // of which `_react` need not say that it waits
+      again(item, problem);
+    } else {
       if (wish) drop(wishes, item._id, wish._reaction);
       settle(item);
     }
     update(item);
     sync();
-    item._elements.forEach((element) => tell(element, element === wish?._by));
-  };
-
-  /** @param {Item} item @param {any} problem */
-  const complain = (item, problem) => {
-    if (problem.code === 'offline') again(item, problem);
-    // Too fast is no reason to undo what a person wants: it is only done later.
-    else end(item, (element, mine) => element._failed(problem, mine), problem.code === 'rate_limited' && problem);
+    for (const element of item._elements) {
+      const mine = element === wish?._by; // where it was made, if that still shows the item
+      if (problem) element._failed(problem, mine || refusal);
+      else if (mine) element._confirmed(wish._reaction);
+    }
   };
 
   /** @param {Item} item @param {any} problem */
@@ -202,7 +198,7 @@ const channel = (server, site, key) => {
       if (isAck && item._wish?._whose !== publisher) delete message.reaction; // it is of who was here before
       if (message.reaction !== undefined) item._silent = 0;
       const back = take(item, message, isAck);
-      if (isAck && item._wish?._ref === ref) end(item, (element, mine) => mine && element._confirmed(reaction));
+      if (isAck && item._wish?._ref === ref) end(item);
       update(item);
       if (back && presented) watch([item]); // for what I hold there now
     }
@@ -232,7 +228,7 @@ const channel = (server, site, key) => {
         again(item, problem);
       } else {
         // Nobody is known to a server that could not look at who I am: that is no reason to be sent to sign in.
-        complain(item, isUnknown && me._token() ? { ...problem, code: 'unavailable' } : problem);
+        end(item, isUnknown && me._token() ? { ...problem, code: 'unavailable' } : problem);
         // It may have been stored all the same. A watch says for certain.
         if (isAway && item._watched) watch([item]);
       }
@@ -244,7 +240,7 @@ const channel = (server, site, key) => {
       for (const item of asked) item._watched = false;
       later(problem, sync);
     } else if (asked[1]) for (const item of asked) watch([item]); // one must not cost the others theirs
-    else if (asked[0]) complain(asked[0], problem);
+    else if (asked[0]) end(asked[0], problem);
   };
 
   const at = addresses(server, site);
@@ -270,9 +266,10 @@ const channel = (server, site, key) => {
       },
       _turned(message) {
         refusal = message && { code: 'forbidden', message };
+        if (message) console.warn(`Tallycast: ${message}. Server: ${server}. Is ${origin} in origins of site ${site}?`);
         for (const item of those()) {
           item._elements.forEach((element) => element._turned());
-          if (refusal) complain(item, refusal);
+          if (refusal) end(item, refusal);
         }
       },
     },
@@ -286,15 +283,18 @@ const channel = (server, site, key) => {
     _itemOf: itemOf,
 
     /** Who comes too late is told so too. @param {Watcher} element */
-    _greet: (element) => refusal && element._failed(refusal),
+    _greet: (element) => refusal && element._failed(refusal, true),
 
     /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
     _react(item, reaction, by) {
-      item._wish = { _reaction: reaction, _by: by, _whose: publisher };
+      const wish = (item._wish = { _reaction: reaction, _by: by, _whose: publisher });
+      const late = () => item._wish === wish && by._failed({ code: 'offline' }, true);
       if (!publisher) keep(wishes, item._id, reaction);
       update(item);
-      if (refusal) complain(item, refusal);
+      if (refusal) end(item, refusal);
       else speak();
+      if (link._status() === 'reconnecting') late();
+      else setTimeout(late, PATIENCE);
     },
 
     /** Somebody else speaks for the person now, or nobody. */

@@ -28,6 +28,8 @@ const SILENCE = 35 * SECOND; // the server speaks at least every 25 s
 const STEADY = 5 * SECOND; // a connection that lived this long ends the backoff
 const HIDDEN = 60 * SECOND;
 const OURS = 4000; // from this code on, it is of the contract
+/** Close code of a transport that this page may not use, or no longer: on to the next way. Never on the wire. */
+export const BLOCKED = 1;
 const NEVER = 4500; // from this code on, the server wants no other attempt
 const SECOND_BEST = 300 * SECOND; // how long a fallback has to do before the WebSocket is tried again
 
@@ -82,8 +84,9 @@ export const connection = (ways, owner) => {
         if (transport === mine) hear(message);
       });
       transport = mine;
-    } catch (problem) {
-      closed(NEVER, /** @type {Error} */ (problem).message); // not a URL, or one that this page must not use
+    } catch (/** @type {any} */ problem) {
+      // Only what is not an address will never be one. The page's policy may forbid this way, and not the next.
+      closed(problem.code === 12 ? NEVER : BLOCKED, problem.message);
     }
   };
 
@@ -94,7 +97,7 @@ export const connection = (ways, owner) => {
     if (type === 'close') return closed(message.code);
     wait(drop, SILENCE);
     if (!openedAt) {
-      openedAt = Date.now();
+      openedAt = performance.now(); // the clock may be set meanwhile
       owner._opened();
     }
     // That a socket is open says little: a page that is refused gets one too, but only to be closed with the reason.
@@ -120,13 +123,13 @@ export const connection = (ways, owner) => {
     turn('reconnecting');
     if (!wanted || resting) return;
     // A code of the contract's own came by a WebSocket: it does get through, and the other ways go to the same server.
-    if (!heard && !(code >= OURS)) {
+    if (code === BLOCKED || (!heard && !(code >= OURS))) {
       // What fails where the one before failed too is not the way: on at once. After the last, the server is away.
-      way = failures++ && ++way % ways.length;
+      way = failures++ || code === BLOCKED ? ++way % ways.length : 0;
       if (way) return dial();
       failures %= 3;
     } else if (!way) failures = 0;
-    if (openedAt && Date.now() - openedAt > STEADY) attempt = 0;
+    if (openedAt && performance.now() - openedAt > STEADY) attempt = 0;
     wait(dial, pause || Math.min(40, 1 + Math.random() * 2 ** attempt++) * 0.5 * SECOND);
   };
 

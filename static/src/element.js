@@ -42,6 +42,9 @@ export const begin = () => {
   near = observer();
   watchFor(document.head);
   /** @type {any} */ (window).navigation?.addEventListener('currententrychange', refreshAll);
+  // Where there is no Navigation API, nothing tells of `pushState`: these, and every click, look again.
+  addEventListener('popstate', refreshAll);
+  addEventListener('visibilitychange', refreshAll);
 };
 
 /**
@@ -61,11 +64,9 @@ export const life = (host) => {
   /** @type {string | undefined} */
   let id;
 
-  const { _draw, _say } = view(host, (kind) => {
-    if (!item) return;
-    _say();
-    channel?._react(item, reactionOf(item) === kind ? null : kind, self);
-    if (channel?._status() === 'reconnecting') _say(textOf(host, 'offline'), true);
+  const { _draw, _say } = view(host, async (kind) => {
+    await self._refresh(); // the page may have gone on since
+    if (item) channel?._react(item, reactionOf(item) === kind ? null : kind, self);
   });
 
   /** @param {string} name @param {object} detail */
@@ -110,7 +111,7 @@ export const life = (host) => {
       // The counts of an item come before what the person holds there: one `ready` for both.
       if (!item?._counts || (!before && item._silent)) return;
       drawn = JSON.stringify([counts, reaction]);
-      if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(counts) });
+      if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(/** @type {Counts} */ (counts)) });
     },
 
     /** @param {Reaction} reaction */

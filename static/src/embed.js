@@ -1,17 +1,16 @@
 /**
  * Tallycast's widget: the one script that a page loads. Registers the element and the page's one global, once,
- * however many copies of it are on the page, and nothing at all where there is no browser.
+ * however many copies of it are on the page. The bundle does nothing where there is no document: see tools/widget.mjs.
  *
  *   <script src="https://tally.example/embed.js" data-site="blog" async></script>
  *   <live-reactions item="posts/42"></live-reactions>
  */
 import { auth } from './channel.js';
 import { begin, life } from './element.js';
-import { page } from './script.js';
 
 const NAME = 'live-reactions';
 
-if (page && !customElements.get(NAME)) {
+if (!customElements.get(NAME)) {
   begin();
   /** @type {any} */ (window).tallycast = { auth };
   customElements.define(

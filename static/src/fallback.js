@@ -1,8 +1,9 @@
 /**
- * The second and third way, where WebSockets do not get through: counts by event stream or by asking every 15 s, all
+ * The second and third way, where WebSockets do not get through: counts by event stream or by polling every 15 s, all
  * else by HTTP requests. Owns the translation: it takes and gives the messages of a socket, so that nobody above it
  * has to know. What only a socket can tell (`mine` from another tab) is told by the next `watch`, or poll.
  */
+import { BLOCKED } from './connection.js';
 import { parse, request } from './http.js';
 import { parts } from './watches.js';
 
@@ -25,11 +26,16 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   let address;
   /** @type {number} */
   let timer;
+  /** Release the lock on the stream. @type {((done?: unknown) => void) | undefined} */
+  let release;
   /** @type {boolean} */
   let over;
   let turn = Promise.resolve();
 
   const alive = () => line({ type: 'open' });
+
+  // The code of a problem may be anything of whoever stands in front of the server: never one of a socket's.
+  const failed = (/** @type {object | void} */ problem) => line({ ...problem, type: 'close', code: 0 });
 
   /** @param {Iterable<string>} ids */
   const read = async (ids) => {
@@ -38,76 +44,82 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
     }
   };
 
-  const poll = async () => {
-    clearTimeout(timer);
-    try {
-      await read(watched);
-      if (!over) timer = setTimeout(poll, POLL);
-      alive();
-    } catch (problem) {
-      // Its code may be anything of whoever stands in front of the server: never one of a socket's.
-      line({ .../** @type {object} */ (problem), type: 'close', code: 0 });
-    }
-  };
-
-  const stream = () => {
+  /** Follow the counts of what is watched now. */
+  const follow = async () => {
     const ids = [...watched];
-    if (!streaming || !ids[0]) return poll();
-    // Of more than a stream may have it is refused, and the next way is gone.
-    if (over || address === (address = at('/v1/stream', ids))) return;
-    source?.close();
-    fresh = new Set(ids);
-    source = new EventSource(address);
-    source.onopen = alive;
-    source.onerror = () => line({ type: 'close' });
-    for (const type of ['counts', 'beat', 'bye']) {
-      source.addEventListener(type, ({ data }) => {
-        const message = parse(data);
-        line({ ...message, reset: fresh.delete(message.item) });
-      });
+    try {
+      if (over) return release?.();
+      if (!streaming || !ids[0]) {
+        await read(ids);
+        clearTimeout(timer);
+        timer = setTimeout(follow, POLL);
+        alive();
+      }
+      // Of more than a stream may have it is refused, and the next way is gone.
+      else if (address !== (address = at('/v1/stream', ids))) {
+        source?.close();
+        fresh = new Set(ids);
+        source = new EventSource(address);
+        source.onopen = alive;
+        source.onerror = () => failed();
+        for (const type of ['counts', 'beat', 'bye']) {
+          source.addEventListener(type, ({ data }) => {
+            const message = parse(data);
+            line({ ...message, reset: fresh.delete(message.item) });
+          });
+        }
+      }
+    } catch (problem) {
+      failed(/** @type {object} */ (problem)); // a policy of the page may forbid a stream, too
     }
   };
 
-  /** @type {Record<string, (message: any) => Promise<object | void>>} */
-  const answers = {
-    async auth(message) {
-      if (message.merge) throw { code: 'forbidden' }; // a matter of sockets
-      token = message.token;
-      await read(watched);
-      return { type: 'ready' };
-    },
-    async watch({ items }) {
-      for (const item of items) watched.add(item);
-      if (!streaming || token) await read(items);
-      stream();
-      return { type: 'watching' };
-    },
-    async unwatch({ items }) {
-      for (const item of items) watched.delete(item);
-      stream();
-    },
-    async react({ item, reaction }) {
-      const answer = await request(reaction ? 'PUT' : 'DELETE', at('/v1/reaction', [item]), token, reaction && { reaction });
+  /**
+   * Do what a message asks for. Its answer has a type only where a socket's answer is looked at for it.
+   * @param {any} message @returns {Promise<object | void>}
+   */
+  const answer = async ({ type, items = watched, item, reaction, merge, token: next = token }) => {
+    if (merge) throw { code: 'forbidden' }; // a matter of sockets
+    if (type === 'react') {
+      const ack = await request(reaction ? 'PUT' : 'DELETE', at('/v1/reaction', [item]), token, reaction && { reaction });
       fresh.delete(item);
-      return { ...answer, type: 'ack' };
-    },
+      return { ...ack, type: 'ack' };
+    }
+    token = next;
+    for (const id of items) watched[type === 'unwatch' ? 'delete' : 'add'](id);
+    if (type !== 'unwatch' && (token || !streaming)) await read(items);
+    follow();
   };
 
-  stream();
+  // HTTP/1.1 has six connections to a host, for all tabs together, and requests need some of them. So the tab that came
+  // last has the one stream, and the others poll; as do pages without locks (plain http), for which this throws.
+  if (streaming) {
+    navigator.locks
+      .request(
+        at('/v1/stream'),
+        { steal: true },
+        () =>
+        new Promise((done) => {
+          release = done;
+          follow();
+        }),
+      )
+      .catch(() => line({ type: 'close', code: BLOCKED }));
+  } else follow();
   return {
     /** @param {import('./store.js').Message} message */
     _send(message) {
-      const { type = '', ref, item } = message;
+      const { ref, item } = message;
       turn = turn
-        .then(() => answers[type](message))
+        .then(() => answer(message))
         .then(
-          (answer) => answer && line({ ...answer, ref }),
+          (fields) => line({ ...fields, ref }),
           (problem) => line({ ...problem, type: 'error', ref, item }),
         );
     },
     _stop() {
       over = true;
-      clearTimeout(timer);
+      release?.();
       source?.close();
     },
   };

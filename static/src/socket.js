@@ -4,6 +4,8 @@ import { parse } from './http.js';
 /** @param {import('./http.js').Addresses} at */
 export const socket = (at) => (/** @type {import('./connection.js').Line} */ line) => {
   const websocket = new WebSocket(at('/ws').replace('http', 'ws'));
+  // The page's policy forbids it. Other browsers throw; Chromium would fire an `error` and never a `close`.
+  if (websocket.readyState > 1) throw websocket;
   websocket.onopen = () => line({ type: 'open' });
   websocket.onmessage = ({ data }) => line(parse(data));
   websocket.onclose = ({ code }) => line({ type: 'close', code });

@@ -28,6 +28,8 @@ export const view = (host, clicked) => {
   let made = 0;
   /** @type {string} */
   let drawn;
+  /** @type {string | null} */
+  let held;
 
   /** @param {string} kind */
   const control = (kind) => {
@@ -70,6 +72,7 @@ export const view = (host, clicked) => {
 
     /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
     _draw(counts, reaction) {
+      if (held !== (held = reaction)) say(); // what was said is out of date
       const known = /** @type {any[]} */ (counts?.[0] ? counts : [['like'], ['dislike']]);
       const [likes, dislikes] = known.map((pair) => pair[1]);
       group.ariaLabel = textOf(host, 'group');

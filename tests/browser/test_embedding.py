@@ -306,6 +306,7 @@ async def test_a_server_address_that_is_none_is_told_and_not_tried_again(
     server: Server, new_tab: NewTab, address: str
 ) -> None:
     tab = await new_tab()
+    tab.tolerant = True  # the console has the reason: see tests/browsers/test_origins.py
     await tab.page.clock.install()
     await tab.page.add_init_script(
         """window.told = [];

@@ -246,3 +246,32 @@ async def test_a_vote_that_was_refused_is_forgotten(scripted: ScriptedServer) ->
     scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
     await expect(widget.status).to_have_text("Not open to votes.")
     assert await kept(scripted.page) == {}
+
+
+async def test_a_vote_that_waits_says_so(scripted: ScriptedServer) -> None:
+    """The connection seems to be fine, and nothing comes back."""
+    page = scripted.page
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await page.clock.pause_at(1_000_010)
+    await widget.like.click()
+    react = await scripted.hear("react")
+    told = await event(page, "tallycast:error", partial(page.clock.run_for, 10_000))
+    assert told == {"item": "a", "code": "offline"}
+    await expect(widget.status).to_have_text("Offline. Your vote is kept.")
+    await widget.holds("like")
+    scripted.ack(react, 10, like=1, dislike=0)
+    await expect(widget.status).to_have_text("Your vote: Like.")
+
+
+async def test_a_vote_that_waits_because_it_was_too_fast_keeps_that_reason(scripted: ScriptedServer) -> None:
+    page = scripted.page
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await page.clock.pause_at(1_000_010)
+    await widget.like.click()
+    react = await scripted.hear("react")
+    scripted.say("error", code="rate_limited", message="slow", item="a", ref=react["ref"], retry_after=20)
+    await expect(widget.status).to_have_text("Too fast. Your vote is kept.")
+    await page.clock.run_for(10_000)
+    await expect(widget.status).to_have_text("Too fast. Your vote is kept.")

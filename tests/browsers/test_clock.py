@@ -14,7 +14,6 @@ Date.now = () => right() + days * 864e5;
 </script>"""
 
 
-@pytest.mark.every_browser
 @pytest.mark.parametrize("days", [40, -3650])
 async def test_a_wrong_clock_has_one_vote_and_that_counts(server: Server, new_tab: NewTab, days: int) -> None:
     element = f'<live-reactions item="{fresh_item()}"></live-reactions>'

@@ -37,8 +37,7 @@ async def votes(tab: Tab, item: str, kinds: list[str]) -> None:
         await widget.holds(kind)
 
 
-@pytest.mark.every_browser
-@pytest.mark.parametrize("blocked", [False], ids=["socket"])
+@pytest.mark.parametrize("blocked", [False, True], ids=["socket", "fallback"])
 async def test_special_names_work_in_the_order_configured(
     named: Server, new_tab: NewTab, blocked: bool
 ) -> None:
