@@ -141,7 +141,7 @@ def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clo
     assert refusal(admission, OFFICE) is None
     clock.now += 1.0
     assert admission.turn_away(admission.enter(OFFICE), OFFICE)
-    # Who is on this machine has no limits here either.
+    # This machine has no limits here either.
     assert all(admission.turn_away(admission.enter(another(1)), HERE) for _ in range(7))
 
 

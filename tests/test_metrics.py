@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgpack
@@ -16,6 +17,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from server import __version__
+from server.measures import Snapshot
+from server.metrics import Listener
 from tests.conftest import MakeServer
 from tests.support import processes
 from tests.support.process import ServerProcess
@@ -256,3 +259,15 @@ def test_an_address_that_is_none(make_server: MakeServer) -> None:
     server = make_server(flags=flags, start=False).start(wait=False)
     assert server.wait() == 1
     assert server.output().splitlines()[-1].startswith("tallycast: host nowhere.invalid: ")
+
+
+def test_an_http_1_0_client_gets_a_length_and_no_chunks() -> None:
+    listener = Listener("127.0.0.1", 0, Snapshot)
+    address = urlsplit(listener.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        with client.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+    listener.close()
+    assert b"transfer-encoding" not in head.lower()
+    assert f"Content-Length: {len(body)}".encode() in head.splitlines()

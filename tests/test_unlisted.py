@@ -170,7 +170,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("case", ALLOWED)
-async def test_who_says_no_origin(server: ServerProcess, case: str) -> None:
+async def test_requests_by_their_fetch_metadata(server: ServerProcess, case: str) -> None:
     headers, allowed = ALLOWED[case]
     async with client(server, f"203.0.113.{list(ALLOWED).index(case)}") as http:
         answers = await asyncio.gather(

@@ -123,7 +123,7 @@ class Origins:
         """The answer to a request that is refused for its site or origin.
 
         It ends the connection, which else would count for the address until it is idle for long enough. A
-        trusted proxy's counts for nobody.
+        trusted proxy's counts for no address.
         """
         try:
             self._admission.refused_request(scope[CLIENT])

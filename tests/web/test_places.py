@@ -109,7 +109,7 @@ async def test_an_address_that_has_too_many(place: Place) -> None:
 FOREIGN = "Origin: null\r\n"
 
 
-async def test_who_is_refused_does_not_stay(place: Place) -> None:
+async def test_a_connection_of_a_refused_origin_does_not_stay(place: Place) -> None:
     """Connections of a page that is not listed take no room from those of one that is."""
     async with AsyncExitStack() as stack:
         for _ in range(10):

@@ -166,7 +166,7 @@ def bench(bare: Bench) -> Bench:
     return bare
 
 
-def test_who_is_refused_is_waited_for_while_there_is_budget_for_it(bare: Bench) -> None:
+def test_a_refused_upgrade_is_waited_for_while_there_is_budget(bare: Bench) -> None:
     """Once it is used up the close goes out all the same, and the connection with it."""
     office = Client("192.0.2.7", forwarded=True)
     foreign = Request("/ws", Headers({**REQUEST.headers, "Origin": "null"}), "GET", "HTTP/1.1")
