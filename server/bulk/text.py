@@ -15,6 +15,8 @@ from server.errors import ImportFailed
 LONGEST_LINE = 8192
 # So many bytes are read at most to find the first line end.
 HEAD = 65_536
+# Bytes at the beginning that are text in whatever can be imported: the shortest header has as many.
+HEADER_NAME = 6
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -64,7 +66,7 @@ class Text:
 
     def __init__(self, blocks: Iterable[bytes], encoding: str | None = None) -> None:
         blocks = iter(blocks)
-        head = _at_least(blocks, 6)
+        head = _at_least(blocks, HEADER_NAME)
         self._strict = encoding is None
         self.encoding = _encoding(head, encoding)
         self._blocks = chain((head,), blocks)
@@ -147,6 +149,8 @@ def _encoding(head: bytes, given: str | None) -> str:
         raise ImportFailed(
             f"it seems to be UTF-16 without a byte order mark: say so with --encoding {_UTF_16[head[1] == 0]}"
         )
+    if given is None and 0 in head[:HEADER_NAME]:
+        raise ImportFailed("it is no text: there are NUL bytes in its first line")
     return given or "utf-8"
 
 

@@ -58,6 +58,7 @@ def test_an_encoding_that_is_given(encoding: str) -> None:
         ("item".encode("utf-16-be"), f"{SEEMS} utf-16-be"),
         (b"\x1f\x8b\x08\x00", "it is compressed: zcat FILE | tallycast import -"),
         (b"PK\x03\x04x", "it is a spreadsheet or a ZIP file: save it as CSV, or: unzip -p FILE | "),
+        (bytes(100), "it is no text: there are NUL bytes in its first line"),
         (b"\x28\xb5\x2f\xfd", "it is compressed: zstdcat FILE"),
     ],
 )  # fmt: skip
