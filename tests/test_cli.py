@@ -151,7 +151,12 @@ def test_help_of_embed_tells_every_flag() -> None:
             for name in ("", "a blog", "x" * 65)
         ),
         ("--item", "", "--item: an item id has at least 1 byte"),
-        ("--item", "x" * 257, "--item: an item id has at most 256 bytes of UTF-8"),
+        (
+            "--item",
+            "x" * 257,
+            "--item: an item id has at most 256 bytes of UTF-8 "
+            "(embed.js shortens longer ones on https pages only)",
+        ),
     ],
 )
 def test_embed_refuses_what_cannot_be(flag: str, value: str, line: str) -> None:

@@ -9,6 +9,7 @@ import re
 from server.errors import BadItem
 
 MAX_BYTES = 256
+SHORTENED = "embed.js shortens longer ones on https pages only"
 MAX_VERSION = 2**53 - 1
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -30,7 +31,8 @@ def check_item(item: object) -> str:
     if _FORBIDDEN.search(item):
         raise BadItem("an item id has no control characters and is valid Unicode", item=_repeatable(item))
     if len(item.encode()) > MAX_BYTES:
-        raise BadItem(f"an item id has at most {MAX_BYTES} bytes of UTF-8")
+        # The widget relays this to the page's console, where the reason is in question.
+        raise BadItem(f"an item id has at most {MAX_BYTES} bytes of UTF-8 ({SHORTENED})")
     return item
 
 

@@ -23,6 +23,10 @@ SITE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.ASCII | re.IGNORECASE)
 _SUBDOMAIN = re.compile(r"([a-z][a-z0-9+.-]*://)[a-z0-9_-]+(\.[^/?#@\s]+)", re.ASCII)
 
+_ALLOW_DIGESTS = (
+    ": an id over 256 bytes is sent as its digest; to allow those, append |sha256:[0-9a-f]{64} to `items`"
+)
+
 
 # Compared by identity: a site that was read again is another one, and sites are keys on a hot path.
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,5 +68,6 @@ class Site:
         """
         item = check_item(item)
         if self.items is not None and not self.items.matches(item):
-            raise BadItem("this site has no such items", item=item)
+            hint = _ALLOW_DIGESTS if item.startswith("sha256:") else ""
+            raise BadItem(f"this site has no such items{hint}", item=item)
         return item

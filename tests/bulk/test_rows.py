@@ -131,7 +131,10 @@ VISITOR = "a visitor is u: and your user's id (1 to 128 bytes), or an anonymous 
             "a\rb,u:1,like",
             "not CSV: new-line character seen in unquoted field",
         ),
-        (f"{'é' * 129},u:1,like", "an item id has at most 256 bytes of UTF-8"),
+        (
+            f"{'é' * 129},u:1,like",
+            "an item id has at most 256 bytes of UTF-8 (embed.js shortens longer ones on https pages only)",
+        ),
         ("a,1,like", VISITOR),
         ("a,u:,like", VISITOR),
         ("a,a:1,like", VISITOR),
