@@ -14,7 +14,7 @@
  *
  * With two rules in the page's own style sheet nothing moves when the buttons come:
  *
- *     live-reactions { min-height: 3.1rem; vertical-align: top }
+ *     live-reactions { min-height: 3.3rem; vertical-align: top }
  *     live-reactions:not(:defined) { display: inline-flex; align-items: center; gap: 1em }
  *
  * How it looks is up to the page:
@@ -44,8 +44,17 @@ export type Status = 'connecting' | 'live' | 'polling' | 'reconnecting' | 'close
 
 /** Attributes, all optional, all may change at any time. */
 export interface LiveReactionsAttributes {
-  /** What is reacted to. Without it: the page's `<link rel=canonical>`, else its origin and path. */
+  /**
+   * What is reacted to. Without it: the page's `<link rel=canonical>`, else its origin and path, and of its query what
+   * `params` names. An id over 256 bytes is sent as `sha256:` and the hex digest. Browsers compute that in secure contexts
+   * only (https, localhost): on a plain http page such an id is refused, and the console says so.
+   */
   item?: string;
+  /**
+   * Which parameters of the page's query are part of the item, separated by spaces: with `params="p"`, `?p=1` and `?p=2` are
+   * two items, in any order of the query and whatever else it has. Without it no parameter counts.
+   */
+  params?: string;
   /** The publisher's site on the server. Without it: `data-site` of the script, else `default`. */
   site?: string;
   /** The server's address, with its path. Without it: the folder of the script tag's `src`. */

@@ -13,6 +13,7 @@ import { channelTo } from './channel.js';
 import { digestOf, pageItem } from './item.js';
 import { SERVER, SITE } from './script.js';
 import { countsOf, reactionOf } from './store.js';
+import { sheet } from './styles.js';
 import { labelOf, textOf } from './text.js';
 import { view } from './view.js';
 import { observer } from './watches.js';
@@ -38,6 +39,7 @@ let near;
 
 /** Once, where there is a page. */
 export const begin = () => {
+  sheet(window); // an engine that cannot make it stops here, and the page keeps what it shows without the script
   mutations = new MutationObserver(refreshAll);
   near = observer();
   watchFor(document.head);
@@ -80,7 +82,8 @@ export const life = (host) => {
       const server = (host.getAttribute('server') || SERVER).replace(/\/+$/, '');
       const nextChannel = host.isConnected ? channelTo(server, host.getAttribute('site') || SITE) : undefined;
       connected[nextChannel ? 'add' : 'delete'](self);
-      const nextId = host.getAttribute('item') || pageItem();
+      const own = host.getAttribute('item');
+      const nextId = own || pageItem(host);
       if (nextChannel !== channel || nextId !== id) {
         item?._elements.delete(self);
         channel?._refresh();
@@ -89,6 +92,7 @@ export const life = (host) => {
         _say();
         channel = nextChannel;
         id = nextId;
+        own || (location.search && console.info('Tallycast: of a query, `params` count', id));
         const digest = digestOf(id);
         const fit = digest ? await digest : id;
         if (nextChannel !== channel || nextId !== id) return; // changed in the meantime, or taken away
@@ -122,6 +126,7 @@ export const life = (host) => {
 
     /** @param {Problem} problem @param {boolean} [mine] */
     _failed(problem, mine) {
+      if (problem.code === 'bad_item') console.warn('Tallycast: ' + problem.message, id);
       if (mine) _say(textOf(host, problem.code), true);
       emit('error', problem);
     },

@@ -2,10 +2,15 @@
 
 const ITEM_BYTES = 256;
 
-/** The page's own: its canonical address, else origin and path, never the query. */
-export const pageItem = () => {
+/**
+ * The page's own: its canonical address, else origin and path, and of the query what an element's `params` name.
+ * @param {Element} host
+ */
+export const pageItem = (host) => {
   const canonical = /** @type {HTMLLinkElement | null} */ (document.querySelector('link[rel~=canonical]:not([href=""])'));
-  return canonical?.href || location.origin + location.pathname;
+  const pairs = location.search.slice(1).split('&');
+  const query = pairs.filter((pair) => host.getAttribute('params')?.split(' ').includes(pair.split('=')[0])).sort().join('&');
+  return canonical?.href || location.origin + location.pathname + (query && '?' + query);
 };
 
 /** An id that is too long becomes its digest; others are as they are, at once. @param {string} id */

@@ -8,9 +8,8 @@ export const labelOf = (element, kind) =>
 export const numberIn = (element, number) => {
   const lang = /** @type {HTMLElement | null} */ (element.closest('[lang]'))?.lang;
   // 999,950 is not "1M" yet: what is left out is cut, not rounded.
-  const options = /** @type {any} */ (
-    element.getAttribute('format') === 'full' ? {} : { notation: 'compact', roundingMode: 'trunc' }
-  );
+  const notation = element.getAttribute('format') === 'full' ? undefined : 'compact';
+  const options = /** @type {any} */ ({ notation, roundingMode: 'trunc' });
   try {
     return number.toLocaleString(lang, options);
   } catch {

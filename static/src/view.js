@@ -7,12 +7,17 @@ import { labelOf, numberIn, textOf } from './text.js';
 
 const THUMB = 'M2 7h3l3-5q2 0 1 4h4q1 0 1 1l-1 6H2zm3 0v6';
 
-/** @param {string} tag @param {Record<string, string> | null} [attributes] @param {...Node} children @returns {any} */
+/** As attributes: not every engine has the properties that reflect them. @param {Element} element @param {any} attributes */
+const set = (element, attributes) => {
+  for (const name in attributes) element.setAttribute(name, attributes[name]);
+};
+
+/** @param {string} tag @param {object | null} [attributes] @param {...Node} children @returns {any} */
 const make = (tag, attributes, ...children) => {
   const element = /g|th/.test(tag)
     ? document.createElementNS('http://www.w3.org/2000/svg', tag)
     : document.createElement(tag);
-  for (const name in attributes) element.setAttribute(name, attributes[name]);
+  set(element, attributes);
   element.append(...children);
   return element;
 };
@@ -34,18 +39,22 @@ export const view = (host, clicked) => {
   /** @param {string} kind */
   const control = (kind) => {
     // The count describes the button. It is not part of its name, which stays the same.
-    const id = 'n' + made++;
+    const id = made++;
     const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
     const label = make('span');
-    const thumb = make('svg', { viewBox: '0 0 16 16' }, make('path', { d: THUMB }));
+    const thumb = make('svg', { viewBox: '0 0 16 16', role: 'img' }, make('path', { d: THUMB }));
     const face = /^(dis)?like$/.test(kind) ? thumb : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
-    button.onclick = () => clicked(kind);
+    button.onclick = (/** @type {Event} */ event) => {
+      event.preventDefault(); // of a link around: who votes stays
+      clicked(kind);
+    };
     /** @param {number | undefined} number @param {string | null} reaction */
     return (number, reaction) => {
-      // A thumb is named by the title.
-      label.textContent = button.title = labelOf(host, kind);
-      button.ariaPressed = kind === reaction;
+      // The title is for the mouse: where it is all that names a thumb, WebKit takes the count for the name.
+      const title = (label.textContent = labelOf(host, kind));
+      set(thumb, { 'aria-label': title });
+      set(button, { title, 'aria-pressed': kind === reaction });
       button.disabled = host.hasAttribute('readonly');
       // Empty, because what describes a button does so even where it is hidden.
       count.textContent =
@@ -55,7 +64,6 @@ export const view = (host, clicked) => {
   };
 
   const shadow = host.attachShadow({ mode: 'open' });
-  shadow.adoptedStyleSheets = [sheet()];
   shadow.append(make('div', null, group, bar), note);
 
   /**
@@ -72,10 +80,13 @@ export const view = (host, clicked) => {
 
     /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
     _draw(counts, reaction) {
+      const page = host.ownerDocument.defaultView;
+      // There is none yet, or the element has moved into another document, which takes it away.
+      if (page && !shadow.adoptedStyleSheets[0]) shadow.adoptedStyleSheets = [sheet(page)];
       if (held !== (held = reaction)) say(); // what was said is out of date
       const known = /** @type {any[]} */ (counts?.[0] ? counts : [['like'], ['dislike']]);
       const [likes, dislikes] = known.map((pair) => pair[1]);
-      group.ariaLabel = textOf(host, 'group');
+      set(group, { 'aria-label': textOf(host, 'group') });
       bar.hidden = host.hasAttribute('hide-dislikes');
       const buttons = known.map(([kind, count]) => (controls[kind] ??= control(kind))(count, reaction));
       if (drawn !== (drawn = '' + known.map((pair) => pair[0]))) group.replaceChildren(...buttons);

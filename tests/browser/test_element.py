@@ -22,7 +22,7 @@ async def test_a_keyboard_is_enough(server: Server, new_tab: NewTab) -> None:
     await tab.page.keyboard.press("Space")
     await tab.widget.holds("dislike")
     outline = await tab.widget.dislike.evaluate("button => getComputedStyle(button).outlineStyle")
-    assert outline == "auto"
+    assert outline == "solid"
 
 
 async def test_what_a_screen_reader_is_told(server: Server, new_tab: NewTab) -> None:

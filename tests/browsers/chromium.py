@@ -23,6 +23,15 @@ class ChromiumWindow:
         answer: str = await self._page.evaluate(function, arguments)
         return answer
 
+    async def is_named(self, element: str, name: str) -> bool:
+        session = await self._page.context.new_cdp_session(self._page)
+        found = await session.send("Runtime.evaluate", {"expression": f"({element})()"})
+        of = {"objectId": found["result"]["objectId"], "fetchRelatives": False}
+        tree = await session.send("Accessibility.getPartialAXTree", of)
+        await session.detach()
+        computed: str = tree["nodes"][0]["name"]["value"]
+        return computed == name
+
     async def move(self, x: float, y: float) -> None:
         await self._page.mouse.move(x, y)
 

@@ -40,16 +40,14 @@ class FirefoxWindow:
         await self._command("browsingContext.navigate", url=url, wait="complete")
 
     async def call(self, function: str, arguments: str) -> str:
-        result = await self._bidi.command(
-            "script.callFunction",
-            functionDeclaration=function,
-            arguments=[{"type": "string", "value": arguments}],
-            awaitPromise=True,
-            target={"context": self._context},
-        )
-        assert result["type"] == "success", result["exceptionDetails"]["text"]
-        answer: str = result["result"]["value"]
+        answer: str = (await self._script(function, {"type": "string", "value": arguments}))["value"]
         return answer
+
+    async def is_named(self, element: str, name: str) -> bool:
+        parent = await self._script(f"() => ({element})().parentNode")
+        locator = {"type": "accessibility", "value": {"name": name}}
+        found = await self._command("browsingContext.locateNodes", locator=locator, startNodes=[parent])
+        return (await self._script(element))["sharedId"] in {node["sharedId"] for node in found["nodes"]}
 
     async def move(self, x: float, y: float) -> None:
         await self._command("input.performActions", actions=pointer_actions(x, y, click=False))
@@ -68,6 +66,18 @@ class FirefoxWindow:
 
     async def close(self) -> None:
         await self._command("browsingContext.close")
+
+    async def _script(self, function: str, *arguments: object) -> Any:
+        """Call a function; what it returns, as BiDi writes it."""
+        result = await self._bidi.command(
+            "script.callFunction",
+            functionDeclaration=function,
+            arguments=list(arguments),
+            awaitPromise=True,
+            target={"context": self._context},
+        )
+        assert result["type"] == "success", result["exceptionDetails"]["text"]
+        return result["result"]
 
     async def _command(self, method: str, **parameters: Any) -> Any:
         return await self._bidi.command(method, context=self._context, **parameters)

@@ -25,6 +25,9 @@ class Window(Protocol):
     async def call(self, function: str, arguments: str) -> str:
         """Run an async function that takes a string and returns one."""
 
+    async def is_named(self, element: str, name: str) -> bool:
+        """Whether the browser computes this accessible name for the element that a function returns."""
+
     async def move(self, x: float, y: float) -> None:
         """Move the mouse."""
 

@@ -80,6 +80,10 @@ class Tab:
         """Click the middle of an element, once it is there."""
         await self._window.click(*await self._centre(selector))
 
+    async def is_named(self, selector: str, name: str) -> bool:
+        """Whether this is the name that the browser gives assistive technology for an element."""
+        return await self._window.is_named(f"() => ({FIND})({json.dumps(selector)})", name)
+
     async def hover(self, selector: str) -> None:
         await self._window.move(*await self._centre(selector))
 

@@ -93,6 +93,12 @@ class WebkitWindow:
         answer: str = await self._command("POST", "/execute/sync", body)
         return answer
 
+    async def is_named(self, element: str, name: str) -> bool:
+        body = {"script": f"return ({element})()", "args": []}
+        (reference,) = (await self._command("POST", "/execute/sync", body)).values()
+        computed: str = await self._command("GET", f"/element/{reference}/computedlabel")
+        return computed == name
+
     async def move(self, x: float, y: float) -> None:
         await self._command("POST", "/actions", {"actions": pointer_actions(x, y, click=False)})
 
