@@ -8,7 +8,8 @@ SERVE = """
 Run the server until Ctrl+C or SIGTERM.
 
 Reactions are stored in an embedded Valkey that starts and stops with the server and syncs every write to \
-disk, or in the Redis or Valkey that [bold]REDIS_URL[/bold] names.
+disk, or in the Redis or Valkey that [bold]REDIS_URL[/bold] names, in keys that begin with \
+[bold]TALLYCAST_PREFIX[/bold].
 
 Flags win over the environment, the environment over defaults.
 """
