@@ -19,6 +19,7 @@ from server.listener import listen_at
 from server.unix_socket import Owner, UnixListener, owner
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
+from tests.support.waiting import wait_for
 from tests.test_health import health_command
 
 ANYBODY = Owner()
@@ -198,6 +199,8 @@ def test_a_server_on_a_unix_socket(make_server: MakeServer, path: str) -> None:
 
     server.kill()
     server.family_is_gone()
+    # A thread of a process that has ended may be the last to close it.
+    wait_for(lambda: not connects(path), "nothing accepts connections")
     assert os.path.exists(path)
     with pytest.raises(NotHealthy, match=f"^unix:{path}: connection refused$"):
         check(f"unix:{path}", 0, ready=False)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import httpx
+
 from tests.support import processes
 from tests.support.waiting import wait_for
 
@@ -160,7 +162,12 @@ class ServerProcess:
 
     def _is_ready(self) -> bool:
         if self.url.startswith("unix:"):
-            return True  # The address is told when all workers accept connections.
+            path = self.url.removeprefix("unix:")
+            try:
+                with httpx.Client(transport=httpx.HTTPTransport(uds=path), timeout=2) as http:
+                    return http.get("http://localhost/readyz").status_code == 200
+            except httpx.TransportError:
+                return False
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
                 return bool(answer.status == 200)
