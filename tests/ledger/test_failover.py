@@ -211,16 +211,25 @@ async def test_one_incomplete_answer_of_a_name_server_is_not_enough(
         assert not await failover.HostName(literal).moved_from({"10.9.9.9"})
 
 
-async def test_connections_are_closed_at_once_and_then_with_pauses(two: Pair) -> None:
+async def test_connections_are_closed_at_once_and_then_with_pauses(
+    two: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as no engine takes writes, nothing is gained by closing connections all the time."""
+    for pause in ("FIRST_PAUSE", "LONGEST_PAUSE"):
+        monkeypatch.setattr(failover, pause, 3600.0)
     store = Engine(two.replica.url)
     writer = Writer(store)
-    links = set()
-    for number in range(50):
-        answer = await submitted(writer, f"a:{number}", "x", "like")
-        assert not isinstance(answer, Receipt)
-        links.add(id(store._link))
-    assert 1 < len(links) < 25
+    links = [store._link]
+
+    async def refused() -> bool:
+        """Whether connections were closed."""
+        assert not isinstance(await submitted(writer, "a:1", "x", "like"), Receipt)
+        links.append(store._link)
+        return links[-1] is not links[-2]
+
+    assert [await refused() for _ in range(5)] == [True, False, False, False, False]
+    store._backoff._until = 0
+    assert [await refused() for _ in range(3)] == [True, False, False]
     await asyncio.to_thread(two.fail_over)
     await wish(writer, "a:1", "x", "like")
     assert not store._backoff.waiting
