@@ -1,6 +1,7 @@
 """``/readyz`` of a whole server: right, and nothing but that. Why is in the metrics."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 
@@ -87,6 +88,19 @@ def test_an_engine_that_is_told_to_evict_is_an_error_until_it_is_told_not_to(
         engine.config_set("maxmemory-policy", "noeviction")
         until(server, OK)
         assert unsafe() == 0
+
+
+def test_a_data_folder_that_was_replaced_by_another(make_server: MakeServer) -> None:
+    """As by a backup restored under a running server: nothing is confirmed, and nothing overwritten."""
+    server = make_server()
+    elsewhere = server.data.with_name("elsewhere")
+    server.data.rename(elsewhere)
+    (server.data / "appendonlydir").mkdir(parents=True)
+    until(server, NOT)
+    assert list(server.data.iterdir()) == [server.data / "appendonlydir"]
+    shutil.rmtree(server.data)
+    elsewhere.rename(server.data)
+    until(server, OK)
 
 
 def test_an_engine_that_stands_still_and_a_server_that_drains(make_server: MakeServer) -> None:

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from server import supervisor
 from server.errors import StartError
+from server.ledger.folder import DataFolder
 from server.settings import load
 from tests.conftest import MakeServer
 from tests.support import processes
@@ -75,6 +76,20 @@ def test_beside_a_kubernetes_service_of_its_name(make_server: MakeServer) -> Non
     command = [sys.executable, "-m", "server", "audit", "--all", "--data", str(server.data)]
     done = subprocess.run(command, env=clean_environment(env), check=False, capture_output=True, timeout=30)
     assert done.returncode == 0, done
+
+
+def test_a_new_worker_finds_an_engine_whose_socket_was_deleted(make_server: MakeServer) -> None:
+    server = make_server()
+    react(server, "x")
+    note = DataFolder(server.data).noted_engine()
+    assert note is not None
+    worker = server.workers[0]
+    note.socket.unlink()
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: server.workers not in ([], [worker]) and is_serving(server), "another worker")
+    assert likes(server, "x") == 1
+    react(server, "x")
+    assert "engine socket was deleted or replaced" in server.output()
 
 
 def test_sigterm_ends_everything(make_server: MakeServer) -> None:

@@ -28,6 +28,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from server.errors import EngineError
 from server.ledger.folder import DataFolder, EngineNote
 from server.ledger.requirements import too_old
+from server.ledger.storage import StorageWatch
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ ANSWER = 2.0
 STOP_WAIT = 10.0
 POLL = 0.02
 PROGRESS_EVERY = 2.0
+LOOK_EVERY = 1.0  # whether its socket and files are still there
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
 # With less room on the disk (bytes) than this an engine that died did so for want of it. It may not have been
 # able to say so.
@@ -65,7 +67,8 @@ class EmbeddedEngine:
         self._binary = Path()
         self._socket = Path()
         self._process: asyncio.subprocess.Process | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._storage: StorageWatch
 
     @property
     def url(self) -> str:
@@ -87,25 +90,29 @@ class EmbeddedEngine:
         await self._take_folder()
         try:
             self._socket = self._folder.socket()
+            self._storage = StorageWatch(self._folder, self._socket, _client)
             await self._run()
         except BaseException:
             await self.stop()
             raise
-        self._watch = asyncio.create_task(self._keep_running(), name="engine")
+        self._tasks = [
+            asyncio.create_task(self._keep_running(), name="engine"),
+            asyncio.create_task(self._keep_storage(), name="engine storage"),
+        ]
 
     async def stop(self, wait: float = STOP_WAIT) -> None:
         """End the engine and give the folder back. Harmless when it does not run."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-            self._watch = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
         await self._end_process(wait)
         self._folder.release()
 
     def kill(self) -> None:
         """End the engine at once; what it has acknowledged is on disk already. ``stop`` tidies up."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._process and self._process.returncode is None:
             self._process.kill()
 
@@ -125,6 +132,7 @@ class EmbeddedEngine:
         output = -1
         try:
             self._folder.forget_engine()
+            self._folder.socket()
             if zeros := self._folder.cut_zeros():
                 log.warning("the engine's file ended in zeros, as after a power cut; cut off", bytes=zeros)
             output = self._folder.open_log()
@@ -145,11 +153,18 @@ class EmbeddedEngine:
             if output >= 0:
                 os.close(output)
         await self._wait_until_ready(self._process)
+        await self._watch_storage()
         if cut := self._folder.said(CUT):
             log.warning(
                 "the engine's file ended in half a write, as after a power cut; not confirmed, and cut off",
                 engine_log=cut.strip("! "),
             )
+
+    async def _watch_storage(self) -> None:
+        try:
+            await self._storage.attach()
+        except (RedisError, TimeoutError) as error:
+            raise EngineError(self._did_not_start(str(error) or "it does not answer")) from error
 
     async def _take_engine_lock(self) -> int:
         lock = self._folder.take_engine_lock()
@@ -221,6 +236,7 @@ class EmbeddedEngine:
             assert self._process is not None
             ready_at = time.monotonic()
             status = await self._process.wait()
+            await self._storage.detach()
             if time.monotonic() - ready_at >= STEADY_AFTER:
                 pause = FIRST_PAUSE
             log.error("the engine died; restarting it", status=status, engine_log=self._folder.log_tail())
@@ -230,6 +246,15 @@ class EmbeddedEngine:
                 pause = min(2 * pause, LONGEST_PAUSE)
                 if await self._run_again():
                     break
+
+    async def _keep_storage(self) -> None:
+        """Restart the engine where no new connection would reach it; its files are complete then."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if await self._storage.look() and self._process is not None and self._process.returncode is None:
+                # ``_keep_running`` starts the next one.
+                await self._storage.detach()
+                self._process.terminate()
 
     def _explain_full_disk(self) -> None:
         """An engine that cannot write ends, rather than confirm what is not on disk, and so it will again."""
@@ -244,6 +269,7 @@ class EmbeddedEngine:
 
     async def _run_again(self) -> bool:
         try:
+            self._folder.check_intact()
             await self._run()
         except EngineError as error:
             await self._end_process(STOP_WAIT)
@@ -256,6 +282,7 @@ class EmbeddedEngine:
         process = self._process
         if process is None:
             return
+        await self._storage.detach()
         if process.returncode is None:
             process.terminate()
             try:
@@ -306,6 +333,8 @@ def _arguments(folder: DataFolder, socket: Path, memory: str) -> list[str]:
         "port": "0",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
+        # "dir" may be set, where the folder was deleted and made anew; only this user reaches the socket.
+        "enable-protected-configs": "local",
         "dir": str(folder.path),
         "logfile": str(folder.log),
         "daemonize": "no",

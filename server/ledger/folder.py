@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +29,15 @@ BLOCK = 65_536
 
 # "8746:M 23 Nov 2026 05:02:58.389 # " in the engine's log.
 _LOG_PREFIX = re.compile(r"^\d+:\S+ (?:\d+ \w+ \d+ [\d:.]+|\(\d+\)) ?(?P<level>[-.*#])? ?")
+
+
+class Place(Enum):
+    """What is found at a data folder's path while its engine runs."""
+
+    INTACT = "as it was"
+    DAMAGED = "files of the engine are missing"
+    GONE = "the folder is missing"
+    FOREIGN = "another folder with data"
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,8 @@ class DataFolder:
         self.path = path.absolute()
         self.log = self.path / "engine.log"
         self._server_lock: int | None = None
+        # The folder that was taken, held open so that no other one gets its inode number.
+        self._taken: int | None = None
         self._private: Path | None = None
         self._log_start = 0
 
@@ -60,6 +72,7 @@ class DataFolder:
             if self._server_lock is None:
                 return False
             _write(self._server_lock, str(os.getpid()))
+            self._taken = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._turn_log()
         return True
 
@@ -68,9 +81,54 @@ class DataFolder:
         if self._private is not None:
             _remove_private(self._private)
             self._private = None
-        if self._server_lock is not None:
-            os.close(self._server_lock)
-            self._server_lock = None
+        self._let_go()
+
+    def place(self) -> Place:
+        """What is at the folder's path now."""
+        assert self._taken is not None
+        files = self.path / "appendonlydir"
+        try:
+            same = os.path.samestat(os.stat(self.path), os.fstat(self._taken))
+        except OSError:
+            return Place.GONE
+        if not same:
+            return Place.FOREIGN if files.exists() else Place.GONE
+        # Once more, because a rewrite may just have replaced what the manifest named.
+        return Place.INTACT if _is_complete(files) or _is_complete(files) else Place.DAMAGED
+
+    def check_intact(self) -> None:
+        """Make sure that an engine that is started again finds what it has confirmed, not an empty folder.
+
+        Raises:
+            EngineError: it would not.
+        """
+        if (place := self.place()) is not Place.INTACT:
+            raise EngineError(
+                f"{self.path}: {place.value}. Put back what was there, or stop the server and restore "
+                "a backup"
+            )
+
+    def recreate(self) -> None:
+        """Make the folder anew, and take it.
+
+        Raises:
+            EngineError: it cannot be made, or another server has taken it.
+        """
+        fresh = DataFolder(self.path)
+        try:
+            if not fresh.take():
+                raise EngineError(f"the data folder {self.path} was taken by another server")
+        except EngineError:
+            fresh.release()
+            raise
+        self._let_go()
+        self._server_lock, self._taken = fresh._server_lock, fresh._taken
+
+    def _let_go(self) -> None:
+        for descriptor in (self._server_lock, self._taken):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._server_lock = self._taken = None
 
     def holder(self) -> str:
         """The process id of the server that holds the folder, as far as is known."""
@@ -108,7 +166,12 @@ class DataFolder:
         usual = self.path / "engine.sock"
         if _is_short(usual):
             return usual
-        if self._private is None:
+        if self._private is not None:
+            # Its place is that of temporary files, which are tidied up now and then.
+            with self._readable_errors():
+                if not self._private.exists():
+                    self._private.mkdir(mode=0o700)
+        else:
             with self._readable_errors():
                 base = tempfile.gettempdir()
                 if not _is_short(Path(base) / "tallycast-12345678" / usual.name):
@@ -188,6 +251,17 @@ class DataFolder:
             reason = (error.strerror or str(error)).lower()
             where = f" ({error.filename})" if error.filename not in (None, str(self.path)) else ""
             raise EngineError(f"cannot use the data folder {self.path}: {reason}{where}") from error
+
+
+def _is_complete(files: Path) -> bool:
+    """Whether every file that the engine's manifest names is there."""
+    try:
+        manifest = (files / "appendonly.aof.manifest").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    # "file appendonly.aof.1.base.rdb seq 1 type b"; type h is history, about to be deleted.
+    words = [line.split() for line in manifest.splitlines()]
+    return all((files / line[1]).is_file() for line in words if len(line) > 5 and line[5] != "h")
 
 
 def _number(file: Path) -> int:
