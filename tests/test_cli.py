@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -188,17 +189,16 @@ def test_a_wrong_demo_setting() -> None:
 @pytest.mark.parametrize("arguments", [["load"], ["serve"], ["version"]], ids=" ".join)
 def test_ctrl_c_while_it_is_imported(arguments: list[str]) -> None:
     """Python tells what it has imported, so that the moment is certain."""
-    process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", "server", *arguments],
-        env=clean_environment({"PYTHONUNBUFFERED": "1"}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    next(line for line in process.stderr if line.split()[-1:] == ["asyncio.events"])
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    command = [sys.executable, "-X", "importtime", "-m", "server", *arguments]
+    env = clean_environment({"PYTHONUNBUFFERED": "1"})
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pipesize=select.PIPE_BUF
+    ) as process:
+        # The pipe holds a page: the process cannot get far ahead of what was read here.
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.split()[-1:] == ["asyncio.events"])
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (130, "")
     lines = [line for line in stderr.splitlines() if not line.startswith("import time:")]
     assert lines == ["tallycast: interrupted"]

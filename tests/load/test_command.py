@@ -207,18 +207,28 @@ def test_a_first_look_without_a_url_and_an_interruption(tmp_path: Path) -> None:
     assert not [pid for pid in map(str, _running()) if str(folder) in _command_line(pid)]
 
 
-def test_an_interruption_before_there_is_anything_to_report(tmp_path: Path) -> None:
+# The private server's start takes for ever.
+NEVER_STARTS = """
+import signal, sys
+if "serve" in sys.orig_argv:
+    signal.pause()
+"""
+
+
+def test_an_interruption_before_there_is_anything_to_report(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The private server is still starting: one line, and nothing is left."""
+    tmp_path, site = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(NEVER_STARTS)
     process = subprocess.Popen(
         command(*SMALL),
-        env=clean_environment({"TMPDIR": str(tmp_path)}),
+        env=clean_environment({"TMPDIR": str(tmp_path), "PYTHONPATH": str(site)}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     wait_for(lambda: list(tmp_path.glob("tallycast-load-*")), "the private server's folder")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (130, "")
     assert stderr.splitlines() == [private.LOOSENED, "tallycast: interrupted"]
     assert list(tmp_path.iterdir()) == []

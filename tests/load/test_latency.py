@@ -125,9 +125,10 @@ async def test_what_is_measured_is_what_was_done(subtests: pytest.Subtests) -> N
     for name, distribution, percentile, least in PERCENTILES:
         with subtests.test(f"{name} {distribution} p{percentile}"):
             injected = runs[name].injected(distribution, percentile)
+            # On a busy machine more was injected than was meant, and the last of it after the run's end.
             assert injected >= least * (1 - EXACT)
             found = runs[name].found(distribution, percentile)
-            assert injected * (1 - EXACT) <= found <= injected * (1 + EXACT) + lag
+            assert least * (1 - EXACT) <= found <= injected * (1 + EXACT) + lag
     for check, name in (
         (check_thresholds, "acks"),
         (check_everybody_is_counted, "stall"),
