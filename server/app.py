@@ -63,17 +63,21 @@ def run_worker(
     on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
     on_measure: Callable[[Callable[[], None]], None],
     measured: Callable[[Snapshot], None],
+    *,
+    restarted: bool = False,
 ) -> Snapshot:
     """Serve ``sites`` until SIGTERM or SIGINT, and drain; the last numbers.
 
     ``settings.redis_url`` names the engine. ``on_sites`` is given a function to call, from any thread, when
     the sites have changed, ``on_measure`` one to call when the numbers are wanted: ``measured`` then gets
-    them, from the loop, so that it shows that the loop is alive.
+    them, from the loop, so that it shows that the loop is alive. A worker that was ``restarted`` serves, and
+    is not ready, where the engine's settings would end a start.
 
     Raises:
         EngineError: the engine cannot be used.
     """
-    return uvloop.run(_serve(settings, listener, on_ready, sites, on_sites, on_measure, measured))
+    serving = _serve(settings, listener, on_ready, sites, on_sites, on_measure, measured, restarted=restarted)
+    return uvloop.run(serving)
 
 
 async def _serve(
@@ -84,12 +88,14 @@ async def _serve(
     on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
     on_measure: Callable[[Callable[[], None]], None],
     measured: Callable[[Snapshot], None],
+    *,
+    restarted: bool,
 ) -> Snapshot:
     assert settings.redis_url is not None
     engine = open_store(settings.redis_url, settings.replicas, settings.prefix or "")
     try:
         secret = await wait_until_ready(engine, ENGINE_PATIENCE)
-        await safety.check(engine)
+        await safety.check(engine, strict=not restarted)
         writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
         relay = Relay(reader.submit, engine.namespace)
         reconciler, auditor = Reconciler(relay), Auditor(engine)

@@ -21,6 +21,8 @@ from server.measures import Snapshot
 from server.settings import Settings, unpack
 
 SETTINGS = "TALLYCAST_WORKER_SETTINGS"
+# The last word of a worker's command line where another has served in its place before.
+RESTARTED = "restarted"
 READY = b"ready"
 FAILED = b"failed "
 MEASURED = b"measured "

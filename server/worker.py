@@ -2,7 +2,7 @@
 
 Owns the entry of the process. Must not know of other workers or of the embedded engine.
 
-Usage, by the supervisor only: python -m server.worker <number> <descriptor of the listener>
+Usage, by the supervisor only: python -m server.worker <number> <descriptor of the listener> [restarted]
 """
 
 import resource
@@ -17,7 +17,7 @@ from server.errors import StartError
 from server.rules.sites import Site
 
 
-def main(number: int, descriptor: int) -> int:
+def main(number: int, descriptor: int, *, restarted: bool) -> int:
     """Serve until SIGTERM; the status is 0 after a clean end."""
     _raise_files()
     parent = link.Parent()
@@ -32,7 +32,14 @@ def main(number: int, descriptor: int) -> int:
             # The parent has checked what it says.
             sites = config.sites(parent.first(), str(settings.config))
             last = run_worker(
-                settings, listener, link.say_ready, sites, on_sites, parent.when_asked, link.say_measured
+                settings,
+                listener,
+                link.say_ready,
+                sites,
+                on_sites,
+                parent.when_asked,
+                link.say_measured,
+                restarted=restarted,
             )
         except StartError as error:
             link.say_failed(error)
@@ -55,4 +62,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), restarted=link.RESTARTED in sys.argv[3:]))

@@ -57,12 +57,16 @@ class Process:
         self.end: asyncio.Task[End]
 
     @classmethod
-    async def start(cls, number: int, listener: int, settings: Settings, sites: str | None) -> Self:
-        """Start one on the shared listener, and tell it its sites."""
+    async def start(
+        cls, number: int, listener: int, settings: Settings, sites: str | None, *, restarted: bool
+    ) -> Self:
+        """Start one on the shared listener, and tell it its sites and whether it replaces one that served."""
         ours, theirs = socket.socketpair()
         with theirs:
             # -P: a folder named "server" where the operator happens to be is none of ours.
             command = [sys.executable, "-P", "-m", "server.worker", str(number), str(listener)]
+            if restarted:
+                command.append(link.RESTARTED)
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=theirs.fileno(),
@@ -231,7 +235,8 @@ class Worker:
         await asyncio.gather(*(process.stop(until) for process in self._processes))
 
     async def _start(self) -> Process:
-        process = await Process.start(self._number, self._listener, self._settings, self._sites)
+        given = self._number, self._listener, self._settings, self._sites
+        process = await Process.start(*given, restarted=self.ready.is_set())
         self._processes.append(process)
         return process
 

@@ -90,6 +90,24 @@ def test_an_engine_that_is_told_to_evict_is_an_error_until_it_is_told_not_to(
         assert unsafe() == 0
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [("maxmemory-policy", "allkeys-lru"), ("maxmemory", "1"), ("min-replicas-to-write", "1")],
+    ids=lambda setting: setting[0],
+)
+def test_a_worker_that_is_restarted_meanwhile_serves_and_is_not_ready(
+    make_server: MakeServer, url: str, setting: tuple[str, str]
+) -> None:
+    """A start would be refused; with one worker nothing would be answered for as long as that lasts."""
+    server = make_server(env={"REDIS_URL": url})
+    with Redis.from_url(url) as engine:
+        engine.config_set(*setting)
+        os.kill(server.workers[0], signal.SIGKILL)
+        until(server, NOT)
+        assert httpx.get(f"{server.url}/v1/items?item=x", timeout=30).status_code == 200
+        assert server.output().count("a worker died; starting another") == 1
+
+
 def test_a_data_folder_that_was_replaced_by_another(make_server: MakeServer) -> None:
     """As by a backup restored under a running server: nothing is confirmed, and nothing overwritten."""
     server = make_server()

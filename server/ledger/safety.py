@@ -18,18 +18,18 @@ EVERY = 5.0
 _log = structlog.get_logger("engine")
 
 
-async def check(engine: Store) -> None:
+async def check(engine: Store, *, strict: bool = True) -> None:
     """Look at the settings once, before anything is served.
 
     Raises:
-        EngineError: with these settings votes would be deleted.
+        EngineError: the engine does not answer, or, where ``strict``, would delete votes with these settings.
     """
     try:
         found, unchecked = await _look(engine)
     except FAILURES as error:
         raise EngineError(f"the engine does not answer: {error}") from None
     for risk in found:
-        if risk.level == "error":
+        if strict and risk.level == "error":
             raise EngineError(f"{risk.node}: {risk.reason}" if risk.node else risk.reason)
     if unchecked:
         _log.warning(

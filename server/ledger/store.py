@@ -176,11 +176,16 @@ async def claim(store: Store) -> None:
 async def make_secret(store: Store) -> bytes:
     """The secret that signs anonymous visitors' tokens: made once, shared by all workers and servers.
 
+    Written only where there is none, so that a worker can be restarted while the engine takes no writes.
+
     Raises:
         RedisError, OSError: it does not answer.
     """
-    await store.raw("SET", store.namespace.secret, token_bytes(32), "NX")
-    secret = await store.raw("GET", store.namespace.secret)
+    name = store.namespace.secret
+    secret = await store.raw("GET", name)
+    if secret is None:
+        await store.raw("SET", name, token_bytes(32), "NX")
+        secret = await store.raw("GET", name)
     assert isinstance(secret, bytes)
     return secret
 
