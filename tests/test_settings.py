@@ -80,10 +80,12 @@ def test_a_wrong_number_of_workers(value: str) -> None:
     assert refusal(workers=value) == f"--workers: expected a whole number from 1 to 256, not {value!r}"
 
 
+# The resolver would raise a UnicodeError.
+NO_NAMES = ["a..b", ".a", "x" * 64]
 NO_PATHS = ["unix:", "unix:x", "unix:/x/", "unix:/\0", "unix:/" + "x" * 107]
 
 
-@pytest.mark.parametrize("value", ["", "http://here", "a b", "x/y", "x\n", *NO_PATHS])
+@pytest.mark.parametrize("value", ["", "http://here", "a b", "x/y", "x\n", *NO_NAMES, *NO_PATHS])
 def test_a_wrong_host(value: str) -> None:
     assert refusal(host=value) == (
         "--host: expected an IP address, a host name, or unix: and an absolute path of at most 107 bytes, "

@@ -48,6 +48,8 @@ class Target(NamedTuple):
         port = port or (443 if tls else 80)
         try:
             found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # of a name with an empty label, or a character that no name has
+            raise _not_one(url) from None
         except OSError as error:
             raise LoadError(f"{parts.hostname}: {(error.strerror or str(error)).lower()}") from None
         found.sort(key=lambda entry: entry[0] != socket.AF_INET)

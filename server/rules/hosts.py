@@ -19,6 +19,7 @@ def check(host: str) -> str:
     path = unix_path(host)
     if path is None:
         right = re.fullmatch(r"[\w.:%-]+", host) is not None
+        host.encode("idna")  # as the resolver does: an empty label, or a long one, is a UnicodeError
     else:
         size = len(path.encode("utf-8", "surrogateescape"))
         right = re.fullmatch(r"/[^\0]*[^\0/]", path) is not None and size <= MAX_PATH

@@ -59,6 +59,7 @@ def test_mistakes_get_one_line(
     lines = [
         refused("http://127.0.0.1:9", "--reactions", "many"),
         refused("ftp://tally.example"),
+        refused("http://tally..example"),
         refused("http://127.0.0.1:9", "--nothing"),
         refused("http://127.0.0.1:9", "--scenario", scenario),
         refused("http://127.0.0.1:9", "--html", tmp_path / "no" / "report.html"),
@@ -66,6 +67,7 @@ def test_mistakes_get_one_line(
     assert lines == [
         "--reactions: expected a rate such as 500/s, not 'many'",
         "URL: expected one such as https://tally.example, not 'ftp://tally.example'",
+        "URL: expected one such as https://tally.example, not 'http://tally..example'",
         "No such option: --nothing; see tallycast load --help",
         f"{scenario}: burst.every: expected a duration such as 60s, not 'often'",
         f"{tmp_path / 'no' / 'report.html'}: no such file or directory",
