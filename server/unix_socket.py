@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 from server.errors import SettingsError, StartError
 
+# Of a user or a group on Linux: the number above it means "as it is" (chown(2)).
+HIGHEST = 2**32 - 2
+
 
 class Owner(NamedTuple):
     """Numbers of a user and a group; -1 leaves what it is."""
@@ -34,11 +37,18 @@ def owner(text: str | None) -> Owner:
     user, _, group = (text or "").partition(":")
     try:
         return Owner(
-            -1 if not user else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid,
-            -1 if not group else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid,
+            -1 if not user else _number(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid,
+            -1 if not group else _number(group) if group.isdecimal() else grp.getgrnam(group).gr_gid,
         )
     except KeyError as error:
         raise SettingsError(f"--socket-owner: {error.args[0]}") from None
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number > HIGHEST:
+        raise SettingsError(f"--socket-owner: expected a number up to {HIGHEST}, not {text}")
+    return number
 
 
 class UnixListener(socket.socket):

@@ -76,6 +76,10 @@ def test_owners() -> None:
     for wrong in ("no-such-user", ":no-such-group"):
         with pytest.raises(SettingsError, match=r"^--socket-owner: .*no-such"):
             owner(wrong)
+    assert owner("4294967294") == Owner(2**32 - 2, -1)
+    for wrong in ("4294967295", "0:4294967295", "9" * 30):
+        with pytest.raises(SettingsError, match=r"^--socket-owner: expected a number up to 4294967294, not "):
+            owner(wrong)
 
 
 async def test_a_socket_that_a_killed_server_left_is_replaced(path: str) -> None:
