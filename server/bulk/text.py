@@ -35,6 +35,8 @@ _NO_TEXT = {
     b"PK\x03\x04": _SPREADSHEET,
     b"\xd0\xcf\x11\xe0": "it is a spreadsheet: save it as CSV",
 }
+# Their decoders refuse what has no byte order mark.
+_EITHER_ORDER = ("utf-16", "utf-32")
 _UTF_16 = {True: "utf-16-le", False: "utf-16-be"}
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -122,8 +124,8 @@ def check_encoding(name: str) -> None:
         ValueError: there is no such encoding of text.
     """
     try:
-        # Some codecs are from bytes to bytes.
-        known = isinstance(codecs.getincrementaldecoder(name)().decode(b" "), str)
+        # Some codecs are not between bytes and text, and some take no way with invalid bytes but their own.
+        known = isinstance(b" ".decode(name, _MARK), str)
     except (LookupError, ValueError):
         known = False
     if not known:
@@ -151,6 +153,10 @@ def _encoding(head: bytes, given: str | None) -> str:
         )
     if given is None and 0 in head[:HEADER_NAME]:
         raise ImportFailed("it is no text: there are NUL bytes in its first line")
+    if given is not None and head and (mute := codecs.lookup(given).name) in _EITHER_ORDER:
+        raise ImportFailed(
+            f"it has no byte order mark, which {mute} needs: say --encoding {mute}-le or --encoding {mute}-be"
+        )
     return given or "utf-8"
 
 

@@ -73,6 +73,15 @@ def test_an_encoding_that_contradicts_a_byte_order_mark() -> None:
         lines("a".encode("utf-16"), "cp1252")
 
 
+@pytest.mark.parametrize("name", ["utf-16", "UTF_16", "utf-32"])
+def test_an_encoding_that_needs_a_byte_order_mark(name: str) -> None:
+    """Python's decoders raise an error of their own there."""
+    with pytest.raises(ImportFailed, match=r"it has no byte order mark, .*: say --encoding utf-(16|32)-le"):
+        lines("item".encode(f"{name}-le"), name)
+    assert lines("item".encode(name), name) == ["item"]
+    assert lines(b"", name) == []
+
+
 def test_invalid_bytes_in_an_encoding_that_was_given_stay_on_their_line() -> None:
     text = Text(pieces(b"a\n\xe9b\nc\n"), "utf-8")
     assert [text.invalid(line) for _, line in text.lines()] == [None, "byte 0xE9 is not utf-8", None]
@@ -92,7 +101,7 @@ def test_a_line_without_end_is_not_kept() -> None:
     assert [len(line) for line in (long, just, last)] == [LONGEST_LINE + 1, LONGEST_LINE, LONGEST_LINE + 1]
 
 
-@pytest.mark.parametrize("name", ["", "nope", "hex", "utf\x00", "undefined"])
+@pytest.mark.parametrize("name", ["", "nope", "hex", "rot13", "idna", "punycode", "utf\x00", "undefined"])
 def test_names_that_are_no_encoding(name: str) -> None:
     with pytest.raises(ValueError, match=r"^expected one like utf-8, utf-16-le or cp1252, not "):
         check_encoding(name)
