@@ -59,7 +59,7 @@ class StorageWatch:
             await client.aclose()
 
     async def look(self) -> bool:
-        """Repair the files; whether the engine has to be restarted, for a new socket.
+        """Repair the files; whether the engine has to be restarted, for a new socket or a new lock.
 
         While its files are missing the engine is told to refuse writes.
         """
@@ -76,10 +76,18 @@ class StorageWatch:
             self._failed(str(error) or type(error).__name__)
             return False
         self._failure = ""
-        if self._folder.place() is not Place.INTACT or _socket_identity(self._socket) == self._identity:
+        if self._folder.place() is not Place.INTACT:
             return False
-        _log.error("engine socket was deleted or replaced; restarting the engine", socket=str(self._socket))
-        return True
+        if _socket_identity(self._socket) != self._identity:
+            _log.error(
+                "engine socket was deleted or replaced; restarting the engine", socket=str(self._socket)
+            )
+            return True
+        if self._folder.noted_engine() is None:
+            # It says where the engine is, and keeps a successor waiting until this one has ended.
+            _log.error("engine lock was deleted; restarting the engine", data=str(self._folder.path))
+            return True
+        return False
 
     async def _repair(self, client: Redis, place: Place) -> None:
         if not self._refusing:

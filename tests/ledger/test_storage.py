@@ -132,6 +132,27 @@ async def test_deleted_files_are_written_anew(engine: EmbeddedEngine, kept: Redi
     assert await value(engine) == b"after"
 
 
+@pytest.mark.parametrize("whole_folder", [False, True])
+async def test_a_deleted_lock_is_made_anew(monkeypatch: pytest.MonkeyPatch, whole_folder: bool) -> None:
+    """Where the socket is elsewhere it is not missed with the folder, but the lock is."""
+    monkeypatch.setattr(embedded, "LOOK_EVERY", 0.05)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / ("long" * 30)
+        engine = EmbeddedEngine(folder)
+        await engine.start()
+        async with Redis.from_url(engine.url) as client:
+            await client.set("key", "before")
+        if whole_folder:
+            shutil.rmtree(folder)
+        else:
+            (folder / "engine.lock").unlink()
+        await eventually((folder / "engine.lock").exists)
+        await reads(engine, b"before")
+        assert embedded.running_engine(folder) == engine.url
+        assert embedded.DataFolder(folder).take_engine_lock() is None, "a successor has to wait"
+        await engine.stop()
+
+
 @pytest.mark.parametrize("moved", [False, True])
 async def test_a_deleted_or_moved_folder_is_made_anew_with_all_that_was_confirmed(
     engine: EmbeddedEngine, kept: Redis, moved: bool, tmp_path: Path
