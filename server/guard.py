@@ -137,7 +137,9 @@ class Guard:
     def _unsigned(self, site: Site, refusal: NotOurs) -> NotOurs:
         """Log that a token is signed by none of the site's keys; the refusal."""
         keys = [
-            f"{key.algorithm} {key.url}" if isinstance(key, KeySet) else key.algorithm for key in site.keys
+            # Without its query, which may hold a secret.
+            f"{key.algorithm} {key.url.partition('?')[0]}" if isinstance(key, KeySet) else key.algorithm
+            for key in site.keys
         ]
         self._log.refused(site, "signature", "by no key of the site's", ", ".join(keys) or "no token")
         return refusal

@@ -1,12 +1,14 @@
 """Real parts for every test: a server as its operator runs it, and an engine without one."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.cluster import Cluster, cluster
 from tests.support.engine import flush, private_engine
@@ -14,6 +16,13 @@ from tests.support.limits import loose
 from tests.support.process import ServerProcess, clean_environment
 
 MakeServer = Callable[..., ServerProcess]
+
+# A shell starts what runs in its background with SIGINT ignored, and every process here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 _running: list[ServerProcess] = []
 

@@ -78,7 +78,7 @@ def vote_and_follow(server: ServerProcess, http: httpx.Client) -> str:
         for socket in (page, tab):
             assert ask(socket, type="auth", token=token)["type"] == "ready"
         assert ask(page, type="react", item="a", reaction="like")["type"] == "ack"
-        frames = [json.loads(tab.recv(timeout=20)) for _ in range(2)]
+        frames = [json.loads(tab.recv(timeout=40)) for _ in range(2)]
         # In no order.
         assert {frame["type"] for frame in frames} == {"counts", "mine"}
     assert held(http, token) == {"a": "like"}

@@ -66,7 +66,7 @@ def followers(client: Any, channel: bytes) -> int:
 
 def readiness(address: str) -> int:
     try:
-        with urllib.request.urlopen(f"http://{address}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -83,7 +83,7 @@ def test_an_item_is_left_some_time_after_its_last_watcher(
     def act(address: str) -> None:
         with Redis.from_url(engine) as client:
             with connect(f"ws://{address}/ws?item=x") as watcher:
-                watcher.recv(timeout=10)
+                watcher.recv(timeout=40)
                 assert followers(client, CHANNEL) == 1
             wait_for(lambda: followers(client, CHANNEL) == 0, "the end of the subscription")
 
@@ -127,7 +127,7 @@ def test_what_nobody_published_is_found_and_counted(engine: str, monkeypatch: py
         with Redis.from_url(engine) as client:
             client.acl_setuser("quiet", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
         with connect(f"ws://{address}/ws?item=x") as watcher:
-            assert json.loads(watcher.recv(timeout=10))["counts"]["like"] == 0
+            assert json.loads(watcher.recv(timeout=40))["counts"]["like"] == 0
             asyncio.run(react_quietly())
             assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
 
@@ -144,7 +144,7 @@ def test_counts_are_audited_and_merges_finished_in_the_background(
 
     def act(address: str) -> None:
         with Redis.from_url(engine) as client, connect(f"ws://{address}/ws?item=x") as watcher:
-            watcher.recv(timeout=10)
+            watcher.recv(timeout=40)
             client.zadd(NAMES.merges, {msgpack.packb([b"default", b"stranger", b"account"]): 0})
             client.hset(X, mapping={"": sequence(1, 0, 0, 1, 0, "like", 5), member("a:1"): 1})
             assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1

@@ -68,12 +68,12 @@ def expected() -> list[dict[str, int]]:
 def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
     item = f"{votes.parent.name}/0"
     with connect(f"{server.ws_url}/ws?item={item}") as page:
-        page.recv(timeout=10)
+        page.recv(timeout=40)
         dry = run(server, str(votes), "--dry-run")
         assert every(server, votes) == [{"like": 0, "dislike": 0}] * 100
         first = run(server, str(votes))
         # Whoever watches sees the counts move.
-        while json.loads(page.recv(timeout=10))["counts"] != expected()[0]:
+        while json.loads(page.recv(timeout=40))["counts"] != expected()[0]:
             pass
     assert every(server, votes) == expected()
     versions = httpx.get(f"{server.url}/v1/items", params={"item": item}).json()

@@ -55,7 +55,7 @@ def answer(page: ClientConnection, form: Any, message: dict[str, Any]) -> dict[s
     raw = form.packb(message) if form is msgpack else form.dumps(message)
     page.send(raw)
     while True:
-        data = page.recv(timeout=10)
+        data = page.recv(timeout=40)
         frame: dict[str, Any] = form.unpackb(data) if form is msgpack else form.loads(data)
         assert in_order(frame.get("counts", dict.fromkeys(KINDS))), frame
         if frame.get("ref") == message["ref"]:

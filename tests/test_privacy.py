@@ -83,14 +83,14 @@ class Talker:
         ) as page:
             for ref, message in enumerate(messages):
                 page.send(json.dumps({**message, "ref": ref}))
-                while json.loads(page.recv(timeout=10)).get("ref") != ref:
+                while json.loads(page.recv(timeout=40)).get("ref") != ref:
                     pass
 
     def in_the_query(self, token: str) -> None:
         """A token has no business there; some try."""
         try:
             with connect(f"{self.server.ws_url}/ws?site=nope&token={token}") as page:
-                page.recv(timeout=10)
+                page.recv(timeout=40)
         except ConnectionClosed:
             pass
 
@@ -144,7 +144,7 @@ def test_nothing_private_is_ever_said(make_server: MakeServer, tmp_path: Path, a
             newer = signed(iat=int(time.time()) + 5)
             talker.private.append(newer)
             page.send(json.dumps({"type": "auth", "token": newer, "ref": 1}))
-            while json.loads(page.recv(timeout=10)).get("ref") != 1:
+            while json.loads(page.recv(timeout=40)).get("ref") != 1:
                 pass
             wait_for(lambda: client.publish(person, b"nonsense"), "a worker that follows the visitor")
             wait_for(lambda: "not an update" in server.output(), "its complaint")

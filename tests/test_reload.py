@@ -66,7 +66,7 @@ def ask(page: ClientConnection, **message: Any) -> dict[str, Any]:
 def hear(page: ClientConnection, **fields: Any) -> dict[str, Any]:
     """The next message with these fields."""
     while True:
-        frame = json.loads(page.recv(timeout=10))
+        frame = json.loads(page.recv(timeout=40))
         if fields.items() <= frame.items():
             return dict(frame)
 

@@ -54,7 +54,7 @@ def is_serving(server: ServerProcess) -> bool:
 def shows(connection: ClientConnection, likes: int) -> bool:
     """Whether it is told of so many likes before it ends."""
     try:
-        while json.loads(connection.recv(timeout=10))["counts"]["like"] != likes:
+        while json.loads(connection.recv(timeout=40))["counts"]["like"] != likes:
             pass
     except ConnectionClosed:
         return False

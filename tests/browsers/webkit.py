@@ -39,10 +39,16 @@ class WebkitSession:
         """Start a driver and a browser with these arguments."""
         driver = Process(["WebKitWebDriver", "--port=0"], {**os.environ, **ENVIRONMENT, "DISPLAY": display})
         port = await _listening_port(driver)
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False)
+        # The driver answers nothing else while it starts the browser, which takes long on a busy machine.
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=3 * PATIENCE, trust_env=False)
         session = cls(driver, client, "")
         always = {**capabilities, "webkitgtk:browserOptions": {"binary": _mini_browser(), "args": arguments}}
-        opened = await session._request("POST", "/session", {"capabilities": {"alwaysMatch": always}})
+        try:
+            opened = await session._request("POST", "/session", {"capabilities": {"alwaysMatch": always}})
+        except BaseException:
+            await client.aclose()
+            await driver.end()
+            raise
         session._root = f"/session/{opened['sessionId']}"
         return session
 

@@ -81,7 +81,7 @@ def test_the_matrix_of_origins(guarded: ServerProcess) -> None:
             headers = {"Origin": origin} if origin else {}
             with connect(f"{guarded.ws_url}/ws?item=a", additional_headers=headers, proxy=None) as line:
                 try:
-                    line.recv(timeout=20)
+                    line.recv(timeout=40)
                     code = None
                 except ConnectionClosed:
                     code = line.close_code
@@ -149,10 +149,10 @@ def test_the_matrix_of_tokens(guarded: ServerProcess) -> None:
         for name, (token, good) in tokens.items():
             with connect(f"{guarded.ws_url}/ws", proxy=None) as line:
                 line.send(json.dumps({"type": "auth", "token": token, "ref": 1}))
-                told = json.loads(line.recv(timeout=20))
+                told = json.loads(line.recv(timeout=40))
                 assert (told["type"] == "ready") is good, name
                 line.send(json.dumps({"type": "react", "item": "t", "reaction": "like", "ref": 2}))
-                told = json.loads(line.recv(timeout=20))
+                told = json.loads(line.recv(timeout=40))
                 assert (told["type"] == "ack") is good, name
             headers = {"Authorization": f"Bearer {token}"}
             answer = http.put("/v1/reaction?item=t", json={"reaction": "like"}, headers=headers)
@@ -173,7 +173,7 @@ def test_forged_addresses_share_one_bucket(guarded: ServerProcess) -> None:
             headers = {"X-Forwarded-For": forged}
             with connect(f"{guarded.ws_url}/ws?item=f", additional_headers=headers, proxy=None) as line:
                 try:
-                    line.recv(timeout=20)
+                    line.recv(timeout=40)
                     let_in += 1
                 except ConnectionClosed:
                     assert line.close_code == CloseCode.OVERLOADED

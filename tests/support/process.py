@@ -15,7 +15,7 @@ import httpx
 from tests.support import processes
 from tests.support.waiting import wait_for
 
-START, STOP = 30.0, 20.0
+START, STOP = 60.0, 30.0
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -68,7 +68,7 @@ def shown(server: ServerProcess, item: str) -> dict[str, Any]:
 def counts(page: ClientConnection, **wanted: int) -> dict[str, Any]:
     """The next update with these counts."""
     while True:
-        frame = json.loads(page.recv(timeout=10))
+        frame = json.loads(page.recv(timeout=40))
         if frame["type"] == "counts" and frame["counts"] == ZERO | wanted:
             return dict(frame)
 
@@ -76,7 +76,7 @@ def counts(page: ClientConnection, **wanted: int) -> dict[str, Any]:
 def mine(page: ClientConnection) -> tuple[str, str | None, int]:
     """The next that a tab is told of what its visitor holds: item, reaction, version."""
     while True:
-        frame = json.loads(page.recv(timeout=10))
+        frame = json.loads(page.recv(timeout=40))
         if frame["type"] == "mine":
             return frame["item"], frame["reaction"], frame["version"]
 
@@ -84,9 +84,9 @@ def mine(page: ClientConnection) -> tuple[str, str | None, int]:
 def ask(page: ClientConnection, **message: Any) -> list[dict[str, Any]]:
     """What comes up to the answer."""
     page.send(json.dumps({**message, "ref": 1}))
-    frames = [json.loads(page.recv(timeout=10))]
+    frames = [json.loads(page.recv(timeout=40))]
     while frames[-1].get("ref") != 1:
-        frames.append(json.loads(page.recv(timeout=10)))
+        frames.append(json.loads(page.recv(timeout=40)))
     return frames
 
 
@@ -193,7 +193,7 @@ def test_freeze(server: ServerProcess, item: str) -> None:
     with connect(f"{server.ws_url}/ws?site=blog") as page:
         page.send(json.dumps({"type": "auth", "token": two.token, "ref": 1}))
         page.send(json.dumps({"type": "react", "item": item, "reaction": "like", "ref": 2}))
-        answers = {frame["ref"]: frame for frame in (json.loads(page.recv(timeout=10)) for _ in range(2))}
+        answers = {frame["ref"]: frame for frame in (json.loads(page.recv(timeout=40)) for _ in range(2))}
     assert (answers[1]["type"], answers[2]["code"], answers[2]["item"]) == ("ready", "forbidden", item)
     assert shown(server, item)["version"] == version
     assert not admin(server, "unfreeze", item).json()["frozen"]

@@ -79,14 +79,14 @@ def admin(http: httpx.Client, what: str, item: str | None = None, **more: Any) -
 
 def ask(page: ClientConnection, **message: Any) -> dict[str, Any]:
     page.send(json.dumps({**message, "ref": 1}))
-    while (frame := json.loads(page.recv(timeout=20))).get("ref") != 1:
+    while (frame := json.loads(page.recv(timeout=40))).get("ref") != 1:
         pass
     return dict(frame)
 
 
 def hear(page: ClientConnection, **fields: Any) -> dict[str, Any]:
     while True:
-        frame = json.loads(page.recv(timeout=20))
+        frame = json.loads(page.recv(timeout=40))
         if fields.items() <= frame.items():
             return dict(frame)
 
