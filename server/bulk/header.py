@@ -38,6 +38,8 @@ def _places(names: Sequence[str], kinds: Sequence[str]) -> dict[str, int]:
     counts = not {"visitor", "reaction"} & {name.strip().casefold() for name in names}
     known = ("item", *kinds) if counts else (*VOTE, "time")
     places: dict[str, int] = {}
+    if "item" not in {_known(name, known) for name in names}:
+        raise ValueError(_expected(names, kinds))
     for place, name in enumerate(names):
         column = _known(name, known)
         if column is None or column in places:
@@ -45,11 +47,15 @@ def _places(names: Sequence[str], kinds: Sequence[str]) -> dict[str, int]:
             raise ValueError(f"the header: {name[:40]!r} {trouble}")
         places[column] = place
     if not {"item"} < places.keys() if counts else not set(VOTE) <= places.keys():
-        raise ValueError(
-            f"the header: expected {', '.join(VOTE)} and perhaps time, "
-            f"or item and some of {', '.join(kinds)}; found {', '.join(names)}"
-        )
+        raise ValueError(_expected(names, kinds))
     return places
+
+
+def _expected(names: Sequence[str], kinds: Sequence[str]) -> str:
+    return (
+        f"the header: expected {', '.join(VOTE)} and perhaps time, "
+        f"or item and some of {', '.join(kinds)}; found {', '.join(names)[:80]}"
+    )
 
 
 def _known(name: str, known: Collection[str]) -> str | None:

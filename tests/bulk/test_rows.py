@@ -221,7 +221,7 @@ EXPECTED = "the header: expected item, visitor, reaction and perhaps time, or it
     [
         ([], "there is nothing in it"),
         (["", " "], "there is nothing in it"),
-        (["a,u:1,like"], "line 1: the header: 'a' is none of dislike, item, like"),
+        (["a,u:1,like"], f"line 1: {EXPECTED}; found a, u:1, like"),
         (["", "item,visitor"], "line 2: the header: expected item, visitor, reaction and "),
         (["item"], f"line 1: {EXPECTED}; found item"),
         (["item,like,liek"], "line 1: the header: 'liek' is none of dislike, item, like"),
@@ -230,7 +230,7 @@ EXPECTED = "the header: expected item, visitor, reaction and perhaps time, or it
         (["like,dislike"], "line 1: the header: expected item, "),
         (["Item,like,LIKE"], "line 1: the header: 'LIKE' is there twice"),
         (["item;visitor;reaction;at"], "line 1: the header: 'at' is none of item, reaction, time, visitor"),
-        (["item:like"], "line 1: the header: 'item:like' is none of dislike, item, like; --delimiter says"),
+        (["item:like"], f"line 1: {EXPECTED}; found item:like; --delimiter says"),
         (['"item'], "line 1: not CSV: the quote that opens here is not closed"),
         (["sep=;"], "there is nothing in it"),
         (["[", '{"item":"a","counts":{}}', "]"], "line 1: it is a JSON array, and one object a line is"),
