@@ -67,7 +67,7 @@ REVOKE_EXAMPLES = """
 [dim]on the server whose data is in ./data[/dim]
 
 [cyan]REDIS_URL=redis://localhost:6379/0 tallycast revoke --config tallycast.toml --site blog --sub 42[/cyan]
-[dim]on all servers of that Redis[/dim]
+[dim]on all servers of that database; with TALLYCAST_PREFIX, if they have one[/dim]
 """
 
 IMPORT = """
@@ -95,6 +95,9 @@ IMPORT_EXAMPLES = """
 [cyan]tallycast import votes.csv --config tallycast.toml --site blog[/cyan]
 [dim]into the site blog of the server whose data is in ./data[/dim]
 
+[cyan]REDIS_URL=redis://localhost:6379/0 tallycast import votes.csv[/cyan]
+[dim]into that database; with TALLYCAST_PREFIX, if its servers have one[/dim]
+
 [cyan]tallycast import votes.txt --encoding cp1252 --delimiter :[/cyan]
 [dim]neither UTF-8, nor with a delimiter that the header shows[/dim]
 
@@ -118,7 +121,7 @@ AUDIT_EXAMPLES = """
 [dim]of the server whose data is in ./data[/dim]
 
 [cyan]REDIS_URL=redis://localhost:6379/0 tallycast audit | grep reset[/cyan]
-[dim]of all servers of that Redis[/dim]
+[dim]of all servers of that database; with TALLYCAST_PREFIX, if they have one[/dim]
 
 [cyan]tallycast audit --all[/cyan]
 [dim]count who holds what on every item, and compare[/dim]
