@@ -74,7 +74,6 @@ async def test_an_address_that_is_none_is_the_end_and_says_so(server: Server, ne
     assert said[0].startswith("warn: Tallycast: ")
 
 
-@pytest.mark.every_browser
 @pytest.mark.parametrize("host", ["", "blog.test"], ids=["secure", "plain"])
 async def test_eight_tabs_behind_a_proxy_that_refuses_sockets(
     walled: Proxy, server: Server, new_tab: NewTab, host: str
