@@ -7,7 +7,7 @@ import { fallback } from './fallback.js';
 import { addresses } from './http.js';
 import { identity, publish, publisher } from './identity.js';
 import { socket } from './socket.js';
-import { holdNothing, lose, newItem, settle, take, thaw } from './store.js';
+import { lose, newItem, take } from './store.js';
 import { onChange } from './storage.js';
 import { parts } from './watches.js';
 import { drop, keep, kept } from './wishes.js';
@@ -18,7 +18,7 @@ import { drop, keep, kept } from './wishes.js';
 /** @typedef {import('./store.js').Watcher} Watcher */
 /** @typedef {ReturnType<typeof channel>} Channel */
 
-const HOLD = 1000; // how long counts wait for the ack of my own reaction
+const HOLD = 1000; // how long new counts are not shown, for the ack of my own reaction
 const PATIENCE = 8000; // how long a click waits before the person is told
 const LINGER = 10_000; // a page without elements keeps its connection this long
 
@@ -54,7 +54,7 @@ const channel = (server, site, key) => {
   // Watching
 
   /** Elements come, go and move in bursts: what the server hears is where they ended up. */
-  const sync = () => queueMicrotask(reconcile);
+  const sync = () => Promise.resolve().then(reconcile);
 
   const reconcile = () => {
     const gone = those((item) => item._watched && !isNear(item));
@@ -101,9 +101,8 @@ const channel = (server, site, key) => {
   const heed = (adopting = !link._isOpen()) => {
     if (publisher) return; // a user's wishes are not left behind for the next one
     for (const [id, reaction] of Object.entries(kept(wishes))) {
-      const item = adopting ? itemOf(id) : items[id];
-      if (!item) continue;
-      if (item._wish?._reaction !== reaction) settle(item);
+      const item = itemOf(id);
+      if (item._wish?._reaction !== reaction) item._wish = undefined;
       if (adopting) item._wish ??= { _reaction: reaction };
       update(item);
     }
@@ -137,10 +136,10 @@ const channel = (server, site, key) => {
     const wish = /** @type {import('./store.js').Wish} */ (item._wish);
     const mine = ask('react', { item: item._id, reaction: wish._reaction }, []);
     wish._ref = mine;
-    item._later ??= [];
+    wish._base ||= { ...item };
     setTimeout(() => {
       if (item._wish?._ref !== mine) return;
-      thaw(item);
+      item._wish._base = 0;
       update(item);
     }, HOLD);
   };
@@ -149,12 +148,12 @@ const channel = (server, site, key) => {
   const end = (item, problem) => {
     const wish = item._wish;
     // These are no reason to undo what a person wants: it is only done later.
-    if (problem && /^(offline|rate_limited)$/.test(problem.code)) {
+    if (problem?.code === 'offline' || problem?.code === 'rate_limited') {
       item._wish = wish && { ...wish }; // of which `_react` need not say that it waits
       again(item, problem);
     } else {
       if (wish) drop(wishes, item._id, wish._reaction);
-      settle(item);
+      item._wish = undefined;
     }
     update(item);
     sync();
@@ -191,13 +190,14 @@ const channel = (server, site, key) => {
       if (merging) me._merged();
     }
     for (const silent of those((item) => item._silent === ref)) {
-      holdNothing(silent);
+      silent._silent = 0;
+      silent._reaction = null;
       update(silent);
     }
-    if (item && /^(ack|mine|counts)$/.test(/** @type {string} */ (type))) {
+    if (item && (isAck || type === 'mine' || type === 'counts')) {
       if (isAck && item._wish?._whose !== publisher) delete message.reaction; // it is of who was here before
       if (message.reaction !== undefined) item._silent = 0;
-      const back = take(item, message, isAck);
+      const back = take(item, message);
       if (isAck && item._wish?._ref === ref) end(item);
       update(item);
       if (back && presented) watch([item]); // for what I hold there now
@@ -266,7 +266,7 @@ const channel = (server, site, key) => {
       },
       _turned(message) {
         refusal = message && { code: 'forbidden', message };
-        if (message) console.warn(`Tallycast: ${message}. Server: ${server}. Is ${origin} in origins of site ${site}?`);
+        if (message) console.warn(`Tallycast: ${message}, ${server}. Is ${origin} in origins of ${site}?`);
         for (const item of those()) {
           item._elements.forEach((element) => element._turned());
           if (refusal) end(item, refusal);
@@ -287,7 +287,7 @@ const channel = (server, site, key) => {
 
     /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
     _react(item, reaction, by) {
-      const wish = (item._wish = { _reaction: reaction, _by: by, _whose: publisher });
+      const wish = (item._wish = { _reaction: reaction, _by: by, _whose: publisher, _base: item._wish?._base });
       const late = () => item._wish === wish && by._failed({ code: 'offline' }, true);
       if (!publisher) keep(wishes, item._id, reaction);
       update(item);

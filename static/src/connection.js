@@ -12,7 +12,7 @@
  * @typedef {(message: Message) => void} Line
  */
 
-/** @typedef {{_send: (message: Message) => void, _stop: () => void}} Transport */
+/** @typedef {{send: (text: string) => void, close: () => void}} Transport a socket, or what can be used as one */
 
 /**
  * @typedef {object} Owner
@@ -49,7 +49,8 @@ export const connection = (ways, owner) => {
   /** Because nobody looks at the page. @type {boolean} */
   let resting;
   let way = 0;
-  let failures = 0; // handshakes of the first way in a row
+  /** Whether the last handshake did. @type {boolean} */
+  let failed;
   let attempt = 0;
   /** 0: not open. @type {number} */
   let openedAt;
@@ -103,7 +104,7 @@ export const connection = (ways, owner) => {
     // That a socket is open says little: a page that is refused gets one too, but only to be closed with the reason.
     if (type === 'open' && !way) return;
     heard = 1;
-    if (way) better ||= setTimeout(reset, SECOND_BEST, 1); // where one more failure decides
+    if (way) better ||= setTimeout(reset, SECOND_BEST, true); // where one more failure decides
     turn(way > 1 ? 'polling' : 'live');
     owner._received(message);
   };
@@ -115,7 +116,7 @@ export const connection = (ways, owner) => {
 
   /** @param {any} [code] @param {string} [why] */
   const closed = (code, why = 'code ' + code) => {
-    transport?._stop(); // what reported its end may yet go on by itself, as an EventSource does
+    transport?.close(); // what reported its end may yet go on by itself, as an EventSource does
     transport = undefined;
     wait();
     owner._lost();
@@ -125,21 +126,21 @@ export const connection = (ways, owner) => {
     // A code of the contract's own came by a WebSocket: it does get through, and the other ways go to the same server.
     if (code === BLOCKED || (!heard && !(code >= OURS))) {
       // What fails where the one before failed too is not the way: on at once. After the last, the server is away.
-      way = failures++ || code === BLOCKED ? ++way % ways.length : 0;
+      way = failed || code === BLOCKED ? ++way % ways.length : 0;
+      failed = true;
       if (way) return dial();
-      failures %= 3;
-    } else if (!way) failures = 0;
+    } else if (!way) failed = false;
     if (openedAt && performance.now() - openedAt > STEADY) attempt = 0;
-    wait(dial, pause || Math.min(40, 1 + Math.random() * 2 ** attempt++) * 0.5 * SECOND);
+    wait(dial, pause || Math.min(40, 1 + Math.random() * 2 ** attempt++) * 500);
   };
 
-  /** Begin with the first way again, as if so many handshakes had failed. @param {number} failed */
-  const reset = (failed) => {
+  /** Begin with the first way again, as if its last handshake had failed, or not. @param {boolean} unlikely */
+  const reset = (unlikely) => {
     drop();
     wait();
     clearTimeout(better);
     better = way = pause = 0;
-    failures = failed;
+    failed = unlikely;
     hurry();
   };
 
@@ -150,7 +151,7 @@ export const connection = (ways, owner) => {
 
   const rest = () => {
     resting = true;
-    reset(0);
+    reset(false);
   };
 
   const wake = () => {
@@ -172,7 +173,7 @@ export const connection = (ways, owner) => {
   return {
     _status: () => status,
     _isOpen: () => transport && openedAt,
-    _send: (/** @type {Message} */ message) => transport?._send(message),
+    _send: (/** @type {Message} */ message) => transport?.send(JSON.stringify(message)),
 
     /** Connect, unless that is done, under way or pointless. */
     _start() {
@@ -183,7 +184,7 @@ export const connection = (ways, owner) => {
     /** Let go, until the next start. */
     _stop() {
       wanted = false;
-      reset(0);
+      reset(false);
     },
   };
 };

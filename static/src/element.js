@@ -12,7 +12,7 @@
 import { channelTo } from './channel.js';
 import { digestOf, pageItem } from './item.js';
 import { SERVER, SITE } from './script.js';
-import { countsOf, reactionOf } from './store.js';
+import { baseOf, countsOf, NOTHING, reactionOf } from './store.js';
 import { sheet } from './styles.js';
 import { labelOf, textOf } from './text.js';
 import { view } from './view.js';
@@ -59,8 +59,7 @@ export const life = (host) => {
   const { states } = host.attachInternals();
   /** @type {import('./channel.js').Channel | undefined} */
   let channel;
-  /** @type {import('./store.js').Item | undefined} */
-  let item;
+  let item = NOTHING;
   /** @type {string | undefined} */
   let drawn;
   /** @type {string | undefined} */
@@ -68,12 +67,12 @@ export const life = (host) => {
 
   const { _draw, _say } = view(host, async (kind) => {
     await self._refresh(); // the page may have gone on since
-    if (item) channel?._react(item, reactionOf(item) === kind ? null : kind, self);
+    if (item !== NOTHING) channel?._react(item, reactionOf(item) === kind ? null : kind, self);
   });
 
   /** @param {string} name @param {object} detail */
   const emit = (name, detail) => {
-    host.dispatchEvent(new CustomEvent('tallycast:' + name, { detail: { item: item?._id, ...detail }, bubbles: true, composed: true }));
+    host.dispatchEvent(new CustomEvent('tallycast:' + name, { detail: { item: item._id, ...detail }, bubbles: true, composed: true }));
   };
 
   const self = {
@@ -85,14 +84,14 @@ export const life = (host) => {
       const own = host.getAttribute('item');
       const nextId = own || pageItem(host);
       if (nextChannel !== channel || nextId !== id) {
-        item?._elements.delete(self);
+        item._elements.delete(self);
         channel?._refresh();
-        item = undefined;
+        item = NOTHING;
         drawn = '';
         _say();
         channel = nextChannel;
         id = nextId;
-        own || (location.search && console.info('Tallycast: of a query, `params` count', id));
+        own || (location.search && console.info('Tallycast: see params', id));
         const digest = digestOf(id);
         const fit = digest ? await digest : id;
         if (nextChannel !== channel || nextId !== id) return; // changed in the meantime, or taken away
@@ -113,8 +112,8 @@ export const life = (host) => {
       _draw(counts, reaction);
       const before = drawn;
       // The counts of an item come before what the person holds there: one `ready` for both.
-      if (!item?._counts || (!before && item._silent)) return;
-      drawn = JSON.stringify([counts, reaction]);
+      if (!baseOf(item)._counts || (!before && item._silent)) return;
+      drawn = '' + [counts, reaction];
       if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(/** @type {Counts} */ (counts)) });
     },
 
@@ -127,7 +126,7 @@ export const life = (host) => {
     /** @param {Problem} problem @param {boolean} [mine] */
     _failed(problem, mine) {
       if (problem.code === 'bad_item') console.warn('Tallycast: ' + problem.message, id);
-      if (mine) _say(textOf(host, problem.code), true);
+      if (mine) _say(textOf(host, problem.code), 'seen');
       emit('error', problem);
     },
 
@@ -145,5 +144,5 @@ export const life = (host) => {
 /** The counts that the page itself came with, if any. @param {Element} host @returns {Counts} */
 const given = (host) => {
   const counts = [...host.querySelectorAll('data')].map((data) => [data.dataset.kind, +data.value]);
-  return /** @type {any[]} */ (counts).filter(([kind]) => kind);
+  return /** @type {any[]} */ (counts).filter((pair) => pair[0]);
 };

@@ -26,16 +26,15 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   let address;
   /** @type {number} */
   let timer;
-  /** Release the lock on the stream. @type {((done?: unknown) => void) | undefined} */
-  let release;
   /** @type {boolean} */
   let over;
+  /** Release the lock on the stream. @type {(done?: unknown) => void} */
+  let release;
+  const released = new Promise((done) => (release = done));
   let turn = Promise.resolve();
 
-  const alive = () => line({ type: 'open' });
-
   // The code of a problem may be anything of whoever stands in front of the server: never one of a socket's.
-  const failed = (/** @type {object | void} */ problem) => line({ ...problem, type: 'close', code: 0 });
+  const failed = (/** @type {object} */ problem) => line({ ...problem, type: 'close', code: 0 });
 
   /** @param {Iterable<string>} ids */
   const read = async (ids) => {
@@ -48,20 +47,20 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   const follow = async () => {
     const ids = [...watched];
     try {
-      if (over) return release?.();
+      if (over) return;
       if (!streaming || !ids[0]) {
         await read(ids);
         clearTimeout(timer);
         timer = setTimeout(follow, POLL);
-        alive();
+        line({ type: 'open' });
       }
       // Of more than a stream may have it is refused, and the next way is gone.
       else if (address !== (address = at('/v1/stream', ids))) {
         source?.close();
         fresh = new Set(ids);
         source = new EventSource(address);
-        source.onopen = alive;
-        source.onerror = () => failed();
+        source.onopen = /** @type {any} */ (line);
+        source.onerror = failed;
         for (const type of ['counts', 'beat', 'bye']) {
           source.addEventListener(type, ({ data }) => {
             const message = parse(data);
@@ -98,28 +97,26 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
       .request(
         at('/v1/stream'),
         { steal: true },
-        () =>
-        new Promise((done) => {
-          release = done;
+        () => {
           follow();
-        }),
+          return released;
+        },
       )
       .catch(() => line({ type: 'close', code: BLOCKED }));
   } else follow();
   return {
-    /** @param {import('./store.js').Message} message */
-    _send(message) {
+    /** @param {string} text */
+    send(text) {
+      const message = parse(text);
       const { ref, item } = message;
       turn = turn
         .then(() => answer(message))
-        .then(
-          (fields) => line({ ...fields, ref }),
-          (problem) => line({ ...problem, type: 'error', ref, item }),
-        );
+        .catch((problem) => ({ ...problem, type: 'error', item }))
+        .then((fields) => line({ ...fields, ref }));
     },
-    _stop() {
+    close() {
       over = true;
-      release?.();
+      release();
       source?.close();
     },
   };

@@ -37,7 +37,7 @@ export const request = async (method, url, token, body) => {
   try {
     const response = await fetch(url, {
       method,
-      body: body && JSON.stringify(body),
+      body: JSON.stringify(body),
       headers: /** @type {any} */ (token && { Authorization: 'Bearer ' + token }),
       cache: 'no-cache', // an answer may be kept for half a minute, which is not what "now" means
       signal: AbortSignal.timeout(1e4),

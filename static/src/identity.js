@@ -99,7 +99,9 @@ export const identity = (at, key, changed) => {
     /** The server does not accept this token. @param {string} refused */
     _failed(refused) {
       given = null;
-      if (recall()?.token === refused) save(key, (pass = { token: refused, renew: 0 }));
+      if (recall()?.token !== refused) return;
+      /** @type {Pass} */ (pass).renew = 0;
+      save(key, pass);
     },
 
     /** Whoever spoke for the person, somebody else does now, or nobody. */

@@ -17,9 +17,7 @@ export const pageItem = (host) => {
 export const digestOf = (id) => {
   const bytes = new TextEncoder().encode(id);
   // Without a secure context there is no digest: the server will say what is wrong with the id.
-  return bytes.length > ITEM_BYTES && crypto.subtle?.digest('SHA-256', bytes).then(hex);
+  return bytes.length > ITEM_BYTES && crypto.subtle?.digest('SHA-256', bytes).then((hash) =>
+    new Uint8Array(hash).reduce((hex, byte) => hex + (256 + byte).toString(16).slice(1), 'sha256:'),
+  );
 };
-
-/** @param {ArrayBuffer} hash */
-const hex = (hash) =>
-  new Uint8Array(hash).reduce((digits, byte) => digits + (256 + byte).toString(16).slice(1), 'sha256:');

@@ -6,12 +6,8 @@ export const socket = (at) => (/** @type {import('./connection.js').Line} */ lin
   const websocket = new WebSocket(at('/ws').replace('http', 'ws'));
   // The page's policy forbids it. Other browsers throw; Chromium would fire an `error` and never a `close`.
   if (websocket.readyState > 1) throw websocket;
-  websocket.onopen = () => line({ type: 'open' });
+  // Its events are the messages that a line has for them.
+  websocket.onopen = websocket.onclose = /** @type {any} */ (line);
   websocket.onmessage = ({ data }) => line(parse(data));
-  websocket.onclose = ({ code }) => line({ type: 'close', code });
-  return {
-    /** @param {object} message */
-    _send: (message) => websocket.send(JSON.stringify(message)),
-    _stop: () => websocket.close(),
-  };
+  return websocket;
 };

@@ -68,23 +68,23 @@ export const view = (host, clicked) => {
 
   /**
    * Said once, politely, about the person's own vote only. Counts are outside: each change would be read aloud.
-   * @param {string} [text] @param {boolean} [seen] for the eye too
+   * @param {string} [text] @param {string} [seen] for the eye too
    */
-  const say = (text, seen) => {
-    note.toggleAttribute('part', !!seen);
+  const say = (text, seen = '') => {
+    set(note, { part: seen });
     note.textContent = /** @type {string} */ (text); // nothing is no text
   };
 
   return {
     _say: say,
 
-    /** @param {import('./store.js').Counts | undefined} counts @param {string | null} reaction */
+    /** @param {import('./store.js').Counts} counts @param {string | null} reaction */
     _draw(counts, reaction) {
       const page = host.ownerDocument.defaultView;
       // There is none yet, or the element has moved into another document, which takes it away.
       if (page && !shadow.adoptedStyleSheets[0]) shadow.adoptedStyleSheets = [sheet(page)];
       if (held !== (held = reaction)) say(); // what was said is out of date
-      const known = /** @type {any[]} */ (counts?.[0] ? counts : [['like'], ['dislike']]);
+      const known = /** @type {any[]} */ (counts[0] ? counts : [['like'], ['dislike']]);
       const [likes, dislikes] = known.map((pair) => pair[1]);
       set(group, { 'aria-label': textOf(host, 'group') });
       bar.hidden = host.hasAttribute('hide-dislikes');
