@@ -23,6 +23,9 @@ from .processes import Process
 # is no accessibility bus.
 ENVIRONMENT = {"LIBGL_ALWAYS_SOFTWARE": "1", "WEBKIT_SKIA_ENABLE_CPU_RENDERING": "1", "NO_AT_BRIDGE": "1"}
 
+# How long (s) a driver may take for a session, attempt by attempt: now and then one never answers.
+ATTEMPTS = (8.0, 15.0, PATIENCE, PATIENCE)
+
 
 class WebkitSession:
     """The commands of one session. They go to one window at a time, so they take turns."""
@@ -36,17 +39,32 @@ class WebkitSession:
 
     @classmethod
     async def open(cls, display: str, arguments: list[str], capabilities: dict[str, Any]) -> Self:
-        """Start a driver and a browser with these arguments."""
+        """Start a driver and a browser with these arguments.
+
+        Raises:
+            httpx.ReadTimeout: no attempt succeeded.
+        """
+        for within in ATTEMPTS[:-1]:
+            try:
+                return await cls._open(display, arguments, capabilities, within)
+            except httpx.ReadTimeout:
+                pass
+        return await cls._open(display, arguments, capabilities, ATTEMPTS[-1])
+
+    @classmethod
+    async def _open(
+        cls, display: str, arguments: list[str], capabilities: dict[str, Any], within: float
+    ) -> Self:
         driver = Process(["WebKitWebDriver", "--port=0"], {**os.environ, **ENVIRONMENT, "DISPLAY": display})
-        port = await _listening_port(driver)
-        # The driver answers nothing else while it starts the browser, which takes long on a busy machine.
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=3 * PATIENCE, trust_env=False)
-        session = cls(driver, client, "")
-        always = {**capabilities, "webkitgtk:browserOptions": {"binary": _mini_browser(), "args": arguments}}
         try:
-            opened = await session._request("POST", "/session", {"capabilities": {"alwaysMatch": always}})
+            port = await _listening_port(driver)
+            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False)
+            session = cls(driver, client, "")
+            options = {"binary": _mini_browser(), "args": arguments}
+            always = {**capabilities, "webkitgtk:browserOptions": options}
+            asked = {"capabilities": {"alwaysMatch": always}}
+            opened = await session._request("POST", "/session", asked, within)
         except BaseException:
-            await client.aclose()
             await driver.end()
             raise
         session._root = f"/session/{opened['sessionId']}"
@@ -78,8 +96,8 @@ class WebkitSession:
         await self._client.aclose()
         await self._driver.end()
 
-    async def _request(self, method: str, path: str, body: object = None) -> Any:
-        answer = await self._client.request(method, path, json={} if body is None else body)
+    async def _request(self, method: str, path: str, body: object = None, within: float = PATIENCE) -> Any:
+        answer = await self._client.request(method, path, json={} if body is None else body, timeout=within)
         value = answer.json()["value"]
         if answer.is_error:
             raise RuntimeError(f"{path}: {value['error']}: {value['message']}")
