@@ -25,6 +25,8 @@ SHORT: dict[str, dict[str, Any]] = {
         "connections": 200,
         "reactions": "50/s",
         "storms": ["500ms"],
+        # Long enough that those who were cut off are back, on a busy machine too.
+        "duration": "8s",
         # Who has not come back when the second is over cannot send what is due.
         "threshold": ["p99<20s", "errors<60%"],
     },
