@@ -205,7 +205,7 @@ class Engine:
             await asyncio.sleep(KEEP_TIME_EVERY)
 
     async def deadline(self, link: "_Link | None" = None) -> int:
-        """Time of the engine (µs) after which nobody waits for what is sent now."""
+        """Engine time (µs) after which what is sent now must not take effect."""
         link = link or self._link
         if not link.clock.known:
             await self._read_clock(link)
