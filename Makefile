@@ -17,7 +17,7 @@ JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test hostile bench faults soak check widget screenshots browsers installed-browsers strace nginx redis install constraints clean
+.PHONY: help serve test hostile bench faults soak check widget screenshots browsers installed-browsers strace nginx redis compiler install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ help: ## Say what can be made
 serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
 	@exec $(BIN)/tallycast serve
 
-test: check installed-browsers strace nginx redis ## Check everything, then run every test
+test: check installed-browsers strace nginx redis compiler ## Check everything, then run every test
 	@exec $(BIN)/python -m pytest --cov --numprocesses $(JOBS) --dist worksteal
 
 browsers: $(FOR_TESTS) installed-browsers ## Run every test of the widget in Chromium, Firefox and WebKitGTK
@@ -34,7 +34,7 @@ browsers: $(FOR_TESTS) installed-browsers ## Run every test of the widget in Chr
 hostile: $(FOR_TESTS) ## Attack a server in every way there is a test for, in full; some minutes
 	@HOSTILE=full exec $(BIN)/python -m pytest -q -s tests/hostile $(ARGS)
 
-bench: $(FOR_USE) $(FOR_BENCH) ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
+bench: $(FOR_USE) $(FOR_BENCH) compiler ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)
 
 faults: $(FOR_TESTS) strace ## Break everything on purpose, in full: some minutes; what was measured is told at the end
@@ -61,14 +61,18 @@ installed-browsers:
 	@tools/browsers.sh
 
 strace:
-	@tools/package.sh strace strace 'The test of a power cut'
+	@tools/package.sh strace 'The test of a power cut' strace
 
 # In Debian this is redis-server itself under another name, and comes without a service that starts.
 redis:
-	@tools/package.sh redis-check-rdb redis-tools 'The test of access lists on Redis'
+	@tools/package.sh redis-check-rdb 'The test of access lists on Redis' redis-tools
 
 nginx:
 	@tools/nginx.sh
+
+# The load that the bench puts on servers must cost less than they do, so it is in C.
+compiler:
+	@tools/package.sh $(firstword $(CC)) 'The bench' gcc libc6-dev
 
 install: $(FOR_USE) ## Install into .venv, without starting anything
 

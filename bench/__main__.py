@@ -28,7 +28,7 @@ from bench.against import compared, revision
 from bench.errors import Unavailable
 from bench.figures import FIGURES
 from bench.figures.base import QUICK, Figure, Scale
-from bench.load import why_slow
+from bench.programs import program
 from bench.report import chart, data, table
 from bench.results import Results
 
@@ -77,6 +77,7 @@ def main(
     console = Console()
     figures = [figure for figure in FIGURES if not only or figure.name in only]
     try:
+        program("load")  # Without it there is nothing to measure.
         with nullcontext() if against is None else revision(against) as before:
             if before is not None:
                 figures = [both for figure in figures if (both := compared(figure, before)) is not None]
@@ -105,8 +106,6 @@ def _fit(results: Results, quick: bool) -> None:
             sockets=min(scale.sockets, files),
             watchers=min(scale.watchers, files),
         )
-    if (reason := why_slow()) is not None:
-        results.remarks.append(f"The load came from Python, slower than some of the servers: {reason}.")
     if quick:
         results.remarks.append("--quick: too little for a figure that is quoted.")
 

@@ -1,21 +1,19 @@
 """Drives the load program: one process for one server, told what to do line by line.
 
-Owns the process and the check of what it counted. Must not know contenders: what is sent and awaited is
-given. Falls back to a program in Python where there is no C compiler; that one is slower than some of the
-servers and says so.
+Owns the process and the check of what it counted. Does not depend on contenders: what is sent and awaited is
+given.
 """
 
 import json
 import select
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from bench.errors import Unavailable, Wrong
+from bench.errors import Wrong
 from bench.programs import program
 
 # The last two are watchers as well: they stop reading, for good or for a while.
@@ -24,26 +22,14 @@ WATCHERS, SENDERS, STOPPED, AWAY = range(4)
 GRACE = 30.0
 
 
-def why_slow() -> str | None:
-    """Why the load comes from Python, if it does."""
-    try:
-        program("load")
-    except Unavailable as error:
-        return str(error)
-    return None
-
-
 class Load:
     """The load on one server. ``close`` ends it."""
 
-    def __init__(self, port: int, *, slow: bool | None = None) -> None:
-        slow = why_slow() is not None if slow is None else slow
-        command = [sys.executable, "-m", "bench.slow_load"] if slow else [str(program("load"))]
+    def __init__(self, port: int) -> None:
+        command = [str(program("load")), "127.0.0.1", str(port)]
         self._heard = b""
         self._folder = tempfile.TemporaryDirectory(prefix="tallycast-load-")
-        self._process = subprocess.Popen(
-            [*command, "127.0.0.1", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
     def __enter__(self) -> Self:
         return self

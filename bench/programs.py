@@ -21,14 +21,6 @@ _SOURCES = {
 }
 
 
-def compiler() -> list[str] | None:
-    """The system's C compiler, or ``CC`` if that is set."""
-    given = shlex.split(os.environ.get("CC", ""))
-    if given:
-        return given if shutil.which(given[0]) else None
-    return next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
-
-
 def program(name: str) -> Path:
     """The path of a program, compiled anew when a source is newer.
 
@@ -40,9 +32,9 @@ def program(name: str) -> Path:
     newest = max(path.stat().st_mtime for path in (*sources, *HERE.glob("*.h")))
     if made.exists() and made.stat().st_mtime > newest:
         return made
-    command = compiler()
-    if command is None:
-        raise Unavailable("no C compiler (cc) on this machine")
+    command = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(command[0]) is None:
+        raise Unavailable(f"no C compiler on this machine: {command[0]} is not found")
     BUILD.mkdir(exist_ok=True)
     # Made aside and moved: another run may be using the old one.
     fresh = BUILD / f"{name}.{os.getpid()}"

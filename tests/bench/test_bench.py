@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench import runner
+from bench import programs, runner
 from bench.against import compared, revision
 from bench.contenders.base import Contender, Running
 from bench.contenders.ours import OURS, react, served_by
@@ -39,7 +39,7 @@ from bench.figures.base import (
     open_senders,
     open_watchers,
 )
-from bench.load import AWAY, SENDERS, STOPPED, WATCHERS, Load, why_slow
+from bench.load import AWAY, SENDERS, STOPPED, WATCHERS, Load
 from bench.report import chart, data, table
 from bench.results import Found, Results
 from bench.stats import Budget, Rounds, Spread, Verdict, judge, number, ratios, spread
@@ -220,21 +220,16 @@ def test_cpu_is_what_the_process_itself_sees() -> None:
     assert resident(os.getpid()) > 1_000_000
 
 
-# Where there is no C compiler, the one in Python is all there is.
-LOADS = [True] if why_slow() else [False, True]
-
-
 @contextmanager
-def running(contender: Contender, folder: Path, slow: bool) -> Iterator[tuple[Running, Load]]:
-    with contender.start(folder, 3) as started, Load(started.port, slow=slow) as load:
+def running(contender: Contender, folder: Path) -> Iterator[tuple[Running, Load]]:
+    with contender.start(folder, 3) as started, Load(started.port) as load:
         open_senders(load, contender, started, 3)
         yield started, load
 
 
-@pytest.mark.parametrize("slow", LOADS)
-def test_the_load_counts_what_ours_delivers(slow: bool, tmp_path: Path) -> None:
+def test_the_load_counts_what_ours_delivers(tmp_path: Path) -> None:
     dialect = OURS.dialect
-    with running(OURS, tmp_path, slow) as (started, load):
+    with running(OURS, tmp_path) as (started, load):
         open_watchers(load, dialect, 6, 3)
         broadcast(load, dialect, 4, 3)
         check_broadcast(load, dialect, 4, 6)
@@ -252,10 +247,9 @@ def test_the_load_counts_what_ours_delivers(slow: bool, tmp_path: Path) -> None:
         assert 0 < answer["p50"] <= answer["max"]
 
 
-@pytest.mark.parametrize("slow", LOADS)
-def test_the_load_notices_a_peer_that_cheats(slow: bool, tmp_path: Path) -> None:
+def test_the_load_notices_a_peer_that_cheats(tmp_path: Path) -> None:
     dialect = WEBSOCKETS.dialect
-    with running(WEBSOCKETS, tmp_path, slow) as (_, load):
+    with running(WEBSOCKETS, tmp_path) as (_, load):
         open_watchers(load, dialect, 6, 3)
         broadcast(load, dialect, 5, 3)
         check_broadcast(load, dialect, 5, 6)
@@ -275,6 +269,13 @@ def test_the_load_notices_a_peer_that_cheats(slow: bool, tmp_path: Path) -> None
             load.open(SENDERS, 2, path="/", ready="never", timeout=0.2)
 
 
+def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "BUILD", tmp_path)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(Unavailable, match="no-such-compiler is not found"):
+        programs.program("load")
+
+
 def test_a_peer_that_cannot_start_is_not_available(tmp_path: Path) -> None:
     from bench.contenders import peers
 
@@ -286,9 +287,8 @@ def test_a_peer_that_cannot_start_is_not_available(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("slow", LOADS)
-def test_the_load_times_pings_until_it_is_told_something_else(slow: bool, tmp_path: Path) -> None:
-    with running(OURS, tmp_path, slow) as (_, load):
+def test_the_load_times_pings_until_it_is_told_something_else(tmp_path: Path) -> None:
+    with running(OURS, tmp_path) as (_, load):
         with load.meanwhile(
             "ping", every=0.01, message='{"type":"ping","ref":$N}', reply='{"type":"pong"'
         ) as found:
@@ -298,10 +298,9 @@ def test_the_load_times_pings_until_it_is_told_something_else(slow: bool, tmp_pa
         assert exchange(load, OURS.dialect, 3, react("after"), 1)["replies"] == 3
 
 
-@pytest.mark.parametrize("slow", LOADS)
-def test_the_load_stops_reading_and_reads_again(slow: bool, tmp_path: Path) -> None:
+def test_the_load_stops_reading_and_reads_again(tmp_path: Path) -> None:
     dialect = OURS.dialect
-    with running(OURS, tmp_path, slow) as (started, load):
+    with running(OURS, tmp_path) as (started, load):
         before = connections(started.port)
         open_watchers(load, dialect, 4)
         open_watchers(load, dialect, 2, group=STOPPED, buffer=4096)
