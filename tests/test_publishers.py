@@ -158,11 +158,12 @@ def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publish
 
 
 def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_path: Path) -> None:
-    """An audience that is an address, a number for the user, and no time of issue."""
+    """An audience that is an address, a number for the user, and only the time at which that signed in."""
     key, audience = private_key("RS256"), ["https://api.example", "https://login.example/userinfo"]
 
     def of_service(**claims: Any) -> str:
-        given = {"sub": "abc|9", "aud": audience, "user_id": 4711, "iat": None} | claims
+        issue = {"iat": None, "auth_time": int(time.time()) - 60}
+        given = {"sub": "abc|9", "aud": audience, "user_id": 4711} | issue | claims
         return signed(key, "RS256", "first", **given)
 
     with connect(f"{server.ws_url}/ws?site=service&item=a") as page:
@@ -171,13 +172,17 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
         assert (told["code"], told["message"]) == ("unauthorized", "the token is not one of this site's")
         told = ask(page, type="auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
         assert told["code"] == "unauthorized"
+        told = ask(page, type="auth", token=of_service(auth_time=None, nbf=int(time.time())), ref=4)
+        assert (told["code"], told["message"]) == ("unauthorized", "the token has no time of issue")
     assert status(server, of_service(), "blog") == 401
     wait_for(lambda: "user_id" in server.output(), "the log", 10)
     lines = [json.loads(line) for line in server.output().splitlines() if '"token refused"' in line]
     wrong_audience = {"claim": "aud", "found": "'https://other.example'", "expected": "'https://api.example'"}
     assert wrong_audience.items() <= lines[0].items()
+    no_issue = {"claim": "iat", "found": "missing", "expected": "one, or auth_time"}
+    assert any(no_issue.items() <= line.items() for line in lines)
     assert "Mallory" not in server.output()
-    # The command makes such a token, too, and a revocation holds for those without a time of issue.
+    # The command makes such a token, too, and a revocation holds for those without `iat`.
     private = tmp_path / "private.pem"
     private.write_text(private_pem(key))
     more = ["--config", str(file), "--site", "service", "--sub", "4711"]
@@ -187,7 +192,7 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
     wait_for(lambda: all(status(server, of_service(), "service") == 401 for _ in range(10)), "refusals", 10)
     later = int(time.time()) + 1
     assert status(server, of_service(auth_time=later), "service") == 200
-    assert status(server, of_service(nbf=later - 10), "service") == 401
+    assert status(server, of_service(nbf=later), "service") == 401
 
 
 def test_a_token_that_ends_on_an_open_socket(server: ServerProcess) -> None:

@@ -85,7 +85,7 @@ class KeySet:
 class Identity:
     """Who a token speaks for: the visitor, from when and until when (seconds since 1970).
 
-    Where a token does not say when it was issued, ``issued`` is a time before that: revocations hold for it.
+    Where a token does not say when it was issued, ``issued`` is when the user signed in, which is no later.
     ``key`` is what it was signed with, or the key set that it came from; ``None`` means by this server.
     """
 
@@ -185,14 +185,8 @@ def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float
     claims = _decode(token, names.audience or site, key.algorithm, key.loaded, ("aud", "exp", names.subject))
     subject = _subject(names.subject, claims[names.subject])
     issued, expires = _times(claims, now)
-    if claims.get("iat") is None:
-        # Then it cannot be told how old it is, and a revocation is remembered for no longer than this.
-        if expires > now + MAX_AGE + LEEWAY:
-            ahead = f"{(expires - now) / 86400:.0f} days ahead"
-            raise WrongClaim("the token is too old", "exp", ahead, "at most 90 days ahead, without iat")
-        return Identity(f"u:{subject}", issued, max(expires, now), trusted)
     if now > issued + MAX_AGE + LEEWAY:
-        raise WrongClaim("the token is too old", "iat", _ago(now - issued), "at most 90 days ago")
+        raise WrongClaim("the token is too old", _issue(claims), _ago(now - issued), "at most 90 days ago")
     # On an open connection, too, it holds no longer than it would be taken.
     return Identity(f"u:{subject}", issued, max(min(expires, issued + MAX_AGE), now), trusted)
 
@@ -265,12 +259,8 @@ def _decode(token: str, audience: str, algorithm: str, key: Any, required: Seque
 
 
 def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[float, float]:
-    """When it was issued, or some time before that, and when it ends.
-
-    `auth_time` is when the user signed in (OpenID Connect Core, section 2), which is never after the issue.
-    `nbf` may be, so that it cannot stand for `iat`: a token issued before a revocation would outlive it.
-    """
-    issue = "auth_time" if claims.get("iat") is None else "iat"
+    """When it was issued, or some time before that, and when it ends."""
+    issue = _issue(claims)
     times = {name: 0 if claims.get(name) is None else claims[name] for name in (issue, "nbf", "exp")}
     for name, value in times.items():
         if not _is_time(value):
@@ -283,6 +273,19 @@ def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[fl
     if now > times["exp"] + expired_for + LEEWAY:
         raise WrongClaim("the token has expired", "exp", _ago(now - times["exp"]), "the future")
     return times[issue], times["exp"]
+
+
+def _issue(claims: dict[str, Any]) -> str:
+    """The claim that says when a token was issued, at the latest.
+
+    `auth_time` is when the user signed in (OpenID Connect Core, section 2), which is never after the issue.
+    `nbf` may be, so that it cannot stand for `iat`. Without either the age is unknown: a revocation is
+    remembered for `MAX_AGE`, and a token that lives longer would hold again after that.
+    """
+    for name in ("iat", "auth_time"):
+        if claims.get(name) is not None:
+            return name
+    raise WrongClaim("the token has no time of issue", "iat", "missing", "one, or auth_time")
 
 
 def _ago(seconds: float) -> str:
