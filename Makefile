@@ -43,11 +43,12 @@ faults: $(FOR_TESTS) strace ## Break everything on purpose, in full: some minute
 soak: $(FOR_USE) ## Ten minutes of churn against a fresh server: does everything come back?
 	@exec $(BIN)/python tools/soak.py
 
-check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers; whether the widget's bundle is current and small
+check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers, sizes, links; whether the widget's bundle is current and small
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/house.py
 	@$(NODE) node_modules/.bin/tsc
 	@$(NODE) node tools/widget.mjs --check
 

@@ -38,14 +38,6 @@ def test_every_message_stands_in_the_protocol() -> None:
         assert f'"type":"{message.__name__.lower()}"' in PROTOCOL
 
 
-def test_links_between_the_documents_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
-        for part in document.read_text().split("](")[1:]:
-            target = part.split(")")[0].split("#")[0]
-            if target and "://" not in target:
-                assert (document.parent / target).exists(), (document.name, target)
-
-
 def test_every_promise_has_tests_that_exist() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text()
     promises = text[text.index("## Promises") : text.index("## What can be lost")].splitlines()
