@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS, served_by
+from bench.contenders.ours import OURS, Tree, served_by
 from bench.errors import Unavailable
 from bench.figures.base import Figure, Metric, Sample, Scale, Steps
 from bench.programs import BUILD, HERE
@@ -34,7 +34,7 @@ def revision(name: str) -> Iterator[Contender]:
     with tempfile.TemporaryDirectory(prefix="revision-", dir=BUILD) as folder:
         with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as tar:
             tar.extractall(folder, filter="data")
-        yield replace(OURS, key="before", label=name, start=served_by(1, code=Path(folder)))
+        yield replace(OURS, key="before", label=name, start=served_by(1, tree=Tree(Path(folder))))
 
 
 def compared(figure: Figure, before: Contender) -> Figure | None:

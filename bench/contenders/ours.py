@@ -7,10 +7,12 @@ measured.
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.contenders.base import Contender, Dialect, Running
 from server.load.private import SITES
@@ -25,22 +27,47 @@ def react(prefix: str) -> str:
 CONNECTIONS = 100_000
 
 
+@dataclass(frozen=True)
+class Tree:
+    """A tree of the server's code, unpacked in a folder."""
+
+    folder: Path
+
+    @property
+    def package(self) -> str:
+        """The name of the server's package, which became a folder of packages."""
+        return "tallycast" if (self.folder / "server" / "tallycast" / "__main__.py").exists() else "server"
+
+    @property
+    def path(self) -> str:
+        """The PYTHONPATH to run it with."""
+        if self.package == "server":
+            return str(self.folder)
+        return os.pathsep.join(str(self.folder / name) for name in ("server", "loadtest"))
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it limits what clients do, and takes the flags that loosen the limits."""
+        return self.package != "server" or (self.folder / "server" / "rules" / "limits.py").exists()
+
+
 def served_by(
-    workers: int, *, code: Path | None = None
+    workers: int, *, tree: Tree | None = None
 ) -> Callable[[Path, int], AbstractContextManager[Running]]:
-    """Start a server on an empty store, and so many visitors. ``code``: the folder of another tree's."""
-    environment = {} if code is None else {"PYTHONPATH": str(code)}
+    """Start a server of this tree or another one on an empty store, and create visitors."""
+    other: dict[str, Any] = (
+        {} if tree is None else {"package": tree.package, "env": {"PYTHONPATH": tree.path}}
+    )
 
     @contextmanager
     def start(folder: Path, senders: int) -> Iterator[Running]:
         flags = ["--workers", str(workers)]
-        # What another tree does not know of, it does not limit.
-        if code is None or (code / "server" / "rules" / "limits.py").exists():
+        if tree is None or tree.has_limits:
             # A bench does in a second what a visitor may do in an hour.
             config = folder / "tallycast.toml"
             config.write_text(SITES)
             flags += ["--config", str(config), "--connections", str(CONNECTIONS)]
-        with ServerProcess(folder, flags=flags, env=environment) as server:
+        with ServerProcess(folder, flags=flags, **other) as server:
             server.start()
             port = int(server.url.rpartition(":")[2])
             engine = server.engine

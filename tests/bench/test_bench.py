@@ -6,7 +6,6 @@ No figure is checked: machines are shared and noisy.
 import io
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from rich.console import Console
 from bench import programs, runner
 from bench.against import compared, revision
 from bench.contenders.base import Contender, Running
-from bench.contenders.ours import OURS, react, served_by
+from bench.contenders.ours import OURS, Tree, react, served_by
 from bench.contenders.peers import FLOOR, WEBSOCKETS
 from bench.errors import Unavailable, Wrong
 from bench.figures import FIGURES
@@ -356,12 +355,15 @@ def test_a_figure_of_ours_and_its_peers_becomes_one_of_ours_as_it_is_and_was(tmp
     assert compared(Figure("others", (METRIC,), (FLOOR,), steps), before) is None
 
 
-def test_another_tree_is_served_from_its_own_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", ["server", "server/tallycast"])
+def test_another_tree_is_served_from_its_own_code(package: str, tmp_path: Path) -> None:
+    """Before and after the server's package moved into the folder ``server``."""
     code = tmp_path / "code"
-    shutil.copytree(Path(__file__).parents[2] / "server", code / "server")
-    shutil.copytree(Path(__file__).parents[2] / "static", code / "static")
-    (code / "server" / "web" / "__init__.py").write_text("raise SystemExit('the other one')\n")
-    with pytest.raises(AssertionError, match="the other one"), served_by(1, code=code)(tmp_path, 0):
+    (code / package).mkdir(parents=True)
+    (code / package / "__init__.py").touch()
+    (code / package / "__main__.py").write_text("raise SystemExit(f'the other one: {__package__}')\n")
+    start = served_by(1, tree=Tree(code))
+    with pytest.raises(AssertionError, match=f"the other one: {Path(package).name}"), start(tmp_path, 0):
         pass
 
 

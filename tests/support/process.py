@@ -39,12 +39,14 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         port: str | None = "0",
         cwd: Path | None = None,
+        package: str = "server",
     ) -> None:
         self.data = folder / "data"
         self.url = ""
         self._flags = list(flags)
         self._port = port  # None leaves it to the environment
         self._cwd = cwd
+        self._package = package
         self._env = clean_environment(env)
         self._log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,8 +70,12 @@ class ServerProcess:
     @property
     def workers(self) -> list[int]:
         """The process ids of the workers, by their numbers."""
-        found = {pid: command for pid, command in self._children().items() if "server.worker" in command}
-        return sorted(found, key=lambda pid: found[pid].split("server.worker ")[1].split())
+        found = {
+            pid: int(number[1])
+            for pid, command in self._children().items()
+            if (number := re.search(r"-m \S+\.worker (\d+)", command))
+        }
+        return sorted(found, key=lambda pid: found[pid])
 
     @property
     def engine(self) -> int | None:
@@ -85,7 +91,17 @@ class ServerProcess:
         before = self._size()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "server", "serve", *port, "--data", self.data, *self._flags],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    self._package,
+                    "serve",
+                    *port,
+                    "--data",
+                    self.data,
+                    *self._flags,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
