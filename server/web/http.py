@@ -83,6 +83,8 @@ class Http(HttpToolsProtocol):
     _since: float | None = None
     # The request wants an upgrade to something that is not spoken here.
     _declined = False
+    # A WebSocket is wanted as soon as all earlier requests have been answered.
+    _upgrading = False
     # The server is draining: what is answered from here on ends the connection.
     _draining = False
 
@@ -157,7 +159,7 @@ class Http(HttpToolsProtocol):
     def _parse(self) -> None:
         """Parse what has come, until enough of it waits to be answered."""
         data, at = self._rest, 0
-        while at < len(data) and len(self.pipeline) < WAITING and not self.transport.is_closing():
+        while at < len(data) and self._has_room:
             piece = data[at : at + PIECE]
             at += len(piece)
             try:
@@ -165,18 +167,24 @@ class Http(HttpToolsProtocol):
             except HttpParserError as error:
                 self._refuse_head(error)
             except HttpParserUpgrade as upgrade:
-                if not self._declined:
-                    self._rest = b""
-                    self.handle_websocket_upgrade()
-                    return
                 at -= len(piece) - upgrade.args[0]
-                self._begin_again()
+                if self._declined:
+                    self._begin_again()
+                else:
+                    self._upgrading = True
             else:
                 self._check_head(len(piece))
         self._rest = b"" if self.transport.is_closing() else data[at:]
-        self.flow.full = bool(self._rest)
-        if self.flow.full:
+        self.flow.full = bool(self._rest) or self._upgrading
+        if self._upgrading and self.is_idle:
+            self.handle_websocket_upgrade()
+        elif self.flow.full:
             self.flow.pause_reading()
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether another request may be parsed."""
+        return not self._upgrading and len(self.pipeline) < WAITING and not self.transport.is_closing()
 
     def _check_head(self, size: int) -> None:
         """A head that does not end is not waited for: it would be kept in memory."""
@@ -261,12 +269,14 @@ class Http(HttpToolsProtocol):
         is given it as it is.
         """
         place = self._place
-        if not self.is_idle:
-            self.transport.abort()  # Its answer would come before that of a request sent earlier.
+        if self.transport.is_closing():
             return
         if not place.counted:
             self._refuse(503, str(place.refusal), "unavailable", {"Retry-After": f"{RETRY_AFTER:.0f}"})
             return
+        self._unset_keepalive_if_required()
+        self.flow.full = False
+        self.flow.resume_reading()
         self.connections.discard(self)
         self._rounds.leave(self._slice, self)
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
@@ -282,6 +292,8 @@ class Http(HttpToolsProtocol):
         transport.set_protocol(socket)
         socket.connection_made(transport)
         socket.upgraded(request, place, self._client())
+        if self._rest and not transport.is_closing():
+            socket.data_received(self._rest)
 
     @property
     def _peer(self) -> str:

@@ -88,6 +88,8 @@ class Socket(Direct, asyncio.Protocol):
         """Uvicorn hands over the transport of the upgrade request."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
+        if self._transport.get_write_buffer_size() and not self.blocked:
+            self.pause_writing()  # Answers to earlier requests; the transport paused the protocol before.
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._slice = self._rooms.rounds.join(self)
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
+import socket
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from server.web.http import MAX_HEAD
 from tests.conftest import MakeServer
@@ -182,3 +185,46 @@ async def test_a_query_may_be_longer_than_httptools_takes(server: ServerProcess)
     head, body = await exchange(server.url, request.encode())
     assert head.startswith(b"HTTP/1.1 200 ")
     assert [shown["item"] for shown in json.loads(body)["items"]] == ["é" * 128] * 100
+
+
+UPGRADE = (
+    b"GET /ws?item=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+PING = Frame(Opcode.TEXT, b'{"type":"ping","ref":1}').serialize(mask=True)
+PONG = Frame(Opcode.TEXT, b'{"type":"pong","ref":1}').serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "many"), [(b"/livez", 1), (b"/livez", 3), (b"/embed.js", 400)], ids=["one", "some", "large"]
+)
+async def test_an_upgrade_waits_for_the_answers_before_it(
+    server: ServerProcess, target: bytes, many: int
+) -> None:
+    """However much of them is not sent yet; what comes behind the upgrade is the socket's."""
+    address = urlsplit(server.url)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect((address.hostname, address.port))
+    reader, writer = await asyncio.open_connection(sock=sock)
+    try:
+        writer.write(many * (b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % target) + UPGRADE + PING)
+        async with asyncio.timeout(30):
+            for _ in range(many):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200 ")
+                length = re.search(rb"content-length: (\d+)", head)
+                assert length
+                await reader.readexactly(int(length[1]))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+            await reader.readuntil(PONG)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_no_upgrade_follows_the_last_answer(server: ServerProcess) -> None:
+    last = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    head, body = await exchange(server.url, last + UPGRADE)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(body) == {"status": "ok"}

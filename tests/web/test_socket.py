@@ -312,6 +312,18 @@ def test_of_a_frame_that_is_taken_in_part_only_the_rest_waits(bench: Bench) -> N
         bench.transport.waiting.clear()
 
 
+def test_the_handshake_does_not_overtake_an_answer_that_waits(bench: Bench) -> None:
+    """The transport had stopped its protocol for an answer to a request, and does not say so again."""
+    transport = Transport()
+    transport.buffered = 100_000
+    late = Socket(bench.rooms, config=None, server_state=None, app_state=None)
+    late.connection_made(transport)
+    late.upgraded(REQUEST, bench.rooms.admission.enter(None), NOBODY)
+    assert transport.received() == b""
+    assert transport.waiting.startswith(b"HTTP/1.1 101")
+    transport.end()
+
+
 def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: Bench) -> None:
     turn: list[Any] = []
     object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
