@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,10 @@ MakeServer = Callable[..., ServerProcess]
 
 # A shell starts what runs in its background with SIGINT ignored, and every process here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Container images often forbid it; hundreds of processes would then compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("busy", deadline=None)

@@ -22,6 +22,7 @@ from server.rules.reactions import Item, react, start
 from server.rules.sites import Site
 from tests.ledger.support import bucket_keys, cramped, sequence, stored
 from tests.support.names import NAMES
+from tests.support.waiting import wait_for
 
 SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
@@ -398,9 +399,7 @@ def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
                     client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
                 )
                 counts[kind] = 1
-                message = None
-                while message is None:
-                    message = pubsub.get_message(timeout=5)
+                message = wait_for(lambda: pubsub.get_message(timeout=1), "the item's message")
                 assert msgpack.unpackb(message["data"]) == [answers[0], counts]
         state, held = stored(client, "s", "a")
         assert state.counts == counts
