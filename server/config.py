@@ -140,12 +140,15 @@ def _key_set_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        if (parts.scheme == "https" or local) and parts.hostname and parts.port != 0 and "@" not in url:
+        clean = not {"@", "#"} & set(url) and not {".", ".."} & set(parts.path.split("/"))
+        if (parts.scheme == "https" or local) and parts.hostname and parts.port != 0 and clean:
             return url
     except ValueError:
         pass
     # Whoever could change it on its way could sign for everybody.
-    raise ValueError("expected an https:// URL (http:// on this machine only), without user and password")
+    raise ValueError(
+        "expected an https:// URL (http:// on this machine only), without user, fragment, '.' and '..'"
+    )
 
 
 def _audience(audience: str) -> str:

@@ -140,7 +140,8 @@ def test_help_of_embed_tells_every_flag() -> None:
         (
             "--server",
             "tally.example",
-            "--server: expected an address like https://tally.example, not 'tally.example'",
+            "--server: expected an address like https://tally.example or https://example.org/tally "
+            "(no query, no fragment, no '.', '..' or empty segment), not 'tally.example'",
         ),
         *(
             (

@@ -177,6 +177,8 @@ def test_what_is_not_an_origin(origin: str) -> None:
         ({"algorithm": "RS256", "jwks": "http://x.example/k"}, ".jwks: expected an https:// URL"),
         ({"algorithm": "RS256", "jwks": "file:///etc/passwd"}, ".jwks: expected an https:// URL"),
         ({"algorithm": "RS256", "jwks": "https://u:geheim@x"}, ".jwks: expected an https:// URL"),
+        ({"algorithm": "RS256", "jwks": "https://x/a/../k"}, ".jwks: expected an https:// URL"),
+        ({"algorithm": "RS256", "jwks": "https://x/k#1"}, ".jwks: expected an https:// URL"),
         ({"algorithm": "RS256", "jwks": "https://x/k", "kid": "1"}, ": the keys of a key set have ids"),
         (
             {"algorithm": "RS256", "public_key": pem(rsa.generate_private_key(65537, 1024))},

@@ -236,6 +236,8 @@ def test_engine_urls(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
         "redis://h?decode_responses=true",
         "unix:///run/x.sock?db=",
         "redis://h:geheim",
+        "redis://:geheim#1@h",
+        "unix:///run/x.sock#db=1",
     ],
 )
 def test_a_wrong_engine_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

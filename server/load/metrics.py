@@ -44,6 +44,7 @@ class Metrics:
         try:
             parts = urlsplit(self._url)
             good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            good = good and parts.username is None
         except ValueError:
             good = False
         if not good:

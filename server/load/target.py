@@ -15,8 +15,10 @@ from server.errors import LoadError
 # One address of this machine has some 28,000 ports for connections to one listener, and not all are free.
 CONNECTIONS_AN_ADDRESS = 5000
 MOST_ADDRESSES = 250
-# What may stand in a request line as it is (RFC 3986, section 3.3).
-_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+# What may stand in a request line as it is (RFC 3986, section 3.3), but for the segments that clients and
+# proxies take out of a path.
+_SEGMENT = r"(?!(?:\.|%2[eE]){1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@%-]+"
+_PATH = re.compile(f"(/{_SEGMENT})*/?")
 
 
 class Target(NamedTuple):
@@ -42,7 +44,7 @@ class Target(NamedTuple):
             raise _not_one(url) from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise _not_one(url)
-        if path is None:
+        if path is None or parts.username is not None:
             raise _not_one(url)
         tls = parts.scheme == "https"
         port = port or (443 if tls else 80)
@@ -89,7 +91,10 @@ class Target(NamedTuple):
 
 
 def _not_one(url: str) -> LoadError:
-    return LoadError(f"URL: expected one such as https://tally.example, not {url!r}")
+    expected = "URL: expected one such as https://tally.example or https://example.org/tally"
+    if "@" in url:
+        return LoadError(f"{expected}, without user and password")
+    return LoadError(f"{expected} (no query, no fragment, no '.', '..' or empty segment), not {url!r}")
 
 
 def _usable(address: str) -> bool:

@@ -31,6 +31,8 @@ def check(value: str) -> str:
     """
     scheme, separator, _ = value.partition("://")
     url = urlsplit(value)
+    if url.fragment:
+        raise ValueError("nothing of an engine")
     if scheme not in SCHEMES or not separator or (scheme == "unix" and not url.path):
         raise ValueError("not an engine")
     if url.port == 0:  # A port that is none at all raises ValueError by itself.

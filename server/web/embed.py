@@ -25,9 +25,11 @@ STATIC = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "stati
 
 IDENTITY = "identity"
 
-# Scheme, host and port, and a path.
+# Scheme, host and port, and a path. Browsers take segments of dots, percent-encoded ones too, out of a path
+# (https://url.spec.whatwg.org/#double-dot-path-segment), so that the script would be asked for elsewhere.
 _SERVER = re.compile(
-    r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::\d{1,5})?(?:/[\w.~%-]+)*",
+    r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::(\d{1,5}))?"
+    r"(?:/(?!(?:\.|%2e){1,2}(?:/|$))(?:[\w.~-]|%[0-9a-f]{2})+)*",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -80,8 +82,7 @@ def snippet(script: Script, server: str, site: str, item: str | None, *, pinned:
         SettingsError: one of these cannot be; the text names it as the command's flag.
     """
     server = server.removesuffix("/")
-    if not _SERVER.fullmatch(server):
-        raise SettingsError(f"--server: expected an address like https://tally.example, not {server!r}")
+    _check_address(server)
     if not re.fullmatch(SITE_NAME, site):
         raise SettingsError(
             "--site: expected the name of a site (letters, digits, '.', '_' and '-', at most 64), "
@@ -101,6 +102,17 @@ def snippet(script: Script, server: str, site: str, item: str | None, *, pinned:
     head = "\n        ".join(lines)
     element = "" if item is None else f" {_attributes({'item': item})}"
     return f"<script {head} async></script>\n<live-reactions{element}></live-reactions>\n"
+
+
+def _check_address(server: str) -> None:
+    expected = "--server: expected an address like https://tally.example or https://example.org/tally"
+    found = _SERVER.fullmatch(server)
+    if "@" in server:
+        raise SettingsError(f"{expected}, without user and password")
+    if found is None or not 1 <= int(found[1] or 1) <= 65535:
+        raise SettingsError(
+            f"{expected} (no query, no fragment, no '.', '..' or empty segment), not {server!r}"
+        )
 
 
 def _attributes(attributes: dict[str, str]) -> str:

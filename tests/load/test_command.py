@@ -54,20 +54,28 @@ def test_mistakes_get_one_line(
         assert said.err.count("\n") == 1
         return said.err.removeprefix("tallycast: ").rstrip("\n")
 
+    like = "URL: expected one such as https://tally.example or https://example.org/tally"
+    plain = f"{like} (no query, no fragment, no '.', '..' or empty segment)"
     scenario = tmp_path / "wrong.toml"
     scenario.write_text('[burst]\nevery = "often"\nlength = "1s"\nreactions = "9/s"\n')
     lines = [
         refused("http://127.0.0.1:9", "--reactions", "many"),
         refused("ftp://tally.example"),
         refused("http://tally..example"),
+        refused("http://127.0.0.1:9/tally/../x"),
+        refused("http://127.0.0.1:9/tally//x"),
+        refused("http://somebody:geheim@127.0.0.1:9"),
         refused("http://127.0.0.1:9", "--nothing"),
         refused("http://127.0.0.1:9", "--scenario", scenario),
         refused("http://127.0.0.1:9", "--html", tmp_path / "no" / "report.html"),
     ]
     assert lines == [
         "--reactions: expected a rate such as 500/s, not 'many'",
-        "URL: expected one such as https://tally.example, not 'ftp://tally.example'",
-        "URL: expected one such as https://tally.example, not 'http://tally..example'",
+        f"{plain}, not 'ftp://tally.example'",
+        f"{plain}, not 'http://tally..example'",
+        f"{plain}, not 'http://127.0.0.1:9/tally/../x'",
+        f"{plain}, not 'http://127.0.0.1:9/tally//x'",
+        f"{like}, without user and password",
         "No such option: --nothing; see tallycast load --help",
         f"{scenario}: burst.every: expected a duration such as 60s, not 'often'",
         f"{tmp_path / 'no' / 'report.html'}: no such file or directory",

@@ -48,7 +48,10 @@ def test_what_is_said_is_added_up_over_labels() -> None:
     assert metrics.series["seconds_sum"].help == 'How long "it" took.'
 
 
-@pytest.mark.parametrize("url", ["ftp://tally.example", "http://", "http://[::1", "http://tally.example:x"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://tally.example", "http://", "http://[::1", "http://tally.example:x", "http://u:p@tally.example"],
+)
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(LoadError, match=r"^--metrics: expected a URL such as .*, not '"):
         Metrics(url)

@@ -111,6 +111,8 @@ def test_a_site_is_named() -> None:
         "https://tälly.example",
         "https://example.org/tally",
         "https://example.org/a/b.c/%7Ed",
+        "https://example.org/...",
+        "https://example.org/..a/%2e.b",
     ],
 )
 def test_addresses(server: str) -> None:
@@ -136,6 +138,14 @@ def test_addresses(server: str) -> None:
         "https://user:pass@tally.example",
         "https://tally.example:port",
         "https://tally.example:123456",
+        "https://tally.example:65536",
+        "https://tally.example:0",
+        "https://tally.example/..",
+        "https://tally.example/../x",
+        "https://tally.example/a/./b",
+        "https://tally.example/a/%2e%2E/b",
+        "https://tally.example/.%2e",
+        "https://tally.example/%zz",
         'https://tally.example"onload="x',
         "https://a b",
         "https://a\nb",
