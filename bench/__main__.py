@@ -1,7 +1,7 @@
-"""The command: takes the figures one after the other and shows them.
+"""The command: runs the figures one after the other and prints them.
 
-Owns flags, progress and exit statuses: 0 when everything of ours was measured, whatever the budgets say; 1
-when something of ours failed; 2 for a wrong flag.
+Owns flags, progress and exit statuses: 0 when everything of Tallycast was measured, whatever the budgets say;
+1 when a measurement of Tallycast failed; 2 for invalid flags.
 """
 
 import signal
@@ -22,10 +22,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from bench import runner
-from bench.about import about, raise_file_limit
-from bench.against import compared, revision
-from bench.errors import Unavailable
+from bench import machine, runner
+from bench.compare import compare, revision
+from bench.errors import UnavailableError
 from bench.figures import FIGURES
 from bench.figures.base import QUICK, Figure, Scale
 from bench.programs import program
@@ -35,70 +34,82 @@ from bench.results import Results
 RESULTS = Path(__file__).parent / "results.json"
 NAMES = [figure.name for figure in FIGURES]
 ROUNDS, QUICK_ROUNDS = 5, 2
-# What a server has open besides its connections.
+# Files that a server has open besides its connections.
 OTHER_FILES = 200
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help=f"This figure alone; may be repeated. One of {', '.join(NAMES)}."),
+]
+RoundsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help=f"Rounds of each figure: {ROUNDS}, or {QUICK_ROUNDS} with --quick."),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Less of everything: to see that it works, not to be quoted.")
+]
+ChartFile = Annotated[
+    Path | None, typer.Option("--chart", metavar="FILE", help="Draw a chart as well: .svg or .html.")
+]
+Against = Annotated[
+    str | None,
+    typer.Option(metavar="REVISION", help="This tree beside an older revision of it, not beside peers."),
+]
 
 
 def main(
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help=f"This figure alone; may be repeated. One of {', '.join(NAMES)}."),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=100, help=f"Rounds of each figure: {ROUNDS}, or {QUICK_ROUNDS} with --quick."
-        ),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Less of everything: to see that it works, not to be quoted.")
-    ] = False,
-    chart_file: Annotated[
-        Path | None, typer.Option("--chart", metavar="FILE", help="Draw a chart as well: .svg or .html.")
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="REVISION", help="Our server beside itself as it was, not beside others."),
-    ] = None,
+    only: Only = None,
+    rounds: RoundsOption = None,
+    quick: Quick = False,
+    chart_file: ChartFile = None,
+    against: Against = None,
 ) -> None:
     """Measure Tallycast beside what a user would pick instead."""
-    if unknown := set(only or ()) - set(NAMES):
-        raise typer.BadParameter(
-            f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}"
-        )
-    if chart_file is not None and chart_file.suffix not in chart.KINDS:
-        raise typer.BadParameter(f"a chart is one of {', '.join(chart.KINDS)}")
-    if sys.platform != "linux":
-        raise typer.BadParameter("the bench reads Linux's accounts of processes; it runs nowhere else")
-    # Like Ctrl+C: everything that was started ends.
+    _check(only, chart_file)
+    # Like Ctrl+C: every process that was started ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    results = Results(QUICK if quick else Scale(), rounds or (QUICK_ROUNDS if quick else ROUNDS), about())
-    _fit(results, quick)
+    rounds = rounds or (QUICK_ROUNDS if quick else ROUNDS)
+    results = Results(QUICK if quick else Scale(), rounds, machine.describe())
+    _limit_connections(results)
+    if quick:
+        results.remarks.append("--quick: too little for a figure that is quoted.")
     console = Console()
     figures = [figure for figure in FIGURES if not only or figure.name in only]
     try:
-        program("load")  # Without it there is nothing to measure.
+        program("load")  # Without it nothing can be measured.
         with nullcontext() if against is None else revision(against) as before:
             if before is not None:
-                figures = [both for figure in figures if (both := compared(figure, before)) is not None]
-            _take(figures, results, console)
-    except Unavailable as error:
+                figures = [both for figure in figures if (both := compare(figure, before)) is not None]
+            _run(figures, results, console)
+    except UnavailableError as error:
         raise typer.BadParameter(str(error)) from None
     if against is None:
         console.print(table.summary(results))
     if chart_file is not None:
         chart.write(results, chart_file)
-    raise typer.Exit(any("ours" in found.wrong or "ours" in found.absent for found in results.found))
+    raise typer.Exit(any("ours" in {*result.failures, *result.unavailable} for result in results.figures))
 
 
-def _fit(results: Results, quick: bool) -> None:
-    """Fit the run to the machine, and say what that means for the figures."""
-    files = raise_file_limit() - OTHER_FILES
-    if files < max(results.scale.idle, results.scale.crowd):
+def _check(only: list[str] | None, chart_file: Path | None) -> None:
+    """Check what typer cannot: names, suffixes and the platform."""
+    if unknown := set(only or ()) - set(NAMES):
+        raise typer.BadParameter(
+            f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}"
+        )
+    if chart_file is not None and chart_file.suffix not in chart.SUFFIXES:
+        raise typer.BadParameter(f"a chart is one of {', '.join(chart.SUFFIXES)}")
+    if sys.platform != "linux":
+        raise typer.BadParameter("the bench reads the process accounting of Linux; it runs nowhere else")
+
+
+def _limit_connections(results: Results) -> None:
+    """Reduce the scale to what the limit on open files allows, and add a remark."""
+    files = machine.raise_file_limit() - OTHER_FILES
+    scale = results.scale
+    if files < max(scale.idle, scale.crowd):
         results.remarks.append(
             f"At most {files:,} connections: the limit on open files (ulimit -n) allows no more."
         )
-        scale = results.scale
         results.scale = replace(
             scale,
             idle=min(scale.idle, files),
@@ -106,11 +117,9 @@ def _fit(results: Results, quick: bool) -> None:
             sockets=min(scale.sockets, files),
             watchers=min(scale.watchers, files),
         )
-    if quick:
-        results.remarks.append("--quick: too little for a figure that is quoted.")
 
 
-def _take(figures: list[Figure], results: Results, console: Console) -> None:
+def _run(figures: list[Figure], results: Results, console: Console) -> None:
     steps = sum(len(figure.contenders) * runner.rounds_of(figure, results.rounds) for figure in figures)
     columns = (
         SpinnerColumn(),
@@ -123,16 +132,16 @@ def _take(figures: list[Figure], results: Results, console: Console) -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=steps, figure="")
 
-        def says(label: str, turn: int, last: bool) -> None:
+        def on_progress(label: str, turn: int, last: bool) -> None:
             description = f"round {turn + 1} of {results.rounds}: {label}"
             progress.update(task, advance=int(last), description=description)
 
         for figure in figures:
             progress.update(task, figure=figure.name)
-            found = runner.take(figure, results.scale, results.rounds, says)
-            results.found.append(found)
-            table.show(console, results, found)
-            # After each: what was measured outlives Ctrl+C.
+            result = runner.run(figure, results.scale, results.rounds, on_progress)
+            results.figures.append(result)
+            table.show(console, results, result)
+            # After each figure: what was measured outlives Ctrl+C.
             data.write(results, RESULTS)
 
 

@@ -1,18 +1,18 @@
-"""What can go wrong in a measurement.
+"""Errors of a measurement.
 
 BenchError
-├── Unavailable    a contender cannot run on this machine
-└── Wrong          a contender did not do what it was measured for: its figures would mean nothing
+├── UnavailableError           a contender cannot run on this machine
+└── InvalidMeasurementError    a contender did not do what was measured
 """
 
 
 class BenchError(Exception):
-    """The root of all."""
+    """Base class of all errors of the bench."""
 
 
-class Unavailable(BenchError):  # noqa: N818  nothing went wrong, it is not there
+class UnavailableError(BenchError):
     """A contender cannot run on this machine; the text says why."""
 
 
-class Wrong(BenchError):  # noqa: N818  said of the contender, not of the bench
-    """A contender lost, doubled or changed messages, or took too long; the text says what."""
+class InvalidMeasurementError(BenchError):
+    """A contender lost, duplicated or changed messages, or took too long; the text says what."""

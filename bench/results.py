@@ -1,10 +1,10 @@
-"""What a run has found so far.
+"""The results of a run.
 
-Owns the collection of samples round by round, and the account of who was not measured and why. Must not know
-how anything is shown.
+Owns the samples by figure, contender and round, and the reasons why contenders have none. Does not depend on
+how results are shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -13,74 +13,77 @@ from bench.stats import Budget, Rounds, Spread, Verdict, judge
 
 
 @dataclass
-class Found:
-    """One figure's samples."""
+class FigureResult:
+    """The samples of one figure."""
 
     figure: Figure
     rounds: int
     samples: dict[str, list[Sample | None]] = field(default_factory=dict)  # by contender, one a round
-    absent: dict[str, str] = field(default_factory=dict)  # contenders that are not available, and why
-    wrong: dict[str, list[str]] = field(default_factory=dict)  # what went wrong, by contender
+    unavailable: dict[str, str] = field(default_factory=dict)  # reasons, by contender
+    failures: dict[str, list[str]] = field(default_factory=dict)  # reasons, by contender
     seconds: float = 0.0  # that it took
 
     def add(self, contender: str, turn: int, sample: Sample) -> None:
-        """Take the sample of a round, counted from 0."""
+        """Store the sample of a round, counted from 0."""
         self.samples.setdefault(contender, [None] * self.rounds)[turn] = sample
 
     def rows(self, metric: Metric) -> dict[str, Rounds]:
-        """The values of each row, one a round."""
+        """Return the values of each row, one a round."""
         return {row: self._values(metric.key, row) for row in metric.rows}
 
-    def reasons(self, row: str) -> str:
-        """Why a row has no values, or not all of them."""
-        if row in self.absent:
-            return f"not available: {self.absent[row]}"
-        found = self.wrong.get(row, [])
-        return f"failed in {len(found)} of {self.rounds} rounds: {found[0]}" if found else ""
+    def reason(self, row: str) -> str:
+        """Return why a row lacks values; empty when nothing failed."""
+        if row in self.unavailable:
+            return f"not available: {self.unavailable[row]}"
+        failures = self.failures.get(row, [])
+        return f"failed in {len(failures)} of {self.rounds} rounds: {failures[0]}" if failures else ""
 
     def notes(self, metric: Metric) -> list[str]:
-        """The lines below a block, with the medians of their numbers."""
+        """Return the lines below a table, with the medians of their numbers."""
         collected: dict[str, list[float]] = {}
-        for samples in self.samples.values():
-            for sample in samples:
-                if sample is not None:
-                    for text, value in sample.notes.get(metric.key, {}).items():
-                        collected.setdefault(text, []).append(value)
+        for _, sample in self._samples():
+            for text, value in sample.notes.get(metric.key, {}).items():
+                collected.setdefault(text, []).append(value)
         return [text.format(median(values)) for text, values in collected.items()]
 
     def verdicts(self, metric: Metric) -> list[tuple[Budget, Verdict, Spread | None]]:
-        """Each budget of a metric, what became of it, and what was measured."""
+        """Return each budget of a metric with its verdict and the spread that it is about."""
         rows = self.rows(metric)
         return [(budget, *judge(budget, rows)) for budget in metric.budgets]
 
     def _values(self, metric: str, row: str) -> Rounds:
         values: list[float | None] = [None] * self.rounds
+        for turn, sample in self._samples():
+            if row in sample.values.get(metric, {}):
+                values[turn] = sample.values[metric][row]
+        return values
+
+    def _samples(self) -> Iterator[tuple[int, Sample]]:
         for samples in self.samples.values():
             for turn, sample in enumerate(samples):
-                if sample is not None and row in sample.values.get(metric, {}):
-                    values[turn] = sample.values[metric][row]
-        return values
+                if sample is not None:
+                    yield turn, sample
 
 
 @dataclass
 class Results:
-    """A whole run. ``about`` says on what machine, with which versions."""
+    """A whole run. ``machine`` describes what it ran on."""
 
     scale: Scale
     rounds: int
-    about: Mapping[str, object]
+    machine: Mapping[str, object]
     remarks: list[str] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    figures: list[FigureResult] = field(default_factory=list)
 
     def title(self, metric: Metric) -> str:
-        """A metric's title with the numbers of this run."""
+        """Return the title of a metric with the numbers of this run."""
         return metric.title.format(**vars(self.scale))
 
     def count(self) -> dict[Verdict, int]:
-        """How many budgets hold, and how many do not."""
-        counted = dict.fromkeys(Verdict, 0)
-        for found in self.found:
-            for metric in found.figure.metrics:
-                for _, verdict, _ in found.verdicts(metric):
-                    counted[verdict] += 1
-        return counted
+        """Return the number of budgets by verdict."""
+        counts = dict.fromkeys(Verdict, 0)
+        for result in self.figures:
+            for metric in result.figure.metrics:
+                for _, verdict, _ in result.verdicts(metric):
+                    counts[verdict] += 1
+        return counts

@@ -1,4 +1,4 @@
-"""Medians, spreads, ratios and whether a budget holds. Pure: must not know where numbers come from."""
+"""Medians, spreads, ratios and budgets. Pure: does not depend on where numbers come from."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Budget:
-    """At most ``limit``: of the row ``of`` itself, or of its ratio to the row ``over``."""
+    """An upper limit of the row ``of``, or of its ratio to the row ``over``."""
 
     limit: float
     of: str = "ours"
@@ -29,7 +29,7 @@ class Budget:
 
 
 class Verdict(Enum):
-    """What became of a budget. The median decides."""
+    """The outcome of a budget, decided by the median."""
 
     HOLDS = "holds"
     MISSED = "missed"
@@ -37,21 +37,21 @@ class Verdict(Enum):
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """The spread of the rounds that have a value; None when none has."""
+    """Return the spread of the rounds that have a value; None when none has."""
     known = [value for value in values if value is not None]
     return Spread(median(known), min(known), max(known), len(known)) if known else None
 
 
 def ratios(top: Rounds, bottom: Rounds) -> list[float | None]:
-    """Round by round: what was measured in the same round shares its noise."""
+    """Divide round by round: what was measured in the same round shares its noise."""
     return [
         above / below if above is not None and below else None
         for above, below in zip(top, bottom, strict=True)
     ]
 
 
-def number(value: float) -> str:
-    """A value with three digits that mean something."""
+def format_number(value: float) -> str:
+    """Format a value with at least three significant digits."""
     size = abs(value)
     if size == 0:
         return "0"
@@ -59,7 +59,7 @@ def number(value: float) -> str:
 
 
 def judge(budget: Budget, rows: dict[str, Rounds]) -> tuple[Verdict, Spread | None]:
-    """Whether a budget holds, and what was measured for it."""
+    """Return the verdict on a budget, and the spread that it is about."""
     measured: Rounds = rows.get(budget.of, ())
     if budget.over is not None:
         below = rows.get(budget.over, ())

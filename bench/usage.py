@@ -1,6 +1,6 @@
-"""CPU time and memory of processes, as the operating system accounts for them.
+"""CPU time, memory and connections of processes, as Linux accounts for them.
 
-Owns the reading of clocks and of ``/proc``. Must not know what the processes are. Linux only.
+Owns the reading of clocks and of ``/proc``. Does not depend on what the processes are.
 """
 
 import time
@@ -8,25 +8,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# A process that is left alone counts as quiet when it uses less than this share of a core.
-QUIET = 0.04
-LOOK = 0.05
+IDLE_SHARE = 0.04  # of a core; processes that use less together count as idle
+INTERVAL = 0.05  # s, between two looks
 
 _NS = 1e-9
-ESTABLISHED = "01"
+_ESTABLISHED = "01"
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU that all threads of the process have used so far, to the nanosecond.
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that all threads of a process have used so far, with a resolution of nanoseconds.
 
-    The clock of another process (clock_getcpuclockid(3)), because the ticks of ``/proc/<pid>/stat`` are 10 ms
-    long, and ``/proc/<pid>/schedstat`` leaves out every thread but the first.
+    Reads the clock of the process (clock_getcpuclockid(3)): the ticks of ``/proc/<pid>/stat`` are 10 ms long,
+    and ``/proc/<pid>/schedstat`` leaves out every thread but the first.
     """
     return time.clock_gettime_ns((~pid << 3) | 2) * _NS
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that the process holds. Not from ``status``, whose numbers lag behind."""
+def resident_memory(pid: int) -> int:
+    """Return the resident memory of a process in bytes. Not from ``status``, whose numbers lag behind."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Rss:"):
             return int(line.split()[1]) * 1024
@@ -34,33 +33,33 @@ def resident(pid: int) -> int:
 
 
 def open_files(pid: int) -> int:
-    """How many files and connections the process has open."""
+    """Return how many file descriptors a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def connections(port: int) -> int:
-    """How many TCP connections to a port of this machine its owner has open (IPv4)."""
+    """Return how many established TCP connections a local IPv4 port has."""
     found = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, _, state = line.split()[:4]
-        found += state == ESTABLISHED and int(local.rpartition(":")[2], 16) == port
+        found += state == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port
     return found
 
 
 @contextmanager
-def metered(processes: Mapping[str, int]) -> Iterator[dict[str, float]]:
-    """What each of the named processes uses inside the ``with`` block; filled in at its end."""
+def cpu_used(processes: Mapping[str, int]) -> Iterator[dict[str, float]]:
+    """Measure the CPU time of named processes during the ``with`` block (s); filled in at its end."""
     used: dict[str, float] = {}
-    before = {name: cpu(pid) for name, pid in processes.items()}
+    before = {name: cpu_seconds(pid) for name, pid in processes.items()}
     yield used
-    used.update({name: cpu(pid) - before[name] for name, pid in processes.items()})
+    used.update({name: cpu_seconds(pid) - before[name] for name, pid in processes.items()})
 
 
-def settle(processes: Mapping[str, int], within: float = 5.0) -> None:
-    """Wait until the processes have nothing left to do; for a while only, because some are never quiet."""
-    deadline = time.monotonic() + within
-    quiet = 0
-    while quiet < 2 and time.monotonic() < deadline:
-        with metered(processes) as used:
-            time.sleep(LOOK)
-        quiet = quiet + 1 if sum(used.values()) < QUIET * LOOK else 0
+def wait_until_idle(processes: Mapping[str, int], timeout: float = 5.0) -> None:
+    """Wait until the processes are idle twice in a row, or for ``timeout`` seconds: some never are."""
+    deadline = time.monotonic() + timeout
+    idle = 0
+    while idle < 2 and time.monotonic() < deadline:
+        with cpu_used(processes) as used:
+            time.sleep(INTERVAL)
+        idle = idle + 1 if sum(used.values()) < IDLE_SHARE * INTERVAL else 0

@@ -1,1 +1,1 @@
-"""Who is measured: ours, the peers, and the floor."""
+"""The servers that are measured: Tallycast, its peers, and a bare send() loop."""

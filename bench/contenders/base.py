@@ -1,6 +1,6 @@
-"""What a contender is to the bench: something to start, and how it is asked.
+"""The interface of a contender: how it is started, and which messages it takes.
 
-Owns the terms and the start of a process. Must not know what is measured.
+Owns the start and end of a contender's process. Does not depend on what is measured.
 """
 
 import socket
@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import Unavailable
+from bench.errors import UnavailableError
 
-START = 20.0
+START_TIMEOUT = 20.0  # s
 
-# What every contender delivers: as long, and the same words, as an update of ours.
+# What every contender delivers: the same text, and as long, as an update of Tallycast.
 PAYLOAD = '{"type":"counts","item":"bench-$I","version":1767225600000000,"counts":{"like":1,"dislike":0}}'
 # $I becomes three digits.
 PAYLOAD_SIZE = len(PAYLOAD) + 1
@@ -23,46 +23,47 @@ PAYLOAD_SIZE = len(PAYLOAD) + 1
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a contender is spoken to. ``$I`` is an item's number; ``path`` watches it, ``plain`` nothing."""
+    """The messages of a contender. ``$I`` in them is the number of an item."""
 
-    path: str = "/?item=bench-$I"
-    plain: str = "/"
+    path: str = "/?item=bench-$I"  # of a connection that watches an item
+    plain_path: str = "/"  # of one that watches nothing
     protocol: str | None = None
-    hello: tuple[str, ...] = ()  # what every connection says first
-    ready: str | None = None  # and how the answer begins, after which it is ready
-    trigger: str = "bench-$I|" + PAYLOAD  # makes it send an update to all who watch the item
-    match: str = '{"type":"counts"'  # how such an update begins
-    size: int = PAYLOAD_SIZE  # and how long it is
-    reply: str | None = None  # how the answer to the trigger begins, if there is one
+    first_messages: tuple[str, ...] = ()  # that every connection sends
+    ready: str | None = None  # prefix of the reply to them
+    trigger: str = "bench-$I|" + PAYLOAD  # makes it send an update to all watchers of the item
+    update: str = '{"type":"counts"'  # prefix of such an update
+    update_size: int = PAYLOAD_SIZE  # bytes
+    reply: str | None = None  # prefix of the reply to the trigger, if there is one
 
 
 @dataclass(frozen=True)
 class Running:
-    """A contender that runs. ``hellos``, one a sender, are what those say first who trigger or react."""
+    """A contender that runs. ``first_messages``: what its senders send first, one entry a sender."""
 
     port: int
-    # "server", with more workers also "server 2" and so on; for ours "supervisor" and "engine" as well.
+    # Process ids: "server", with more workers also "server 2" and so on; Tallycast's "supervisor" and
+    # "engine".
     processes: dict[str, int]
-    hellos: Sequence[Sequence[str]] = ()
+    first_messages: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Someone who is measured. ``start`` takes a folder of its own, and the number of senders that are to
-    come.
+    """A server that is measured.
 
-    ``start`` raises ``Unavailable`` where it cannot run.
+    ``start`` takes a folder of its own and the number of senders, and raises ``UnavailableError`` where the
+    contender cannot run.
     """
 
     key: str
     label: str
     start: Callable[[Path, int], AbstractContextManager[Running]]
     dialect: Dialect = field(default_factory=Dialect)
-    heavy: bool = False  # takes ten times as long as the others: fewer passes tell as much of it
+    heavy: bool = False  # takes ten times as long as the others: one pass instead of several
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a local port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -71,7 +72,7 @@ def free_port() -> int:
 
 @contextmanager
 def process(command: Sequence[str], folder: Path, port: int) -> Iterator[Running]:
-    """A server that takes its port as an argument, from when it listens to its end."""
+    """Run a server that takes its port as an argument, from when it listens."""
     log = folder / "log"
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -82,23 +83,23 @@ def process(command: Sequence[str], folder: Path, port: int) -> Iterator[Running
             start_new_session=True,
         )
     try:
-        _wait(child, port, log)
+        _wait_until_listening(child, port, log)
         yield Running(port, {"server": child.pid})
     finally:
         child.kill()
         child.wait()
 
 
-def _wait(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START
+def _wait_until_listening(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
     while True:
         if child.poll() is not None:
-            raise Unavailable(f"does not start: {_last_line(log)}")
+            raise UnavailableError(f"does not start: {_last_line(log)}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
-                raise Unavailable(f"does not listen within {START:.0f} s") from None
+                raise UnavailableError(f"does not listen within {START_TIMEOUT:.0f} s") from None
             time.sleep(0.02)
         else:
             return
@@ -106,4 +107,4 @@ def _wait(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "it says nothing"
+    return lines[-1].strip() if lines else "no output"

@@ -1,8 +1,7 @@
-"""What the peers written in Python share: how they are asked, and uvicorn's best settings.
+"""The common part of the peers written in Python: their protocol, and uvicorn's fastest settings.
 
-Owns the tiny protocol of all peers: a connection joins the group named by ``item=`` in its path; a text
-message ``<group>|<payload>`` sends the payload to every connection of the group. Must not know how a peer
-sends.
+Owns the protocol of all peers: a connection joins the group named by ``item=`` in its path; a text message
+``<group>|<payload>`` sends the payload to every connection of the group. Does not depend on how a peer sends.
 """
 
 import sys
@@ -10,17 +9,17 @@ from typing import Any
 
 
 def port() -> int:
-    """The port to listen on, as the bench says."""
+    """Return the port to listen on, the first argument."""
     return int(sys.argv[1])
 
 
 def group_of(path: str) -> str:
-    """The group that a connection with this path joins; empty for none."""
+    """Return the group that a connection with this path joins; empty for none."""
     return path.partition("item=")[2]
 
 
 def run_uvicorn(app: Any, ws: str) -> None:
-    """Serve an ASGI application with nothing switched on that costs something."""
+    """Serve an ASGI application with everything off that costs CPU and is not needed."""
     import uvicorn
 
     uvicorn.run(

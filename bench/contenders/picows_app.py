@@ -1,4 +1,4 @@
-"""picows, a WebSocket server in Cython, on uvloop: a loop over its transports."""
+"""A loop over the transports of picows, a WebSocket server in Cython, on uvloop."""
 
 from collections import defaultdict
 
@@ -18,11 +18,11 @@ class Listener(WSListener):
         self.group = group
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """The handshake is done."""
+        """Join the group after the handshake."""
         self.group.add(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """A message came."""
+        """Send a payload to its group."""
         if frame.msg_type == WSMsgType.TEXT:
             name, _, payload = frame.get_payload_as_bytes().partition(b"|")
             text = WSMsgType.TEXT
@@ -30,12 +30,12 @@ class Listener(WSListener):
                 member.send(text, payload)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """The end."""
+        """Leave the group."""
         self.group.discard(transport)
 
 
 def listener(request: WSUpgradeRequest) -> Listener:
-    """A listener in the group that the path names."""
+    """Return a listener for the group that the path names."""
     return Listener(groups[group_of(request.path.decode())])
 
 

@@ -1,7 +1,7 @@
-"""socketify, that is uWebSockets in C++ driven from Python: its own publish and subscribe.
+"""The publish and subscribe of socketify: uWebSockets in C++, called from Python.
 
-It runs on libuv alone. ``app.run()`` would turn asyncio's loop beside it and, for a while after each message,
-look for more without a pause: CPU that sending does not need.
+It runs on libuv alone. ``app.run()`` would also run asyncio's loop and, for a while after each message, poll
+without a pause: CPU that sending does not need.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ app = App()
 
 
 def upgrade(response: Any, request: Any, context: Any) -> None:
-    """The opening handshake; the group travels as the connection's user data."""
+    """Accept the opening handshake; the group becomes the connection's user data."""
     response.upgrade(
         request.get_header("sec-websocket-key"),
         request.get_header("sec-websocket-protocol"),
@@ -25,7 +25,7 @@ def upgrade(response: Any, request: Any, context: Any) -> None:
 
 
 def opened(connection: Any) -> None:
-    """The handshake is done."""
+    """Join the group after the handshake."""
     group = connection.get_user_data()
     if group:
         connection.subscribe(group)

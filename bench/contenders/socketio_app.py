@@ -1,4 +1,4 @@
-"""python-socketio's ASGI server on uvicorn, the WebSocket transport only, one room for each group."""
+"""The ASGI server of python-socketio on uvicorn: the WebSocket transport only, one room for each group."""
 
 import json
 import sys
@@ -11,16 +11,16 @@ server = socketio.AsyncServer(
     async_mode="asgi",
     transports=["websocket"],
     http_compression=False,
-    # Clients here answer no pings of Engine.IO's own kind.
+    # The load generator does not reply to pings of Engine.IO.
     ping_interval=3600,
-    # The quicker of the standard codecs for what is sent here: no spaces, no look at what is beyond ASCII.
+    # The fastest of the standard codecs for these payloads.
     json=json,
 )
 
 
 @server.event
 async def connect(sid: str, environ: dict[str, str]) -> None:
-    """A connection joins its room."""
+    """Let a connection join its room."""
     item = environ["QUERY_STRING"].partition("item=")[2]
     if item:
         await server.enter_room(sid, item)

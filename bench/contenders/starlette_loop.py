@@ -1,4 +1,4 @@
-"""A loop over Starlette's WebSockets on uvicorn; at ``/echo``, the echo that a reaction is compared with."""
+"""A loop over the WebSockets of Starlette on uvicorn; ``/echo`` is the comparison for a reaction."""
 
 import sys
 from collections import defaultdict
@@ -29,7 +29,7 @@ async def watch(websocket: WebSocket) -> None:
 
 
 async def echo(websocket: WebSocket) -> None:
-    """Send back what comes."""
+    """Send back every message."""
     await websocket.accept()
     try:
         while True:

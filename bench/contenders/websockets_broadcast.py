@@ -1,4 +1,4 @@
-"""``websockets.broadcast`` on websockets' own asyncio server, on uvloop, without compression and pings."""
+"""``websockets.broadcast`` on the asyncio server of websockets, on uvloop, without compression and pings."""
 
 import asyncio
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Every figure, in the order in which they are taken."""
+"""All figures, in the order in which they run."""
 
 from bench.figures import accept, fanout, hot, latency, memory, ping, reaction, slow, watcher, workers
 from bench.figures.base import Figure

@@ -1,35 +1,35 @@
-"""Accept cost: server CPU for each connection when all open at once, as after a restart.
+"""CPU time of the server for each accepted connection when all open at once, as after a restart.
 
-From the TCP connection to the last word of the greeting: for python-socketio that is its own handshake on
-top, for ours the watch of an item and its snapshot, which a bare handshake does not have. Tearing down is not
-part of it.
+Measured from the TCP connection to the last message of the set-up: for python-socketio that includes its own
+handshake, for Tallycast the watch of an item and its snapshot, which a bare handshake does not have. Closing
+is not included.
 """
 
 from pathlib import Path
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS
 from bench.contenders.peers import PEERS
-from bench.figures.base import MEASURE, MICRO, Figure, Metric, Sample, Scale, Steps, open_watchers, rows_of
-from bench.load import WATCHERS, Load
+from bench.contenders.tallycast import TALLYCAST
+from bench.figures.base import MEASURE, MICRO, Figure, Metric, Sample, Scale, Steps, contender_rows
+from bench.figures.rig import rig
 from bench.stats import Budget
-from bench.usage import metered, settle
+from bench.usage import cpu_used
 
-ALL = (OURS, *PEERS)
-FIRST = 200
+ALL = (TALLYCAST, *PEERS)
+WARM_UP = 200  # connections
 
 
 def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
-    """One contender, with its code warm."""
+    """Measure one contender, with its code warm."""
     sample = Sample()
-    with contender.start(folder, 0) as running, Load(running.port) as load:
-        open_watchers(load, contender.dialect, FIRST)
-        load.close(WATCHERS)
-        settle(running.processes)
+    with rig(contender, folder) as bench:
+        bench.open_watchers(WARM_UP)
+        bench.close_watchers()
+        bench.wait_until_idle()
         yield MEASURE
-        with metered(running.processes) as used:
-            open_watchers(load, contender.dialect, scale.sockets)
-            settle(running.processes)
+        with cpu_used(bench.processes) as used:
+            bench.open_watchers(scale.sockets)
+            bench.wait_until_idle()
     sample.values["accept"] = {contender.key: used["server"] / scale.sockets * MICRO}
     if "engine" in used:
         sample.note("accept", "our engine: {:.1f} µs a connection", used["engine"] / scale.sockets * MICRO)
@@ -44,7 +44,7 @@ FIGURE = Figure(
             "accept: server CPU per connection, {sockets:,} opened at once",
             "accept",
             "µs",
-            rows_of(ALL),
+            contender_rows(ALL),
             (Budget(1.5, over="websockets"),),
         ),
     ),

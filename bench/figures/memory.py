@@ -1,46 +1,45 @@
-"""Resident memory of the server for each idle connection; ours watches one item, anonymously.
+"""Resident memory of the server for each idle connection; Tallycast's watches one item, unauthenticated.
 
-What a first few connections leave behind (code paths, allocator arenas) is there before the count begins. The
-kernel's own memory for sockets is nobody's and in no figure.
+What the first few connections leave behind (code paths, allocator arenas) is there before the count begins.
+The kernel's memory for sockets is not included.
 """
 
 import time
 from pathlib import Path
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS
 from bench.contenders.peers import PEERS
-from bench.figures.base import MEASURE, Figure, Metric, Sample, Scale, Steps, open_watchers, rows_of
-from bench.load import WATCHERS, Load
+from bench.contenders.tallycast import TALLYCAST
+from bench.figures.base import MEASURE, Figure, Metric, Sample, Scale, Steps, contender_rows
+from bench.figures.rig import rig
 from bench.stats import Budget
-from bench.usage import resident, settle
+from bench.usage import resident_memory
 
-ALL = (OURS, *PEERS)
-FIRST = 50
-# Connections on their way at a time: the figure is of being connected, not of a rush.
-WINDOW = 250
-# Some let go of what a handshake needed only when a timer runs.
+ALL = (TALLYCAST, *PEERS)
+WARM_UP = 50  # connections
+# Set up at a time: the figure is about idle connections, not about a rush.
+CONCURRENCY = 250
+# Some contenders free the memory of a handshake only when a timer runs (s).
 REST = 0.5
 
 
 def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
-    """One contender's growth over all connections."""
+    """Measure the growth of one contender over all connections."""
     sample = Sample()
-    with contender.start(folder, 0) as running, Load(running.port) as load:
-        open_watchers(load, contender.dialect, FIRST)
-        load.close(WATCHERS)
-        settle(running.processes)
-        before = {name: resident(pid) for name, pid in running.processes.items()}
-        open_watchers(load, contender.dialect, scale.idle, window=WINDOW)
-        settle(running.processes)
+    with rig(contender, folder) as bench:
+        bench.open_watchers(WARM_UP)
+        bench.close_watchers()
+        bench.wait_until_idle()
+        before = {name: resident_memory(pid) for name, pid in bench.processes.items()}
+        bench.open_watchers(scale.idle, concurrency=CONCURRENCY)
+        bench.wait_until_idle()
         time.sleep(REST)
-        grown = {name: (resident(pid) - before[name]) / 1024 for name, pid in running.processes.items()}
-        # Asks the load too: a connection that was closed meanwhile holds no memory.
-        load.tell("closed", total=0, message="-")
-    sample.values["idle"] = {contender.key: grown["server"] / scale.idle}
+        grown = {name: resident_memory(pid) - before[name] for name, pid in bench.processes.items()}
+        bench.load.run("collect", seconds=0)  # Fails when connections were closed meanwhile.
+    sample.values["idle"] = {contender.key: grown["server"] / 1024 / scale.idle}
     if "engine" in grown:
-        sample.note("idle", "our engine grew by {:.0f} KiB in all", grown["engine"])
-    # All of it was a set-up: what others do meanwhile does not change how much memory is held.
+        sample.note("idle", "our engine grew by {:.0f} KiB in all", grown["engine"] / 1024)
+    # All of it was a set-up: others do not change how much memory is held.
     yield MEASURE
     return sample
 
@@ -53,7 +52,7 @@ FIGURE = Figure(
             "idle connection: resident memory of the server, over {idle:,} connections",
             "idle connection",
             "KiB",
-            rows_of(ALL),
+            contender_rows(ALL),
             (Budget(4.0),),
         ),
     ),

@@ -1,159 +1,131 @@
-"""Slow readers: what fifty watchers that never read cost the others, and what becomes of them.
+"""The effect of fifty watchers that never read on the others, and how the server treats them.
 
 The same reactions to one item twice, each on a server of its own: all watchers read, and fifty of them never
-do. The item's name is long and the fifty have small buffers, so that the kernel's memory, which is nobody's
-fault, is soon full. One more stops reading for half of the time and comes back.
+do. The item's name is long and the fifty have small buffers, so that the kernel's buffers are soon full. One
+more watcher stops reading for half of the time.
 """
 
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS, react
-from bench.errors import Wrong
-from bench.figures.base import (
-    MEASURE,
-    Figure,
-    Metric,
-    Sample,
-    Scale,
-    Steps,
-    exchange,
-    open_senders,
-    open_watchers,
-)
-from bench.load import AWAY, STOPPED, Load
+from bench.contenders.tallycast import TALLYCAST
+from bench.errors import InvalidMeasurementError
+from bench.figures.base import MEASURE, Figure, Metric, Sample, Scale, Steps
+from bench.figures.rig import Rig, check_shown, rig
+from bench.load.generator import RETURNING, STALLED
 from bench.stats import Budget
-from bench.usage import connections, resident, settle
+from bench.usage import connections, resident_memory
 
 RATE, VISITORS = 2000, 256
 ITEM = "slow-" + "x" * 230
-BUFFER = 4096
-# A server should let go after 15 s without a byte taken; what a close takes comes on top (s).
-STALL, AFTER = 15.0, 6.0
+BUFFER = 4096  # bytes
+STALL_TIMEOUT = 15.0  # s without a byte read, after which the server should close
+CLOSE_TIMEOUT = 6.0  # s, for closing
 
-ALL_READ = replace(OURS, key="all", label="all read")
-SOME_STOPPED = replace(OURS, label="some never read")
+ALL_READ = replace(TALLYCAST, key="all", label="all read")
+SOME_STALLED = replace(TALLYCAST, label="some never read")
 
 
 def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
-    """One server under the load."""
-    sample, dialect = Sample(), contender.dialect
-    stopped = scale.stopped if contender is SOME_STOPPED else 0
-    away = 1 if stopped else 0
-    with contender.start(folder, VISITORS) as running, Load(running.port) as load:
-        open_senders(load, contender, running, VISITORS)
-        exchange(load, dialect, 20 * VISITORS, react("warm"), 1)
-        open_watchers(load, dialect, scale.watchers - stopped - away, place=ITEM)
-        if stopped:
-            open_watchers(load, dialect, stopped, place=ITEM, group=STOPPED, buffer=BUFFER)
-            load.tell("pause", group=STOPPED)
-            open_watchers(load, dialect, away, place=ITEM, group=AWAY, buffer=BUFFER)
-        settle(running.processes)
+    """Measure one of the two servers."""
+    sample = Sample()
+    stalled = scale.stalled if contender is SOME_STALLED else 0
+    with rig(contender, folder, VISITORS) as bench:
+        bench.exchange(20 * VISITORS, "warm")
+        _open_watchers(bench, scale.watchers, stalled)
+        bench.wait_until_idle()
         yield MEASURE
-        server = running.processes["server"]
-        memory = resident(server)
-        answer = load.tell(
-            "rate",
-            rate=RATE,
-            seconds=scale.endurance,
-            latency=1,
-            message=react(ITEM),
-            reply=dialect.reply,
-            update=dialect.match,
-            **({"from": scale.endurance / 4, "until": scale.endurance * 3 / 4} if away else {}),
-        )
-        grown = resident(server) - memory
-        if stopped and scale.endurance > STALL:
-            left = _left(running.port, scale.watchers - stopped + VISITORS)
-            sample.values["fate"] = {"left": left}
-        elif stopped:
-            sample.note("fate", "not measured: that takes more than {:g} s of reactions", STALL)
-    if answer["missing"] or answer["backwards"] or answer["behind"]:
-        raise Wrong(
-            f"{answer['missing']:,} reactions were never shown, {answer['backwards']:,} updates stepped "
-            f"back, {answer['behind']:,} watchers do not end with the latest"
-        )
+        before = resident_memory(bench.processes["server"])
+        pause = {"pause_at": scale.stalled_seconds / 4, "resume_at": scale.stalled_seconds * 3 / 4}
+        response = bench.react_at(RATE, scale.stalled_seconds, ITEM, latency=1, **(pause if stalled else {}))
+        sample.values["memory"] = {
+            contender.key: (resident_memory(bench.processes["server"]) - before) / 2**20
+        }
+        if stalled and scale.stalled_seconds > STALL_TIMEOUT:
+            sample.values["fate"] = {"left": _count_left(bench, scale.watchers - stalled + VISITORS)}
+        elif stalled:
+            sample.note("fate", "not measured: that takes more than {:g} s of reactions", STALL_TIMEOUT)
+    check_shown(response)
     for point in ("p50", "p99"):
-        sample.values[point] = {contender.key: answer[point] / 1000}
-    sample.values["memory"] = {contender.key: grown / 2**20}
-    if stopped:
-        _return(sample, scale, answer)
+        sample.values[point] = {contender.key: response[point] / 1000}
+    if stalled:
+        _add_catch_up(sample, scale, response)
     return sample
 
 
-def _left(port: int, others: int) -> int:
-    """How many connections are left beside the others', when those that stopped have had their time."""
-    deadline = time.monotonic() + AFTER
-    while (left := connections(port) - others) > 0 and time.monotonic() < deadline:
+def _open_watchers(bench: Rig, count: int, stalled: int) -> None:
+    """Open watchers of the item: ``stalled`` of them do not read, and one more returns."""
+    bench.open_watchers(count - stalled - (1 if stalled else 0), prefix=ITEM)
+    if stalled:
+        bench.open_watchers(stalled, prefix=ITEM, group=STALLED, receive_buffer=BUFFER)
+        bench.load.run("pause", group=STALLED)
+        bench.open_watchers(1, prefix=ITEM, group=RETURNING, receive_buffer=BUFFER)
+
+
+def _count_left(bench: Rig, others: int) -> int:
+    """Return how many stalled connections are left, beside so many others, when their time is over."""
+    deadline = time.monotonic() + CLOSE_TIMEOUT
+    while (left := connections(bench.running.port) - others) > 0 and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
 
 
-def _return(sample: Sample, scale: Scale, answer: dict[str, float]) -> None:
-    """What the one was shown that came back."""
-    if answer["back"] < 0:
-        raise Wrong("the reader that came back was never shown the latest")
-    sample.values["back"] = {"back": answer["back"] * 1000}
+def _add_catch_up(sample: Sample, scale: Scale, response: dict[str, Any]) -> None:
+    if response["catch_up"] < 0:
+        raise InvalidMeasurementError("the reader that came back was never shown the latest")
+    sample.values["back"] = {"back": response["catch_up"] * 1000}
     sample.note(
         "back",
-        f"{scale.endurance / 2:g} s away; " + "{:.0f} older updates came first, out of kernel buffers",
-        answer["stale"],
+        f"{scale.stalled_seconds / 2:g} s away; " + "{:.0f} older updates came first, out of kernel buffers",
+        response["outdated"],
     )
 
 
-def _latency(point: str, title: str) -> Metric:
-    return Metric(
-        point,
-        title,
-        f"slow readers, {point}",
-        "ms",
-        {"ours": "some never read", "all": "all read"},
-        (Budget(1.3, over="all"),),
-    )
+def _compared(key: str, title: str, short: str, unit: str, budget: Budget) -> Metric:
+    rows = {"ours": "some never read", "all": "all read"}
+    return Metric(key, title, f"slow readers, {short}", unit, rows, (budget,), ratios=budget.over is not None)
+
+
+def _single(key: str, title: str, short: str, unit: str, row: tuple[str, str], limit: float) -> Metric:
+    budgets = (Budget(limit, of=row[0]),)
+    return Metric(key, title, short, unit, dict([row]), budgets, of=row[0], ratios=False)
 
 
 FIGURE = Figure(
     "slow",
     (
-        _latency(
+        _compared(
             "p50",
-            "{stopped} of {watchers:,} watchers never read, 2,000 reactions/s, {endurance:g} s: latency p50",
+            "{stalled} of {watchers:,} watchers never read, 2,000 reactions/s, "
+            "{stalled_seconds:g} s: latency p50",
+            "p50",
+            "ms",
+            Budget(1.3, over="all"),
         ),
-        _latency("p99", "the same: latency p99 of those that read"),
-        Metric(
-            "memory",
-            "the same: how much the server grew",
-            "slow readers, memory",
-            "MiB",
-            {"ours": "some never read", "all": "all read"},
-            # Queues would hold some 30 MiB by then; a heap breathes by one or two.
-            (Budget(4.0),),
-            ratios=False,
-        ),
-        Metric(
+        _compared("p99", "the same: latency p99 of those that read", "p99", "ms", Budget(1.3, over="all")),
+        # Queues would hold some 30 MiB by then; the size of a heap varies by one or two.
+        _compared("memory", "the same: how much the server grew", "memory", "MiB", Budget(4.0)),
+        _single(
             "fate",
-            "the same: of the {stopped} that never read, still connected 6 s later",
+            "the same: of the {stalled} that never read, still connected 6 s later",
             "slow readers",
             "readers",
-            {"left": "still connected"},
-            (Budget(0.0, of="left"),),
-            of="left",
-            ratios=False,
+            ("left", "still connected"),
+            0.0,
         ),
-        Metric(
+        _single(
             "back",
             "the same: one that comes back, until it shows the exact totals",
             "a reader that comes back",
             "ms",
-            {"back": "until exact"},
-            (Budget(100.0, of="back"),),
-            of="back",
-            ratios=False,
+            ("back", "until exact"),
+            100.0,
         ),
     ),
-    (SOME_STOPPED, ALL_READ),
+    (SOME_STALLED, ALL_READ),
     measure,
-    enough=1,
+    max_rounds=1,
 )

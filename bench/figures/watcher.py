@@ -1,7 +1,7 @@
-"""What a watcher costs the load-test harness: CPU for each update that it receives, and memory.
+"""CPU time and memory of a watcher of the load-test harness, for each update that it receives.
 
-The harness shares a machine with what it tests, or fills one of its own. Beside it stands a bare recv() loop
-in C on the very same connections, which shows how much of the cost is the kernel's, whoever reads.
+The harness shares a machine with what it tests, or fills one of its own. A bare recv() loop in C on the same
+connections shows how much of the cost is the kernel's.
 """
 
 import json
@@ -11,35 +11,35 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.contenders.base import Contender
-from bench.contenders.ours import OURS
-from bench.errors import Wrong
+from bench.contenders.tallycast import TALLYCAST
+from bench.errors import InvalidMeasurementError
 from bench.figures.base import MEASURE, Figure, Metric, Sample, Scale, Steps
 from bench.programs import program
 from bench.stats import Budget
 
-WITHIN = 120.0
-# It measures itself, whatever server there is.
-HARNESS = replace(OURS, label="tallycast load")
+TIMEOUT = 120.0  # s
+# It measures itself, without a server.
+HARNESS = replace(TALLYCAST, label="tallycast load")
 ROWS = {"ours": "tallycast load", "bare": "bare C recv() loop"}
 
 
 def measure(_: Contender, scale: Scale, __: Path) -> Steps:
-    """One process of the harness, and the bare loop in turn with it."""
-    program("drain")  # Said now when there is no compiler.
+    """Measure one process of the harness, and the recv() loop in turn with it."""
+    program("recv_loop")  # Unavailable without a compiler.
     yield MEASURE
-    command = [sys.executable, "-m", "bench.generator", str(scale.sockets), str(scale.passes)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN, check=False)
+    command = [sys.executable, "-m", "bench.harness.cost", str(scale.sockets), str(scale.passes)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode:
-        raise Wrong(f"the generator failed: {done.stderr}")
-    found = json.loads(done.stdout)
+        raise InvalidMeasurementError(f"the measurement of the harness failed: {done.stderr}")
+    cost = json.loads(done.stdout)
     sample = Sample()
     for row in ROWS:
-        own, system = found[row]
-        sample.values.setdefault("own", {})[row] = own
-        sample.values.setdefault("all", {})[row] = own + system
-    sample.note("all", "{:.2f} µs of it the kernel's, of the harness", found["ours"][1])
-    sample.note("all", "{:.2f} µs of it the kernel's, of the bare loop", found["bare"][1])
-    sample.values["memory"] = {"ours": found["memory"] / 1024}
+        user, system = cost[row]
+        sample.values.setdefault("own", {})[row] = user
+        sample.values.setdefault("all", {})[row] = user + system
+    sample.note("all", "{:.2f} µs of it the kernel's, of the harness", cost["ours"][1])
+    sample.note("all", "{:.2f} µs of it the kernel's, of the bare loop", cost["bare"][1])
+    sample.values["memory"] = {"ours": cost["memory"] / 1024}
     return sample
 
 

@@ -1,83 +1,53 @@
-"""Two workers beside one: what serving from two processes costs, and how connections fall to them.
+"""CPU time of two workers compared with one, and how connections are distributed between them.
 
-CPU is that of all workers together. Every update is taken by each worker from the engine, and every count is
-exact: each watcher gets each update once, and the store counts every visitor once.
+CPU time is that of all workers together. Each worker receives every update from the engine, and every count
+is exact: each watcher gets each update once, and the store counts every visitor once.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench.contenders.base import Contender, Running
-from bench.contenders.ours import OURS, TWO_WORKERS, react
-from bench.figures.base import (
-    MEASURE,
-    MICRO,
-    Figure,
-    Metric,
-    Sample,
-    Scale,
-    Steps,
-    broadcast,
-    check_broadcast,
-    check_store,
-    exchange,
-    open_senders,
-    open_watchers,
-)
-from bench.load import WATCHERS, Load
-from bench.stats import Budget
-from bench.usage import metered, open_files, settle
+from bench.contenders.base import Contender
+from bench.contenders.tallycast import TALLYCAST, TWO_WORKERS
+from bench.figures.base import MEASURE, MICRO, Figure, Metric, Sample, Scale, Steps
+from bench.figures.rig import Rig, passes, rig
+from bench.usage import open_files
 
-ONE_WORKER = replace(OURS, key="one", label="1 worker")
+ONE_WORKER = replace(TALLYCAST, key="one", label="1 worker")
 TWO = replace(TWO_WORKERS, key="ours")
 BOTH = (TWO, ONE_WORKER)
-PLACE = "hot"
+PREFIX = "hot"
 
 
 def measure(contender: Contender, scale: Scale, folder: Path) -> Steps:
-    """One number of workers."""
-    sample, dialect = Sample(), contender.dialect
-    with contender.start(folder, scale.visitors) as running, Load(running.port) as load:
-        open_senders(load, contender, running, scale.visitors)
-        settle(running.processes)
+    """Measure one number of workers."""
+    sample = Sample()
+    with rig(contender, folder, scale.visitors) as bench:
+        bench.wait_until_idle()
         yield MEASURE
-        shares = _open(load, contender, running, scale)
+        shares = _open_watchers(bench, scale)
         if len(shares) > 1:
             sample.values["share"] = {"most": 100 * max(shares) / scale.sockets}
             sample.note("share", "{:.0f} connections at the worker that has fewer", min(shares))
-        used: Counter[str] = Counter()
-        for _ in range(scale.passes):
-            yield MEASURE
-            broadcast(load, dialect, 1, 1)
-            with metered(running.processes) as part:
-                broadcast(load, dialect, scale.broadcasts, 1)
-            check_broadcast(load, dialect, scale.broadcasts, scale.sockets)
-            used.update(part)
+        used = yield from passes(scale.passes, lambda: bench.broadcast_cpu(scale, 1, scale.sockets))
         updates = scale.passes * scale.broadcasts * scale.sockets
         sample.values["fanout"] = {contender.key: _workers(used) / updates * MICRO}
-        load.close(WATCHERS)
-        used.clear()
-        for _ in range(scale.passes):
-            yield MEASURE
-            exchange(load, dialect, scale.reactions // 4, react(PLACE), 1)
-            with metered(running.processes) as part:
-                exchange(load, dialect, scale.reactions, react(PLACE), 1)
-            used.update(part)
+        bench.close_watchers()
+        used = yield from passes(scale.passes, lambda: bench.exchange_cpu(scale, PREFIX))
         reactions = scale.passes * scale.reactions
         sample.values["reaction"] = {contender.key: _workers(used) / reactions * MICRO}
         sample.values["engine"] = {contender.key: used["engine"] / reactions * MICRO}
-        check_store(running.port, PLACE, scale.visitors)
+        bench.check_store(PREFIX, scale.visitors)
     return sample
 
 
-def _open(load: Load, contender: Contender, running: Running, scale: Scale) -> list[int]:
-    """Open all watchers at once; how many each worker took."""
-    pids = [pid for name, pid in running.processes.items() if name.startswith("server")]
+def _open_watchers(bench: Rig, scale: Scale) -> list[int]:
+    """Open all watchers at once, and return how many each worker accepted."""
+    pids = [pid for name, pid in bench.processes.items() if name.startswith("server")]
     before = [open_files(pid) for pid in pids]
-    open_watchers(load, contender.dialect, scale.sockets)
-    settle(running.processes)
+    bench.open_watchers(scale.sockets)
+    bench.wait_until_idle()
     return [open_files(pid) - files for pid, files in zip(pids, before, strict=True)]
 
 
@@ -85,9 +55,8 @@ def _workers(used: Mapping[str, float]) -> float:
     return sum(seconds for name, seconds in used.items() if name.startswith("server"))
 
 
-def _metric(key: str, title: str, short: str, limit: float | None) -> Metric:
-    budgets = () if limit is None else (Budget(limit, over="one"),)
-    return Metric(key, title, short, "µs", {"ours": "2 workers", "one": "1 worker"}, budgets)
+def _metric(key: str, title: str, short: str) -> Metric:
+    return Metric(key, title, short, "µs", {"ours": "2 workers", "one": "1 worker"})
 
 
 FIGURE = Figure(
@@ -102,11 +71,9 @@ FIGURE = Figure(
             of="most",
             ratios=False,
         ),
-        _metric("fanout", "2 workers: CPU of both per delivered update", "2 workers, fan-out", None),
-        _metric(
-            "reaction", "2 workers: CPU of both per reaction on one hot item", "2 workers, reaction", None
-        ),
-        _metric("engine", "the same: engine CPU", "2 workers, engine", None),
+        _metric("fanout", "2 workers: CPU of both per delivered update", "2 workers, fan-out"),
+        _metric("reaction", "2 workers: CPU of both per reaction on one hot item", "2 workers, reaction"),
+        _metric("engine", "the same: engine CPU", "2 workers, engine"),
     ),
     BOTH,
     measure,

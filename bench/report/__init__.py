@@ -1,1 +1,1 @@
-"""What is shown of a run: the table on the terminal, the file of results, the chart."""
+"""Output of a run: the table on the terminal, the results as JSON, the chart."""

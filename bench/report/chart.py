@@ -1,8 +1,8 @@
-"""The chart: one group of bars for each metric, as SVG, alone or inside a page.
+"""The chart: a group of bars for each metric, as SVG or as a page with it.
 
 Bars are medians, whiskers reach from the least to the greatest, a line marks an absolute budget, and at the
-right is the ratio that has one. Colours follow the reader's light or dark setting. Must not know how anything
-was measured.
+right is the ratio that has one. Colours follow the reader's light or dark setting. Does not depend on how
+results were measured.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from html import escape
 from pathlib import Path
 
 from bench.figures.base import Metric
-from bench.results import Found, Results
-from bench.stats import Budget, Spread, Verdict, number, spread
+from bench.results import FigureResult, Results
+from bench.stats import Budget, Spread, Verdict, format_number, spread
 
-KINDS = (".svg", ".html")
+SUFFIXES = (".svg", ".html")
 
 WIDTH, LABEL, BAR, GAP, TITLE, MARGIN = 900, 200, 18, 6, 34, 24
-ROOM = WIDTH - LABEL - 190  # for bars; the rest is for numbers and budgets
+MAX_BAR = WIDTH - LABEL - 190  # the rest is for numbers and budgets
 
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 } .dim { fill: #6e7781 }
@@ -37,27 +37,27 @@ _PAGE = """<!doctype html>
 
 
 def write(results: Results, path: Path) -> None:
-    """Write the chart; the suffix says in which form."""
+    """Write the chart; the suffix decides the format."""
     drawn = svg(results)
     if path.suffix == ".html":
-        facts = ", ".join(
-            str(results.about[key]) for key in ("when", "processor", "python") if key in results.about
+        machine = ", ".join(
+            str(results.machine[key]) for key in ("when", "processor", "python") if key in results.machine
         )
         drawn = _PAGE.format(
-            about=escape(f"{facts}; median of {results.rounds} rounds; at the right what has a budget"),
+            about=escape(f"{machine}; median of {results.rounds} rounds; at the right what has a budget"),
             svg=drawn,
         )
     path.write_text(drawn)
 
 
 def svg(results: Results) -> str:
-    """The whole picture."""
-    counted = results.count()
-    held = f"{counted[Verdict.HOLDS]} of {sum(counted.values())} budgets hold"
-    top, parts = 2 * MARGIN, [_text(WIDTH - 8, 20, held, "title", anchor="end")]
-    for found in results.found:
-        for metric in found.figure.metrics:
-            parts += list(_group(results, found, metric, top))
+    """Return the chart as SVG."""
+    counts = results.count()
+    heading = f"{counts[Verdict.HOLDS]} of {sum(counts.values())} budgets hold"
+    top, parts = 2 * MARGIN, [_text(WIDTH - 8, 20, heading, "title", anchor="end")]
+    for result in results.figures:
+        for metric in result.figure.metrics:
+            parts += list(_group(results, result, metric, top))
             top += TITLE + len(metric.rows) * (BAR + GAP) + MARGIN
     body = "\n".join(parts)
     return (
@@ -67,18 +67,18 @@ def svg(results: Results) -> str:
     )
 
 
-def _group(results: Results, found: Found, metric: Metric, top: int) -> Iterator[str]:
-    spreads = {row: spread(values) for row, values in found.rows(metric).items()}
+def _group(results: Results, result: FigureResult, metric: Metric, top: int) -> Iterator[str]:
+    spreads = {row: spread(values) for row, values in result.rows(metric).items()}
     most = max((measured.most for measured in spreads.values() if measured), default=0) or 1
-    scale = ROOM / most
+    scale = MAX_BAR / most
     yield _text(8, top + 14, f"{results.title(metric)} ({metric.unit})", "title")
-    verdicts = {judged[0].over or judged[0].of: judged for judged in found.verdicts(metric)}
+    verdicts = {judged[0].over or judged[0].of: judged for judged in result.verdicts(metric)}
     for place, (row, label) in enumerate(metric.rows.items()):
         y = top + TITLE + place * (BAR + GAP)
         yield _text(LABEL - 10, y + 13, label, anchor="end")
         measured = spreads[row]
         if measured is None:
-            yield _text(LABEL, y + 13, found.reasons(row) or "not measured", "dim")
+            yield _text(LABEL, y + 13, result.reason(row) or "not measured", "dim")
         else:
             yield from _bar(measured, y, scale, row == metric.of)
         if row in verdicts:
@@ -89,9 +89,9 @@ def _limit(budget: Budget, verdict: Verdict, measured: Spread | None, y: int, sc
     if measured is None:
         return
     mark = "✔" if verdict is Verdict.HOLDS else "✘"
-    of = f"÷ it: {number(measured.median)} " if budget.over else ""
+    of = f"÷ it: {format_number(measured.median)} " if budget.over else ""
     yield _text(WIDTH - 8, y + 13, f"{of}≤ {budget.limit:g} {mark}", verdict.value, anchor="end")
-    if budget.over is None and budget.limit * scale < ROOM:
+    if budget.over is None and budget.limit * scale < MAX_BAR:
         yield f'<path class="limit" d="M{LABEL + budget.limit * scale:.1f} {y - 2}v{BAR + 4}"/>'
 
 
@@ -102,7 +102,7 @@ def _bar(measured: Spread, y: int, scale: float, ours: bool) -> Iterator[str]:
     yield f'<rect class="{kind}" x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2"/>'
     ends = f"M{least:.1f} {middle - 4}v8M{most:.1f} {middle - 4}v8"
     yield f'<path class="whisker" d="M{least:.1f} {middle}H{most:.1f}{ends}"/>'
-    yield _text(max(most, LABEL + width) + 6, y + 13, number(measured.median), "dim")
+    yield _text(max(most, LABEL + width) + 6, y + 13, format_number(measured.median), "dim")
 
 
 def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:

@@ -1,6 +1,6 @@
 """The results as JSON, for other programs and later comparisons: every value of every round.
 
-Owns the form of the file. Names no machine, user or path.
+Owns the format of the file. Does not name hosts, users or paths.
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures.base import Metric
-from bench.results import Found, Results
+from bench.results import FigureResult, Results
 from bench.stats import Spread, ratios, spread
 
 
@@ -19,28 +19,28 @@ def write(results: Results, path: Path) -> None:
 
 
 def document(results: Results) -> dict[str, Any]:
-    """Everything, as plain objects."""
+    """Return the results as plain objects."""
     return {
-        "about": dict(results.about),
+        "about": dict(results.machine),
         "rounds": results.rounds,
         "scale": asdict(results.scale),
         "remarks": results.remarks,
         "budgets": {verdict.value: count for verdict, count in results.count().items()},
-        "figures": {found.figure.name: _figure(results, found) for found in results.found},
+        "figures": {result.figure.name: _figure(results, result) for result in results.figures},
     }
 
 
-def _figure(results: Results, found: Found) -> dict[str, Any]:
+def _figure(results: Results, result: FigureResult) -> dict[str, Any]:
     return {
-        "metrics": {metric.key: _metric(results, found, metric) for metric in found.figure.metrics},
-        "seconds": round(found.seconds, 1),
-        "not available": found.absent,
-        "failed": found.wrong,
+        "metrics": {metric.key: _metric(results, result, metric) for metric in result.figure.metrics},
+        "seconds": round(result.seconds, 1),
+        "not available": result.unavailable,
+        "failed": result.failures,
     }
 
 
-def _metric(results: Results, found: Found, metric: Metric) -> dict[str, Any]:
-    rows = found.rows(metric)
+def _metric(results: Results, result: FigureResult, metric: Metric) -> dict[str, Any]:
+    rows = result.rows(metric)
     return {
         "title": results.title(metric),
         "unit": metric.unit,
@@ -63,9 +63,9 @@ def _metric(results: Results, found: Found, metric: Metric) -> dict[str, Any]:
                 "measured": _spread(measured),
                 "verdict": verdict.value,
             }
-            for budget, verdict, measured in found.verdicts(metric)
+            for budget, verdict, measured in result.verdicts(metric)
         ],
-        "notes": found.notes(metric),
+        "notes": result.notes(metric),
     }
 
 

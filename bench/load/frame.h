@@ -1,14 +1,14 @@
-/* WebSocket frames (RFC 6455, section 5.2), as far as the bench needs them: shared by the load program and the
- * bare server. Must not know sockets. */
-#ifndef BENCH_WIRE_H
-#define BENCH_WIRE_H
+/* WebSocket frames (RFC 6455, section 5.2), as far as the bench needs them: shared by the load generator and the send()
+ * loop. Does not depend on sockets. */
+#ifndef BENCH_FRAME_H
+#define BENCH_FRAME_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 enum { TEXT = 0x1, BINARY = 0x2, CLOSE = 0x8, PING = 0x9, PONG = 0xA };
-enum { FRAME_HEAD = 14 };
+enum { MAX_HEADER = 14 };
 
 struct frame {
     int final, opcode;
@@ -17,7 +17,7 @@ struct frame {
     size_t length;
 };
 
-/* The size of the whole frame that data starts with; 0 when some of it is still to come. */
+/* Reads the frame that data starts with. Returns its size with the header; 0 when it is incomplete. */
 static size_t frame_read(unsigned char *data, size_t size, struct frame *frame)
 {
     size_t head = 2, length;
@@ -52,7 +52,7 @@ static size_t frame_read(unsigned char *data, size_t size, struct frame *frame)
     return head + length;
 }
 
-/* Write a final frame to out, which has room for FRAME_HEAD more bytes than the payload; its size. */
+/* Writes a final frame to out, which has room for MAX_HEADER more bytes than the payload. Returns the frame's size. */
 static size_t frame_write(unsigned char *out, int opcode, const void *payload, size_t length,
                           const unsigned char *mask)
 {

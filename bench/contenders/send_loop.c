@@ -1,10 +1,10 @@
-/* The floor: a bare send() loop.
+/* A bare send() loop: the lower bound of what a broadcast costs.
  *
- * Owns nothing but what no server can do without: accept, the opening handshake, one prepared frame, and one send()
- * a socket. A connection joins the group named by "item=" in its request; a text message "<group>|<payload>" sends
- * the payload to the whole group. No flow control, no timeouts, no mercy: not a server, a lower bound.
+ * Does only what no server can do without: accept, the opening parse_handshake, one prepared frame, and one send() a socket. A
+ * connection joins the group named by "item=" in its request; a text on_message "<group>|<payload>" sends the payload to
+ * the whole group. It has no flow control and no timeouts.
  *
- * Usage: floor <port>
+ * Usage: send_loop <port>
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,25 +18,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../wire.h"
+#include "../load/frame.h"
 
-enum { MOST = 65536, GROUPS = 4096, NAME = 64, BATCH = 1024, ROOM = 65536 };
+enum { MAX_CONNECTIONS = 65536, MAX_GROUPS = 4096, MAX_NAME = 64, MAX_EVENTS = 1024, BUFFER_SIZE = 65536 };
 
 struct connection {
-    int open, group, place;
-    size_t held; /* a request or frame of which some is still to come */
-    unsigned char *part;
+    int open, group, index;
+    size_t held;
+    unsigned char *incomplete; /* part of a request or frame */
 };
 
 struct group {
-    char name[NAME];
-    int count, room, *members;
+    char name[MAX_NAME];
+    int count, capacity, *members;
 };
 
-static struct connection connections[MOST];
-static struct group groups[GROUPS];
+static struct connection connections[MAX_CONNECTIONS];
+static struct group groups[MAX_GROUPS];
 static int group_count, poller;
-static unsigned char buffer[ROOM];
+static unsigned char buffer[BUFFER_SIZE];
 
 static uint32_t rotate(uint32_t x, int by) { return x << by | x >> (32 - by); }
 
@@ -57,7 +57,7 @@ static void sha1_block(uint32_t state[5], const unsigned char *block)
     state[0] += a, state[1] += b, state[2] += c, state[3] += d, state[4] += e;
 }
 
-/* Sec-WebSocket-Accept (RFC 6455, section 4.2.2) of a key of 24 characters, into 28 characters and a NUL. */
+/* Writes the Sec-WebSocket-Accept (RFC 6455, section 4.2.2) of a key of 24 characters: 28 characters and a NUL. */
 static void accept_key(const char *key, char *out)
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -83,12 +83,12 @@ static void accept_key(const char *key, char *out)
 
 static int group_named(const char *name, size_t length)
 {
-    if (length == 0 || length >= NAME)
+    if (length == 0 || length >= MAX_NAME)
         return -1;
     for (int i = 0; i < group_count; i++)
         if (strlen(groups[i].name) == length && memcmp(groups[i].name, name, length) == 0)
             return i;
-    if (group_count == GROUPS)
+    if (group_count == MAX_GROUPS)
         return -1;
     memcpy(groups[group_count].name, name, length);
     return group_count++;
@@ -98,34 +98,34 @@ static void join(int fd, int number)
 {
     struct group *group = &groups[number];
 
-    if (group->count == group->room) {
-        group->room = group->room ? 2 * group->room : 8;
-        group->members = realloc(group->members, group->room * sizeof *group->members);
+    if (group->count == group->capacity) {
+        group->capacity = group->capacity ? 2 * group->capacity : 8;
+        group->members = realloc(group->members, group->capacity * sizeof *group->members);
         if (group->members == NULL)
             exit(1);
     }
-    connections[fd].place = group->count;
+    connections[fd].index = group->count;
     group->members[group->count++] = fd;
 }
 
-static void end(int fd)
+static void disconnect(int fd)
 {
     struct connection *connection = &connections[fd];
 
     if (connection->group >= 0) {
         struct group *group = &groups[connection->group];
         int last = group->members[--group->count];
-        group->members[connection->place] = last;
-        connections[last].place = connection->place;
+        group->members[connection->index] = last;
+        connections[last].index = connection->index;
     }
-    free(connection->part);
+    free(connection->incomplete);
     memset(connection, 0, sizeof *connection);
     close(fd);
 }
 
 static void broadcast(int number, const unsigned char *payload, size_t length)
 {
-    static unsigned char out[ROOM + FRAME_HEAD];
+    static unsigned char out[BUFFER_SIZE + MAX_HEADER];
     size_t size = frame_write(out, TEXT, payload, length, NULL);
     struct group *group = &groups[number];
 
@@ -133,7 +133,7 @@ static void broadcast(int number, const unsigned char *payload, size_t length)
         send(group->members[i], out, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void message(unsigned char *text, size_t length)
+static void on_message(unsigned char *text, size_t length)
 {
     unsigned char *bar = memchr(text, '|', length);
     int number = bar ? group_named((char *)text, bar - text) : -1;
@@ -142,8 +142,8 @@ static void message(unsigned char *text, size_t length)
         broadcast(number, bar + 1, text + length - bar - 1);
 }
 
-/* What of the bytes was used; -1 ends the connection. */
-static ssize_t handshake(int fd, unsigned char *data, size_t size)
+/* Returns how many bytes were consumed; -1 closes the connection. */
+static ssize_t parse_handshake(int fd, unsigned char *data, size_t size)
 {
     char answer[256], accepted[32], *head = (char *)data;
     char *last = memmem(data, size, "\r\n\r\n", 4), *key, *item, *line;
@@ -171,52 +171,52 @@ static ssize_t handshake(int fd, unsigned char *data, size_t size)
     return last + 4 - head;
 }
 
-static ssize_t frames(unsigned char *data, size_t size)
+static ssize_t parse_frames(unsigned char *data, size_t size)
 {
     struct frame frame;
-    size_t used = 0, step;
+    size_t consumed = 0, step;
 
-    while ((step = frame_read(data + used, size - used, &frame)) > 0) {
+    while ((step = frame_read(data + consumed, size - consumed, &frame)) > 0) {
         if (frame.opcode == CLOSE)
             return -1;
         for (size_t i = 0; frame.mask && i < frame.length; i++)
             frame.payload[i] ^= frame.mask[i & 3];
         if (frame.opcode == TEXT)
-            message(frame.payload, frame.length);
-        used += step;
+            on_message(frame.payload, frame.length);
+        consumed += step;
     }
-    return used;
+    return consumed;
 }
 
-static void readable(int fd)
+static void on_readable(int fd)
 {
     struct connection *connection = &connections[fd];
-    ssize_t got, used = 0, step = 1;
+    ssize_t received, consumed = 0, step = 1;
     size_t size;
 
     if (connection->held)
-        memcpy(buffer, connection->part, connection->held);
-    got = recv(fd, buffer + connection->held, ROOM - connection->held, MSG_DONTWAIT);
-    if (got <= 0) {
-        if (got == 0 || errno != EAGAIN)
-            end(fd);
+        memcpy(buffer, connection->incomplete, connection->held);
+    received = recv(fd, buffer + connection->held, BUFFER_SIZE - connection->held, MSG_DONTWAIT);
+    if (received <= 0) {
+        if (received == 0 || errno != EAGAIN)
+            disconnect(fd);
         return;
     }
-    size = connection->held + got;
-    free(connection->part);
-    connection->part = NULL;
-    while (step > 0 && used < (ssize_t)size) {
-        step = connection->open ? frames(buffer + used, size - used) : handshake(fd, buffer, size);
-        used += step > 0 ? step : 0;
+    size = connection->held + received;
+    free(connection->incomplete);
+    connection->incomplete = NULL;
+    while (step > 0 && consumed < (ssize_t)size) {
+        step = connection->open ? parse_frames(buffer + consumed, size - consumed) : parse_handshake(fd, buffer, size);
+        consumed += step > 0 ? step : 0;
     }
-    connection->held = size - used;
-    if (step < 0 || connection->held == ROOM) {
-        end(fd);
+    connection->held = size - consumed;
+    if (step < 0 || connection->held == BUFFER_SIZE) {
+        disconnect(fd);
     } else if (connection->held) {
-        connection->part = malloc(connection->held);
-        if (connection->part == NULL)
+        connection->incomplete = malloc(connection->held);
+        if (connection->incomplete == NULL)
             exit(1);
-        memcpy(connection->part, buffer + used, connection->held);
+        memcpy(connection->incomplete, buffer + consumed, connection->held);
     }
 }
 
@@ -226,7 +226,7 @@ static void accept_all(int listener)
 
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-        if (fd >= MOST) {
+        if (fd >= MAX_CONNECTIONS) {
             close(fd);
             continue;
         }
@@ -240,7 +240,7 @@ static void accept_all(int listener)
 int main(int count, char **arguments)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct epoll_event events[BATCH], event = {.events = EPOLLIN};
+    struct epoll_event events[MAX_EVENTS], event = {.events = EPOLLIN};
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), yes = 1;
 
     if (count != 2)
@@ -249,18 +249,18 @@ int main(int count, char **arguments)
     address.sin_port = htons(atoi(arguments[1]));
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096)) {
-        perror("floor");
+        perror("send_loop");
         return 1;
     }
     poller = epoll_create1(0);
     event.data.fd = listener;
     epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        int ready = epoll_wait(poller, events, BATCH, -1);
+        int ready = epoll_wait(poller, events, MAX_EVENTS, -1);
         for (int i = 0; i < ready; i++)
             if (events[i].data.fd == listener)
                 accept_all(listener);
             else
-                readable(events[i].data.fd);
+                on_readable(events[i].data.fd);
     }
 }

@@ -1,4 +1,4 @@
-"""What a run was made on: kind of machine, versions. Names no host, user or path."""
+"""The machine and versions that a run depends on. Does not name hosts, users or paths."""
 
 import os
 import platform
@@ -13,8 +13,8 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def about() -> dict[str, object]:
-    """The facts that figures depend on."""
+def describe() -> dict[str, object]:
+    """Return the time, the processor, the kernel and the versions."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
@@ -26,7 +26,7 @@ def about() -> dict[str, object]:
 
 
 def raise_file_limit() -> int:
-    """Let this process and its children open as many files as they may; how many that is."""
+    """Raise the limit on open files for this process and its children to the hard limit, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

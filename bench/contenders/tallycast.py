@@ -1,7 +1,7 @@
-"""Tallycast as its operator runs it: one worker or more, and the embedded engine that syncs every write.
+"""Tallycast as a contender: workers, and the embedded engine that syncs every write.
 
-Owns how the server is started and which of its processes is which, and the messages of the contract that the
-bench needs. An update is triggered by a real reaction, stored and acknowledged. Must not know what is
+Owns how the server is started, which of its processes is which, and the messages of the contract that the
+bench needs. An update is triggered by a real reaction, stored and acknowledged. Does not depend on what is
 measured.
 """
 
@@ -18,24 +18,23 @@ from bench.contenders.base import Contender, Dialect, Running
 from server.load.private import SITES
 from tests.support.process import ServerProcess
 
+CONNECTIONS = 100_000  # that the server accepts
+
 
 def react(prefix: str) -> str:
-    """A reaction to one of the items that are named so."""
+    """Return the message that reacts to an item whose name begins with ``prefix``."""
     return f'{{"type":"react","item":"{prefix}-$I","reaction":"$R","ref":$N}}'
-
-
-CONNECTIONS = 100_000
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree of the server's code, unpacked in a folder."""
+    """A revision of the repository, unpacked in a folder."""
 
     folder: Path
 
     @property
     def package(self) -> str:
-        """The name of the server's package, which became a folder of packages."""
+        """The name of the server's package: in newer revisions ``server`` is the folder around it."""
         return "tallycast" if (self.folder / "server" / "tallycast" / "__main__.py").exists() else "server"
 
     @property
@@ -54,7 +53,7 @@ class Tree:
 def served_by(
     workers: int, *, tree: Tree | None = None
 ) -> Callable[[Path, int], AbstractContextManager[Running]]:
-    """Start a server of this tree or another one on an empty store, and create visitors."""
+    """Return the start of a server of this tree or another, on an empty store and with new visitors."""
     other: dict[str, Any] = (
         {} if tree is None else {"package": tree.package, "env": {"PYTHONPATH": tree.path}}
     )
@@ -63,7 +62,7 @@ def served_by(
     def start(folder: Path, senders: int) -> Iterator[Running]:
         flags = ["--workers", str(workers)]
         if tree is None or tree.has_limits:
-            # A bench does in a second what a visitor may do in an hour.
+            # A sender exceeds the limits of a visitor by far.
             config = folder / "tallycast.toml"
             config.write_text(SITES)
             flags += ["--config", str(config), "--connections", str(CONNECTIONS)]
@@ -85,7 +84,7 @@ def _auth(token: str) -> str:
 
 
 def _tokens(port: int, count: int) -> Iterator[str]:
-    """Tokens of new anonymous visitors."""
+    """Create anonymous visitors, and return their tokens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     for _ in range(count):
         connection.request("POST", "/v1/visitors")
@@ -93,13 +92,13 @@ def _tokens(port: int, count: int) -> Iterator[str]:
     connection.close()
 
 
-OURS = Contender(
+TALLYCAST = Contender(
     "ours",
     "Tallycast",
     served_by(1),
     Dialect(
         path="/ws?item=bench-$I",
-        plain="/ws",
+        plain_path="/ws",
         protocol="tallycast.v1.json",
         ready='{"type":"counts"',
         trigger=react("bench"),
@@ -107,4 +106,4 @@ OURS = Contender(
     ),
 )
 
-TWO_WORKERS = replace(OURS, key="two", label="2 workers", start=served_by(2))
+TWO_WORKERS = replace(TALLYCAST, key="two", label="2 workers", start=served_by(2))

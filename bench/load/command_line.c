@@ -1,27 +1,27 @@
-/* The words of a command, and the few things that are read out of messages. */
+/* The arguments of a command, and fields of messages. */
 #define _GNU_SOURCE
-#include "words.h"
+#include "command_line.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORDS = 32 };
+enum { MAX_WORDS = 32 };
 
-static char *words[WORDS];
+static char *words[MAX_WORDS];
 static int word_count;
 
-const char *words_split(char *line)
+const char *command_parse(char *line)
 {
-    char *left = line;
+    char *rest = line;
 
     word_count = 0;
-    while (word_count < WORDS && (words[word_count] = strsep(&left, "\t")) != NULL)
+    while (word_count < MAX_WORDS && (words[word_count] = strsep(&rest, "\t")) != NULL)
         word_count++;
     return words[0];
 }
 
-const char *text_of(const char *key)
+const char *argument(const char *key)
 {
     size_t length = strlen(key);
 
@@ -31,29 +31,29 @@ const char *text_of(const char *key)
     return NULL;
 }
 
-double number_of(const char *key, double otherwise)
+double number_argument(const char *key, double otherwise)
 {
-    const char *text = text_of(key);
+    const char *text = argument(key);
 
     return text ? atof(text) : otherwise;
 }
 
-uint64_t field_of(const char *text, size_t length, const char *name)
+uint64_t message_field(const char *text, size_t length, const char *name)
 {
     const char *at = memmem(text, length, name, strlen(name));
 
     return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-char **lines_of(const char *path, int *count)
+char **read_lines(const char *path, int *count)
 {
     FILE *file = fopen(path, "r");
     char **lines = NULL, *line = NULL;
-    size_t room = 0;
+    size_t capacity = 0;
     ssize_t length;
 
     *count = 0;
-    while (file && (length = getline(&line, &room, file)) > 0) {
+    while (file && (length = getline(&line, &capacity, file)) > 0) {
         line[strcspn(line, "\n")] = 0;
         lines = realloc(lines, (*count + 1) * sizeof *lines);
         lines[(*count)++] = strdup(line);

@@ -1,10 +1,11 @@
-"""What the load-test harness itself costs: CPU for each update received, memory for each watcher.
+"""Measures the load-test harness: CPU time for each update received, memory for each watcher.
 
-Owns one process of the harness, without the rest of a run, and a child that brings its watchers frames in
-rounds. In between a bare loop in C (``drain``) takes such frames off the same connections: that is the
-system's share, which nobody who reads can avoid.
+Owns one process of the harness, without the rest of a run, and a child process that sends frames to its
+watchers in passes. In between a bare loop in C (``recv_loop.c``) receives such frames from the same
+connections: that is the kernel's share, which no reader can avoid.
 
-Usage, where ``make bench`` does not do it: python -m bench.generator <watchers> <passes>; prints JSON.
+Usage: python -m bench.harness.cost <watchers> <passes>; prints JSON: ``memory`` in bytes a watcher; ``ours``
+and ``bare`` with user and system CPU time in µs an update.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ from resource import RUSAGE_SELF, getrusage
 
 import uvloop
 
-from bench.errors import Wrong
+from bench.errors import InvalidMeasurementError
 from bench.programs import program
-from bench.usage import resident
+from bench.usage import resident_memory
 from server.load.crowd import Crowd
 from server.load.faults import Faults
 from server.load.latency import Latencies
@@ -37,21 +38,21 @@ from server.protocol.messages import Counts, Watching
 
 ITEM = "load/0a1b2c3d/0"
 FIRST = 1_767_225_600_000_000
-ROUNDS = 25  # a pass
-PAUSE = 0.03  # between two rounds
-WITHIN = 30.0
+ROUNDS = 25  # a pass; one update each
+PAUSE = 0.03  # s, between two rounds
+TIMEOUT = 30.0  # s
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 MICRO = 1e6
 
 
 def update(number: int) -> bytes:
-    """The frame of a round; all are equally long."""
+    """Return the frame of a round; all have the same length."""
     counts = Counts(ITEM, FIRST + number * 1000, {"like": 100_000 + number, "dislike": 1})
     return frame(TEXT, SPEECHES["json"].say(counts))
 
 
-def serve(listener: socket.socket, watchers: int, go: int) -> None:
-    """The child: take all connections, then bring a pass of frames each time it is told to."""
+def serve(listener: socket.socket, watchers: int, start: int) -> None:
+    """Accept all connections, then send a pass of frames for every byte read from ``start``."""
     connections = []
     for _ in range(watchers):
         connection, _ = listener.accept()
@@ -66,21 +67,21 @@ def serve(listener: socket.socket, watchers: int, go: int) -> None:
         connection.sendall(update(0) + frame(TEXT, SPEECHES["json"].say(Watching(1))))
         connections.append(connection)
     number = 0
-    while os.read(go, 1):
+    while os.read(start, 1):
         for _ in range(ROUNDS):
             number += 1
-            ready = update(number)
+            prepared = update(number)
             for connection in connections:
-                connection.send(ready)
+                connection.send(prepared)
             time.sleep(PAUSE)
 
 
-class Generator:
-    """One process's watchers. ``go`` tells the child to bring the next pass."""
+class HarnessProcess:
+    """The watchers of one process of the harness. A byte to ``start`` makes the child send a pass."""
 
-    def __init__(self, port: int, watchers: int, go: int) -> None:
+    def __init__(self, port: int, watchers: int, start: int) -> None:
         self._watchers = watchers
-        self._go = go
+        self._start = start
         self._faults = Faults()
         latencies = Latencies()
         self._sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None)
@@ -103,23 +104,23 @@ class Generator:
         self._rounds = 0
 
     async def open(self) -> float:
-        """Open all connections; bytes of memory for each."""
-        before = resident(os.getpid())
+        """Open all connections, and return the memory of each in bytes."""
+        before = resident_memory(os.getpid())
         self._crowd.add(Watcher(self._room, number, [0], None, False) for number in range(self._watchers))
         await self._crowd.open_all(time.monotonic_ns(), 2000.0)
-        async with asyncio.timeout(WITHIN):
-            while self._crowd.up < self._watchers:  # noqa: ASYNC110  nobody tells
+        async with asyncio.timeout(TIMEOUT):
+            while self._crowd.up < self._watchers:  # noqa: ASYNC110  there is no event
                 await asyncio.sleep(0.05)
-        return (resident(os.getpid()) - before) / self._watchers
+        return (resident_memory(os.getpid()) - before) / self._watchers
 
-    async def read(self) -> tuple[float, float]:
-        """Read a pass as a process of the harness does, latencies included: own and system µs an update."""
+    async def receive(self) -> tuple[float, float]:
+        """Receive a pass as the harness does, latencies included. Returns user and system µs an update."""
         before, wanted = getrusage(RUSAGE_SELF), self._sightings.updates + ROUNDS * self._watchers
         begun = time.monotonic_ns()
         for number in range(self._rounds + 1, self._rounds + ROUNDS + 1):
             self._sightings.learn(0, Carried(FIRST + number * 1000, begun, -1, 1))
         self._next()
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(TIMEOUT):
             while self._sightings.updates < wanted:
                 await asyncio.sleep(0.1)
                 moment = time.monotonic_ns()
@@ -127,16 +128,18 @@ class Generator:
                     self._room.forget(seen)
         after = getrusage(RUSAGE_SELF)
         if self._faults.found or self._sightings.updates != wanted:
-            raise Wrong(f"{self._sightings.updates - wanted} updates too many; {self._faults.found}")
+            raise InvalidMeasurementError(
+                f"{self._sightings.updates - wanted} updates too many; {self._faults.found}"
+            )
         return self._each(after.ru_utime - before.ru_utime), self._each(after.ru_stime - before.ru_stime)
 
-    def drain(self) -> tuple[float, float]:
-        """Let the bare loop take a pass off the same connections: its µs an update."""
+    def receive_bare(self) -> tuple[float, float]:
+        """Receive a pass with the bare loop. Returns user and system µs an update."""
         transports = [reader.transport for reader in self._crowd.readers.values() if reader.transport]
         descriptors = [transport.get_extra_info("socket").fileno() for transport in transports]
         for transport in transports:
             transport.pause_reading()
-        command = [str(program("drain")), str(ROUNDS * self._watchers * len(update(1)))]
+        command = [str(program("recv_loop")), str(ROUNDS * self._watchers * len(update(1)))]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=descriptors, text=True
         ) as loop:
@@ -146,31 +149,31 @@ class Generator:
             loop.stdin.close()
             loop.stdout.readline()
             self._next()
-            said = loop.stdout.read().split()
+            output = loop.stdout.read().split()
         if loop.returncode:
-            raise Wrong("the bare loop did not get its bytes")
+            raise InvalidMeasurementError("the recv() loop failed")
         for transport in transports:
             transport.resume_reading()
-        own, system = (int(micros) / MICRO for micros in said)
-        return self._each(own), self._each(system)
+        user, system = (int(microseconds) / MICRO for microseconds in output)
+        return self._each(user), self._each(system)
 
     def _next(self) -> None:
-        os.write(self._go, b"1")
+        os.write(self._start, b"1")
         self._rounds += ROUNDS
 
     def _each(self, seconds: float) -> float:
         return seconds * MICRO / (ROUNDS * self._watchers)
 
 
-async def measure(port: int, watchers: int, passes: int, go: int) -> dict[str, object]:
-    """Both in turn, so often; the first pass of the harness warms up."""
-    generator = Generator(port, watchers, go)
-    memory = await generator.open()
-    await generator.read()
+async def measure(port: int, watchers: int, passes: int, start: int) -> dict[str, object]:
+    """Measure both in turn. A first pass of the harness warms up."""
+    harness = HarnessProcess(port, watchers, start)
+    memory = await harness.open()
+    await harness.receive()
     ours, bare = [], []
     for _ in range(passes):
-        ours.append(await generator.read())
-        bare.append(generator.drain())
+        ours.append(await harness.receive())
+        bare.append(harness.receive_bare())
     return {"memory": memory, "ours": _mean(ours), "bare": _mean(bare)}
 
 
@@ -179,20 +182,20 @@ def _mean(passes: list[tuple[float, float]]) -> tuple[float, ...]:
 
 
 def main(watchers: int, passes: int) -> None:
-    """Measure; print what was found."""
+    """Measure, and print the result."""
     allow_files(watchers + 100)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     port = listener.getsockname()[1]
-    ready, go = os.pipe()
+    started, start = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(go)
-        serve(listener, watchers, ready)
+        os.close(start)
+        serve(listener, watchers, started)
         os._exit(0)
-    os.close(ready)
+    os.close(started)
     listener.close()
-    print(json.dumps(uvloop.run(measure(port, watchers, passes, go))))
-    os.close(go)
+    print(json.dumps(uvloop.run(measure(port, watchers, passes, start))))
+    os.close(start)
     os.waitpid(child, 0)
 
 

@@ -1,0 +1,1 @@
+"""The load generator: a program in C, and its client in Python."""
