@@ -45,7 +45,6 @@ const bundle = await build({
 const { code } = await minify(bundle.outputFiles[0].text, {
   ecma: 2022,
   compress: {
-    passes: 4,
     unsafe: true, // nobody redefines String or Object here
     pure_getters: true,
     booleans_as_integers: true,

@@ -54,17 +54,14 @@ const channel = (server, site, key) => {
   // Watching
 
   /** Elements come, go and move in bursts: what the server hears is where they ended up. */
-  const sync = () => Promise.resolve().then(reconcile);
-
-  const reconcile = () => {
+  const sync = async () => {
+    await 0;
     const gone = those((item) => item._watched && !isNear(item));
     const come = those((item) => !item._watched && isNear(item));
     if (come[0]) link._start();
-    if (link._isOpen()) {
-      for (const ids of idsOf(gone)) link._send({ type: 'unwatch', items: ids });
-      watch(come);
-    }
+    for (const ids of idsOf(gone)) ask('unwatch', { items: ids }, []);
     for (const item of gone) item._watched = false;
+    if (link._isOpen()) watch(come);
     for (const item of those((item) => !item._elements.size && !item._wish)) delete items[item._id];
     if (!those()[0]) setTimeout(() => those()[0] || link._stop(), LINGER);
   };
@@ -76,12 +73,9 @@ const channel = (server, site, key) => {
   const watch = (some) => {
     for (const ids of idsOf(some)) {
       const asked = ids.map(itemOf);
-      const since = /** @type {any} */ ({ __proto__: null }); // which may be an id, too
-      for (const item of asked) {
-        item._watched = true;
-        if (item._counts) since[item._id] = item._version;
-      }
-      ask('watch', { items: ids, since }, asked);
+      for (const item of asked) item._watched = true;
+      // Of an item without a version, JSON leaves out the entry.
+      ask('watch', { items: ids, since: Object.fromEntries(asked.map((item) => [item._id, item._version])) }, asked);
     }
   };
 
@@ -254,7 +248,7 @@ const channel = (server, site, key) => {
       _opened() {
         heed(true);
         speak(); // first, so that the snapshots say what I hold
-        reconcile();
+        sync();
       },
       _lost() {
         presented = null;
@@ -292,7 +286,7 @@ const channel = (server, site, key) => {
       if (!publisher) keep(wishes, item._id, reaction);
       update(item);
       if (refusal) end(item, refusal);
-      else speak();
+      speak();
       if (link._status() === 'reconnecting') late();
       else setTimeout(late, PATIENCE);
     },

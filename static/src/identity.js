@@ -6,7 +6,7 @@
 import { request } from './http.js';
 import { load, onChange, save } from './storage.js';
 
-/** @typedef {{token: string, expires?: number, renew: number}} Pass `renew`: by this browser's clock, in seconds since 1970; 0 when refused */
+/** @typedef {{token: string, renew: number}} Pass `renew`: by this browser's clock, in seconds since 1970; 0 when refused */
 /** @typedef {string | (() => string | Promise<string>) | null} Publisher */
 
 /** The page's own, for every server and site. @type {Publisher | undefined} */
@@ -43,10 +43,10 @@ export const identity = (at, key, changed) => {
 
   /** @param {string} [old] */
   const obtain = async (old) => {
-    const { token: fresh, expires } = await request('POST', at('/v1/visitors'), old);
+    const { token: fresh } = await request('POST', at('/v1/visitors'), old);
     // Two tabs may make a visitor in the same moment: the first one written is the person.
     if (recall()?.token !== old && token()) return;
-    pass = { token: fresh, expires, renew: now() + RENEW }; // `expires` is for tabs with an older script
+    pass = { token: fresh, renew: now() + RENEW };
     save(key, pass);
   };
 

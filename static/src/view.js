@@ -82,7 +82,7 @@ export const view = (host, clicked) => {
     _draw(counts, reaction) {
       const page = host.ownerDocument.defaultView;
       // There is none yet, or the element has moved into another document, which takes it away.
-      if (page && !shadow.adoptedStyleSheets[0]) shadow.adoptedStyleSheets = [sheet(page)];
+      if (page) shadow.adoptedStyleSheets[0] ||= sheet(page);
       if (held !== (held = reaction)) say(); // what was said is out of date
       const known = /** @type {any[]} */ (counts[0] ? counts : [['like'], ['dislike']]);
       const [likes, dislikes] = known.map((pair) => pair[1]);
