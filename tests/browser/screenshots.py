@@ -71,17 +71,7 @@ async def person(browser: Browser, server: str, scheme: Scheme) -> Page:
 
 async def picture(page: Page) -> str:
     await expect(Widget(page.locator("live-reactions").first).like).to_have_text(str(VOTES.count("like") + 1))
-    await settled(page)
     return base64.b64encode(await page.screenshot()).decode()
-
-
-async def settled(page: Page) -> None:
-    """Wait until nothing moves in any element."""
-    await page.locator("live-reactions").evaluate_all(
-        """all => Promise.all(all
-          .flatMap(({ shadowRoot }) => shadowRoot.getAnimations())
-          .map((animation) => animation.finished))"""
-    )
 
 
 async def demo(browser: Browser) -> None:
@@ -158,7 +148,6 @@ async def gallery(browser: Browser, scheme: Scheme, width: int) -> None:
         server.say("ack", ref=react["ref"], item=item, reaction=react["reaction"], version=2, counts=counts)
     await expect(page.locator("[item=kinds]").get_by_role("status")).to_have_text("Your vote: Love it.")
     await page.mouse.move(0, 0)
-    await settled(page)
     await page.screenshot(path=DOCS / f"widget-{scheme}-{width}.png", full_page=True)
     await page.close()
 

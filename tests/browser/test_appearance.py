@@ -35,10 +35,6 @@ async def show(
     widget = Widget(scripted.page.locator("live-reactions"))
     await expect(widget.element.get_by_role("button")).to_have_count(len(counts))
     await widget.is_stale(False)
-    # What moves on its way there is measured when it has arrived.
-    await widget.element.evaluate(
-        "({ shadowRoot }) => Promise.allSettled(shadowRoot.getAnimations().map(({ finished }) => finished))"
-    )
     return widget
 
 
@@ -55,7 +51,6 @@ async def violations(page: Page) -> list[Any]:
 async def test_axe_finds_nothing(scripted: ScriptedServer) -> None:
     """In any state: fresh, pressed, confirmed, refused, out of date, readonly; in any theme, also its own."""
     page = scripted.page
-    await page.emulate_media(reduced_motion="reduce")
     widget = await show(scripted, {"like": 12, "dislike": 3})
 
     async def found() -> list[Any]:
@@ -93,7 +88,7 @@ async def test_axe_finds_nothing(scripted: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_axe_finds_nothing_in_other_kinds(scripted: ScriptedServer, scheme: Scheme) -> None:
-    await scripted.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await scripted.page.emulate_media(color_scheme=scheme)
     widget = await show(scripted, {"love": 2, "🎉": 1, "like": 4}, 'label-love="Love it"')
     await widget.element.get_by_role("button", name="Love it").click()
     await expect(widget.element.get_by_role("button", name="Love it")).to_have_attribute(
@@ -209,7 +204,6 @@ async def test_it_fits(scripted: ScriptedServer, kinds: int) -> None:
 async def test_themes(scripted: ScriptedServer) -> None:
     """The page's own colours unless it asks for others; its properties and parts have the last word."""
     page = scripted.page
-    await page.emulate_media(reduced_motion="reduce")
     widget = await show(scripted, {"like": 3, "dislike": 1})
     colour = "element => getComputedStyle(element).color"
     await page.add_style_tag(content="main { color: rgb(1, 2, 3) }")
@@ -237,14 +231,14 @@ async def test_the_scheme_of_the_page(scripted: ScriptedServer) -> None:
     await widget.like.click()
     colours = []
     for scheme in SCHEMES:
-        await scripted.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        await scripted.page.emulate_media(color_scheme=scheme)
         colours.append(await widget.like.evaluate("button => getComputedStyle(button).color"))
     assert len(set(colours)) == 2
 
 
 async def test_forced_colours(scripted: ScriptedServer) -> None:
     page = scripted.page
-    await page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    await page.emulate_media(forced_colors="active")
     widget = await show(scripted, {"like": 3, "dislike": 1})
     await widget.like.click()
     pressed, other = [
@@ -257,17 +251,6 @@ async def test_forced_colours(scripted: ScriptedServer) -> None:
     assert (
         await widget.element.locator("i").evaluate("bar => getComputedStyle(bar).borderTopStyle") == "solid"
     )
-
-
-async def test_who_wants_no_motion_has_none(scripted: ScriptedServer) -> None:
-    widget = await show(scripted, {"like": 3, "dislike": 1})
-    seconds = "button => getComputedStyle(button).transitionDuration"
-    assert await widget.like.evaluate(seconds) != "0s"
-    await scripted.page.emulate_media(reduced_motion="reduce")
-    assert await widget.like.evaluate(seconds) == "0s"
-    await widget.like.click()
-    running = "element => element.shadowRoot.getAnimations().length"
-    assert await widget.element.evaluate(running) == 0
 
 
 async def test_what_a_screen_reader_hears(scripted: ScriptedServer) -> None:
