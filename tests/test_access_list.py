@@ -12,8 +12,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 from redis import Redis
-from websockets.sync.client import connect
 
+from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.access import PASSWORD, USER, documented
 from tests.support.cluster import cluster
@@ -25,9 +25,7 @@ from tests.test_cli import tallycast
 from tests.web.test_on_a_cluster import (
     CONFIG,
     admin,
-    ask,
     bearer,
-    hear,
     held,
     known,
     react,
@@ -74,11 +72,14 @@ def command(url: str, config: Path) -> Callable[..., str]:
 def vote_and_follow(server: ServerProcess, http: httpx.Client) -> str:
     """A stranger's vote by a socket, seen by another tab of the same visitor; the token."""
     token = stranger(http)
-    with connect(f"{server.ws_url}/ws?item=a") as page, connect(f"{server.ws_url}/ws?item=a") as tab:
+    with (
+        connect_blocking(f"{server.ws_url}/ws?item=a") as page,
+        connect_blocking(f"{server.ws_url}/ws?item=a") as tab,
+    ):
         for socket in (page, tab):
-            assert ask(socket, type="auth", token=token)["type"] == "ready"
-        assert ask(page, type="react", item="a", reaction="like")["type"] == "ack"
-        frames = [json.loads(tab.recv(timeout=40)) for _ in range(2)]
+            assert socket.ask("auth", token=token)["type"] == "ready"
+        assert page.ask("react", item="a", reaction="like")["type"] == "ack"
+        frames = [tab.next() for _ in range(2)]
         # In no order.
         assert {frame["type"] for frame in frames} == {"counts", "mine"}
     assert held(http, token) == {"a": "like"}
@@ -88,11 +89,11 @@ def vote_and_follow(server: ServerProcess, http: httpx.Client) -> str:
 def become_known(server: ServerProcess, http: httpx.Client, token: str) -> None:
     """The stranger signs in, and takes everything back."""
     ann = known("ann")
-    with connect(f"{server.ws_url}/ws?item=a") as page:
-        assert ask(page, type="auth", token=ann, merge=token)["type"] == "ready"
+    with connect_blocking(f"{server.ws_url}/ws?item=a") as page:
+        assert page.ask("auth", token=ann, merge=token)["type"] == "ready"
         assert held(http, ann) == {"a": "like"}
         assert http.delete("/v1/me", headers=bearer(ann)).json() == {"erased": 1}
-        hear(page, type="counts", counts={"like": 0, "dislike": 0})
+        page.next("counts", counts={"like": 0, "dislike": 0})
 
 
 def administer(http: httpx.Client) -> None:

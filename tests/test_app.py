@@ -1,7 +1,6 @@
 """The wiring of a worker: its parts together, on a real engine, in this process."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -14,7 +13,6 @@ from typing import Any
 import msgpack
 import pytest
 from redis import Redis
-from websockets.sync.client import connect
 
 from server import app, hub, relay
 from server.app import run_worker
@@ -27,6 +25,7 @@ from server.measures import Snapshot
 from server.rules.sites import Site
 from server.settings import load
 from server.web.socket import Socket
+from tests.client.websocket import connect_blocking
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
 from tests.support.names import NAMES
@@ -82,8 +81,8 @@ def test_an_item_is_left_some_time_after_its_last_watcher(
 
     def act(address: str) -> None:
         with Redis.from_url(engine) as client:
-            with connect(f"ws://{address}/ws?item=x") as watcher:
-                watcher.recv(timeout=40)
+            with connect_blocking(f"ws://{address}/ws?item=x") as watcher:
+                watcher.next()
                 assert followers(client, CHANNEL) == 1
             wait_for(lambda: followers(client, CHANNEL) == 0, "the end of the subscription")
 
@@ -126,10 +125,10 @@ def test_what_nobody_published_is_found_and_counted(engine: str, monkeypatch: py
     def act(address: str) -> None:
         with Redis.from_url(engine) as client:
             client.acl_setuser("quiet", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
-        with connect(f"ws://{address}/ws?item=x") as watcher:
-            assert json.loads(watcher.recv(timeout=40))["counts"]["like"] == 0
+        with connect_blocking(f"ws://{address}/ws?item=x") as watcher:
+            assert watcher.next()["counts"]["like"] == 0
             asyncio.run(react_quietly())
-            assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
+            assert watcher.next()["counts"]["like"] == 1
 
     assert with_worker(engine, act).counters["reconciliation_repairs"] == {"": 1}
 
@@ -143,11 +142,11 @@ def test_counts_are_audited_and_merges_finished_in_the_background(
     monkeypatch.setattr(merge, "LOOK_EVERY", 0.05)
 
     def act(address: str) -> None:
-        with Redis.from_url(engine) as client, connect(f"ws://{address}/ws?item=x") as watcher:
-            watcher.recv(timeout=40)
+        with Redis.from_url(engine) as client, connect_blocking(f"ws://{address}/ws?item=x") as watcher:
+            watcher.next()
             client.zadd(NAMES.merges, {msgpack.packb([b"default", b"stranger", b"account"]): 0})
             client.hset(X, mapping={"": sequence(1, 0, 0, 1, 0, "like", 5), member("a:1"): 1})
-            assert json.loads(watcher.recv(timeout=30))["counts"]["like"] == 1
+            assert watcher.next()["counts"]["like"] == 1
             wait_for(lambda: not client.exists(NAMES.merges), "an end of the merge")
 
     counters = with_worker(engine, act).counters
@@ -176,7 +175,7 @@ def test_connections_are_kept_alive_and_nothing_piles_up_in_the_kernel(
     monkeypatch.setattr(Socket, "connection_made", connection_made)
 
     def act(address: str) -> None:
-        with connect(f"ws://{address}/ws"):
+        with connect_blocking(f"ws://{address}/ws"):
             pass
 
     with_worker(engine, act)

@@ -1,6 +1,5 @@
 """`tallycast import` as it is typed: beside a running server, on a terminal, stopped and taken up again."""
 
-import json
 import os
 import pty
 import re
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
+from tests.client.websocket import connect_blocking
 from tests.conftest import listed
 from tests.support.process import ServerProcess, clean_environment
 from tests.support.waiting import wait_for
@@ -67,13 +66,13 @@ def expected() -> list[dict[str, int]]:
 
 def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
     item = f"{votes.parent.name}/0"
-    with connect(f"{server.ws_url}/ws?item={item}") as page:
-        page.recv(timeout=40)
+    with connect_blocking(f"{server.ws_url}/ws?item={item}") as page:
+        page.next()
         dry = run(server, str(votes), "--dry-run")
         assert every(server, votes) == [{"like": 0, "dislike": 0}] * 100
         first = run(server, str(votes))
         # Whoever watches sees the counts move.
-        while json.loads(page.recv(timeout=40))["counts"] != expected()[0]:
+        while page.next()["counts"] != expected()[0]:
             pass
     assert every(server, votes) == expected()
     versions = httpx.get(f"{server.url}/v1/items", params={"item": item}).json()

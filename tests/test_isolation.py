@@ -4,7 +4,6 @@ Each is an engine's user who may touch nothing but the deployment's own keys and
 the prefix, or without the database, is refused, and the test that needs it fails.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -16,14 +15,14 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
-from websockets.sync.client import ClientConnection, connect
 
 from server import manage, recount
 from server.ledger.keys import Namespace
 from server.ledger.parts import is_cluster
 from server.settings import Settings
+from tests.client.messages import new_item
+from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import listed
-from tests.contract.client import new_item
 from tests.support.cluster import cluster
 from tests.support.engine import private_engine
 from tests.support.process import ServerProcess
@@ -75,8 +74,8 @@ class Deployment(NamedTuple):
         counts: dict[str, int] = self.send("GET", "/v1/items", "", item).json()["items"][0]["counts"]
         return counts
 
-    def open(self, item: str) -> ClientConnection:
-        return connect(f"{self.server.ws_url}/ws?item={item}")
+    def open(self, item: str) -> BlockingConnection:
+        return connect_blocking(f"{self.server.ws_url}/ws?item={item}")
 
 
 class Pair(NamedTuple):
@@ -91,17 +90,8 @@ def known(user: str) -> str:
     return jwt.encode({"sub": user, "aud": "default", "iat": now, "exp": now + 600}, SECRET, "HS256")
 
 
-def sign_in(tab: ClientConnection, user: str) -> None:
-    tab.send(json.dumps({"type": "auth", "token": known(user), "ref": 1}))
-    until(tab, type="ready")
-
-
-def until(page: ClientConnection, **fields: Any) -> list[Frame]:
-    """What comes up to the first frame with these fields."""
-    frames: list[Frame] = []
-    while not frames or not fields.items() <= frames[-1].items():
-        frames.append(json.loads(page.recv(timeout=30)))
-    return frames
+def sign_in(tab: BlockingConnection, user: str) -> None:
+    assert tab.ask("auth", token=known(user))["type"] == "ready"
 
 
 def _databases(folder: Path) -> Iterator[Pair]:
@@ -166,11 +156,11 @@ def check_that_reactions_stay(one: Deployment, other: Deployment, item: str) -> 
     with one.open(item) as page, other.open(item) as others_page, other.open(item) as others_tab:
         sign_in(others_tab, "ann")
         one.react("ann", item, "like").raise_for_status()
-        until(page, type="counts", counts={"like": 1, "dislike": 0})
+        page.until("counts", counts={"like": 1, "dislike": 0})
         other.react("ben", item, "dislike").raise_for_status()
         other.react("ann", item, "dislike").raise_for_status()
-        shown = until(others_page, type="counts", counts={"like": 0, "dislike": 2})
-        told = until(others_tab, type="mine", reaction="dislike")
+        shown = others_page.until("counts", counts={"like": 0, "dislike": 2})
+        told = others_tab.until("mine", reaction="dislike")
     assert not any(frame["counts"]["like"] for frame in shown if frame["type"] == "counts"), shown
     assert not any(frame["reaction"] == "like" for frame in told if frame["type"] == "mine"), told
     assert (one.shown(item), other.shown(item)) == ({"like": 1, "dislike": 0}, {"like": 0, "dislike": 2})
@@ -186,13 +176,13 @@ def test_reactions_after_the_links_were_lost(pair: Pair) -> None:
     item = new_item()
     with one.open(item) as page, other.open(item) as others_page:
         for each in (page, others_page):
-            until(each, type="counts")
+            each.until("counts")
         for client in pair.clients:
             client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         one.react("ann", item, "like").raise_for_status()
         other.react("ann", item, "dislike").raise_for_status()
-        shown = until(page, type="counts", counts={"like": 1, "dislike": 0})
-        others = until(others_page, type="counts", counts={"like": 0, "dislike": 1})
+        shown = page.until("counts", counts={"like": 1, "dislike": 0})
+        others = others_page.until("counts", counts={"like": 0, "dislike": 1})
     assert not any(frame["counts"]["dislike"] for frame in shown)
     assert not any(frame["counts"]["like"] for frame in others)
     wait_for(lambda: all(each.is_ready() for each in pair.deployments), "links that work again")
@@ -210,9 +200,9 @@ def test_freezing_resetting_and_removing(pair: Pair) -> None:
         assert one.react("ben", item, "like").status_code == 403
         for what in ("reset", "remove"):
             assert one.admin(what, item).json()["counts"] == ZERO
-        until(page, type="counts", counts=ZERO)
+        page.until("counts", counts=ZERO)
         other.react("ben", item, "dislike").raise_for_status()
-        heard = until(others_tab, type="counts", counts={"like": 1, "dislike": 1})
+        heard = others_tab.until("counts", counts={"like": 1, "dislike": 1})
     assert not any(frame["type"] == "mine" and frame["reaction"] is None for frame in heard), heard
 
 
@@ -226,8 +216,7 @@ def test_visitors(pair: Pair) -> None:
             each.send("PUT", "/v1/reaction", token, item, json={"reaction": "like"}).raise_for_status()
     assert other.send("GET", "/v1/me", strangers[0]).status_code == 401
     with one.open(items[0]) as tab:
-        tab.send(json.dumps({"type": "auth", "token": known("eve"), "merge": strangers[0], "ref": 1}))
-        until(tab, type="ready")
+        assert tab.ask("auth", token=known("eve"), merge=strangers[0])["type"] == "ready"
     assert one.send("GET", "/v1/me", strangers[0]).status_code == 401
     assert len(one.send("GET", "/v1/me", known("eve")).text.splitlines()) == 3
     assert other.send("GET", "/v1/me", known("eve")).text == ""

@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 import msgpack
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from server import __version__
 from server.measures import Snapshot
 from server.metrics import Listener
+from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes
 from tests.support.process import ServerProcess
@@ -57,7 +56,7 @@ def put(http: httpx.Client, reaction: str, headers: dict[str, str]) -> Any:
     return answer.json()
 
 
-def until_likes(socket: ClientConnection, likes: int) -> None:
+def until_likes(socket: BlockingConnection, likes: int) -> None:
     """Read until the item is shown with so many."""
     while True:
         data = socket.recv(timeout=30)
@@ -83,7 +82,9 @@ def test_every_metric_against_what_was_done(two: ServerProcess) -> None:
         assert [found.get_one("worker_up", number) for number in "12"] == [1, 1]
 
         sockets = [
-            stack.enter_context(connect(f"{two.ws_url}/ws?item={ITEM}", subprotocols=[Subprotocol(name)]))
+            stack.enter_context(
+                connect_blocking(f"{two.ws_url}/ws?item={ITEM}", subprotocols=[Subprotocol(name)])
+            )
             for name, count in SOCKETS.items()
             for _ in range(count)
         ]
@@ -115,15 +116,13 @@ def test_every_metric_against_what_was_done(two: ServerProcess) -> None:
         assert found.get_one("engine_round_trip_seconds_count") >= 3
 
         # Many at once: some of them travel together, and some updates are overtaken.
-        sender = stack.enter_context(connect(f"{two.ws_url}/ws"))
+        sender = stack.enter_context(connect_blocking(f"{two.ws_url}/ws"))
         bearer = token(http)["Authorization"].removeprefix("Bearer ")
-        sender.send(json.dumps({"type": "auth", "token": bearer}))
+        sender.post("auth", token=bearer, ref=1000)
         for ref in range(300):
             reaction = ("like", "dislike")[ref % 2]
-            sender.send(json.dumps({"type": "react", "item": ITEM, "reaction": reaction, "ref": ref}))
-        sender.send(json.dumps({"type": "react", "item": ITEM, "reaction": "like", "ref": 300}))
-        while json.loads(sender.recv(timeout=30)).get("ref") != 300:
-            pass
+            sender.post("react", item=ITEM, reaction=reaction, ref=ref)
+        sender.ask("react", item=ITEM, reaction="like", ref=300)
         # What is brought last differs from all before: somebody else likes it too.
         assert put(http, "like", token(http))["counts"]["like"] == 5
         for one in sockets:
@@ -141,8 +140,8 @@ def test_every_metric_against_what_was_done(two: ServerProcess) -> None:
         put(http, "like", {})
         put(http, "love", token(http))
         for message in ({"reaction": "love", "item": ITEM}, {"reaction": "like", "item": ""}):
-            sender.send(json.dumps({"type": "react", **message}))
-        until_refused(sender, "bad_item")
+            sender.post("react", **message)
+        sender.next(code="bad_item")
         found = scrape(two)
         assert found.get_one("reactions_total", "unauthorized") == 1
         assert found.get_one("reactions_total", "bad_reaction") == 2
@@ -154,31 +153,18 @@ def test_every_metric_against_what_was_done(two: ServerProcess) -> None:
     assert found.get_one("disconnects_total", "1000") == 6
 
 
-def until_refused(socket: ClientConnection, code: str) -> None:
-    while json.loads(socket.recv(timeout=30)).get("code") != code:
-        pass
-
-
-def until_closed(socket: ClientConnection) -> None:
-    try:
-        while True:
-            socket.recv(timeout=30)
-    except ConnectionClosed:
-        pass
-
-
 def test_disconnects_by_code(two: ServerProcess) -> None:
-    with connect(f"{two.ws_url}/ws?site=none") as refused:
-        until_closed(refused)
-    with connect(f"{two.ws_url}/ws") as abusive:
+    with connect_blocking(f"{two.ws_url}/ws?site=none") as refused:
+        refused.closed()
+    with connect_blocking(f"{two.ws_url}/ws") as abusive:
         for _ in range(10):
             abusive.send("?")
-        until_closed(abusive)
-    with connect(f"{two.ws_url}/ws") as strange:
+        abusive.closed()
+    with connect_blocking(f"{two.ws_url}/ws") as strange:
         strange.close(3999)
-    with connect(f"{two.ws_url}/ws") as away:
+    with connect_blocking(f"{two.ws_url}/ws") as away:
         away.close(1001)
-    with connect(f"{two.ws_url}/ws") as lost:
+    with connect_blocking(f"{two.ws_url}/ws") as lost:
         lost.socket.shutdown(socket.SHUT_RDWR)
     found = until(two, lambda found: found.total("disconnects_total") == 5, "all disconnects")
     wanted = dict.fromkeys(("4504", "4500", "other", "1001", "1006"), 1.0)

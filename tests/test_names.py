@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import msgpack
 import pytest
-from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import listed
 from tests.support.process import ServerProcess, clean_environment
 from tests.test_cli import tallycast
@@ -50,7 +50,7 @@ def in_order(counts: dict[str, int]) -> bool:
     return list(counts) == KINDS
 
 
-def answer(page: ClientConnection, form: Any, message: dict[str, Any]) -> dict[str, Any]:
+def answer(page: BlockingConnection, form: Any, message: dict[str, Any]) -> dict[str, Any]:
     """The answer to a message, in a wire format; every map of counts on the way is in order."""
     raw = form.packb(message) if form is msgpack else form.dumps(message)
     page.send(raw)
@@ -67,7 +67,7 @@ def test_over_a_socket(server: ServerProcess, form: Any) -> None:
     subprotocol = Subprotocol(f"tallycast.v1.{form.__name__}")
     token = visitor(server)
     before = held(server, ITEMS[0])
-    with connect(f"{server.ws_url}/ws?site={SITE}&item=7", subprotocols=[subprotocol]) as page:
+    with connect_blocking(f"{server.ws_url}/ws?site={SITE}&item=7", subprotocols=[subprotocol]) as page:
         watch = {"type": "watch", "items": ITEMS, "since": dict.fromkeys(ITEMS, 1), "ref": 1}
         assert answer(page, form, watch)["type"] == "watching"
         assert answer(page, form, {"type": "auth", "token": token, "ref": 2})["type"] == "ready"

@@ -1,7 +1,6 @@
 """Everything is done to a server, right and wrong; then what it said is searched for what it must not say."""
 
 import base64
-import json
 import os
 import signal
 import socket
@@ -14,11 +13,10 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from server.ledger.embedded import running_engine
 from server.ledger.keys import member
+from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.names import NAMES
 from tests.support.process import ServerProcess
@@ -78,21 +76,16 @@ class Talker:
             )
 
     def over_a_socket(self, *messages: dict[str, Any]) -> None:
-        with connect(
+        with connect_blocking(
             f"{self.server.ws_url}/ws?site=blog&item=a", additional_headers={"X-Forwarded-For": ADDRESS}
         ) as page:
-            for ref, message in enumerate(messages):
-                page.send(json.dumps({**message, "ref": ref}))
-                while json.loads(page.recv(timeout=40)).get("ref") != ref:
-                    pass
+            for message in messages:
+                page.ask(message.pop("type"), **message)
 
     def in_the_query(self, token: str) -> None:
         """A token has no business there; some try."""
-        try:
-            with connect(f"{self.server.ws_url}/ws?site=nope&token={token}") as page:
-                page.recv(timeout=40)
-        except ConnectionClosed:
-            pass
+        with connect_blocking(f"{self.server.ws_url}/ws?site=nope&token={token}") as page:
+            page.closed()
 
     def nonsense(self, token: str) -> None:
         address = urlsplit(self.server.url)
@@ -140,12 +133,10 @@ def test_nothing_private_is_ever_said(make_server: MakeServer, tmp_path: Path, a
     # What the engine holds is broken, and the engine too.
     person = NAMES.visitor_channel("blog", member(f"u:{SUBJECT}"))
     with Redis.from_url(running_engine(server.data)) as client:
-        with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+        with connect_blocking(f"{server.ws_url}/ws?site=blog&item=a") as page:
             newer = signed(iat=int(time.time()) + 5)
             talker.private.append(newer)
-            page.send(json.dumps({"type": "auth", "token": newer, "ref": 1}))
-            while json.loads(page.recv(timeout=40)).get("ref") != 1:
-                pass
+            page.ask("auth", token=newer)
             wait_for(lambda: client.publish(person, b"nonsense"), "a worker that follows the visitor")
             wait_for(lambda: "not an update" in server.output(), "its complaint")
         client.set("tc:{blog:a}", "not a hash")

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
 from server.ledger.keys import member
+from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, jwk, key_set, private_key, private_pem, public_pem
@@ -120,18 +120,6 @@ def status(server: ServerProcess, token: str, site: str = "blog") -> int:
     ).status_code
 
 
-def ask(page: ClientConnection, **message: Any) -> dict[str, Any]:
-    page.send(json.dumps(message))
-    return hear(page, ref=message["ref"])
-
-
-def hear(page: ClientConnection, within: float = 10, **fields: Any) -> dict[str, Any]:
-    while True:
-        frame = json.loads(page.recv(timeout=within))
-        if fields.items() <= frame.items():
-            return dict(frame)
-
-
 def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publisher, tmp_path: Path) -> None:
     private = tmp_path / "private.pem"
     private.write_text(private_pem(private_key("EdDSA")))
@@ -140,20 +128,20 @@ def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publish
         made(file, "42", "--key-file", str(private)),
         signed(private_key("RS256"), "RS256", "first"),
     ]
-    with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog&item=a") as page:
         for ref, token in enumerate(tokens):
-            assert ask(page, type="auth", token=token, ref=ref)["visitor"] == "u:42"
+            assert page.ask("auth", token=token, ref=ref)["visitor"] == "u:42"
             assert status(server, token) == 200
             assert status(server, token, "other") == 401
         # It is one person all along.
-        assert ask(page, type="react", item="a", reaction="like", ref=9)["counts"]["like"] == 1
+        assert page.ask("react", item="a", reaction="like", ref=9)["counts"]["like"] == 1
     # A key that nobody has is asked for, once for each worker in 30 s; here they have just asked.
     asked = publisher.asked
     assert 1 <= asked <= 2
-    with connect(f"{server.ws_url}/ws?site=blog") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog") as page:
         for number in range(200):
             token = signed(private_key("RS256", 1), "RS256", f"unknown-{number}")
-            assert ask(page, type="auth", token=token, ref=number)["code"] == "unauthorized"
+            assert page.ask("auth", token=token, ref=number)["code"] == "unauthorized"
     assert publisher.asked <= 2
 
 
@@ -166,11 +154,11 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
         given = {"sub": "abc|9", "aud": audience, "user_id": 4711} | issue | claims
         return signed(key, "RS256", "first", **given)
 
-    with connect(f"{server.ws_url}/ws?site=service&item=a") as page:
-        assert ask(page, type="auth", token=of_service(), ref=1)["visitor"] == "u:4711"
-        told = ask(page, type="auth", token=of_service(aud="https://other.example", sub="Mallory"), ref=2)
+    with connect_blocking(f"{server.ws_url}/ws?site=service&item=a") as page:
+        assert page.ask("auth", token=of_service(), ref=1)["visitor"] == "u:4711"
+        told = page.ask("auth", token=of_service(aud="https://other.example", sub="Mallory"), ref=2)
         assert (told["code"], told["message"]) == ("unauthorized", "the token is not one of this site's")
-        told = ask(page, type="auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
+        told = page.ask("auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
         assert told["code"] == "unauthorized"
         told = ask(page, type="auth", token=of_service(auth_time=None, nbf=int(time.time())), ref=4)
         assert (told["code"], told["message"]) == ("unauthorized", "the token has no time of issue")
@@ -197,24 +185,26 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
 
 def test_a_token_that_ends_on_an_open_socket(server: ServerProcess) -> None:
     """It was let in within the leeway, so 25 s of grace begin there; watching goes on."""
-    with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog&item=a") as page:
         began = time.monotonic()
-        assert ask(page, type="auth", token=signed(SECRET, "HS256", ttl=-20), ref=1)["type"] == "ready"
-        assert ask(page, type="react", item="a", reaction="like", ref=2)["type"] == "ack"
-        told = hear(page, 40, type="error", code="unauthorized")
+        assert page.ask("auth", token=signed(SECRET, "HS256", ttl=-20), ref=1)["type"] == "ready"
+        assert page.ask("react", item="a", reaction="like", ref=2)["type"] == "ack"
+        told = page.next("error", code="unauthorized")
         assert "ref" not in told
         assert time.monotonic() - began > 24.5
-        assert ask(page, type="react", item="a", reaction=None, ref=3)["code"] == "unauthorized"
+        assert page.ask("react", item="a", reaction=None, ref=3)["code"] == "unauthorized"
         assert status(server, signed(SECRET, "HS256", sub="43")) == 200
-        assert hear(page, type="counts")["counts"] == {"like": 2, "dislike": 0}
+        assert page.next("counts")["counts"] == {"like": 2, "dislike": 0}
 
 
 def test_revoking(server: ServerProcess, file: Path) -> None:
     old, other = made(file, "42"), made(file, "43")
     with ExitStack() as stack:
-        pages = [stack.enter_context(connect(f"{server.ws_url}/ws?site=blog&item=a")) for _ in range(8)]
+        pages = [
+            stack.enter_context(connect_blocking(f"{server.ws_url}/ws?site=blog&item=a")) for _ in range(8)
+        ]
         for ref, page in enumerate(pages):
-            assert ask(page, type="auth", token=old if ref else other, ref=ref)["type"] == "ready"
+            assert page.ask("auth", token=old if ref else other, ref=ref)["type"] == "ready"
         done = tallycast(
             "revoke", "--config", str(file), "--data", str(server.data), "--site", "blog", "--sub", "42"
         )
@@ -222,14 +212,14 @@ def test_revoking(server: ServerProcess, file: Path) -> None:
         noted = tallycast("audit", "--data", str(server.data)).stdout
         assert re.fullmatch(rf"\S+Z  cli:\S+ +revoke    blog  visitor {member('u:42').hex()}\n", noted), noted
         for page in pages[1:]:
-            assert "ref" not in hear(page, 5, type="error", code="unauthorized")
-            assert ask(page, type="watch", items=["b"], ref=1)["type"] == "watching"
-        assert ask(pages[0], type="react", item="a", reaction="like", ref=1)["type"] == "ack"
+            assert "ref" not in page.next("error", code="unauthorized")
+            assert page.ask("watch", items=["b"], ref=1)["type"] == "watching"
+        assert pages[0].ask("react", item="a", reaction="like", ref=1)["type"] == "ack"
         wait_for(lambda: all(status(server, old) == 401 for _ in range(10)), "every worker's refusal", 5)
         assert status(server, other) == 200
         new = made(file, "42")
         assert status(server, new) == 200
-        assert ask(pages[1], type="auth", token=new, ref=2)["visitor"] == "u:42"
+        assert pages[1].ask("auth", token=new, ref=2)["visitor"] == "u:42"
     # Who starts later knows too, and what was newer still holds.
     server.restart()
     assert [status(server, token) for token in (old, new, other)] == [401, 200, 200]
@@ -244,21 +234,21 @@ def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Pa
     address = f"{server.ws_url}/ws?site=blog&item=x"
     with ExitStack() as stack:
         # Enough tabs for both workers.
-        tabs = [stack.enter_context(connect(address)) for _ in range(6)]
-        watcher = stack.enter_context(connect(address))
+        tabs = [stack.enter_context(connect_blocking(address)) for _ in range(6)]
+        watcher = stack.enter_context(connect_blocking(address))
         for ref, tab in enumerate(tabs):
-            assert ask(tab, type="auth", token=mine, ref=ref)["type"] == "ready"
+            assert tab.ask("auth", token=mine, ref=ref)["type"] == "ready"
         for item in "xyz":
-            assert ask(tabs[0], type="react", item=item, reaction="like", ref=9)["type"] == "ack"
-        page = stack.enter_context(connect(address))
-        assert ask(page, type="auth", token=known, ref=1)["visitor"] == "u:77"
-        assert ask(page, type="react", item="x", reaction="dislike", ref=2)["counts"] == {
+            assert tabs[0].ask("react", item=item, reaction="like", ref=9)["type"] == "ack"
+        page = stack.enter_context(connect_blocking(address))
+        assert page.ask("auth", token=known, ref=1)["visitor"] == "u:77"
+        assert page.ask("react", item="x", reaction="dislike", ref=2)["counts"] == {
             "like": 1,
             "dislike": 1,
         }
         for ref in (3, 4):
-            assert ask(page, type="auth", token=known, merge=mine, ref=ref)["visitor"] == "u:77"
-        hear(watcher, type="counts", counts={"like": 0, "dislike": 1})
+            assert page.ask("auth", token=known, merge=mine, ref=ref)["visitor"] == "u:77"
+        watcher.next("counts", counts={"like": 0, "dislike": 1})
         held = httpx.get(
             f"{server.url}/v1/items?site=blog&item=x&item=y&item=z",
             headers={"Authorization": f"Bearer {known}"},
@@ -269,13 +259,13 @@ def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Pa
             ("like", 1, 0),
         ]
         for tab in tabs:
-            assert "ref" not in hear(tab, 5, type="error", code="unauthorized")
-            assert ask(tab, type="auth", token=mine, ref=5)["code"] == "unauthorized"
+            assert "ref" not in tab.next("error", code="unauthorized")
+            assert tab.ask("auth", token=mine, ref=5)["code"] == "unauthorized"
         # Another account cannot have it too, and signs in without.
         other = made(file, "78")
-        assert ask(page, type="auth", token=other, merge=mine, ref=6)["code"] == "unauthorized"
-        assert ask(page, type="react", item="x", reaction="like", ref=7)["code"] == "unauthorized"
-        assert ask(page, type="auth", token=other, ref=8)["visitor"] == "u:78"
+        assert page.ask("auth", token=other, merge=mine, ref=6)["code"] == "unauthorized"
+        assert page.ask("react", item="x", reaction="like", ref=7)["code"] == "unauthorized"
+        assert page.ask("auth", token=other, ref=8)["visitor"] == "u:78"
     assert status(server, mine) == 401
     bearer = {"Authorization": f"Bearer {mine}"}
     asked = [("GET", "items?item=x&"), ("DELETE", "reaction?item=x&"), ("POST", "visitors?")]
@@ -296,16 +286,16 @@ def test_nobody_takes_over_who_is_not_theirs(server: ServerProcess, file: Path) 
         "forged": f"{head}.{tail[::-1]}",
         "none": "x",
     }
-    with connect(f"{server.ws_url}/ws?site=blog&item=a") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog&item=a") as page:
         for ref, token in enumerate(wrong.values()):
-            assert ask(page, type="auth", token=known, merge=token, ref=ref)["code"] == "unauthorized"
+            assert page.ask("auth", token=known, merge=token, ref=ref)["code"] == "unauthorized"
             # It is nobody then, though the other token was right.
-            assert ask(page, type="react", item="a", reaction="like", ref=ref + 10)["code"] == "unauthorized"
+            assert page.ask("react", item="a", reaction="like", ref=ref + 10)["code"] == "unauthorized"
         # A stranger takes over nobody, not even itself.
         for token in (mine, stranger(server)):
-            assert ask(page, type="auth", token=token, merge=mine, ref=20)["code"] == "forbidden"
-        assert ask(page, type="auth", token=mine, ref=21)["type"] == "ready"
-        assert ask(page, type="react", item="a", reaction=None, ref=22)["counts"]["like"] == 1
+            assert page.ask("auth", token=token, merge=mine, ref=20)["code"] == "forbidden"
+        assert page.ask("auth", token=mine, ref=21)["type"] == "ready"
+        assert page.ask("react", item="a", reaction=None, ref=22)["counts"]["like"] == 1
     assert status(server, elsewhere, "other") == 200
 
 
@@ -313,23 +303,23 @@ def test_many_tabs_sign_in_at_once_and_vote(server: ServerProcess, file: Path) -
     """Whatever overtakes what: one vote for each item, and it is the account's."""
     known, mine, items = made(file, "72"), stranger(server), [f"race/{number}" for number in range(200)]
     with ExitStack() as stack:
-        tabs = [stack.enter_context(connect(f"{server.ws_url}/ws?site=blog")) for _ in range(6)]
+        tabs = [stack.enter_context(connect_blocking(f"{server.ws_url}/ws?site=blog")) for _ in range(6)]
         for ref, tab in enumerate(tabs):
-            assert ask(tab, type="auth", token=mine, ref=ref)["type"] == "ready"
+            assert tab.ask("auth", token=mine, ref=ref)["type"] == "ready"
         for number, item in enumerate(items):
-            tabs[0].send(json.dumps({"type": "react", "item": item, "reaction": "like", "ref": number}))
-        hear(tabs[0], ref=len(items) - 1)
+            tabs[0].post("react", item=item, reaction="like", ref=number)
+        tabs[0].next(ref=len(items) - 1)
         for number, tab in enumerate(tabs):
             # The first three sign in, the others go on as the stranger as long as they may; all of them vote.
             if number < 3:
-                tab.send(json.dumps({"type": "auth", "token": known, "merge": mine, "ref": 1000}))
+                tab.post("auth", token=known, merge=mine)
             for item in items[number::2]:
-                tab.send(json.dumps({"type": "react", "item": item, "reaction": "dislike", "ref": 1}))
+                tab.post("react", item=item, reaction="dislike")
             # Its answer comes after theirs.
-            tab.send(json.dumps({"type": "auth", "token": known, "ref": 1001}))
+            tab.post("auth", token=known, ref=1001)
         for tab in tabs:
-            hear(tab, ref=1001)
-        assert ask(tabs[0], type="auth", token=known, merge=mine, ref=1002)["type"] == "ready"
+            tab.next(ref=1001)
+        assert tabs[0].ask("auth", token=known, merge=mine, ref=1002)["type"] == "ready"
         pages = [items[:100], items[100:]]
         bearer = {"Authorization": f"Bearer {known}"}
         for page in pages:

@@ -1,17 +1,14 @@
 """SIGHUP on a whole server: what changes, what does not, and that nobody is dropped for it."""
 
-import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes
 from tests.support.process import ServerProcess
@@ -58,50 +55,30 @@ def everywhere(server: ServerProcess, site: str, expected: int) -> None:
     wait_for(lambda: all(status(server, site) == expected for _ in range(20)), f"{site}: {expected}")
 
 
-def ask(page: ClientConnection, **message: Any) -> dict[str, Any]:
-    page.send(json.dumps(message))
-    return hear(page, ref=message["ref"])
-
-
-def hear(page: ClientConnection, **fields: Any) -> dict[str, Any]:
-    """The next message with these fields."""
-    while True:
-        frame = json.loads(page.recv(timeout=40))
-        if fields.items() <= frame.items():
-            return dict(frame)
-
-
-def close_code(page: ClientConnection) -> int:
-    with pytest.raises(ConnectionClosed) as closed:
-        hear(page, type="nothing of the kind")
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code
-
-
 def test_sites_change_in_place(make_server: MakeServer, file: Path) -> None:
     server = make_server(flags=["--workers", "2", "--config", str(file)])
     token = httpx.post(f"{server.url}/v1/visitors?site=a").json()["token"]
     with (
-        connect(f"{server.ws_url}/ws?site=a&item=x") as page,
-        connect(f"{server.ws_url}/ws?site=b&item=x") as gone,
+        connect_blocking(f"{server.ws_url}/ws?site=a&item=x") as page,
+        connect_blocking(f"{server.ws_url}/ws?site=b&item=x") as gone,
     ):
-        assert ask(page, type="auth", token=token, ref=1)["type"] == "ready"
-        assert ask(page, type="react", item="x", reaction="like", ref=2)["counts"] == {
+        assert page.ask("auth", token=token, ref=1)["type"] == "ready"
+        assert page.ask("react", item="x", reaction="like", ref=2)["counts"] == {
             "like": 1,
             "dislike": 0,
         }
         file.write_text(AFTER)
         hang_up(server, "sites read again")
-        assert close_code(gone) == 4504
+        assert gone.closed() == 4504
         everywhere(server, "b", 404)
         everywhere(server, "c", 200)
         # The session on it takes part within about a second.
-        wait_for(
-            lambda: ask(page, type="react", item="x", reaction="love", ref=3)["type"] == "ack", "the new kind"
-        )
-        assert ask(page, type="react", item="x", reaction="dislike", ref=4)["code"] == "bad_reaction"
-        with connect(f"{server.ws_url}/ws?site=a&item=x", origin=Origin("https://a.example")) as other:
-            assert hear(other, type="counts")["counts"] == {"love": 1, "like": 0}
+        wait_for(lambda: page.ask("react", item="x", reaction="love", ref=3)["type"] == "ack", "the new kind")
+        assert page.ask("react", item="x", reaction="dislike", ref=4)["code"] == "bad_reaction"
+        with connect_blocking(
+            f"{server.ws_url}/ws?site=a&item=x", origin=Origin("https://a.example")
+        ) as other:
+            assert other.next("counts")["counts"] == {"love": 1, "like": 0}
     assert [status(server, "a", origin) for origin in ("https://a.example", "https://b.example")] == [
         200,
         403,
@@ -117,7 +94,7 @@ def test_sites_change_in_place(make_server: MakeServer, file: Path) -> None:
 
 def test_a_mistake_changes_nothing(make_server: MakeServer, file: Path) -> None:
     server = make_server(flags=["--config", str(file)])
-    with connect(f"{server.ws_url}/ws?site=b&item=x") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=b&item=x") as page:
         for text, reason in (
             (AFTER + "wrong = 1\n", "line 8: sites.c.wrong: there is no such key"),
             (None, "no such file"),
@@ -129,20 +106,20 @@ def test_a_mistake_changes_nothing(make_server: MakeServer, file: Path) -> None:
             hang_up(server, reason)
             assert "nothing changes" in server.output()
             assert [status(server, site) for site in "abc"] == [200, 200, 404]
-        assert ask(page, type="ping", ref=1)["type"] == "pong"
+        assert page.ask("ping", ref=1)["type"] == "pong"
 
 
 def test_anonymous_visitors_who_are_not_wanted_any_more(make_server: MakeServer, file: Path) -> None:
     server = make_server(flags=["--config", str(file)])
     token = httpx.post(f"{server.url}/v1/visitors?site=a").json()["token"]
-    with connect(f"{server.ws_url}/ws?site=a&item=x") as page:
-        assert ask(page, type="auth", token=token, ref=1)["type"] == "ready"
+    with connect_blocking(f"{server.ws_url}/ws?site=a&item=x") as page:
+        assert page.ask("auth", token=token, ref=1)["type"] == "ready"
         file.write_text(BEFORE.replace("[sites.b]", "anonymous = false\n[sites.b]"))
         hang_up(server, "sites read again")
-        assert "ref" not in hear(page, type="error", code="unauthorized")
-        assert ask(page, type="react", item="x", reaction="like", ref=2)["code"] == "unauthorized"
-        assert ask(page, type="auth", token=token, ref=3)["code"] == "forbidden"
-        assert ask(page, type="watch", items=["x"], ref=4)["type"] == "watching"
+        assert "ref" not in page.next("error", code="unauthorized")
+        assert page.ask("react", item="x", reaction="like", ref=2)["code"] == "unauthorized"
+        assert page.ask("auth", token=token, ref=3)["code"] == "forbidden"
+        assert page.ask("watch", items=["x"], ref=4)["type"] == "watching"
 
 
 def test_without_a_file_a_hangup_is_the_end(make_server: MakeServer) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from server import supervisor
 from server.errors import StartError
 from server.ledger.folder import DataFolder
 from server.settings import load
+from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes
 from tests.support.process import ServerProcess, clean_environment
@@ -51,11 +51,10 @@ def is_serving(server: ServerProcess) -> bool:
         return False
 
 
-def shows(connection: ClientConnection, likes: int) -> bool:
+def shows(connection: BlockingConnection, likes: int) -> bool:
     """Whether it is told of so many likes before it ends."""
     try:
-        while json.loads(connection.recv(timeout=40))["counts"]["like"] != likes:
-            pass
+        connection.next("counts", counts={"like": likes, "dislike": 0})
     except ConnectionClosed:
         return False
     return True
@@ -229,7 +228,7 @@ def test_connections_of_the_other_worker_live_on(make_server: MakeServer) -> Non
         sockets = []
         # The kernel decides who accepts: on until each has some.
         while len(sockets) < 10 or not 3 < clients(second) - before < len(sockets):
-            sockets.append(stack.enter_context(connect(f"{server.ws_url}/ws?item=kept")))
+            sockets.append(stack.enter_context(connect_blocking(f"{server.ws_url}/ws?item=kept")))
             assert len(sockets) < 500, "all went to one worker"
         kept = clients(second) - before
         processes.kill(first)

@@ -1,6 +1,5 @@
 """The listening Unix socket: its file, and a whole server on it."""
 
-import json
 import os
 import signal
 import socket
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import unix_connect
 
 from server import listener
 from server.errors import NotHealthy, SettingsError, StartError
 from server.health import check
 from server.listener import listen_at
 from server.unix_socket import Owner, UnixListener, owner
+from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
@@ -33,6 +32,12 @@ def path(tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "IN_USE_WAIT", 0.2)
+
+
+def connected(path: str) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(path)
+    return client
 
 
 def connects(path: str) -> bool:
@@ -185,12 +190,14 @@ def test_a_server_on_a_unix_socket(make_server: MakeServer, path: str) -> None:
     server: ServerProcess = make_server(flags=flags)
     assert server.url == f"unix:{path}"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    with http(path) as client, unix_connect(path, "ws://tally.test/tally/ws?item=u") as watcher:
+    with (
+        http(path) as client,
+        connect_blocking("ws://tally.test/tally/ws?item=u", sock=connected(path)) as watcher,
+    ):
         token = client.post("/v1/visitors").raise_for_status().json()["token"]
         put = {"params": {"item": "u"}, "json": {"reaction": "like"}}
         client.put("/v1/reaction", **put, headers={"Authorization": f"Bearer {token}"}).raise_for_status()  # type: ignore[arg-type]
-        while json.loads(watcher.recv(timeout=30))["counts"]["like"] != 1:
-            pass
+        watcher.next("counts", counts={"like": 1, "dislike": 0})
         with client.stream("GET", "/v1/stream", params={"item": "u"}) as stream:
             assert next(stream.iter_lines()) == "event: counts"
         assert client.get("/tally/openapi.json").status_code == 200

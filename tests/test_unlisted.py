@@ -10,10 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
 
 from server.errors import CloseCode
+from tests.client.websocket import connect
 from tests.support.process import ServerProcess
 from tests.test_limits import HANDSHAKE, bare, check_limited
 
@@ -53,13 +52,8 @@ def client(server: ServerProcess, address: str) -> httpx.AsyncClient:
 async def code_of(server: ServerProcess, address: str, origin: str, query: str = "") -> int | None:
     """The code that a new socket is closed with at once; ``None`` when it is let in."""
     headers = {"X-Forwarded-For": address, "Origin": origin}
-    async with connect(f"{server.ws_url}/ws?{query}", additional_headers=headers, proxy=None) as line:
-        try:
-            await line.send('{"type":"ping"}')
-            await line.recv()
-        except ConnectionClosed:
-            return line.close_code
-        return None
+    async with connect(f"{server.ws_url}/ws?{query}", additional_headers=headers) as line:
+        return await line.refused()
 
 
 async def listed_page_works(server: ServerProcess, address: str) -> None:

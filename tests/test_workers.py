@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import httpx
-from websockets.asyncio.client import connect
 
+from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually, wait_for

@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from .client import JSON, MSGPACK, Frame, Http, Server, Visitor, connect, new_item
+from tests.client.checked import connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import JSON, MSGPACK, Frame, Server, new_item
+
 from .stream import listen
 
 T = TypeVar("T")

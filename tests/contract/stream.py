@@ -1,6 +1,6 @@
 """A reader of `GET /v1/stream`, written from the contract and from WHATWG HTML ("Server-sent events") alone.
 
-A checker like `client.Client`: each event is named after its object, the first `counts` of an item on a
+A checker like `checked.Client`: each event is named after its object, the first `counts` of an item on a
 connection replace what was shown, later ones have a higher version or `reset`, and nothing follows `bye`.
 """
 
@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from .client import DEADLINE, ZERO, Frame, Server, Shown, check_shape, demand, query
+from tests.client.checked import Shown
+from tests.client.messages import DEADLINE, ZERO, Frame, Server, check_shape, demand, query
 
 EVENTS = {"counts", "beat", "bye"}
 

@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from .client import JSON, KINDS, MSGPACK, ZERO, Client, Frame, Http, Server, Visitor, connect, new_item
+from tests.client.checked import Client, connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import JSON, KINDS, MSGPACK, ZERO, Frame, Server, new_item
 
 
 async def test_two_sockets_and_http_agree(server: Server, http: Http, alice: Visitor, bob: Visitor) -> None:

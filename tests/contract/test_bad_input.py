@@ -13,7 +13,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from .client import JSON, MAX_INT, MSGPACK, Client, Frame, Http, Server, Visitor, connect, encode, new_item
+from tests.client.checked import Client, connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import JSON, MAX_INT, MSGPACK, Frame, Server, encode, new_item
 
 PING = {"type": "ping"}
 

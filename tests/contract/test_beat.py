@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from .client import Frame
+from tests.client.messages import Frame
 
 
 def test_beat_after_25_s_of_silence(idle: Future[tuple[float, Frame]]) -> None:

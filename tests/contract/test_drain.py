@@ -15,10 +15,12 @@ import pytest
 from redis import Redis
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.deaf import stall
+from tests.client.checked import connect
+from tests.client.http import Http
+from tests.client.messages import JSON, MSGPACK, GoneError, new_item
+from tests.client.websocket import stall
 from tests.support.waiting import eventually
 
-from .client import JSON, MSGPACK, GoneError, Http, connect, new_item
 from .stream import listen
 
 # Far more than a slow machine needs for what is not meant to wait.

@@ -8,7 +8,9 @@ import json
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from .client import JSON, MSGPACK, Http, Server, connect, new_item, query, turned_away
+from tests.client.checked import connect, turned_away
+from tests.client.http import Http
+from tests.client.messages import JSON, MSGPACK, Server, new_item, query
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from urllib.parse import quote, urlsplit
 import jwt
 import pytest
 
-from .client import SITE, ZERO, Http, Server, Visitor, connect, new_item, query
+from tests.client.checked import connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import SITE, ZERO, Server, new_item, query
+
 from .tokens import FORGED, MALFORMED, MAX_TOKEN
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from .client import Http, Server, Visitor, new_item, query, turned_away
+from tests.client.checked import turned_away
+from tests.client.http import Http, Visitor
+from tests.client.messages import Server, new_item, query
 
 PAGE = "https://blog.example"
 EVERY = [

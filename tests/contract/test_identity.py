@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .client import Http, Server, Visitor, connect, new_item
+from tests.client.checked import connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import Server, new_item
+
 from .tokens import FORGED, MALFORMED
 
 

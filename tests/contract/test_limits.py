@@ -6,7 +6,9 @@ import msgpack
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from .client import JSON, MAX_MESSAGE, MSGPACK, Client, Http, Server, Visitor, connect, encode, new_item
+from tests.client.checked import Client, connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import JSON, MAX_MESSAGE, MSGPACK, Server, encode, new_item
 
 
 def padded(protocol: str, size: int, unit: str = "x") -> bytes:

@@ -8,7 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from .client import Http, Server, Visitor, connect, demand, is_int, is_text, new_item, query
+from tests.client.checked import connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import Server, demand, is_int, is_text, new_item, query
+
 from .tokens import FORGED
 
 ME = f"/v1/me?{query()}"

@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from .client import JSON, MSGPACK, ZERO, Client, Frame, Http, Server, Visitor, connect, new_item
+from tests.client.checked import Client, connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import JSON, MSGPACK, ZERO, Frame, Server, new_item
 
 LIKE = {"like": 1, "dislike": 0}
 DISLIKE = {"like": 0, "dislike": 1}

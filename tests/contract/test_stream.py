@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from .client import JSON, ZERO, Frame, Http, Server, Visitor, connect, new_item, query
+from tests.client.checked import connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import JSON, ZERO, Frame, Server, new_item, query
+
 from .stream import listen
 from .test_http_errors import BAD_ITEMS, PAGE, allows
 

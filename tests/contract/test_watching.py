@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from .client import MAX_INT, MSGPACK, ZERO, Http, Server, Visitor, connect, new_item
+from tests.client.checked import connect
+from tests.client.http import Http, Visitor
+from tests.client.messages import MAX_INT, MSGPACK, ZERO, Server, new_item
 
 
 async def test_item_of_the_url_is_watched_from_the_start(

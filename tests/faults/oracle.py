@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from tests.client.websocket import Connection, connect
 from tests.ledger.support import membership, raw
 from tests.support.waiting import eventually
 
@@ -77,7 +77,7 @@ class Visitor:
             return set(WISHES)
         return {self.acked.get(item), *later}
 
-    async def _wish(self, socket: ClientConnection, item: str, wish: str | None) -> None:
+    async def _wish(self, socket: Connection, item: str, wish: str | None) -> None:
         self.refs += 1
         self.under_way[self.refs] = (item, wish)
         self._sent[self.refs] = time.monotonic()
@@ -116,13 +116,13 @@ class Crowd:
         return sum(visitor.acks for visitor in self.visitors)
 
     async def arrive(self, url: str) -> None:
-        """Everybody gets an identity."""
+        """Every visitor gets an identity."""
         async with httpx.AsyncClient(base_url=url) as http:
             for _ in range(self._size):
                 self.visitors.append(Visitor((await http.post("/v1/visitors")).json()["token"]))
 
     def start(self, ws_url: str, pause: float = 0.0, *, again: bool = False) -> "list[asyncio.Task[None]]":
-        """Everybody reacts, until their connection ends or they are cancelled.
+        """All visitors react, until their connection ends or they are cancelled.
 
         With a ``pause`` (s) after each answer it is a steady rate; ``again``: they come back.
         """

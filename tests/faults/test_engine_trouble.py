@@ -15,9 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 
 from server.ledger.embedded import running_engine
+from tests.client.websocket import Connection, connect
 from tests.conftest import MakeServer
 from tests.faults import FULL, rounds
 from tests.faults.conftest import Measured
@@ -41,7 +41,7 @@ async def readiness(server: ServerProcess) -> int:
 
 
 @asynccontextmanager
-async def newcomer(server: ServerProcess, item: str) -> AsyncIterator[ClientConnection]:
+async def newcomer(server: ServerProcess, item: str) -> AsyncIterator[Connection]:
     """Somebody who comes to watch an item that nobody here has watched before."""
     async with connect(f"{server.ws_url}/ws") as socket:
         await socket.send(json.dumps({"type": "watch", "items": [item], "ref": 1}))
@@ -137,7 +137,7 @@ async def test_writes_do_not_pile_up_before_an_engine_that_stands_still(
 class Sender:
     """One visitor who reacts again and again, and waits for no answer."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: Connection) -> None:
         self.sent = self.answered = self.refused = 0
         self.longest = 0.0
         self._socket = socket
@@ -270,7 +270,7 @@ async def test_the_disk_is_full(
 
 
 @asynccontextmanager
-async def refused_newcomer(server: ServerProcess, known: list[str]) -> AsyncIterator[ClientConnection]:
+async def refused_newcomer(server: ServerProcess, known: list[str]) -> AsyncIterator[Connection]:
     """Somebody who comes to watch while the engine is down; what is ``known`` is read all the time."""
     for number in count():
         shown = await stored(server.url, known)

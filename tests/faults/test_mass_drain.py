@@ -1,6 +1,7 @@
 """A server with many connections is stopped and started: all are told, come back, and see the latest."""
 
 import asyncio
+import json
 import os
 import random
 import resource
@@ -8,18 +9,17 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from server.app import RESERVE
 from server.ledger.embedded import running_engine
+from tests.client.websocket import Connection, connect, stall
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, quiet, stored
-from tests.support.bare import Line, open_line
-from tests.support.deaf import stall
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
@@ -45,41 +45,30 @@ class Page:
         """Until cancelled."""
         again = SOONEST
         while True:
-            line = Connection(self._url, self)
             try:
-                await open_line(line, self._url)
-                await line.over
-            except OSError:
-                pass
-            finally:
-                line.abort()
-            if line.shaken:
+                async with connect(self._url) as connection:
+                    await self._read(connection)
+            except ConnectionClosed as closed:
                 self.closed_at = time.monotonic()
-                self.codes.append(line.closed)
+                self.codes.append(closed.rcvd and closed.rcvd.code)
                 again = SOONEST
                 await asyncio.sleep(self.pause or again)
-            else:
+            except (OSError, InvalidHandshake):
                 await asyncio.sleep(again * random.uniform(0.5, 1.5))
                 again = min(2 * again, LATEST)
 
-
-class Connection(Line):
-    """One of a page's connections."""
-
-    def __init__(self, url: str, page: Page) -> None:
-        super().__init__(url)
-        self._page = page
-        self._counted = False
-
-    def heard(self, message: dict[str, Any]) -> None:
-        page = self._page
-        if message["type"] == "counts":
-            assert message["version"] >= page.shown[0]
-            page.shown = message["version"], message["counts"]
-            page.connections += not self._counted
-            self._counted = True
-        elif message["type"] == "bye":
-            page.pause = message["retry_after"]
+    async def _read(self, connection: Connection) -> None:
+        """Until it is closed."""
+        counted = False
+        while True:
+            message = json.loads(await connection.recv())
+            if message["type"] == "counts":
+                assert message["version"] >= self.shown[0]
+                self.shown = message["version"], message["counts"]
+                self.connections += not counted
+                counted = True
+            elif message["type"] == "bye":
+                self.pause = message["retry_after"]
 
 
 @pytest.fixture

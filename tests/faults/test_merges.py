@@ -13,7 +13,6 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
-from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from server.ledger import keys
@@ -21,6 +20,7 @@ from server.ledger.embedded import running_engine
 from server.ledger.engine import Engine
 from server.ledger.writer import Receipt, Wish, grant
 from server.rules.sites import Site
+from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.faults.conftest import Measured
 from tests.ledger.support import stored
@@ -75,9 +75,7 @@ class Person:
         """With the merge; the answer, or ``None`` when the connection ends before."""
         try:
             async with connect(f"{self._server.ws_url}/ws?site=blog") as page:
-                asked = {"type": "auth", "token": self.token, "merge": self.strangers_token, "ref": 1}
-                await page.send(json.dumps(asked))
-                return dict(json.loads(await page.recv()))
+                return await page.ask("auth", token=self.token, merge=self.strangers_token)
         except (WebSocketException, OSError):
             return None
 

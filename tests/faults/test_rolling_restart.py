@@ -1,7 +1,6 @@
 """Workers are replaced one after the other, again and again: nobody notices but by a `bye`."""
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -10,10 +9,10 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from server.ledger.embedded import running_engine
+from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.faults import FULL, rounds
 from tests.faults.conftest import Measured
@@ -67,13 +66,10 @@ class Visitor:
         while not done.is_set():
             try:
                 async with connect(f"{server.ws_url}/ws") as socket:
-                    await socket.send(json.dumps({"type": "auth", "token": self.token}))
-                    assert json.loads(await socket.recv())["type"] == "ready"
+                    assert (await socket.ask("auth", token=self.token))["type"] == "ready"
                     while not done.is_set():
                         wish = self.next
-                        await socket.send(json.dumps({"type": "react", "item": self.item, "reaction": wish}))
-                        while (answer := json.loads(await socket.recv()))["type"] == "bye":
-                            pass
+                        answer = await socket.ask("react", item=self.item, reaction=wish)
                         assert answer["type"] == "ack", answer
                         self.acked(wish)
                         await asyncio.sleep(PAUSE)

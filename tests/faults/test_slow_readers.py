@@ -1,19 +1,20 @@
 """Readers that stop on a real server: they harm only themselves, and are told the latest or dropped."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from server.errors import CloseCode
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
+from tests.client.websocket import Connection, connect
 from tests.conftest import MakeServer
 from tests.faults import FULL
 from tests.faults.conftest import Measured
-from tests.support.bare import Line, open_line
 from tests.support.processes import clients
 from tests.support.waiting import eventually
 
@@ -26,19 +27,30 @@ RECEIVE_BUFFER = 4096
 AT_MOST = 48 * 1024
 
 
-class Watcher(Line):
-    """Watches the item and reads all that comes, as long as it is let."""
+class Watcher:
+    """Watches the item and reads all that comes, as long as its connection is let."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         self.versions: list[int] = []
         self.latest: dict[str, Any] = {}
 
-    def heard(self, message: dict[str, Any]) -> None:
-        if message["type"] == "counts":
-            assert "reset" not in message
-            self.versions.append(message["version"])
-            self.latest = message["counts"]
+    async def read(self) -> None:
+        """Until it is closed."""
+        try:
+            while True:
+                message = json.loads(await self.connection.recv())
+                if message["type"] == "counts":
+                    assert "reset" not in message
+                    self.versions.append(message["version"])
+                    self.latest = message["counts"]
+        except ConnectionClosed:
+            pass
+
+    @property
+    def received(self) -> int:
+        """In bytes."""
+        return self.connection.bytes_received
 
     @property
     def version(self) -> int:
@@ -49,20 +61,21 @@ class Watcher(Line):
 @asynccontextmanager
 async def watching(url: str) -> AsyncIterator[Watcher]:
     """A watcher that was shown its snapshot."""
-    address = f"{url}/ws?item={ITEM}"
-    watcher = Watcher(address)
-    await open_line(watcher, address, RECEIVE_BUFFER)
+    connection = await connect(f"{url}/ws?item={ITEM}", receive_buffer=RECEIVE_BUFFER)
+    watcher = Watcher(connection)
+    reading = asyncio.create_task(watcher.read())
     try:
         await eventually(lambda: bool(watcher.versions))
         yield watcher
     finally:
-        watcher.abort()
+        connection.abort()
+        await reading
 
 
 class Visitor:
-    """One who reacts, and knows what was confirmed last."""
+    """Reacts, and knows what was confirmed last."""
 
-    def __init__(self, line: ClientConnection) -> None:
+    def __init__(self, line: Connection) -> None:
         self._line = line
         self._turn = 0
         self.version = 0
@@ -89,13 +102,12 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         token = (await http.post("/v1/visitors")).json()["token"]
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(connect(f"{server.ws_url}/ws"))
-        await line.send(json.dumps({"type": "auth", "token": token}))
-        await line.recv()
+        await line.ask("auth", token=token)
         visitor = Visitor(line)
-        watchers = [await stack.enter_async_context(watching(server.url)) for _ in range(WATCHERS)]
+        watchers = [await stack.enter_async_context(watching(server.ws_url)) for _ in range(WATCHERS)]
         stopped, comes_back, others = watchers[:STOPPED], watchers[STOPPED], watchers[STOPPED + 1 :]
         for watcher in (*stopped, comes_back):
-            watcher.pause()
+            watcher.connection.pause()
 
         def connected() -> int:
             return sum(clients(worker) for worker in server.workers)
@@ -111,7 +123,7 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
             await visitor.burst()
             await eventually(lambda: told(*others))
 
-        comes_back.resume()
+        comes_back.connection.resume()
         await eventually(lambda: told(comes_back))
         assert comes_back.received < AT_MOST, "what was overtaken was not kept for it"
         await visitor.burst()
@@ -128,10 +140,10 @@ async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_lates
         await visitor.burst()
         await eventually(lambda: told(comes_back, *others))
         for watcher in stopped:
-            watcher.resume()
-        await eventually(lambda: all(watcher.over.done() for watcher in stopped))
+            watcher.connection.resume()
+        codes = {await watcher.connection.closed() for watcher in stopped}
         assert all(watcher.received < AT_MOST for watcher in stopped)
-        assert {watcher.closed for watcher in stopped} <= {None, CloseCode.STALLED}
+        assert codes <= {None, CloseCode.STALLED}
     most = max(one.received for one in stopped) // 1024
     measured(
         f"{STOPPED} that stopped were sent {most} KiB at most and dropped, one came back to the latest; "

@@ -8,7 +8,9 @@ know how they are sent.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
+
+from tests.client.websocket import close_frame, fragments, frame
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = (
     Opcode.CONT,
@@ -71,24 +73,6 @@ class Case(NamedTuple):
     sent: Sequence[bytes]
     heard: Sequence[tuple[int, bytes]] = ()
     ends: int | None = None
-
-
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
-    """A masked frame; ``opcode`` may be one that there is not, ``rsv`` are the reserved bits as a number."""
-    data = bytearray(Frame(TEXT, payload, fin).serialize(mask=True))
-    data[0] = (0x80 if fin else 0) | rsv << 4 | opcode
-    return bytes(data)
-
-
-def close(code: int | None, reason: bytes = b"") -> bytes:
-    """A close frame."""
-    return frame(CLOSE, b"" if code is None else code.to_bytes(2) + reason)
-
-
-def fragments(opcode: int, parts: Sequence[bytes]) -> list[bytes]:
-    """A message in fragments."""
-    last = len(parts) - 1
-    return [frame(opcode if i == 0 else CONT, part, fin=i == last) for i, part in enumerate(parts)]
 
 
 def octets(data: Sequence[bytes]) -> list[bytes]:
@@ -268,21 +252,21 @@ _TEXTS: dict[str, list[bytes]] = {
 
 def _closes() -> Iterator[Case]:
     hello, echo = frame(TEXT, b"Hello, world!"), [(TEXT, b"Hello, world!")]
-    yield Case("7.1", [hello, close(NORMAL)], echo, NORMAL)
-    for after in (close(NORMAL), frame(PING, b"late"), hello):
-        yield Case("7.1", [close(NORMAL), after], ends=NORMAL)
+    yield Case("7.1", [hello, close_frame(NORMAL)], echo, NORMAL)
+    for after in (close_frame(NORMAL), frame(PING, b"late"), hello):
+        yield Case("7.1", [close_frame(NORMAL), after], ends=NORMAL)
     begun = frame(TEXT, b"fragment1", fin=False)
     # In the middle of a message. RFC 6455 says nothing of that; to websockets' core it is an error.
-    yield Case("7.1", [begun, close(NORMAL), frame(CONT, b"fragment2")], ends=PROTOCOL_ERROR)
+    yield Case("7.1", [begun, close_frame(NORMAL), frame(CONT, b"fragment2")], ends=PROTOCOL_ERROR)
     long = b"*" * 262144
-    yield Case("7.1", [frame(TEXT, long), close(NORMAL)], [(TEXT, long)], NORMAL)
-    yield Case("7.3", [close(None)], ends=NO_CODE)
+    yield Case("7.1", [frame(TEXT, long), close_frame(NORMAL)], [(TEXT, long)], NORMAL)
+    yield Case("7.3", [close_frame(None)], ends=NO_CODE)
     yield Case("7.3", [frame(CLOSE, b"a")], ends=PROTOCOL_ERROR)
     for reason in (b"", b"Hello", b"*" * 123):
-        yield Case("7.3", [close(NORMAL, reason)], ends=NORMAL)
-    yield Case("7.3", [close(NORMAL, b"*" * 124)], ends=PROTOCOL_ERROR)
-    yield Case("7.5", [close(NORMAL, KOSME + b"\xed\xa0\x80edited")], ends=INVALID_DATA)
+        yield Case("7.3", [close_frame(NORMAL, reason)], ends=NORMAL)
+    yield Case("7.3", [close_frame(NORMAL, b"*" * 124)], ends=PROTOCOL_ERROR)
+    yield Case("7.5", [close_frame(NORMAL, KOSME + b"\xed\xa0\x80edited")], ends=INVALID_DATA)
     for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999):
-        yield Case("7.7", [close(code)], ends=code)
+        yield Case("7.7", [close_frame(code)], ends=code)
     for code in (0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535):
-        yield Case("7.9", [close(code)], ends=PROTOCOL_ERROR)
+        yield Case("7.9", [close_frame(code)], ends=PROTOCOL_ERROR)

@@ -1,14 +1,13 @@
 """The server that is attacked."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import httpx
 import pytest
 from redis import Redis
-from websockets.sync.client import connect
 
+from tests.client.websocket import connect_blocking
 from tests.hostile.watch import FULL
 from tests.support.limits import loose
 from tests.support.process import ServerProcess
@@ -43,13 +42,12 @@ def warm(server: ServerProcess, crowd: int = 30) -> ServerProcess:
             http.get(f"/v1/items?item={number}")
     with ExitStack() as stack:
         lines = [
-            stack.enter_context(connect(f"{server.ws_url}/ws?item={number}", proxy=None))
+            stack.enter_context(connect_blocking(f"{server.ws_url}/ws?item={number}"))
             for number in range(crowd)
         ]
         for number, line in enumerate(lines):
-            line.send(json.dumps({"type": "watch", "items": [f"warm{number}-{n}" for n in range(40)]}))
-            line.send(json.dumps({"type": "auth", "token": token}))
+            line.post("watch", items=[f"warm{number}-{n}" for n in range(40)])
+            line.post("auth", token=token)
         for line in lines:
-            while json.loads(line.recv(timeout=30))["type"] != "ready":
-                pass
+            line.next("ready")
     return server

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from websockets.asyncio.client import connect
+from tests.client.websocket import connect
 
 PAUSE = 0.05
 # It comes anew so often (s): the server must let others in.
@@ -18,14 +18,12 @@ ANEW = 1.0
 
 async def pinging(url: str, over: asyncio.Event, times: list[float]) -> None:
     """Message and answer, again and again."""
-    async with connect(f"{url}/ws?item=good", proxy=None, ping_interval=None) as line:
+    async with connect(f"{url}/ws?item=good") as line:
         await line.recv()
         print("ready", flush=True)
         while not over.is_set():
             began = time.monotonic()
-            await line.send('{"type":"ping"}')
-            while json.loads(await line.recv())["type"] != "pong":
-                pass
+            await line.ask("ping")
             times.append(time.monotonic() - began)
             await asyncio.sleep(PAUSE)
 
@@ -34,7 +32,7 @@ async def connecting(url: str, over: asyncio.Event, times: list[float]) -> None:
     """A new connection, and the counts on it."""
     while not over.is_set():
         began = time.monotonic()
-        async with connect(f"{url}/ws?item=good", proxy=None, open_timeout=60) as line:
+        async with connect(f"{url}/ws?item=good") as line:
             await line.recv()
             times.append(time.monotonic() - began)
         try:

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import httpx
@@ -17,12 +17,12 @@ from server.errors import CloseCode
 from server.web.http import SURPLUS
 from server.web.inbound import MAX_FRAGMENTS
 from server.web.socket import CLOSE_WITHIN, STALL_AFTER
-from tests.hostile.cases import BINARY, CONT, PING, PONG, TEXT, close, fragments, frame
-from tests.hostile.flood import close_code, opened, pour
+from tests.client.websocket import close_frame, connect, fragments, frame
+from tests.hostile.cases import BINARY, CONT, PING, TEXT
 from tests.hostile.watch import FULL, attack, resident
 from tests.support.process import ServerProcess
 from tests.support.processes import clients
-from tests.support.waiting import wait_for
+from tests.support.waiting import eventually, wait_for
 
 MIB = 2**20
 SEED = 20260
@@ -32,36 +32,38 @@ pytestmark = pytest.mark.timeout(300)
 ENDED = {None, CloseCode.ABUSIVE, CloseCode.STALLED}
 
 
-def test_40_mb_of_pings_without_reading(victim: ServerProcess) -> None:
+async def test_40_mb_of_pings_without_reading(victim: ServerProcess) -> None:
     pings = frame(PING, b"x" * 125) * 10_000
-    with (
-        attack(victim, "40 MB of pings without reading", most=SOME),
-        opened(victim, receive_buffer=4096) as line,
-    ):
-        sent = took = len(pings)
-        while sent < 40 * MIB and took == len(pings):
-            took = pour(line, pings, 2.0)
-            sent += took
-        assert sent < 40 * MIB, "it was listened to all the time"
-        assert close_code(line) in ENDED
+    with attack(victim, "40 MB of pings without reading", most=SOME):
+        async with connect(f"{victim.ws_url}/ws", receive_buffer=4096) as line:
+            line.pause()
+            sent = took = len(pings)
+            while sent < 40 * MIB and took == len(pings):
+                took = await line.pour(pings, 2.0)
+                sent += took
+            assert sent < 40 * MIB, "it was listened to all the time"
+            line.resume()
+            assert await line.closed() in ENDED
 
 
 @pytest.mark.parametrize("payload", [b"{}", b""], ids=["5,000 of two bytes", "5,000 empty ones"])
-def test_fragments(victim: ServerProcess, payload: bytes) -> None:
+async def test_fragments(victim: ServerProcess, payload: bytes) -> None:
     with attack(victim, f"5,000 fragments of {len(payload)} bytes", most=SOME):
         for first in (TEXT, BINARY):
-            with opened(victim) as line:
-                pour(line, frame(first, payload, fin=False) + frame(CONT, payload, fin=False) * 5000, 5.0)
-                assert close_code(line) in ENDED
+            async with connect(f"{victim.ws_url}/ws") as line:
+                await line.pour(
+                    frame(first, payload, fin=False) + frame(CONT, payload, fin=False) * 5000, 5.0
+                )
+                assert await line.closed() in ENDED
     assert MAX_FRAGMENTS < 5000
 
 
-def test_empty_frames(victim: ServerProcess) -> None:
+async def test_empty_frames(victim: ServerProcess) -> None:
     with attack(victim, "256 KiB of empty frames", most=SOME):
         for opcode in (TEXT, BINARY, Opcode.PONG):
-            with opened(victim) as line:
-                pour(line, frame(opcode) * (256 * 1024 // 6), 5.0)
-                assert close_code(line) in ENDED
+            async with connect(f"{victim.ws_url}/ws") as line:
+                await line.pour(frame(opcode) * (256 * 1024 // 6), 5.0)
+                assert await line.closed() in ENDED
 
 
 BAD = {
@@ -76,20 +78,20 @@ BAD = {
 }
 
 
-def test_bad_frames(victim: ServerProcess) -> None:
+async def test_bad_frames(victim: ServerProcess) -> None:
     found = {}
     with attack(victim, "bad frames", most=SOME):
         for _ in range(50 if FULL else 5):
             for name, (sent, _) in BAD.items():
-                with opened(victim) as line:
-                    pour(line, b"".join(sent), 5.0)
-                    found[name] = close_code(line)
+                async with connect(f"{victim.ws_url}/ws") as line:
+                    await line.pour(b"".join(sent), 5.0)
+                    found[name] = await line.closed()
     # What was still on its way to a connection that is over may take its last word with it.
     for name, (_, code) in BAD.items():
         assert found[name] in (code, None if name.startswith("64 KiB") else code), name
 
 
-def test_readers_that_stall(victim: ServerProcess) -> None:
+async def test_readers_that_stall(victim: ServerProcess) -> None:
     """A receive window of 4 KiB, and nothing read from it: dropped when their time is over."""
     (worker,) = victim.workers
     many = 200 if FULL else 40
@@ -97,15 +99,16 @@ def test_readers_that_stall(victim: ServerProcess) -> None:
     watch = json.dumps({"type": "watch", "items": [f"{item}{n:03}" for n in range(25)]}).encode()
     with attack(victim, f"{many} stalled readers with a window of 4 KiB", most=16 * MIB):
         before = clients(worker)
-        lines = [opened(victim, receive_buffer=4096) for _ in range(many)]
+        lines = [await connect(f"{victim.ws_url}/ws", receive_buffer=4096) for _ in range(many)]
         for line in lines:
-            # Snapshots of what nobody takes, until nothing goes any more.
-            pour(line, frame(TEXT, watch) * 200, 0.05)
+            # Snapshots that are not read, until nothing goes any more.
+            line.pause()
+            await line.pour(frame(TEXT, watch) * 200, 0.05)
         if FULL:  # Else tests/faults waits for that.
             deadline = STALL_AFTER + CLOSE_WITHIN + 30
-            wait_for(lambda: clients(worker) <= before, "the end of the stalled", deadline)
+            await eventually(lambda: clients(worker) <= before, deadline)
         for line in lines:
-            line.close()
+            await line.close()
 
 
 HALF = (b"", b"GET /livez HTTP/1.1\r\nHost: x\r\nX: ", b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n")
@@ -146,7 +149,13 @@ def test_pipelined_requests(victim: ServerProcess) -> None:
     with attack(victim, "20 connections full of requests, none of the answers read", most=SOME):
         lines = [socket.create_connection(address) for _ in range(20)]
         for line in lines:
-            pour(line, requests * 20, 0.5 if FULL else 0.1)
+            line.settimeout(0.5 if FULL else 0.1)
+            rest = memoryview(requests * 20)
+            try:
+                while rest:
+                    rest = rest[line.send(rest[:65536]) :]
+            except OSError:
+                pass  # No more is taken, one way or another.
         for line in lines:
             line.close()
 
@@ -201,7 +210,7 @@ LIVES = (
     UPGRADE.replace(b"13", b"12") + b"\r\n",
     UPGRADE + b"Origin: null\r\n\r\n",
     UPGRADE + b"Content-Length: 5\r\n\r\nhello",
-    UPGRADE + b"\r\n" + close(1000),
+    UPGRADE + b"\r\n" + close_frame(1000),
     WHOLE.replace(b"/livez", b"/v1/stream?item=a"),
     WHOLE.replace(b"/livez", b"/v1/stream?item=a").replace(b"GET", b"HEAD"),
     WHOLE.replace(b"/livez", b"/v1/stream?item=a").replace(b"Host", b"X-Forwarded-For: 192.0.2.1\r\nHost"),
@@ -210,7 +219,7 @@ LIVES = (
 )
 
 
-def test_every_place_comes_back(small: ServerProcess) -> None:
+async def test_every_place_comes_back(small: ServerProcess) -> None:
     """However connections live and end, as many are let in afterwards as before, and not one more."""
     chance = random.Random(SEED)
     address = ("127.0.0.1", int(small.url.rpartition(":")[2]))
@@ -228,22 +237,24 @@ def test_every_place_comes_back(small: ServerProcess) -> None:
         if chance.random() < 0.5:  # with a reset
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         line.close()
-    wait_for(lambda: clients(worker) <= before, "the end of all of them", 30)
+    await eventually(lambda: clients(worker) <= before, 30)
     assert "Traceback" not in small.output()
-    for places, header in ((40, "X-Forwarded-For: 192.0.2.1\r\n"), (50, "")):
-        with ExitStack() as stack:
-            lines = [stack.enter_context(opened(small, more=header)) for _ in range(places)]
-            with opened(small, more=header) as beyond:
-                assert close_code(beyond) == CloseCode.OVERLOADED
+    for places, headers in ((40, {"X-Forwarded-For": "192.0.2.1"}), (50, {})):
+        async with AsyncExitStack() as stack:
+            lines = [
+                await stack.enter_async_context(connect(f"{small.ws_url}/ws", additional_headers=headers))
+                for _ in range(places)
+            ]
+            async with connect(f"{small.ws_url}/ws", additional_headers=headers) as beyond:
+                assert await beyond.closed() == CloseCode.OVERLOADED
             for line in lines:
-                line.sendall(frame(PING))
-                assert line.recv(2) == frame(PONG)[:1] + b"\0"
-        wait_for(lambda: clients(worker) <= before, "their end", 30)
+                await (await line.ping())
+        await eventually(lambda: clients(worker) <= before, 30)
 
 
-def test_closing_and_going_on(victim: ServerProcess) -> None:
+async def test_closing_and_going_on(victim: ServerProcess) -> None:
     with attack(victim, "sending on after a close", most=SOME):
         for _ in range(5):
-            with opened(victim) as line:
-                pour(line, close(1000) + frame(TEXT, b"{}") * 100_000, 2.0)
-                assert close_code(line) in {None, 1000}
+            async with connect(f"{victim.ws_url}/ws") as line:
+                await line.pour(close_frame(1000) + frame(TEXT, b"{}") * 100_000, 2.0)
+                assert await line.closed() in {None, 1000}

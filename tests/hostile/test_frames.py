@@ -7,11 +7,12 @@ from pathlib import Path
 from urllib.parse import urlunsplit
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
 
-from tests.hostile.cases import INVALID_DATA, NORMAL, PROTOCOL_ERROR, SECTIONS, Case, cases, close
+from tests.client.websocket import Connection, close_frame, connect
+from tests.hostile.cases import INVALID_DATA, NORMAL, PROTOCOL_ERROR, SECTIONS, Case, cases
 from tests.hostile.echo import echoing
-from tests.web.raw import Raw, raw
 
 TABLE = Path(__file__).parents[2] / "docs" / "frames.md"
 ALL = list(cases())
@@ -23,16 +24,16 @@ WITHIN = 30.0
 @pytest.fixture(scope="module")
 def echo() -> Iterator[str]:
     with echoing() as port:
-        yield urlunsplit(("http", f"127.0.0.1:{port}", "", "", ""))
+        yield urlunsplit(("ws", f"127.0.0.1:{port}", "", "", ""))
 
 
-async def heard(line: Raw) -> tuple[list[tuple[int, bytes]], int | None]:
+async def heard(line: Connection) -> tuple[list[tuple[int, bytes]], int | None]:
     """The frames until the end of the connection, and the code of the close."""
     found: list[tuple[int, bytes]] = []
     while True:
         try:
-            opcode, payload = await line.receive()
-        except (asyncio.IncompleteReadError, ConnectionError):
+            opcode, payload = await line.next_frame()
+        except ConnectionClosed:
             return found, None
         if opcode == Opcode.CLOSE:
             return found, int.from_bytes(payload[:2]) if payload else 1005
@@ -41,14 +42,14 @@ async def heard(line: Raw) -> tuple[list[tuple[int, bytes]], int | None]:
 
 async def run(url: str, case: Case) -> str:
     """What is wrong with the answer to a case; nothing, if it is right."""
-    async with asyncio.timeout(WITHIN), raw(url) as line:
+    async with asyncio.timeout(WITHIN), connect(f"{url}/ws") as line:
         listening = asyncio.create_task(heard(line))
         try:
             for piece in case.sent:
-                await line.send(piece)
+                await line.write(piece)
                 await asyncio.sleep(0)
             if case.ends is None:
-                await line.send(close(NORMAL))
+                await line.write(close_frame(NORMAL))
         except ConnectionError:
             pass  # It is closed already, as it may be.
         found, code = await listening

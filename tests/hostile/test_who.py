@@ -12,10 +12,10 @@ import httpx
 import jwt
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from server.errors import CloseCode
 from server.protocol.codec import MAX_MESSAGE
+from tests.client.websocket import connect_blocking
 from tests.hostile.conftest import warm
 from tests.hostile.watch import FULL, attack
 from tests.support.process import ServerProcess
@@ -79,7 +79,7 @@ def test_the_matrix_of_origins(guarded: ServerProcess) -> None:
     ):
         for origin, expected in ORIGINS.items():
             headers = {"Origin": origin} if origin else {}
-            with connect(f"{guarded.ws_url}/ws?item=a", additional_headers=headers, proxy=None) as line:
+            with connect_blocking(f"{guarded.ws_url}/ws?item=a", additional_headers=headers) as line:
                 try:
                     line.recv(timeout=40)
                     code = None
@@ -147,13 +147,9 @@ def test_the_matrix_of_tokens(guarded: ServerProcess) -> None:
         httpx.Client(base_url=guarded.url, trust_env=False) as http,
     ):
         for name, (token, good) in tokens.items():
-            with connect(f"{guarded.ws_url}/ws", proxy=None) as line:
-                line.send(json.dumps({"type": "auth", "token": token, "ref": 1}))
-                told = json.loads(line.recv(timeout=40))
-                assert (told["type"] == "ready") is good, name
-                line.send(json.dumps({"type": "react", "item": "t", "reaction": "like", "ref": 2}))
-                told = json.loads(line.recv(timeout=40))
-                assert (told["type"] == "ack") is good, name
+            with connect_blocking(f"{guarded.ws_url}/ws") as line:
+                assert (line.ask("auth", token=token)["type"] == "ready") is good, name
+                assert (line.ask("react", item="t", reaction="like")["type"] == "ack") is good, name
             headers = {"Authorization": f"Bearer {token}"}
             answer = http.put("/v1/reaction?item=t", json={"reaction": "like"}, headers=headers)
             assert answer.status_code == (200 if good else 401), name
@@ -171,7 +167,7 @@ def test_forged_addresses_share_one_bucket(guarded: ServerProcess) -> None:
         for number in range(many):
             forged = f"10.{number // 256}.{number % 256}.1, 192.0.2.{number % 256}"
             headers = {"X-Forwarded-For": forged}
-            with connect(f"{guarded.ws_url}/ws?item=f", additional_headers=headers, proxy=None) as line:
+            with connect_blocking(f"{guarded.ws_url}/ws?item=f", additional_headers=headers) as line:
                 try:
                     line.recv(timeout=40)
                     let_in += 1

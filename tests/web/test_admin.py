@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
 from server.ledger import keys
 from server.ledger.deeds import ITEM_DEEDS
+from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
 from tests.test_cli import tallycast
@@ -65,42 +65,29 @@ def shown(server: ServerProcess, item: str) -> dict[str, Any]:
     return dict(answer.json()["items"][0])
 
 
-def counts(page: ClientConnection, **wanted: int) -> dict[str, Any]:
+def counts(page: BlockingConnection, **wanted: int) -> dict[str, Any]:
     """The next update with these counts."""
-    while True:
-        frame = json.loads(page.recv(timeout=40))
-        if frame["type"] == "counts" and frame["counts"] == ZERO | wanted:
-            return dict(frame)
+    return page.next("counts", counts=ZERO | wanted)
 
 
-def mine(page: ClientConnection) -> tuple[str, str | None, int]:
+def mine(page: BlockingConnection) -> tuple[str, str | None, int]:
     """The next that a tab is told of what its visitor holds: item, reaction, version."""
-    while True:
-        frame = json.loads(page.recv(timeout=40))
-        if frame["type"] == "mine":
-            return frame["item"], frame["reaction"], frame["version"]
-
-
-def ask(page: ClientConnection, **message: Any) -> list[dict[str, Any]]:
-    """What comes up to the answer."""
-    page.send(json.dumps({**message, "ref": 1}))
-    frames = [json.loads(page.recv(timeout=40))]
-    while frames[-1].get("ref") != 1:
-        frames.append(json.loads(page.recv(timeout=40)))
-    return frames
+    told = page.next("mine")
+    return told["item"], told["reaction"], told["version"]
 
 
 @contextmanager
 def tabs(
     server: ServerProcess, visitor: Visitor, item: str, many: int = 6
-) -> Iterator[list[ClientConnection]]:
+) -> Iterator[list[BlockingConnection]]:
     """Tabs of one person that show an item; enough of them for both workers."""
     with ExitStack() as stack:
         pages = [
-            stack.enter_context(connect(f"{server.ws_url}/ws?site=blog&item={item}")) for _ in range(many)
+            stack.enter_context(connect_blocking(f"{server.ws_url}/ws?site=blog&item={item}"))
+            for _ in range(many)
         ]
         for page in pages:
-            assert ask(page, type="auth", token=visitor.token)[-1]["type"] == "ready"
+            assert page.ask("auth", token=visitor.token)["type"] == "ready"
         yield pages
 
 
@@ -126,9 +113,9 @@ def test_no_tab_goes_on_showing_what_is_held_no_more(server: ServerProcess, item
             assert (told, reaction) == (item, None)
             assert at_version > version
         # Only who was concerned is told, and only of what is shown.
-        assert [frame["type"] for frame in ask(at[0], type="ping")] == ["pong"]
+        assert [frame["type"] for frame in at[0].until(ref=at[0].post("ping"))] == ["pong"]
         if what == "erase":
-            assert "mine" not in [frame["type"] for frame in ask(theirs[0], type="ping")]
+            assert "mine" not in [frame["type"] for frame in theirs[0].until(ref=theirs[0].post("ping"))]
         # What comes after it holds.
         again = two.react(item, "dislike").json()["version"]
         while (told := mine(theirs[0])) != (item, "dislike", again):
@@ -147,7 +134,7 @@ def trail(server: ServerProcess, item: str) -> list[str]:
 def test_reset(server: ServerProcess, item: str) -> None:
     visitors = [Visitor(server) for _ in range(3)]
     before = [visitor.react(item, "like").json()["version"] for visitor in visitors][-1]
-    with connect(f"{server.ws_url}/ws?site=blog&item={item}") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog&item={item}") as page:
         counts(page, like=3)
         answer = admin(server, "reset", item)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
@@ -168,7 +155,7 @@ def test_remove(server: ServerProcess, item: str) -> None:
     visitor = Visitor(server)
     before = visitor.react(item, "like").json()["version"]
     assert admin(server, "freeze", item).json()["frozen"]
-    with connect(f"{server.ws_url}/ws?site=blog&item={item}") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog&item={item}") as page:
         counts(page, like=1)
         told = admin(server, "remove", item).json()
         assert told == {"item": item, "version": 0, "counts": ZERO, "frozen": False}
@@ -190,9 +177,9 @@ def test_freeze(server: ServerProcess, item: str) -> None:
     for visitor, reaction in ((one, None), (one, "dislike"), (one, "like"), (two, "like")):
         answer = visitor.react(item, reaction)
         assert (answer.status_code, answer.json()["code"], answer.json()["item"]) == (403, "forbidden", item)
-    with connect(f"{server.ws_url}/ws?site=blog") as page:
-        page.send(json.dumps({"type": "auth", "token": two.token, "ref": 1}))
-        page.send(json.dumps({"type": "react", "item": item, "reaction": "like", "ref": 2}))
+    with connect_blocking(f"{server.ws_url}/ws?site=blog") as page:
+        page.post("auth", token=two.token)
+        page.post("react", item=item, reaction="like")
         answers = {frame["ref"]: frame for frame in (json.loads(page.recv(timeout=40)) for _ in range(2))}
     assert (answers[1]["type"], answers[2]["code"], answers[2]["item"]) == ("ready", "forbidden", item)
     assert shown(server, item)["version"] == version
@@ -219,7 +206,7 @@ def test_erase(server: ServerProcess, item: str) -> None:
         cheater.react(one, "like")
         other.react(one, "like")
     admin(server, "freeze", items[2])
-    with connect(f"{server.ws_url}/ws?site=blog&item={items[0]}") as page:
+    with connect_blocking(f"{server.ws_url}/ws?site=blog&item={items[0]}") as page:
         counts(page, like=2)
         for erased in (5, 0):
             answer = admin(server, "erase", json={"visitor": cheater.id})

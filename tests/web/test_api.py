@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
+from tests.client.websocket import connect
 from tests.support.process import ServerProcess
-from tests.web.raw import raw
 
 ALLOWED, OTHER = "http://page.example", "http://other.example"
 
@@ -52,9 +53,9 @@ def test_a_request_has_one_origin(server: ServerProcess, method: str, origins: t
 
 
 async def test_an_upgrade_has_one_origin(server: ServerProcess) -> None:
-    headers = f"Origin: {ALLOWED}\r\nOrigin: {OTHER}\r\n"
-    async with raw(server.url, headers=headers) as peer:
-        assert peer.head.startswith(b"HTTP/1.1 400 ")
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{server.ws_url}/ws", additional_headers=[("Origin", ALLOWED), ("Origin", OTHER)])
+    assert refused.value.response.status_code == 400
 
 
 def test_a_problem_does_nothing_to_a_terminal(server: ServerProcess) -> None:

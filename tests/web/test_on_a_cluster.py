@@ -11,9 +11,9 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
-from websockets.sync.client import ClientConnection, connect
 
 from server.ledger import keys
+from tests.client.websocket import connect_blocking
 from tests.conftest import listed
 from tests.ledger.support import stored
 from tests.support.cluster import Cluster
@@ -77,20 +77,6 @@ def admin(http: httpx.Client, what: str, item: str | None = None, **more: Any) -
     return http.post(f"/v1/admin/{what}", params=params, headers=bearer(KEY), **more)
 
 
-def ask(page: ClientConnection, **message: Any) -> dict[str, Any]:
-    page.send(json.dumps({**message, "ref": 1}))
-    while (frame := json.loads(page.recv(timeout=40))).get("ref") != 1:
-        pass
-    return dict(frame)
-
-
-def hear(page: ClientConnection, **fields: Any) -> dict[str, Any]:
-    while True:
-        frame = json.loads(page.recv(timeout=40))
-        if fields.items() <= frame.items():
-            return dict(frame)
-
-
 def held(http: httpx.Client, token: str) -> dict[str, str]:
     lines = http.get("/v1/me", headers=bearer(token)).raise_for_status().text.splitlines()
     return {line["item"]: line["reaction"] for line in map(json.loads, lines)}
@@ -120,16 +106,19 @@ def test_a_person_from_the_first_vote_to_the_last_trace(
         react(http, other, item, "like")
     react(http, ann, items[0], "dislike")
     assert admin(http, "freeze", items[1]).json()["frozen"]
-    with connect(f"{server.ws_url}/ws?item={items[0]}") as page, connect(f"{server.ws_url}/ws") as tab:
-        hear(page, type="counts", counts={"like": 2, "dislike": 1})
+    with (
+        connect_blocking(f"{server.ws_url}/ws?item={items[0]}") as page,
+        connect_blocking(f"{server.ws_url}/ws") as tab,
+    ):
+        page.next("counts", counts={"like": 2, "dislike": 1})
         # On a frozen item, too: nobody reacts there, somebody has become known.
-        assert ask(tab, type="auth", token=ann, merge=mine)["type"] == "ready"
-        hear(page, type="counts", counts={"like": 1, "dislike": 1})
+        assert tab.ask("auth", token=ann, merge=mine)["type"] == "ready"
+        page.next("counts", counts={"like": 1, "dislike": 1})
         assert held(http, ann) == {items[0]: "dislike"} | dict.fromkeys(items[1:], "like")
         assert http.get("/v1/me", headers=bearer(mine)).status_code == 401
         check(ring, items)
         assert http.delete("/v1/me", headers=bearer(ann)).json() == {"erased": 30}
-        hear(page, type="counts", counts={"like": 1, "dislike": 0})
+        page.next("counts", counts={"like": 1, "dislike": 0})
     assert held(http, ann) == {}
     assert shown(http, items) == [(1, 0)] * 30
     check(ring, items)
@@ -143,23 +132,23 @@ def test_the_admin_api(server: ServerProcess, ring: Cluster, http: httpx.Client)
     one, ann = stranger(http), known("ben")
     react(http, one, item, "like")
     with (
-        connect(f"{server.ws_url}/ws?item={item}") as page,
-        connect(f"{server.ws_url}/ws?item={item}") as tab,
+        connect_blocking(f"{server.ws_url}/ws?item={item}") as page,
+        connect_blocking(f"{server.ws_url}/ws?item={item}") as tab,
     ):
-        hear(page, type="counts", counts={"like": 1, "dislike": 0})
-        assert ask(tab, type="auth", token=ann)["type"] == "ready"
+        page.next("counts", counts={"like": 1, "dislike": 0})
+        assert tab.ask("auth", token=ann)["type"] == "ready"
         for what in ("reset", "remove"):
             react(http, ann, item, "like")
-            hear(tab, type="mine", reaction="like")
+            tab.next("mine", reaction="like")
             answer = admin(http, what, item)
             assert (answer.status_code, answer.json()["counts"]) == (200, zero)
-            hear(page, type="counts", counts=zero)
-            hear(tab, type="mine", item=item, reaction=None)
+            page.next("counts", counts=zero)
+            tab.next("mine", item=item, reaction=None)
         react(http, ann, item, "dislike")
-        hear(tab, type="mine", reaction="dislike")
+        tab.next("mine", reaction="dislike")
         assert admin(http, "erase", json={"visitor": "u:ben"}).json() == {"erased": 1}
-        hear(page, type="counts", counts=zero)
-        hear(tab, type="mine", item=item, reaction=None)
+        page.next("counts", counts=zero)
+        tab.next("mine", item=item, reaction=None)
     assert admin(http, "freeze", item).json()["frozen"]
     assert react(http, ann, item, "like").json()["code"] == "forbidden"
     assert not admin(http, "unfreeze", item).json()["frozen"]

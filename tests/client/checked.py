@@ -1,193 +1,37 @@
-"""A Tallycast client, written from the contract alone: sockets in both subprotocols, and HTTP.
+"""A client of the contract, in both subprotocols, that checks all that it is told.
 
-It is also a checker. Every message that arrives is held against the contract: field types, no nulls,
-echoed refs, exactly one answer each, every kind counted, versions that only rise, one version one set of
-counts. What breaks it raises `ViolationError` from the next call on that client, or at the latest when it is
-closed. Nothing here sleeps: each wait has a deadline.
+Every message is held against the contract: field types, no nulls, echoed refs, exactly one answer each, every
+kind counted, versions that only rise, one version one set of counts. What breaks it raises `ViolationError`
+from the next call on that client, or at the latest when it is closed. Nothing here sleeps: each wait has a
+deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
-from urllib.parse import quote
+from typing import Any
 
-import httpx
-import msgpack
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed
 
-JSON = "tallycast.v1.json"
-MSGPACK = "tallycast.v1.msgpack"
-SITE = "default"
-KINDS = ("like", "dislike")
-ZERO = dict.fromkeys(KINDS, 0)
-MAX_INT = 2**53 - 1
-MAX_MESSAGE = 8 * 1024
-DEADLINE = 10.0
-
-CODES = {
-    "bad_message", "bad_item", "bad_reaction", "unauthorized", "forbidden", "rate_limited", "too_many_items",
-    "unavailable",
-}  # fmt: skip
-ANSWERS = {"auth": "ready", "watch": "watching", "unwatch": "unwatched", "react": "ack", "ping": "pong"}
-
-Frame = dict[str, Any]
-
-
-class ViolationError(AssertionError):
-    """The server broke the contract."""
-
-
-class GoneError(AssertionError):
-    """The connection closed while something was still awaited on it."""
-
-
-class Server(Protocol):
-    url: str
-    ws_url: str
-
-
-def new_item(label: str = "item") -> str:
-    """An item id nobody has used before."""
-    return f"{label}-{uuid.uuid4().hex[:16]}"
-
-
-def query(*items: str, site: str | None = SITE) -> str:
-    """The query string for a site and some items, percent-encoded."""
-    pairs = [] if site is None else [("site", site)]
-    pairs += [("item", item) for item in items]
-    return "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
-
-
-# ---------------------------------------------------------------------------------------------- checks
-
-
-def demand(condition: object, why: str, frame: object) -> None:
-    if not condition:
-        raise ViolationError(f"{why}: {frame!r:.2000}")
-
-
-def is_int(value: object, most: int = MAX_INT) -> bool:
-    return type(value) is int and 0 <= value <= most
-
-
-def is_number(value: object) -> bool:
-    return type(value) in (int, float) and value >= 0  # type: ignore[operator]
-
-
-def is_reaction(value: object) -> bool:
-    return value is None or value in KINDS
-
-
-def is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def is_counts(value: object) -> bool:
-    return (
-        isinstance(value, dict) and sorted(value) == sorted(KINDS) and all(is_int(n) for n in value.values())
-    )
-
-
-def is_true(value: object) -> bool:
-    return value is True
-
-
-def is_visitor(value: object) -> bool:
-    return isinstance(value, str) and value[:2] in ("a:", "u:") and len(value) > 2
-
-
-Check = Callable[[Any], bool]
-REF: dict[str, Check] = {"ref": is_int}
-REQUIRED: dict[str, dict[str, Check]] = {
-    "counts": {"item": is_text, "version": is_int, "counts": is_counts},
-    "mine": {"item": is_text, "version": is_int, "reaction": is_reaction},
-    "watching": {},
-    "unwatched": {},
-    "ready": {"visitor": is_visitor},
-    "pong": {},
-    "ack": {"item": is_text, "version": is_int, "reaction": is_reaction, "counts": is_counts},
-    "error": {"code": CODES.__contains__, "message": is_text},
-    "beat": {},
-    "bye": {"retry_after": is_number},
-}
-OPTIONAL: dict[str, dict[str, Check]] = {
-    "counts": {"reset": is_true},
-    "watching": REF,
-    "unwatched": REF,
-    "ready": REF,
-    "pong": REF,
-    "ack": REF,
-    "error": {**REF, "item": is_text, "retry_after": is_number},
-}
-
-# One version means one set of counts, in every transport: what anyone was told of (item, version).
-_told: dict[tuple[str, int], dict[str, int]] = {}
-
-
-def check_truth(item: str, version: int, counts: dict[str, int], frame: object) -> None:
-    known = _told.setdefault((item, version), dict(counts))
-    demand(known == counts, f"one version, two sets of counts ({known} before)", frame)
-    demand(version > 0 or not any(counts.values()), "counts on an item nobody has touched", frame)
-
-
-def check_shape(frame: object) -> None:
-    """The fields of one message from the server. Unknown fields and types are ignored, as a client must."""
-    demand(isinstance(frame, dict), "a message is an object", frame)
-    assert isinstance(frame, dict)
-    demand(all(isinstance(key, str) for key in frame), "keys are strings", frame)
-    kind = frame.get("type")
-    demand(is_text(kind), "`type` is a string", frame)
-    for name, good in REQUIRED.get(kind, {}).items():
-        demand(name in frame, f"`{name}` is missing", frame)
-        demand(good(frame[name]), f"`{name}` is not what it must be", frame)
-    for name, good in OPTIONAL.get(kind, {}).items():
-        demand(name not in frame or good(frame[name]), f"`{name}` is not what it must be", frame)
-    for name, value in frame.items():
-        unless_said = name == "reaction" and kind in ("mine", "ack")
-        demand(value is not None or unless_said, f"`{name}` is null, it should be left out", frame)
-    if kind in ("counts", "ack"):
-        check_truth(frame["item"], frame["version"], frame["counts"], frame)
-
-
-# ---------------------------------------------------------------------------------------------- coding
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    demand(len({key for key, _ in pairs}) == len(pairs), "a key twice in one object", pairs)
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> float:
-    raise ViolationError(f"{name} is not JSON")
-
-
-def _no_extension(code: int, data: bytes) -> None:
-    raise ViolationError(f"MessagePack extension type {code}")
-
-
-def encode(message: object, protocol: str) -> str | bytes:
-    if protocol == MSGPACK:
-        return msgpack.packb(message)
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-
-
-def decode(data: str | bytes, protocol: str) -> Any:
-    if protocol == MSGPACK:
-        demand(isinstance(data, bytes), "MessagePack comes in binary frames", data)
-        return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_no_extension)
-    demand(isinstance(data, str), "JSON comes in text frames", data)
-    return json.loads(data, parse_constant=_no_constant, object_pairs_hook=_unique)
-
-
-# ---------------------------------------------------------------------------------------------- socket
+from . import websocket
+from .messages import (
+    ANSWERS,
+    DEADLINE,
+    JSON,
+    ZERO,
+    Frame,
+    GoneError,
+    Server,
+    check_shape,
+    decode,
+    demand,
+    encode,
+    query,
+)
+from .websocket import Connection
 
 
 @dataclass
@@ -227,7 +71,7 @@ class Watched:
 class Client:
     """One socket. `shown` and `mine` are what a page would display, kept by the contract's rules."""
 
-    def __init__(self, ws: ClientConnection, protocol: str, items: Iterable[str] = ()) -> None:
+    def __init__(self, ws: Connection, protocol: str, items: Iterable[str] = ()) -> None:
         self.ws = ws
         self.protocol = protocol
         self.frames: list[Frame] = []  # all that came, in order
@@ -498,15 +342,8 @@ class Client:
 
 
 def _connect(server: Server, path: str, protocols: list[str] | None, origin: str | None) -> Any:
-    """Offers compression, as browsers do; the server may not take it up."""
-    return ws_connect(
-        server.ws_url + path,
-        subprotocols=protocols,  # type: ignore[arg-type]
-        origin=origin,  # type: ignore[arg-type]
-        proxy=None,
-        max_queue=None,
-        ping_interval=None,
-        close_timeout=DEADLINE,
+    return websocket.connect(
+        server.ws_url + path, subprotocols=protocols, origin=origin, close_timeout=DEADLINE
     )
 
 
@@ -551,123 +388,3 @@ async def turned_away(
                 assert ws.close_code is not None
                 return ws.close_code
         raise AssertionError(f"sent before the close: {data!r}")
-
-
-# ------------------------------------------------------------------------------------------------ HTTP
-
-
-@dataclass(frozen=True)
-class Visitor:
-    id: str
-    token: str
-    expires: int
-
-
-# Statuses whose `code` the contract gives by name.
-PROBLEM_CODES = {
-    401: {"unauthorized"},
-    403: {"forbidden"},
-    429: {"rate_limited"},
-    503: {"unavailable"},
-}
-
-
-def check_problem(answer: httpx.Response) -> None:
-    """Errors are `application/problem+json` with a `code`, never cached."""
-    where = f"{answer.request.method} {answer.request.url} -> {answer.status_code} {answer.text[:500]}"
-    assert "no-store" in answer.headers.get("cache-control", ""), f"cacheable error: {where}"
-    if answer.status_code in (429, 503):
-        assert "retry-after" in answer.headers, where
-    if answer.request.method == "HEAD":
-        return
-    assert answer.headers.get("content-type", "").split(";")[0] == "application/problem+json", where
-    body = answer.json()
-    assert isinstance(body, dict), where
-    assert body.get("status", answer.status_code) == answer.status_code, where
-    for name in ("type", "title", "detail", "instance", "code"):
-        assert name not in body or is_text(body[name]), f"{name}: {where}"
-    if answer.status_code in PROBLEM_CODES:
-        assert body["code"] in PROBLEM_CODES[answer.status_code], where
-    elif answer.status_code == 400:
-        assert body["code"].startswith("bad_") or body["code"] == "too_many_items", where
-
-
-class Http:
-    """The HTTP side, one connection pool."""
-
-    def __init__(self, server: Server) -> None:
-        self._client = httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
-
-    async def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        token: str | None = None,
-        headers: dict[str, str] | None = None,
-        **more: Any,
-    ) -> httpx.Response:
-        """Any request; errors are checked for their shape."""
-        headers = dict(headers or {})
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        answer = await self._client.request(method, path, headers=headers, **more)
-        assert answer.request.url.raw_path == path.encode(), "the query must go out as written"
-        if answer.status_code >= 400:
-            check_problem(answer)
-        return answer
-
-    async def visitor(self, token: str | None = None) -> Visitor:
-        answer = await self.send("POST", f"/v1/visitors?{query()}", token=token)
-        assert answer.status_code == 201, answer.text
-        body = answer.json()
-        assert isinstance(body["visitor"], str), body
-        assert body["visitor"].startswith("a:"), body
-        assert isinstance(body["token"], str), body
-        assert is_int(body["expires"]), body
-        return Visitor(body["visitor"], body["token"], body["expires"])
-
-    async def items(self, *items: str, token: str | None = None) -> list[Frame]:
-        answer = await self.send("GET", f"/v1/items?{query(*items)}", token=token)
-        assert answer.status_code == 200, answer.text
-        return self.check_items(answer, token is not None)
-
-    async def item(self, item: str, token: str | None = None) -> Frame:
-        (entry,) = await self.items(item, token=token)
-        assert entry["item"] == item
-        return entry
-
-    @staticmethod
-    def check_items(answer: httpx.Response, with_reaction: bool = False) -> list[Frame]:
-        assert answer.headers["content-type"].split(";")[0] == "application/json"
-        entries = answer.json()["items"]
-        assert isinstance(entries, list)
-        for entry in entries:
-            demand(is_text(entry["item"]), "`item`", entry)
-            demand(is_int(entry["version"]), "`version`", entry)
-            demand(is_counts(entry["counts"]), "`counts`", entry)
-            check_truth(entry["item"], entry["version"], entry["counts"], entry)
-            demand(("reaction" in entry) == with_reaction, "`reaction` comes with a token, only", entry)
-            demand(is_reaction(entry.get("reaction")), "`reaction`", entry)
-        return entries
-
-    async def react(self, item: str, reaction: str | None, token: str) -> Frame:
-        """PUT or DELETE a reaction; the fields of an ack."""
-        path = f"/v1/reaction?{query(item)}"
-        if reaction is None:
-            answer = await self.send("DELETE", path, token=token)
-        else:
-            answer = await self.send("PUT", path, token=token, json={"reaction": reaction})
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
-        check_shape({"type": "ack", **body})
-        assert body["item"] == item
-        assert body["reaction"] == reaction
-        assert body.get("type", "ack") == "ack"
-        return body
