@@ -133,7 +133,7 @@ def test_500_half_sent_requests(victim: ServerProcess) -> None:
                     pass
             return clients(worker) <= before + 5  # the good client's own
 
-        if FULL:  # Else tests/test_limits.py waits for that, on a server that waits less long.
+        if FULL:  # Else tests/limits waits for that, on a server that waits less long.
             wait_for(gone, "the end of the half-sent", 15.0)
             print(f"\nhostile: all of them gone after {time.monotonic() - began:.1f} s (15 allowed)", end="")
         else:

@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from server.errors import CloseCode
+from tests.client.http1 import HANDSHAKE, open_http
 from tests.client.websocket import connect
+from tests.limits.support import check_limited
 from tests.support.process import ServerProcess
-from tests.test_limits import HANDSHAKE, bare, check_limited
 
 LISTED, UNLISTED = "https://blog.example", "https://evil.example"
 SITES = f'[sites.default]\norigins = ["{LISTED}"]\n'
@@ -87,7 +88,7 @@ async def test_sockets_that_do_not_close(server: ServerProcess) -> None:
     """They wait for their closing handshake, and take none of the address's connections meanwhile."""
     async with AsyncExitStack() as stack:
         for _ in range(ARRIVALS):
-            line = await stack.enter_async_context(bare(server))
+            line = await stack.enter_async_context(open_http(server))
             handshake = ("X-Forwarded-For: 192.0.2.2", f"Origin: {UNLISTED}", *HANDSHAKE)
             assert (await line.get("/ws", *handshake))[0] == 101
         await listed_page_works(server, "192.0.2.2")

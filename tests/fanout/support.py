@@ -1,0 +1,112 @@
+"""A hub whose supply, clock and scheduler are moved by hand, and its subscribers."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgpack
+
+from server.hub import Hub
+from server.protocol.codec import EVENTS, JSON, MSGPACK
+from server.rules.sites import Site
+from server.topic import Topic
+
+SITE = Site()
+
+
+def name(site: str, item: str) -> bytes:
+    return f"{site}/{item}".encode()
+
+
+def counts(like: int) -> dict[str, int]:
+    return {"like": like}
+
+
+def read(wire: int, frame: bytes) -> dict[str, Any]:
+    """The message in a frame: only what was encoded for this wire format can be read."""
+    if wire == EVENTS.index:
+        return dict(json.loads(frame.partition(b"data: ")[2]))
+    body = frame[4:] if frame[1] == 126 else frame[2:]
+    return dict(msgpack.unpackb(body) if wire == MSGPACK.index else json.loads(body))
+
+
+class Reader:
+    """A subscriber that remembers what it was told, and may be unable to take anything for a while.
+
+    ``open``: it may be written to with many others at once, as long as it is not blocked.
+    """
+
+    def __init__(self, wire: int = JSON.index) -> None:
+        self.wire = wire
+        self.open = False
+        self.got: list[tuple[str, int, bool]] = []
+        self.blocked = False
+        self.missed: set[Topic] = set()
+
+    def take(self, frame: bytes) -> bool:
+        if self.blocked:
+            return False
+        update = read(self.wire, frame)
+        self.got.append((update["item"], update["version"], update.get("reset", False)))
+        return True
+
+    def miss(self, topic: Topic) -> None:
+        self.missed.add(topic)
+
+    def drain(self) -> None:
+        """Take what was missed."""
+        self.blocked = False
+        missed, self.missed = self.missed, set()
+        for topic in missed:
+            topic.bring(self)
+
+
+class Setup:
+    """A hub with a supply that is written down, and a clock and a scheduler that are moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.followed: list[bytes] = []
+        self.left: list[bytes] = []
+        self.planned: list[tuple[float, Callable[[], None]]] = []
+        # What each spread was told: its size, and whether no other item was being swept.
+        self.spreads: list[tuple[int, bool]] = []
+        # What a stride of a sweep costs, in time.
+        self.cost = 0.0
+        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.spread, self.clock)
+
+    def clock(self) -> float:
+        self.now += self.cost
+        return self.now
+
+    def later(self, delay: float, call: Callable[[], None]) -> None:
+        self.planned.append((self.now + delay, call))
+
+    def spread(self, frame: bytes, subscribers: Sequence[Any], alone: bool) -> list[Any]:
+        self.spreads.append((len(subscribers), alone))
+        return [one for one in subscribers if not one.open or not one.take(frame)]
+
+    def turn(self) -> None:
+        """One turn of the loop: what is due now, but not what that plans."""
+        due = [call for when, call in self.planned if when <= self.now]
+        self.planned = [(when, call) for when, call in self.planned if when > self.now]
+        for call in due:
+            call()
+
+    def settle(self) -> None:
+        """Let time pass until nothing is left to do."""
+        for _ in range(10_000):
+            if not self.planned:
+                return
+            self.now = max(self.now, min(when for when, _ in self.planned))
+            self.turn()
+        raise AssertionError("it never comes to rest")
+
+    def watch(self, subscriber: Reader, item: str) -> Topic:
+        """As a session does: hold the topic, and show the latest where there is one."""
+        topic = self.hub.hold(SITE, item)
+        topic.attach(subscriber)
+        return topic
+
+    def publish(self, item: str, version: int) -> None:
+        self.hub.publish(name("default", item), version, counts(version))
