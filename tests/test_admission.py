@@ -53,7 +53,7 @@ def test_connections_in_all(admission: Admission) -> None:
     assert not place.counted
     assert isinstance(place.refusal, Unavailable)
     assert place.refusal.retry_after
-    # Who is turned away takes a place until it is gone, and whoever was not let in does not.
+    # A connection that is refused takes a place until it is gone, and one that was not counted does not.
     admission.leave(HERE)
     assert admission.enter(HERE).refusal is not None
     for _ in range(2):
@@ -62,8 +62,8 @@ def test_connections_in_all(admission: Admission) -> None:
     assert admission.enter(HERE).refusal is None
 
 
-def test_who_came_early_stays_though_others_wait(admission: Admission) -> None:
-    """A crowd that comes at once: as many as there is room for are let in, and not nobody."""
+def test_an_early_connection_stays_though_others_wait(admission: Admission) -> None:
+    """A crowd that comes at once: as many as there is room for are let in, and not none."""
     places = [admission.enter(HERE) for _ in range(22)]
     found = [admission.settle(place, HERE) for place in places]
     assert [kind is None for kind in found] == [True] * 20 + [False] * 2
@@ -90,7 +90,7 @@ def test_one_address_does_not_take_the_room_of_all(admission: Admission) -> None
 
 
 def test_a_trusted_proxy_is_not_an_address(admission: Admission) -> None:
-    """Its connections count for the clients that stay on them, and for nobody while none does."""
+    """Its connections count for the clients that stay on them, and for none while none does."""
     places = [admission.enter(None) for _ in range(14)]
     assert [admission.settle(place, OFFICE) for place in places[:5]] == [None] * 5
     assert isinstance(admission.settle(places[5], OFFICE), RateLimited)
@@ -145,7 +145,7 @@ def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clo
     assert all(admission.turn_away(admission.enter(another(1)), HERE) for _ in range(7))
 
 
-def test_nothing_is_kept_of_who_has_gone(admission: Admission) -> None:
+def test_nothing_is_kept_of_connections_that_are_gone(admission: Admission) -> None:
     for number in range(200):
         refusal(admission, another(number))
         admission.leave(another(number))
@@ -201,7 +201,7 @@ def test_this_machine_is_exempt_only_when_it_does_not_stand_between(
         admission.newcomer(Client(address, forwarded=True))
 
 
-def test_who_has_no_address_shares_one_bucket(admission: Admission) -> None:
+def test_clients_without_an_address_share_one_bucket(admission: Admission) -> None:
     for forwarded in (True, False, True):
         admission.newcomer(Client("", forwarded))
     with pytest.raises(RateLimited):

@@ -108,7 +108,7 @@ def test_the_engines_clock_is_looked_at_when_nothing_else_asks(
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_what_nobody_published_is_found_and_counted(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_published_is_found_and_counted(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "PERIOD", 0.5)
     monkeypatch.setattr(relay, "GRACE", 0.1)
 

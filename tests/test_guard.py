@@ -97,7 +97,7 @@ def test_items_of_a_connection(guard: Guard) -> None:
         guard.room(Site(limits=Limits(items_a_connection=2)), 3)
 
 
-def test_a_newcomer_is_somebody_on_this_site_only(guard: Guard, clock: Clock) -> None:
+def test_a_new_visitor_is_known_on_this_site_only(guard: Guard, clock: Clock) -> None:
     visitor, token, expires = guard.newcomer(SITE)
     assert identify(guard, SITE, token) == tokens.Identity(visitor, clock.now, expires)
     with pytest.raises(Unauthorized):
@@ -171,7 +171,7 @@ def test_a_publishers_visitor(clock: Clock) -> None:
         guard.renew(Site("blog", keys=(KEY,)), published("HS256", SECRET))
 
 
-def test_who_was_let_in_late_has_the_grace_too(clock: Clock) -> None:
+def test_a_token_accepted_late_has_the_grace_too(clock: Clock) -> None:
     site = Site("blog", keys=(KEY,))
     guard = Guard({"blog": site}, b"s" * 32, clock)
     clock.now += 60 + tokens.LEEWAY
@@ -245,8 +245,8 @@ def test_a_revocation_holds_for_tokens_that_say_only_when_the_user_signed_in(clo
 def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> None:
     site, other = Site("blog", keys=(KEY,)), Site("other", keys=(SET,))
     guard = Guard({}, b"s" * 32, clock, keys=FetchedKeys())
-    wrong = published("HS256", SECRET, aud="https://api.example", sub="somebody")
-    all_wrong = (wrong, published("HS256", SECRET * 2), published("HS256", SECRET, sub=["somebody"]))
+    wrong = published("HS256", SECRET, aud="https://api.example", sub="unknown")
+    all_wrong = (wrong, published("HS256", SECRET * 2), published("HS256", SECRET, sub=["unknown"]))
     with capture_logs() as told:
         for token in all_wrong * 1000:
             with pytest.raises(Unauthorized):

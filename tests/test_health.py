@@ -26,9 +26,9 @@ def test_where_the_environment_says(server: ServerProcess, monkeypatch: pytest.M
     health()
     monkeypatch.setenv("TALLYCAST_HOST", "0.0.0.0")
     health(ready=True)
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        closed = str(nobody.getsockname()[1])
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = str(unused.getsockname()[1])
         done = health_command("--port", closed)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"tallycast: 127.0.0.1, port {closed}: connection refused\n"

@@ -71,7 +71,7 @@ def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
         dry = run(server, str(votes), "--dry-run")
         assert every(server, votes) == [{"like": 0, "dislike": 0}] * 100
         first = run(server, str(votes))
-        # Whoever watches sees the counts move.
+        # A watcher sees the counts move.
         while page.next()["counts"] != expected()[0]:
             pass
     assert every(server, votes) == expected()
@@ -135,7 +135,7 @@ def test_interrupted_and_taken_up_again(server: ServerProcess, votes: Path) -> N
 
 
 def test_killed_and_begun_again(server: ServerProcess, votes: Path) -> None:
-    """Nobody says where to go on, and nothing is imported twice: what people did meanwhile stays."""
+    """It knows where to go on, and nothing is imported twice: what people did meanwhile stays."""
     lines = votes.read_bytes().splitlines(keepends=True)
     command = [sys.executable, "-m", "server", "import", "-", "--data", str(server.data)]
     with subprocess.Popen(

@@ -1,6 +1,6 @@
 """Two deployments that share an engine never hear each other: by database, and by prefix.
 
-Each is an engine's user who may touch nothing but the deployment's own keys and channels: a name without
+Each is an engine's user that may touch nothing but the deployment's own keys and channels: a name without
 the prefix, or without the database, is refused, and the test that needs it fails.
 """
 
@@ -275,7 +275,7 @@ def test_metrics_and_health(pair: Pair) -> None:
             assert f", prefix {each.settings.prefix}\n" in each.server.output()
 
 
-def test_every_name_is_somebodys_own(pair: Pair) -> None:
+def test_every_name_belongs_to_one_deployment(pair: Pair) -> None:
     """Of whatever is stored and followed, once everything was done that leaves something behind."""
     item = new_item()
     for one in pair.deployments:

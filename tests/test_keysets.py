@@ -48,7 +48,7 @@ async def publisher() -> AsyncIterator[Publisher]:
     await publisher.sets.close()
 
 
-async def test_fetched_once_for_all_who_wait(publisher: Publisher) -> None:
+async def test_fetched_once_for_all_requests_that_wait(publisher: Publisher) -> None:
     assert publisher.sets.known(ES256) == ()
     publisher.hold.clear()
     waiting = [asyncio.ensure_future(publisher.refresh()) for _ in range(50)]

@@ -69,7 +69,7 @@ async def test_an_address_of_another_machine() -> None:
         await listener.listen("192.0.2.1", 0)
 
 
-async def test_a_name_that_nobody_has() -> None:
+async def test_a_host_name_that_does_not_resolve() -> None:
     with pytest.raises(StartError, match=r"^host no\.such\.host\.invalid: "):
         await listener.listen("no.such.host.invalid", 0)
 

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each where nobody looks, plain for a person, secrets in neither."""
+"""Log lines: one JSON object each in a pipe, plain on a terminal, secrets in neither."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_json_with_who_speaks() -> None:
+def test_json_names_the_process() -> None:
     stream = io.StringIO()
     logs.configure({"worker": 2}, stream=stream)
     structlog.get_logger("x").info("hello", item="ü")

@@ -22,7 +22,7 @@ from tests.support.engine import private_engine
 from tests.support.process import ServerProcess, clean_environment
 from tests.test_cli import tallycast
 
-WHO = "sha256:0123456789ab"
+ADMIN = "sha256:0123456789ab"
 WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
@@ -37,8 +37,8 @@ def trailed() -> Iterator[str]:
 async def _note(url: str, many: int) -> None:
     engine = Engine(url)
     for number in range(many):
-        await trail.note(engine, WHO, "reset", "blog", item=f"posts/{number} é")
-    await trail.note(engine, WHO, "erase", "blog", member=keys.member("u:42"))
+        await trail.note(engine, ADMIN, "reset", "blog", item=f"posts/{number} é")
+    await trail.note(engine, ADMIN, "erase", "blog", member=keys.member("u:42"))
     await engine.close()
 
 
@@ -47,9 +47,9 @@ def test_the_audit_trail(trailed: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     *resets, erase = done.stdout.splitlines()
     assert len(resets) == 3000
-    assert re.fullmatch(rf"{WHEN}  {WHO}  reset     blog  posts/2999 é", resets[-1]), resets[-1]
+    assert re.fullmatch(rf"{WHEN}  {ADMIN}  reset     blog  posts/2999 é", resets[-1]), resets[-1]
     member = keys.member("u:42").hex()
-    assert re.fullmatch(rf"{WHEN}  {WHO}  erase     blog  visitor {member}", erase), erase
+    assert re.fullmatch(rf"{WHEN}  {ADMIN}  erase     blog  visitor {member}", erase), erase
 
 
 def test_of_the_server_on_this_data_folder(make_server: MakeServer) -> None:
@@ -89,7 +89,7 @@ def test_on_a_terminal(trailed: str) -> None:
     *_, reset, erase, visitor, imported, file, digest = said.decode().replace("\r", "").splitlines()
     assert max(map(len, said.decode().splitlines())) <= 80
     assert reset.endswith("  reset     blog  posts/2999 é")
-    assert re.fullmatch(rf"{WHEN}  {WHO}  erase     blog", erase), erase
+    assert re.fullmatch(rf"{WHEN}  {ADMIN}  erase     blog", erase), erase
     assert visitor == f"    visitor {keys.member('u:42').hex()}"
     assert re.fullmatch(rf"{WHEN}  cli:root +imported  blog", imported), imported
     assert (file, digest) == ("    a\\u001b[2J.csv: 7 rows,", f"    sha256:{'0' * 64}")
@@ -101,7 +101,7 @@ def test_where_no_server_runs(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"tallycast: no server runs on the data folder {tmp_path}")
 
 
-def test_who_has_read_enough(trailed: str) -> None:
+def test_a_reader_that_has_read_enough(trailed: str) -> None:
     """As `| head -1` does it."""
     command = [sys.executable, "-m", "server", "audit"]
     with subprocess.Popen(

@@ -123,7 +123,7 @@ def test_every_metric_against_what_was_done(two: ServerProcess) -> None:
             reaction = ("like", "dislike")[ref % 2]
             sender.post("react", item=ITEM, reaction=reaction, ref=ref)
         sender.ask("react", item=ITEM, reaction="like", ref=300)
-        # What is brought last differs from all before: somebody else likes it too.
+        # What is brought last differs from all before: another visitor likes it too.
         assert put(http, "like", token(http))["counts"]["like"] == 5
         for one in sockets:
             until_likes(one, 5)

@@ -45,7 +45,7 @@ def signed(key: Any = SECRET, algorithm: str = "HS256", **claims: object) -> str
 
 
 class Talker:
-    """Somebody who does everything there is, and notes what must stay between the two."""
+    """A client that does everything there is, and notes what must stay between the two."""
 
     def __init__(self, server: ServerProcess) -> None:
         self.server = server
@@ -170,6 +170,6 @@ def test_what_is_private_is_in_no_address(server: ServerProcess) -> None:
         answer = httpx.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {token}"})
         assert "location" not in answer.headers
         assert token not in answer.text
-    # In the query it is nobody's.
+    # In the query it is not accepted.
     answer = httpx.put(f"{server.url}/v1/reaction?item=a&token={token}", json={"reaction": "like"})
     assert answer.status_code == 401

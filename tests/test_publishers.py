@@ -135,7 +135,7 @@ def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publish
             assert status(server, token, "other") == 401
         # It is one person all along.
         assert page.ask("react", item="a", reaction="like", ref=9)["counts"]["like"] == 1
-    # A key that nobody has is asked for, once for each worker in 30 s; here they have just asked.
+    # An unknown key is asked for, once for each worker in 30 s; here they have just asked.
     asked = publisher.asked
     assert 1 <= asked <= 2
     with connect_blocking(f"{server.ws_url}/ws?site=blog") as page:
@@ -160,7 +160,7 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
         assert (told["code"], told["message"]) == ("unauthorized", "the token is not one of this site's")
         told = page.ask("auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
         assert told["code"] == "unauthorized"
-        told = ask(page, type="auth", token=of_service(auth_time=None, nbf=int(time.time())), ref=4)
+        told = page.ask("auth", token=of_service(auth_time=None, nbf=int(time.time())), ref=4)
         assert (told["code"], told["message"]) == ("unauthorized", "the token has no time of issue")
     assert status(server, of_service(), "blog") == 401
     wait_for(lambda: "user_id" in server.output(), "the log", 10)
@@ -220,7 +220,7 @@ def test_revoking(server: ServerProcess, file: Path) -> None:
         new = made(file, "42")
         assert status(server, new) == 200
         assert pages[1].ask("auth", token=new, ref=2)["visitor"] == "u:42"
-    # Who starts later knows too, and what was newer still holds.
+    # A worker that starts later knows too, and what was newer still holds.
     server.restart()
     assert [status(server, token) for token in (old, new, other)] == [401, 200, 200]
 
@@ -289,9 +289,9 @@ def test_nobody_takes_over_who_is_not_theirs(server: ServerProcess, file: Path) 
     with connect_blocking(f"{server.ws_url}/ws?site=blog&item=a") as page:
         for ref, token in enumerate(wrong.values()):
             assert page.ask("auth", token=known, merge=token, ref=ref)["code"] == "unauthorized"
-            # It is nobody then, though the other token was right.
+            # It is unauthenticated then, though the other token was right.
             assert page.ask("react", item="a", reaction="like", ref=ref + 10)["code"] == "unauthorized"
-        # A stranger takes over nobody, not even itself.
+        # An anonymous visitor takes over no visitor, not even itself.
         for token in (mine, stranger(server)):
             assert page.ask("auth", token=token, merge=mine, ref=20)["code"] == "forbidden"
         assert page.ask("auth", token=mine, ref=21)["type"] == "ready"

@@ -46,7 +46,7 @@ def test_an_engine_without_memory_takes_nothing_and_shows_everything(
 
         assert react("like").status_code == 200
         until(server, OK)
-        # Nobody reacts: it is found out all the same.
+        # Without reactions it is found out all the same.
         engine.config_set("maxmemory", 1)
         until(server, NOT)
         wait_for(lambda: scrape(server).get_one("engine_writable") == 0, "the metric", 60)

@@ -26,7 +26,7 @@ SITE = Site()
 
 
 def nothing(_channel: bytes) -> None:
-    """Nobody is told."""
+    """Notifies no connection."""
 
 
 class Reread:
@@ -212,7 +212,7 @@ async def test_what_is_not_watched_any_more_is_not_compared(
 ) -> None:
     monkeypatch.setattr("server.hub.LINGER", -1.0)
     topic = await scene.known("x")
-    scene.hub.release(topic, None)  # type: ignore[arg-type]  nobody
+    scene.hub.release(topic, None)  # type: ignore[arg-type]
     scene.hub.sweep()
     await scene.known("y")
     scene.queries.clear()

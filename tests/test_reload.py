@@ -1,4 +1,4 @@
-"""SIGHUP on a whole server: what changes, what does not, and that nobody is dropped for it."""
+"""SIGHUP on a whole server: what changes, what does not, and that no connection is dropped for it."""
 
 import os
 import signal
@@ -138,7 +138,7 @@ def test_a_wrong_file_stops_the_start(make_server: MakeServer, file: Path) -> No
     assert not server.data.exists()
 
 
-def test_who_serves_the_world_without_a_file_is_warned(make_server: MakeServer, file: Path) -> None:
+def test_a_public_server_without_a_file_warns(make_server: MakeServer, file: Path) -> None:
     warning = "any page on the web may use this server"
     assert warning not in make_server(limited=True).output()
     assert warning in make_server(flags=["--host", "0.0.0.0"], limited=True).output()

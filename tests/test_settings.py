@@ -93,7 +93,7 @@ def test_a_wrong_host(value: str) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["", " ", "a\0b", "~nobody-of-that-name/x"])
+@pytest.mark.parametrize("value", ["", " ", "a\0b", "~no-such-user/x"])
 def test_a_wrong_folder(value: str) -> None:
     assert refusal(data=value) == f"--data: expected a folder, not {value!r}"
 
@@ -133,7 +133,7 @@ def test_what_kubernetes_and_docker_inject_is_no_setting(monkeypatch: pytest.Mon
     """For Services called tallycast, tallycast-metrics, tallycast-web and redis, and for a Docker link."""
     inject(monkeypatch, SERVICE)
     assert load() == Settings.model_construct()
-    # Only those are told that have a setting's name: the others are nobody's mistake.
+    # Only those are told that have a setting's name: the others are no mistake.
     assert sorted(name for name, _ in ignored()) == ["TALLYCAST_METRICS_PORT", "TALLYCAST_PORT"]
     monkeypatch.setenv("PORT", "81")
     assert load().port == 81

@@ -226,7 +226,7 @@ def test_connections_of_the_other_worker_live_on(make_server: MakeServer) -> Non
     before = clients(second)
     with ExitStack() as stack:
         sockets = []
-        # The kernel decides who accepts: on until each has some.
+        # The kernel decides which worker accepts: on until each has some.
         while len(sockets) < 10 or not 3 < clients(second) - before < len(sockets):
             sockets.append(stack.enter_context(connect_blocking(f"{server.ws_url}/ws?item=kept")))
             assert len(sockets) < 500, "all went to one worker"

@@ -1,4 +1,4 @@
-"""Workers that are replaced: what may go wrong. That nobody notices is among the faults."""
+"""Workers that are replaced: what may go wrong. That no client notices is among the faults."""
 
 import asyncio
 import os

@@ -59,7 +59,7 @@ async def new_tab(new_person: NewPerson) -> AsyncIterator[NewTab]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(new_tab: NewTab) -> Page:
-    """A page with nothing on it, for tests that script the server: it complains to nobody."""
+    """A page with nothing on it, for tests that script the server: its complaints go nowhere."""
     tab = await new_tab()
     tab.tolerant = True
     return tab.page

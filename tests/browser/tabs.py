@@ -47,7 +47,7 @@ class Server(Protocol):
 
 
 def fresh_item() -> str:
-    """An item nobody has touched in this run."""
+    """An untouched item."""
     return f"browser/{next(_numbers)}"
 
 

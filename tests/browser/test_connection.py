@@ -94,7 +94,7 @@ async def test_a_steady_connection_ends_the_backoff(scripted: ScriptedServer) ->
 
 
 async def test_a_handshake_that_does_not_end_is_given_up(page: Page) -> None:
-    """Somebody takes the connection and says nothing."""
+    """A listener takes the connection and says nothing."""
     connections = 0
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,7 +156,7 @@ async def test_a_glance_elsewhere_changes_nothing(scripted: ScriptedServer) -> N
     await widget.is_stale(False)
 
 
-async def test_who_comes_back_does_not_wait_for_the_backoff(scripted: ScriptedServer) -> None:
+async def test_a_page_that_is_shown_again_does_not_wait_for_the_backoff(scripted: ScriptedServer) -> None:
     widget = await still(scripted, 0.999)
     page = scripted.page
     for event in ("online", "visible"):
@@ -188,7 +188,7 @@ async def test_bye_is_heeded_even_then(scripted: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(10_000_000, 300), (86_400, 300), (0.01, 1)])
-async def test_nobody_is_sent_away_for_days_nor_comes_in_haste(
+async def test_no_page_is_sent_away_for_days_nor_comes_in_haste(
     scripted: ScriptedServer, asked: float, waited: float
 ) -> None:
     """A browser's timer takes more than 24 days for none at all."""
@@ -225,7 +225,7 @@ async def test_an_overloaded_server_is_left_alone_for_longer_each_time(scripted:
     await widget.is_stale(False)
 
 
-async def test_who_finds_the_server_full_comes_in_when_there_is_room(
+async def test_a_page_that_finds_the_server_full_comes_in_when_there_is_room(
     make_server: MakeServer, new_tab: NewTab
 ) -> None:
     """A real one, that has room for one."""

@@ -42,7 +42,7 @@ async def test_at_the_end_of_the_body(server: Server, new_tab: NewTab) -> None:
 
 
 async def test_the_script_says_which_server_and_site(scripted: ScriptedServer) -> None:
-    """On somebody else's page, also as a module under its immutable name."""
+    """On another site's page, also as a module under its immutable name."""
     page = scripted.page
     seen: list[str] = []
     await page.route_web_socket("ws://tally.test/**", lambda socket: seen.append(socket.url))

@@ -220,10 +220,10 @@ async def test_a_stream_that_failed_is_let_go(
 
 
 @pytest.mark.parametrize("answer", [TOO_FAST, AWAY, OTHER], ids=["429", "503", "other"])
-async def test_who_asks_too_often_asks_again_when_told(
+async def test_a_page_that_asks_too_often_asks_again_when_told(
     server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall, answer: dict[str, Any]
 ) -> None:
-    """Also what a proxy says, who does not speak the contract; and until then nothing else is tried."""
+    """Also what a proxy says, that does not speak the contract; and until then nothing else is tried."""
     wall.streams = True
     tab = await behind(wall, new_person, new_tab, server, fresh_item())
     await tab.page.clock.run_for(2_000)

@@ -78,7 +78,7 @@ async def test_a_vote_that_came_too_fast_is_kept_and_sent_when_it_may(scripted: 
 
 
 async def test_a_vote_does_not_wait_for_days(scripted: ScriptedServer) -> None:
-    """Whatever was asked for, it is sent after five minutes: by then somebody may have mended the limit."""
+    """Whatever was asked for, it is sent after five minutes: by then the limit may be mended."""
     page = scripted.page
     await page.clock.install(time=1_000_000)
     widget = await scripted.open()
@@ -212,7 +212,7 @@ async def test_the_highest_version_wins(scripted: ScriptedServer) -> None:
     scripted.counts("a", 20, like=5, dislike=0)
     scripted.counts("a", 19, like=4, dislike=0)
     scripted.counts("a", 20, like=9, dislike=9)
-    scripted.counts("b", 99, like=8, dislike=8)  # nobody asked
+    scripted.counts("b", 99, like=8, dislike=8)  # not asked for
     scripted.say("weather", sunny=True)  # an addition of a later day
     scripted.counts("a", 21, like=5, dislike=1)
 
@@ -323,7 +323,7 @@ async def test_a_vote_that_may_have_been_stored_is_looked_up(scripted: ScriptedS
     await widget.shows(like=1, dislike=0)
 
 
-async def test_a_server_that_cannot_look_me_up_sends_nobody_to_sign_in(scripted: ScriptedServer) -> None:
+async def test_a_server_that_cannot_look_me_up_does_not_ask_to_sign_in(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.like.click()
     for wait in (0.5, 0.6):
@@ -358,7 +358,9 @@ async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServ
     await widget.holds(None)
     join = "document.body.append(Object.assign(document.createElement('live-reactions'), { id: 'late' }))"
     told = await event(scripted.page, "tallycast:error", lambda: scripted.page.evaluate(f"void {join}"))
-    assert (told["code"], told["message"]) == ("forbidden", "code 4503"), "who comes later is told too"
+    assert (told["code"], told["message"]) == ("forbidden", "code 4503"), (
+        "a page that comes later is told too"
+    )
     assert told["item"] == f"{ORIGIN}/host"
 
 

@@ -16,7 +16,7 @@ from tests.browser.tabs import PATIENCE
 
 class Process:
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
-        # A file, not a pipe: what nobody reads must not stop it.
+        # A file, not a pipe: what is not read must not stop it.
         self._output = tempfile.NamedTemporaryFile(prefix="tallycast-output-")  # noqa: SIM115
         self._process = subprocess.Popen(
             command,

@@ -110,7 +110,7 @@ async def test_the_last_of_several_starts_holds(intake: Intake, reader: Reader) 
     assert [(await shown(reader, item)).counts["like"] for item in "ab"] == [2, 5]
 
 
-async def test_whoever_watches_hears_of_it(intake: Intake, client: Any) -> None:
+async def test_watchers_hear_of_it(intake: Intake, client: Any) -> None:
     pubsub = client.pubsub(ignore_subscribe_messages=True)
     await pubsub.subscribe(NAMES.item_channel(SITE.name, "a"))
     for rows in ([start("a", 3)], [vote("a", "u:1", "like")]):
@@ -142,7 +142,7 @@ async def test_the_same_times_again_change_nothing_that_was_done_here_since(
     before = await read(reader, list("abcd"), "u:1")
     await intake.take(rows)
     assert await read(reader, list("abcd"), "u:1") == before
-    # Who began to react here is not set back by what was before.
+    # A visitor that began to react here is not set back by what was before.
     await wish(writer, "u:2", "a", "dislike")
     await intake.take([vote("a", "u:2", "like", 1_000_000)])
     assert (await shown(reader, "a", "u:2")).reaction == "dislike"

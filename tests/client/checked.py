@@ -79,7 +79,7 @@ class Client:
         self.mine: dict[str, Mine] = {}
         self.watched: set[str] = set(items)
         self.visitor: str | None = None
-        self.noisy = False  # noise was sent: what it asked for, and with which refs, nobody knows
+        self.noisy = False  # noise was sent: what it asked for, and with which refs, is unknown
         self._taken: set[int] = set()
         self._sent: dict[int, Sent] = {}
         self._raw_refs: set[int] = set()  # refs inside raw bytes

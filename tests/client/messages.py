@@ -122,7 +122,7 @@ _told: dict[tuple[str, int], dict[str, int]] = {}
 def check_truth(item: str, version: int, counts: dict[str, int], frame: object) -> None:
     known = _told.setdefault((item, version), dict(counts))
     demand(known == counts, f"one version, two sets of counts ({known} before)", frame)
-    demand(version > 0 or not any(counts.values()), "counts on an item nobody has touched", frame)
+    demand(version > 0 or not any(counts.values()), "counts on an untouched item", frame)
 
 
 def check_shape(frame: object) -> None:

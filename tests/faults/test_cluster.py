@@ -29,8 +29,8 @@ def check(ring: Cluster, items: list[str], shown: dict[str, dict[str, int]]) -> 
     for item in items:
         _, held = in_engine(ring.owner(NAMES.item_key(SITE, item)).client, SITE, item)
         assert shown[item] == {kind: list(held.values()).count(kind) for kind in shown[item]}
-        for who in held:
-            index = NAMES.index_key(SITE, who)
+        for visitor in held:
+            index = NAMES.index_key(SITE, visitor)
             assert ring.owner(index).client.zscore(index, item) is not None
 
 
@@ -95,7 +95,7 @@ async def test_slots_move_and_a_primary_dies_and_nothing_confirmed_by_a_replica_
         await crowd.settle(server.url)
         truth = await stored(server.url, crowd.items)
         await asyncio.to_thread(check, ring, crowd.items, {item: shown[1] for item, shown in truth.items()})
-        assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+        assert {watcher.connections for watcher in watchers.watchers} == {1}, "no connection was dropped"
     measured(
         f"{moves} slots moved, {refused} refused; primary killed, promoted after {promoted:.1f} s, all go on "
         f"after {resumed:.1f} s; {crowd.acks} acked, 0 lost; exact {exact:.2f} s after the last"

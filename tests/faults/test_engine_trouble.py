@@ -31,7 +31,7 @@ SENDERS, EACH, CROWDED = 100, 12, "crowded"
 MIB = 2**20
 # So many starts of the engine without one more ack: nothing fits any more.
 TRIES = rounds(2, 3)
-# Who waits for an engine that stands still is refused after 2 s; a busy machine may be late.
+# Requests to an engine that stands still are refused after 2 s; a busy machine may be late.
 REFUSED_WITHIN = 20.0
 
 
@@ -42,7 +42,7 @@ async def readiness(server: ServerProcess) -> int:
 
 @asynccontextmanager
 async def newcomer(server: ServerProcess, item: str) -> AsyncIterator[Connection]:
-    """Somebody who comes to watch an item that nobody here has watched before."""
+    """A connection that watches an item that was never watched here."""
     async with connect(f"{server.ws_url}/ws") as socket:
         await socket.send(json.dumps({"type": "watch", "items": [item], "ref": 1}))
         yield socket
@@ -86,7 +86,7 @@ async def test_the_engine_stands_still(make_server: MakeServer, measured: Measur
         await quiet(tasks)
         await crowd.settle(server.url, running_engine(server.data))
         took = await watchers.exact()
-        assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+        assert {watcher.connections for watcher in watchers.watchers} == {1}, "no connection was dropped"
     assert await readiness(server) == 200
     longest = max(visitor.longest for visitor in crowd.visitors)
     measured(
@@ -135,7 +135,7 @@ async def test_writes_do_not_pile_up_before_an_engine_that_stands_still(
 
 
 class Sender:
-    """One visitor who reacts again and again, and waits for no answer."""
+    """A visitor that reacts again and again, and waits for no answer."""
 
     def __init__(self, socket: Connection) -> None:
         self.sent = self.answered = self.refused = 0
@@ -271,7 +271,7 @@ async def test_the_disk_is_full(
 
 @asynccontextmanager
 async def refused_newcomer(server: ServerProcess, known: list[str]) -> AsyncIterator[Connection]:
-    """Somebody who comes to watch while the engine is down; what is ``known`` is read all the time."""
+    """A connection that begins to watch while the engine is down; what is ``known`` is read all the time."""
     for number in count():
         shown = await stored(server.url, known)
         assert shown.keys() == set(known), "what is known is shown from memory"

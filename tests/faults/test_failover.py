@@ -46,7 +46,9 @@ async def test_reactions_and_watchers_follow_a_failover(
                 await quiet(tasks)
                 took = await watchers.exact()
                 await crowd.settle(server.url, two.primary.url)
-                assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+                assert {watcher.connections for watcher in watchers.watchers} == {1}, (
+                    "no connection was dropped"
+                )
     measured(
         f"{rounds(2, 10)} failovers, {crowd.acks} acknowledged, 0 lost; exact {took:.2f} s after the last"
     )

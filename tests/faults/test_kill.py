@@ -75,8 +75,8 @@ async def test_the_engine_is_killed(make_server: MakeServer, measured: Measured)
         await quiet(tasks)
         await crowd.settle(server.url, running_engine(server.data))
         took = await watchers.exact()
-        assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
-    measured(f"{pace}, 0 lost, nobody dropped; all watchers exact {took:.1f} s after the last")
+        assert {watcher.connections for watcher in watchers.watchers} == {1}, "no connection was dropped"
+    measured(f"{pace}, 0 lost, no connection dropped; all watchers exact {took:.1f} s after the last")
 
 
 async def test_one_worker_of_two_is_killed(make_server: MakeServer, measured: Measured) -> None:
@@ -92,7 +92,9 @@ async def test_one_worker_of_two_is_killed(make_server: MakeServer, measured: Me
             os.kill(workers[turn % 2], signal.SIGKILL)
             await eventually(lambda tasks=tasks, lost=lost: sum(task.done() for task in tasks) >= lost)
             await eventually(lambda turn=turn: server.output().count("a worker is back") > turn)
-            assert sum(task.done() for task in tasks) == lost, "who was at the other worker is not disturbed"
+            assert sum(task.done() for task in tasks) == lost, (
+                "connections of the other worker are not disturbed"
+            )
             await quiet(tasks)
             await crowd.settle(server.url, running_engine(server.data))
             longest = max(longest, await watchers.exact())

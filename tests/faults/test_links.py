@@ -52,7 +52,7 @@ async def test_the_feeds_link_is_killed_every_second(
             watchers.check()
         acks = crowd.acks
         took = await still(crowd, tasks, watchers, engine, server.url)
-        assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+        assert {watcher.connections for watcher in watchers.watchers} == {1}, "no connection was dropped"
     measured(f"{seconds} links lost at {acks / seconds:.0f} reactions/s; exact {took:.2f} s after the last")
 
 
@@ -76,7 +76,7 @@ async def test_the_feeds_link_is_a_black_hole(
             proxy.release()
             took = await still(crowd, tasks, watchers, engine, server.url)
             assert not any(visitor.refusals for visitor in crowd.visitors)
-            assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+            assert {watcher.connections for watcher in watchers.watchers} == {1}, "no connection was dropped"
     measured(
         f"noticed after {noticed_after:.1f} s, {rate:.0f} reactions/s meanwhile; "
         f"exact {took:.2f} s after the last"
@@ -103,7 +103,7 @@ async def test_the_network_to_the_engine_is_a_black_hole(
             proxy.release()
             await crowd.more(200, *watchers.tasks)
             took = await still(crowd, tasks, watchers, engine, server.url)
-            assert {watcher.connections for watcher in watchers.watchers} == {1}, "nobody was dropped"
+            assert {watcher.connections for watcher in watchers.watchers} == {1}, "no connection was dropped"
     measured(f"noticed after {noticed_after:.1f} s; exact {took:.2f} s after the last reaction")
 
 

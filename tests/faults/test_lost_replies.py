@@ -55,7 +55,7 @@ async def told(url: str, item: str) -> Receipt:
     async with AsyncExitStack() as stack:
         link = Engine(url)
         stack.push_async_callback(link.close)
-        return await confirmed(Writer(link), "a:nobody", item, None)
+        return await confirmed(Writer(link), "a:unknown", item, None)
 
 
 async def test_a_reply_is_lost_after_the_engine_has_done_what_was_asked(

@@ -105,7 +105,7 @@ async def gone_after(server: ServerProcess) -> float:
 
 
 @pytest.mark.usefixtures("many_files")
-async def test_everybody_is_told_and_comes_back(make_server: MakeServer, measured: Measured) -> None:
+async def test_every_page_is_told_and_comes_back(make_server: MakeServer, measured: Measured) -> None:
     server = make_server(flags=["--workers", "2", "--drain", str(DRAIN)])
     crowd = Crowd(visitors=4, items=1, seed=41)
     await crowd.arrive(server.url)

@@ -43,7 +43,7 @@ reactions = "1000000/s burst 1000000"
 
 
 class Person:
-    """A stranger with a reaction on every item, who signs in."""
+    """An anonymous visitor with a reaction on every item, that signs in."""
 
     numbers = count()
 
@@ -92,7 +92,7 @@ def kill(server: ServerProcess, victim: str) -> None:
 
 
 async def half_merged(server: ServerProcess, victim: str) -> Person:
-    """Somebody whose merge the death of the victim has cut off, in the middle."""
+    """A visitor whose merge the death of the victim has cut off, in the middle."""
     for _ in range(20):
         person = Person(server)
         await person.react_to_all(person.stranger)
@@ -117,7 +117,7 @@ def _ready(server: ServerProcess) -> bool:
 
 
 def check(server: ServerProcess, person: Person, held: dict[str, str]) -> None:
-    """Counts are the membership, and that is what the account holds; the stranger is nobody, everywhere."""
+    """Counts are the membership, and that is what the account holds; the other visitor is retired everywhere."""
     with Redis.from_url(running_engine(server.data)) as client:
         for item in ITEMS:
             state, members = stored(client, SITE.name, item)

@@ -130,7 +130,7 @@ if FULL:
         measured(f"all accepted it after {time.monotonic() - began:.1f} s")
 
     @pytest.mark.parametrize("workers", [1, 2])
-    async def test_updates_that_reach_nobody(
+    async def test_updates_that_reach_no_worker(
         make_server: MakeServer, engine: str, measured: Measured, workers: int
     ) -> None:
         """The store changes, and nothing is published: found by comparison, and counted."""

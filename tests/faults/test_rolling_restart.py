@@ -1,4 +1,4 @@
-"""Workers are replaced one after the other, again and again: nobody notices but by a `bye`."""
+"""Workers are replaced one after the other, again and again: no client notices but by a `bye`."""
 
 import asyncio
 import os

@@ -93,7 +93,7 @@ class Visitor:
             self.version, self.counts = answer["version"], answer["counts"]
 
 
-async def test_who_does_not_read_is_dropped_and_who_comes_back_is_told_the_latest(
+async def test_a_stopped_reader_is_dropped_and_one_that_reads_on_gets_the_latest(
     make_server: MakeServer, measured: Measured
 ) -> None:
     # Two workers: what holds for each holds for one.

@@ -19,7 +19,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the limits that everybody has, and one worker, so that there is one memory to watch."""
     with ServerProcess(tmp_path_factory.mktemp("victim")) as process:
         warm(process, 300)
-        # Letting go of what nobody watches any more takes memory, too.
+        # Unsubscribing from unwatched items takes memory, too.
         with Redis.from_url(f"unix://{process.data / 'engine.sock'}") as engine:
             wait_for(lambda: not engine.pubsub_channels("tc:{default:*"), "the end of the crowd", 60)
         yield process

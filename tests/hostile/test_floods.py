@@ -143,7 +143,7 @@ def test_500_half_sent_requests(victim: ServerProcess) -> None:
 
 
 def test_pipelined_requests(victim: ServerProcess) -> None:
-    """Whose answers nobody reads: each is a hundred times as large when it is parsed."""
+    """The answers are not read: each is a hundred times as large when it is parsed."""
     address = ("127.0.0.1", int(victim.url.rpartition(":")[2]))
     requests = b"GET /v1/items?item=a HTTP/1.1\r\nHost: x\r\n\r\n" * 5000
     with attack(victim, "20 connections full of requests, none of the answers read", most=SOME):
@@ -169,7 +169,7 @@ def small(tmp_path: Path) -> Iterator[ServerProcess]:
 
 
 def test_connections_without_end(small: ServerProcess) -> None:
-    """Far more than there is a place for, none of which asks anything: who checks its health is answered."""
+    """Far more than there is a place for, none of which asks anything: health checks are answered."""
     (worker,) = small.workers
     address = ("127.0.0.1", int(small.url.rpartition(":")[2]))
     many, longest, before = (4000 if FULL else 1500), 0.0, resident(worker)

@@ -1,4 +1,4 @@
-"""Who gets in: origins, tokens and addresses, each as somebody who should not would try."""
+"""Access: origins, tokens and addresses, each as an intruder would try them."""
 
 import base64
 import hashlib
@@ -72,7 +72,7 @@ ORIGINS = {
 
 
 def test_the_matrix_of_origins(guarded: ServerProcess) -> None:
-    """Over WebSocket and HTTP alike; who is not let in has no effect."""
+    """Over WebSocket and HTTP alike; a request that is refused has no effect."""
     with (
         attack(guarded, "the matrix of origins", most=2 * MIB),
         httpx.Client(base_url=guarded.url, trust_env=False) as http,
@@ -154,7 +154,7 @@ def test_the_matrix_of_tokens(guarded: ServerProcess) -> None:
             answer = http.put("/v1/reaction?item=t", json={"reaction": "like"}, headers=headers)
             assert answer.status_code == (200 if good else 401), name
         (item,) = http.get("/v1/items?item=t").json()["items"]
-    assert item["counts"]["like"] == 1, "one person, with two tokens, and nobody else"
+    assert item["counts"]["like"] == 1, "one person, with two tokens, and no other"
     print(f"hostile: tokens: {len(tokens)} of {len(tokens)} as they should be", end="")
 
 

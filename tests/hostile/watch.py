@@ -40,7 +40,7 @@ def forget_highest(pid: int) -> None:
 
 @contextmanager
 def attack(server: ServerProcess, name: str, *, most: int | None = None) -> Iterator[None]:
-    """What is done inside is an attack. Afterwards memory must come back, and nobody may have suffered.
+    """What is done inside is an attack. Afterwards memory must come back, and good clients not have suffered.
 
     ``most`` is how far (bytes) a worker's memory may rise meanwhile.
     """

@@ -47,7 +47,7 @@ async def read(reader: Reader, items: list[str], visitor: str | None = None) -> 
 
 
 async def membership(client: Any, item: str) -> dict[str, int]:
-    """Counts by counting who holds what."""
+    """Counts by counting what visitors hold."""
     state = layout.unpack(await client.hget(NAMES.item_key(SITE.name, item), ""))
     hashes = [await client.hgetall(key) for key in bucket_keys(state, SITE.name, item)]
     kinds = list(members(state, hashes).values())
@@ -55,7 +55,7 @@ async def membership(client: Any, item: str) -> dict[str, int]:
 
 
 def stored(client: Any, site: str, item: str) -> tuple[Stored, dict[bytes, str]]:
-    """An item's state, and who holds what, past the ledger."""
+    """An item's state, and what each visitor holds, past the ledger."""
     state = layout.unpack(client.hget(NAMES.item_key(site, item), ""))
     hashes = [client.hgetall(key) for key in bucket_keys(state, site, item)]
     return state, members(state, hashes)
@@ -67,9 +67,14 @@ def bucket_keys(state: Stored, site: str, item: str) -> list[bytes]:
 
 
 def members(state: Stored, buckets: list[dict[bytes, bytes]]) -> dict[bytes, str]:
-    """Who holds what, from the buckets; nobody is in two."""
+    """What each visitor holds, from the buckets; none is in two."""
     kinds = list(state.counts)
-    found = [(who, kinds[int(number) - 1]) for bucket in buckets for who, number in bucket.items() if who]
+    found = [
+        (visitor, kinds[int(number) - 1])
+        for bucket in buckets
+        for visitor, number in bucket.items()
+        if visitor
+    ]
     assert len(dict(found)) == len(found)
     return dict(found)
 

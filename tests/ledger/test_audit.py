@@ -76,7 +76,7 @@ async def test_a_difference_is_repaired_and_published(
     assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
 
 
-async def test_what_nobody_touched_is_absent(link: Engine, client: Any) -> None:
+async def test_an_untouched_item_is_absent(link: Engine, client: Any) -> None:
     assert (await check(link, SITE.name, "x")).outcome is Outcome.ABSENT
     assert await client.keys("*") == []
 
@@ -187,7 +187,7 @@ async def test_a_repair_leaves_starting_counts_as_they_are(
 async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
     link: Engine, writer: Writer, client: Any
 ) -> None:
-    """Whoever sweeps has seen them before the item was removed, and they have the names of the new ones."""
+    """The sweep has seen them before the item was removed, and they have the names of the new ones."""
     await filled(writer)
     buckets = [name async for page in pages(link) for name in page.buckets]
     assert len(buckets) > 10
@@ -245,13 +245,13 @@ async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
 async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
     link: Engine, writer: Writer, reader: Reader, client: Any, base: int, left: int
 ) -> None:
-    for who in ("a:1", "a:2", "a:3"):
-        await wish(writer, who, "x", "like")
+    for visitor in ("a:1", "a:2", "a:3"):
+        await wish(writer, visitor, "x", "like")
     await falsify(client, X, 0, 0)
     await start(link, SITE, {"x": {"like": base, "dislike": 0}})
-    assert (await wish(writer, "a:1", "x", None)).counts["like"] == left, "less than nobody it cannot be"
+    assert (await wish(writer, "a:1", "x", None)).counts["like"] == left, "it cannot be less than none"
     assert (link.condition.drifts, link.condition.suspects) == (1, {X})
-    # It does not wait for the round, nor for whoever has the lease.
+    # It does not wait for the round, nor for the worker that has the lease.
     await client.set(NAMES.auditor, "another")
     one = Auditor(link)
     running = asyncio.create_task(one.run())

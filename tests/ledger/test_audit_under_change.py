@@ -35,7 +35,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def other(engine: str) -> AsyncIterator[Writer]:
-    """Somebody who reacts while others are at something else."""
+    """A visitor that reacts while others are at something else."""
     link = Engine(engine)
     writer = Writer(link)
     yield writer
@@ -44,13 +44,13 @@ async def other(engine: str) -> AsyncIterator[Writer]:
 
 
 async def held(client: Any) -> dict[bytes, int]:
-    """Who holds what on the item: in the bucket where each would be looked for, and nowhere else."""
+    """What each visitor holds on the item: in the bucket where each would be looked for, and nowhere else."""
     state = layout.unpack(await client.hget(X, ""))
     found: dict[bytes, int] = {}
     for bucket, name in enumerate(bucket_keys(state, SITE.name, "x")):
-        for who, number in (await client.hgetall(name)).items():
-            if who and layout.bucket_of(who, state.buckets) == bucket:
-                found[who] = int(number)
+        for visitor, number in (await client.hgetall(name)).items():
+            if visitor and layout.bucket_of(visitor, state.buckets) == bucket:
+                found[visitor] = int(number)
     return found
 
 
@@ -116,16 +116,18 @@ async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
     holds: dict[str, str] = {}
     stopped = stale = 0
     for number in range(120):
-        # Somebody new, and somebody who changes, or goes.
-        for who in (f"a:{number}", f"a:{dice.randrange(number + 1)}"):
-            kind = dice.choice(("like", "like", "dislike", None)) if who in holds else "like"
+        # A new visitor, and one that changes, or goes.
+        for visitor in (f"a:{number}", f"a:{dice.randrange(number + 1)}"):
+            kind = dice.choice(("like", "like", "dislike", None)) if visitor in holds else "like"
             if number % 5 == 0:
                 with monkeypatch.context() as broken:
                     broken.setattr("server.ledger.writer.REACT", stopping(before))
-                    if isinstance(await submitted(writer, who, "x", kind), Unavailable):
+                    if isinstance(await submitted(writer, visitor, "x", kind), Unavailable):
                         stopped += 1
-            await wish(writer, who, "x", kind)
-            holds = {**holds, who: kind} if kind else {name: holds[name] for name in holds if name != who}
+            await wish(writer, visitor, "x", kind)
+            holds = (
+                {**holds, visitor: kind} if kind else {name: holds[name] for name in holds if name != visitor}
+            )
         stale = max(stale, await in_two(client))
         if number % 10 == 0:
             right = {kind: list(holds.values()).count(kind) for kind in SITE.kinds}
@@ -142,11 +144,11 @@ async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
             assert (await read(reader, ["x"]))[0].counts == right
     assert stopped > 3
     assert (stale > 0) == (before == WRITES[-1]), "only what is not removed in the end is in two"
-    for who, kind in holds.items():
-        assert (await read(reader, ["x"], who))[0].reaction == kind
-    # All take back what they hold: nobody is left, wherever copies of them are.
-    for who in {f"a:{number}" for number in range(120)}:
-        await wish(writer, who, "x", None)
+    for visitor, kind in holds.items():
+        assert (await read(reader, ["x"], visitor))[0].reaction == kind
+    # All take back what they hold: none is left, wherever copies of them are.
+    for visitor in {f"a:{number}" for number in range(120)}:
+        await wish(writer, visitor, "x", None)
     assert (await read(reader, ["x"]))[0].counts == {"like": 0, "dislike": 0}
     assert await held(client) == {}
     assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
@@ -169,7 +171,7 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
                 (f"a:{number}", "like"),
                 (f"a:{dice.randrange(number)}", dice.choice(("dislike", None, "like"))),
             ]
-            await asyncio.gather(*(wish(other, who, "x", kind) for who, kind in wishes))
+            await asyncio.gather(*(wish(other, visitor, "x", kind) for visitor, kind in wishes))
 
     reacting = asyncio.create_task(react())
     changed = 0
@@ -194,7 +196,7 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
 async def test_whatever_happens_between_two_steps_is_counted_along(
     link: Engine, writer: Writer, reader: Reader, client: Any
 ) -> None:
-    """Reactions, splits, merges, a new kind, imports, freezing, resets; and two who count at a time."""
+    """Reactions, splits, merges, a new kind, imports, freezing, resets; and two audits at a time."""
     dice = random.Random(7)
     merger = Merger(link)
 
@@ -203,7 +205,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
         merger.submit(Merge(SITE.name, keys.member(visitor), keys.member(account), done.set_result))
         assert await done is None
 
-    def somebody() -> str:
+    def some_visitor() -> str:
         return f"{'au'[dice.randrange(2)]}:{dice.randrange(400)}"
 
     merged: set[str] = set()
@@ -211,14 +213,14 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
     anew = 1
     for turn in range(1500):
         what = dice.random()
-        who = somebody()
+        visitor = some_visitor()
         if what < 0.8 or turn < 100:
             kind = dice.choice(("like", "like", None, "dislike" if turn > 300 else "like"))
-            if who not in merged:
-                assert isinstance(await submitted(writer, who, "x", kind), Receipt)
-        elif what < 0.85 and who.startswith("a:") and who not in merged:
-            merged.add(who)
-            await merge(who, f"u:{dice.randrange(400)}")
+            if visitor not in merged:
+                assert isinstance(await submitted(writer, visitor, "x", kind), Receipt)
+        elif what < 0.85 and visitor.startswith("a:") and visitor not in merged:
+            merged.add(visitor)
+            await merge(visitor, f"u:{dice.randrange(400)}")
         elif what < 0.9:
             await start(link, SITE, {"x": {"like": dice.randrange(3) * 100, "dislike": dice.randrange(50)}})
         elif what < 0.92:
@@ -229,7 +231,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
             await reset(link, SITE.name, "x")
         if dice.random() < 0.5:
             found = await link.timed(audit._REPAIR, [X], audit.STEP, anew, NAMES.channel_suffix)
-            # Now and then somebody else begins while this one is at it.
+            # Now and then another begins while this one is at it.
             anew = int(bool(found) or dice.random() < 0.02)
             if found:
                 finished += 1
@@ -242,7 +244,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
     await merger.close()
 
 
-async def test_who_counts_leaves_nothing_behind(link: Engine, writer: Writer, client: Any) -> None:
+async def test_an_audit_leaves_nothing_behind(link: Engine, writer: Writer, client: Any) -> None:
     for number in range(40):
         await wish(writer, f"a:{number}", "x", "like")
     before = await client.hget(X, "")

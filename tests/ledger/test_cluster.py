@@ -90,13 +90,13 @@ def check(ring: Cluster, item: str, counts: dict[str, int]) -> None:
     counts = {kind: counts.get(kind, 0) for kind in SITE.kinds}
     assert {kind: state.counts.get(kind, 0) for kind in SITE.kinds} == counts
     assert {kind: list(held.values()).count(kind) for kind in SITE.kinds} == counts
-    for who in held:
-        index = NAMES.index_key(SITE.name, who)
+    for visitor in held:
+        index = NAMES.index_key(SITE.name, visitor)
         assert ring.owner(index).client.zscore(index, item) is not None
 
 
 def places(ring: Cluster, item: str) -> tuple[int, Node, Node]:
-    """An item's slot, who has it, and another primary."""
+    """An item's slot, its primary, and another primary."""
     source = ring.owner(NAMES.item_key(SITE.name, item))
     target = next(node for node in ring.primaries if node is not source)
     return key_slot(NAMES.item_key(SITE.name, item)), source, target
@@ -117,10 +117,14 @@ async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader
     items = [f"i/{number}" for number in range(30)]
     assert len({ring.owner(NAMES.item_key(SITE.name, item)) for item in items}) == 3
     answers = await asyncio.gather(
-        *(submitted(writer, f"a:{who}", item, kind) for item in items for who, kind in enumerate(SITE.kinds))
+        *(
+            submitted(writer, f"a:{visitor}", item, kind)
+            for item in items
+            for visitor, kind in enumerate(SITE.kinds)
+        )
     )
     assert all(isinstance(answer, Receipt) for answer in answers)
-    # In order for each item, though nobody waits.
+    # In order for each item, though nothing waits.
     again = [submitted(writer, "a:0", "i/0", kind) for kind in ("dislike", None, "like", "dislike", "like")]
     versions = [answer.version for answer in await asyncio.gather(*again) if isinstance(answer, Receipt)]
     assert versions == sorted(set(versions))
@@ -131,7 +135,7 @@ async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader
         check(ring, item, {"like": 1, "dislike": 1})
 
 
-async def test_who_follows_hears_and_goes_on_hearing_when_the_slot_moves(
+async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
     ring: Cluster, store: ClusterEngine, writer: Any
 ) -> None:
     heard = Heard()
@@ -182,7 +186,7 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
     await asyncio.wait([running])
 
 
-async def test_a_slot_that_goes_back_and_forth_loses_nobody_and_nothing(
+async def test_a_slot_that_goes_back_and_forth_loses_nothing(
     ring: Cluster, store: ClusterEngine, writer: Any, reader: Any
 ) -> None:
     heard = Heard()
@@ -218,8 +222,8 @@ async def test_a_slot_that_goes_back_and_forth_loses_nobody_and_nothing(
 async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_under_load(
     ring: Cluster, store: ClusterEngine, writer: Any
 ) -> None:
-    await asyncio.gather(*(wish(writer, f"a:{who}", "big", "like") for who in range(300)))
-    # Whoever gets a refusal does not know, and what is acknowledged holds until the next wish.
+    await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "like") for visitor in range(300)))
+    # A refusal leaves the outcome unknown, and what is acknowledged holds until the next wish.
     maybe: dict[str, set[str | None]] = {}
     over, findings = False, Counter[Outcome]()
 
@@ -227,12 +231,12 @@ async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_und
         number = first
         while not over:
             number += 4
-            who, kind = f"a:{number % 600}", SITE.kinds[number // 600 % 2]
-            answer = await submitted(writer, who, "big", kind)
+            visitor, kind = f"a:{number % 600}", SITE.kinds[number // 600 % 2]
+            answer = await submitted(writer, visitor, "big", kind)
             if isinstance(answer, Receipt):
-                maybe[who] = {kind}
+                maybe[visitor] = {kind}
             else:
-                maybe.setdefault(who, {"like" if number < 300 else None}).add(kind)
+                maybe.setdefault(visitor, {"like" if number < 300 else None}).add(kind)
 
     async def look() -> None:
         while not over:
@@ -253,8 +257,8 @@ async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_und
     state, held = stored(ring.owner(NAMES.item_key(SITE.name, "big")).client, SITE.name, "big")
     check(ring, "big", state.counts)
     assert state.buckets > 3
-    for who, kinds in maybe.items():
-        assert held.get(member(who)) in kinds
+    for visitor, kinds in maybe.items():
+        assert held.get(member(visitor)) in kinds
 
 
 async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, writer: Any) -> None:
@@ -275,7 +279,7 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
             for item, receipt in zip(items, receipts, strict=True)
         }
         await eventually(lambda: news <= set(heard.changes))
-        # Whoever was asked says where it went.
+        # The node that was asked says where it went.
         slot, _, target = places(ring, "i/0")
         await asyncio.to_thread(ring.move, slot, target)
         await wish(own, "a:2", "i/0", "like")
@@ -332,7 +336,7 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
 
     async def react(kind: str) -> list[Any]:
         return await asyncio.gather(
-            *(submitted(writer, who, item, kind) for who in visitors for item in items)
+            *(submitted(writer, visitor, item, kind) for visitor in visitors for item in items)
         )
 
     await react("like")
@@ -347,16 +351,16 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
     answers = await react("like")
     # What was refused may not have been begun, as its visitor's index may be there, too.
     done = {
-        (who, item)
-        for (who, item), answer in zip(
-            ((who, item) for who in visitors for item in items), answers, strict=True
+        (visitor, item)
+        for (visitor, item), answer in zip(
+            ((visitor, item) for visitor in visitors for item in items), answers, strict=True
         )
         if isinstance(answer, Receipt)
     }
     assert len(done) < len(answers)
     await eventually(slow.answers)
     for item in items:
-        likes = sum((who, item) in done for who in visitors)
+        likes = sum((visitor, item) in done for visitor in visitors)
         check(ring, item, {"like": likes, "dislike": 3 - likes})
 
 
@@ -402,12 +406,12 @@ async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_misco
     ring: Cluster, store: ClusterEngine, writer: Any
 ) -> None:
     size = 300
-    await asyncio.gather(*(wish(writer, f"a:{who}", "big", "like") for who in range(size)))
+    await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "like") for visitor in range(size)))
     slot, source, target = places(ring, "big")
     ring.begin_move(slot, source, target)
     # The item's own key alone: most of its members are still where they were.
     source.do("MIGRATE", "127.0.0.1", target.port, NAMES.item_key(SITE.name, "big"), 0, 5000)
-    asked = [submitted(writer, f"a:{who}", "big", "dislike") for who in range(size)]
+    asked = [submitted(writer, f"a:{visitor}", "big", "dislike") for visitor in range(size)]
     answers = await asyncio.gather(*asked)
     assert {type(answer) for answer in answers} <= {Receipt, Unavailable}
     assert any(isinstance(answer, Unavailable) for answer in answers)
@@ -416,7 +420,7 @@ async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_misco
     state, _ = stored(ring.owner(NAMES.item_key(SITE.name, "big")).client, SITE.name, "big")
     assert sum(state.counts.values()) == size
     check(ring, "big", state.counts)
-    await asyncio.gather(*(wish(writer, f"a:{who}", "big", "dislike") for who in range(size)))
+    await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "dislike") for visitor in range(size)))
     check(ring, "big", {"like": 0, "dislike": size})
     await moderation.reset(store, SITE.name, "big")
     check(ring, "big", {"like": 0, "dislike": 0})
@@ -426,7 +430,9 @@ async def test_scripts_that_a_node_has_lost(ring: Cluster, writer: Any) -> None:
     await wish(writer, "a:1", "x", "like")
     for node in ring.primaries:
         node.do("SCRIPT", "FLUSH")
-    answers = await asyncio.gather(*(wish(writer, f"a:{who}", f"i/{who}", "like") for who in range(50)))
+    answers = await asyncio.gather(
+        *(wish(writer, f"a:{visitor}", f"i/{visitor}", "like") for visitor in range(50))
+    )
     assert {answer.counts["like"] for answer in answers} == {1}
 
 
@@ -445,7 +451,7 @@ async def test_a_merge_across_the_cluster(
     merger = Merger(store)
     moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
     # Another tab, all the while: each person is counted once for each item, in the end.
-    racing = [submitted(writer, who, item, "like") for item in items for who in ("a:1", "u:1")]
+    racing = [submitted(writer, visitor, item, "like") for item in items for visitor in ("a:1", "u:1")]
     assert await moving is None
     await asyncio.gather(*racing)
     assert await merged(merger, "a:1", "u:1") is None
@@ -484,7 +490,7 @@ async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_
     check(ring, "x", {"like": likes})
 
 
-async def test_all_that_somebody_holds_is_erased(
+async def test_all_that_a_visitor_holds_is_erased(
     store: ClusterEngine, writer: Any, reader: Any, ring: Cluster
 ) -> None:
     for number in range(5):
@@ -500,7 +506,7 @@ async def test_all_that_somebody_holds_is_erased(
 async def test_revocations_and_moderation(store: ClusterEngine, writer: Any) -> None:
     told: list[tuple[str, bytes]] = []
     await revoke(store, SITE.name, "u:1")
-    await Revocations(store, lambda site, who, at: told.append((site, who))).look()
+    await Revocations(store, lambda site, visitor, at: told.append((site, visitor))).look()
     assert told == [(SITE.name, member("u:1"))]
     await wish(writer, "a:1", "x", "like")
     assert await moderation.freeze(store, SITE.name, "x", frozen=True)
@@ -587,7 +593,7 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
         assert {type(answer).__base__ for answer in await asyncio.gather(*waiting)} <= {Unavailable, Refusal}
     finally:
         stopped.go_on()
-    # The wishes that nobody waits for any more have not taken effect later.
+    # The wishes that are not waited for any more have not taken effect later.
     await eventually(stopped.answers)
     answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
     assert all(isinstance(answer, Receipt | Unavailable) for answer in answers)

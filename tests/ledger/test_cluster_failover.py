@@ -31,7 +31,7 @@ def ring() -> Iterator[Cluster]:
 
 
 class Visitor:
-    """Somebody who reacts again and again, and knows what may be stored: for each item, any of these."""
+    """A visitor that reacts again and again, and knows what may be stored: for each item, any of these."""
 
     def __init__(self, number: int, writer: ScatteredWriter) -> None:
         self.name = f"u:visitor-{number}"
@@ -64,15 +64,15 @@ async def sign_in(merger: Merger, number: int) -> None:
 
 
 def held(ring: Cluster) -> dict[str, dict[bytes, str]]:
-    """Who holds what, past the ledger; counts are that, and every index has at least that."""
+    """What each visitor holds, past the ledger; counts are that, and every index has at least that."""
     found: dict[str, dict[bytes, str]] = {}
     for item in ITEMS:
         owner: Any = ring.owner(NAMES.item_key(SITE.name, item)).client
         state, found[item] = stored(owner, SITE.name, item)
         for kind in state.counts:
             assert state.counts[kind] == list(found[item].values()).count(kind)
-        for who in found[item]:
-            index = NAMES.index_key(SITE.name, who)
+        for visitor in found[item]:
+            index = NAMES.index_key(SITE.name, visitor)
             assert ring.owner(index).client.zscore(index, item) is not None
     return found
 

@@ -61,7 +61,7 @@ async def much_to_read(engine: EmbeddedEngine, tmp_path: Path) -> None:
 
 @contextmanager
 def an_orphan(data: Path, *, private: bool = False) -> Iterator[int]:
-    """An engine on a data folder whose server is gone, and that nobody told to end."""
+    """An engine on a data folder whose server is gone, and that was not told to end."""
     folder = DataFolder(data)
     assert folder.take()
     lock = folder.take_engine_lock()
@@ -104,7 +104,7 @@ async def test_it_serves_as_it_promises(engine: EmbeddedEngine) -> None:
     assert os.getsid(engine.pid) == engine.pid  # Ctrl+C does not reach it.
 
 
-async def test_nobody_else_reads_the_data(engine: EmbeddedEngine, tmp_path: Path) -> None:
+async def test_no_other_user_reads_the_data(engine: EmbeddedEngine, tmp_path: Path) -> None:
     await engine.start()
     await ask(engine, "SET", "secret", "x")
     for path in (tmp_path / "data").rglob("*"):

@@ -44,7 +44,7 @@ def strangers() -> Iterator[list[Member]]:
 
 
 class Server:
-    """The parts of a worker that talk to an engine; ``acked`` is who was told that its like is stored."""
+    """The parts of a worker that talk to an engine; ``acked`` are visitors whose like was confirmed."""
 
     def __init__(self, url: str, replicas: int = 0) -> None:
         store = open_store(url, replicas)
@@ -59,12 +59,12 @@ class Server:
         self._count = 0
 
     async def like(self) -> bool:
-        """Somebody new likes x; whether it is acknowledged."""
+        """A new visitor likes x; whether it is acknowledged."""
         self._count += 1
-        who = f"a:{self._count}"
-        answer: Receipt | Refusal = await submitted(self.writer, who, "x", "like")
+        visitor = f"a:{self._count}"
+        answer: Receipt | Refusal = await submitted(self.writer, visitor, "x", "like")
         if isinstance(answer, Receipt):
-            self.acked.append(who)
+            self.acked.append(visitor)
             return True
         # It was answered, and nothing took effect: there is nothing to wait for.
         assert not isinstance(answer, OutcomeUnknown)
@@ -84,8 +84,8 @@ class Server:
             counted = await membership(client, "x")
             state = {"like": counted["like"]}
             await eventually(lambda: self.ear.counts[-1][1].items() >= state.items())
-            for who in self.acked:
-                assert await client.zscore(NAMES.index_key("default", keys.member(who)), "x") is not None
+            for visitor in self.acked:
+                assert await client.zscore(NAMES.index_key("default", keys.member(visitor)), "x") is not None
         assert counted["like"] >= len(self.acked)
 
 
@@ -138,7 +138,7 @@ async def test_without_a_reaction_it_is_noticed_too(two: Pair, monkeypatch: pyte
 
 
 def cut_off(member: Member) -> None:
-    """A replica of nobody, that does not answer with what it has."""
+    """A replica of an unreachable primary, that does not answer with what it has."""
     member.do("CONFIG", "SET", "replica-serve-stale-data", "no")
     member.do("REPLICAOF", "127.0.0.1", "1")
 
@@ -334,7 +334,7 @@ async def test_a_worker_that_starts_while_the_cluster_is_down_waits_for_its_end(
     for node in ring.nodes:
         node.do("CONFIG", "SET", "cluster-require-full-coverage", "yes")
     alive, dead = ring.primaries[0], ring.primaries[1]
-    # Nobody is promoted before the test says so.
+    # No replica is promoted before the test says so.
     ring.replica_of(dead).do("CONFIG", "SET", "cluster-replica-no-failover", "yes")
     dead.kill()
     await eventually(lambda: "cluster_state:fail" in alive.do("CLUSTER", "INFO"))

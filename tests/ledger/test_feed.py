@@ -91,7 +91,7 @@ async def test_what_changes_nothing_is_not_published(feed: Feed, ear: Ear, write
     await eventually(lambda: len(ear.counts) == 2)
 
 
-async def test_of_an_item_that_is_reset_nobody_holds_anything(
+async def test_an_item_that_is_reset_is_held_by_no_visitor(
     feed: Feed, ear: Ear, link: Engine, writer: Writer
 ) -> None:
     feed.follow(X)
@@ -269,7 +269,7 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
             proxy.close()
 
 
-async def test_what_nobody_expected_is_a_lost_link_too(
+async def test_an_unexpected_error_is_a_lost_link_too(
     feed: Feed, ear: Ear, client: Any, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed.follow(X)

@@ -54,7 +54,7 @@ async def test_those_of_one_moment_are_not_divided(kept: Holdings, writer: Write
 async def test_however_many_have_one_time_few_are_asked_for_in_one_step(
     kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
 ) -> None:
-    """An import can say of all of somebody's reactions that they are of the same day."""
+    """An import can say of all reactions of a visitor that they are of the same day."""
     items = [f"i{i:02}" for i in range(50)]
     for item in items:
         await wish(writer, "a:1", item, "like")
@@ -169,7 +169,7 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
     assert await client.exists(INDEX) == 0
 
 
-async def test_who_has_become_an_account_has_nothing_to_say(
+async def test_a_visitor_that_became_an_account_has_nothing_to_say(
     kept: Holdings, link: Engine, writer: Writer
 ) -> None:
     await wish(writer, "a:1", "x", "like")
@@ -186,8 +186,8 @@ async def test_who_has_become_an_account_has_nothing_to_say(
 
 
 async def test_frozen_items_are_erased_too(kept: Holdings, link: Engine, writer: Writer, client: Any) -> None:
-    for who in ("a:1", "a:2"):
-        await wish(writer, who, "x", "like")
+    for visitor in ("a:1", "a:2"):
+        await wish(writer, visitor, "x", "like")
     await freeze(link, SITE.name, "x", frozen=True)
     assert await kept.erase(SITE, "a:1") == 1
     assert await membership(client, "x") == {"like": 1, "dislike": 0}
@@ -232,7 +232,7 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
     assert dict(await listed(kept, "u:1")) == {"i0": "dislike", "own": "like"} | theirs
     assert [(await membership(client, item))["like"] for item in items[1:]] == [1] * 4
     if not after:
-        # Nobody is retired, and whoever asked was told that it has failed, or will be.
+        # No visitor is retired, and each request was told that it has failed, or will be.
         assert await client.zcard(NAMES.merges) == 1
 
 
@@ -266,8 +266,8 @@ async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
 async def test_a_merge_that_begins_while_all_is_erased_is_erased_too(
     link: Engine, reader: Reader, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for who, item in (("u:1", "own"), ("a:1", "x"), ("a:1", "y")):
-        await wish(writer, who, item, "like")
+    for visitor, item in (("u:1", "own"), ("a:1", "x"), ("a:1", "y")):
+        await wish(writer, visitor, item, "like")
     begun: list[asyncio.Task[None]] = []
 
     def racing(asked: Wish) -> None:

@@ -23,13 +23,13 @@ MEMBERS = st.binary(min_size=16, max_size=16) | st.text("{}@:.01tc", min_size=16
 NUMBERS = st.integers(0, 99)
 
 
-def names(of: Namespace, site: str, item: str, who: bytes, number: int) -> tuple[set[bytes], set[bytes]]:
+def names(of: Namespace, site: str, item: str, visitor: bytes, number: int) -> tuple[set[bytes], set[bytes]]:
     """A name of each kind: keys, and channels."""
     keys = {
         of.item_key(site, item),
         of.bucket_key(site, item, number, number + 1),
-        of.index_key(site, who),
-        of.taken_key(site, who),
+        of.index_key(site, visitor),
+        of.taken_key(site, visitor),
         of.nowhere_key(number),
         of.merges,
         of.revoked,
@@ -40,7 +40,7 @@ def names(of: Namespace, site: str, item: str, who: bytes, number: int) -> tuple
     }
     channels = {
         of.item_channel(site, item),
-        of.visitor_channel(site, who),
+        of.visitor_channel(site, visitor),
         of.pulse_channel(str(number)),
     }
     return keys, channels
@@ -48,15 +48,15 @@ def names(of: Namespace, site: str, item: str, who: bytes, number: int) -> tuple
 
 @given(st.tuples(PREFIXES, NUMBERS), st.tuples(PREFIXES, NUMBERS), SITES, ITEMS, MEMBERS, NUMBERS)
 def test_two_deployments_have_no_name_in_common(
-    one: tuple[str, int], other: tuple[str, int], site: str, item: str, who: bytes, number: int
+    one: tuple[str, int], other: tuple[str, int], site: str, item: str, visitor: bytes, number: int
 ) -> None:
     item = item.encode(errors="replace").decode()
-    keys, channels = names(Namespace(*one), site, item, who, number)
+    keys, channels = names(Namespace(*one), site, item, visitor, number)
     assert (len(keys), len(channels)) == (11, 3)
     assert all(name.startswith(f"{one[0]}tc:".encode()) for name in keys | channels)
     assert all(name.endswith(b"@%d" % one[1]) for name in channels)
     if one != other:
-        assert not channels & names(Namespace(*other), site, item, who, number)[1]
+        assert not channels & names(Namespace(*other), site, item, visitor, number)[1]
     if one[0] != other[0]:
         # Whatever the other's names are of.
         assert not any(name.startswith(f"{other[0]}tc:".encode()) for name in keys | channels)

@@ -64,43 +64,43 @@ class MergeAndRule(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     @rule(
-        who=st.sampled_from(STRANGERS + ACCOUNTS),
+        visitor=st.sampled_from(STRANGERS + ACCOUNTS),
         item=st.sampled_from(ITEMS),
         reaction=st.sampled_from(KINDS),
     )
-    def react(self, who: str, item: str, reaction: str | None) -> None:
+    def react(self, visitor: str, item: str, reaction: str | None) -> None:
         async def ask() -> Receipt | Refusal:
-            return await submitted(self.writer, who, item, reaction)
+            return await submitted(self.writer, visitor, item, reaction)
 
         answer = self.run(ask())
         before = self.model.get(item, Item())
-        if who in self.became and who not in before.held and reaction is not None:
-            assert isinstance(answer, Unauthorized), "who is retired comes to hold nothing"
+        if visitor in self.became and visitor not in before.held and reaction is not None:
+            assert isinstance(answer, Unauthorized), "a retired visitor comes to hold nothing"
             return
         assert isinstance(answer, Receipt)
-        after = self.model[item] = reactions.react(before, who, reaction, answer.version)
+        after = self.model[item] = reactions.react(before, visitor, reaction, answer.version)
         assert (answer.version, answer.counts) == (after.version, after.counts(SITE.kinds))
 
-    @rule(who=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
-    def retire(self, who: str, account: str) -> None:
+    @rule(visitor=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
+    def retire(self, visitor: str, account: str) -> None:
         async def ask() -> None:
-            await self.merger.retire(a_merge(who, account)[0])
+            await self.merger.retire(a_merge(visitor, account)[0])
 
-        if self.became.setdefault(who, account) == account:
+        if self.became.setdefault(visitor, account) == account:
             self.run(ask())
         else:
             with pytest.raises(Unauthorized):
                 self.run(ask())
 
-    @rule(who=st.sampled_from(STRANGERS), many=st.integers(1, 3))
-    def move(self, who: str, many: int) -> None:
-        account = self.became.get(who)
+    @rule(visitor=st.sampled_from(STRANGERS), many=st.integers(1, 3))
+    def move(self, visitor: str, many: int) -> None:
+        account = self.became.get(visitor)
         if account is None:
             return
-        page = self.client.zrange(NAMES.taken_key(SITE.name, keys.member(who)), 0, many - 1)
+        page = self.client.zrange(NAMES.taken_key(SITE.name, keys.member(visitor)), 0, many - 1)
 
         async def ask() -> bool:
-            return await self.merger.move(a_merge(who, account)[0])
+            return await self.merger.move(a_merge(visitor, account)[0])
 
         before, merge.PAGE = merge.PAGE, many
         try:
@@ -110,7 +110,7 @@ class MergeAndRule(RuleBasedStateMachine):
         for raw in page:
             item = raw.decode()
             old = self.model.get(item, Item())
-            new = reactions.merge(old, who, account, old.version + 1)
+            new = reactions.merge(old, visitor, account, old.version + 1)
             if new is not old:
                 version = stored(self.client, SITE.name, item)[0].version
                 assert version > old.version
@@ -119,37 +119,37 @@ class MergeAndRule(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         """A worker goes on with whatever was left unfinished; here that is everything."""
-        for who, account in self.became.items():
-            note = [SITE.name.encode(), keys.member(who), keys.member(account)]
+        for visitor, account in self.became.items():
+            note = [SITE.name.encode(), keys.member(visitor), keys.member(account)]
             self.client.zadd(NAMES.merges, {msgpack.packb(note): 0})
         self.run(self.merger.look())
         assert not self.client.exists(NAMES.merges)
-        for who, account in self.became.items():
-            assert not self.client.exists(NAMES.taken_key(SITE.name, keys.member(who)))
+        for visitor, account in self.became.items():
+            assert not self.client.exists(NAMES.taken_key(SITE.name, keys.member(visitor)))
             for item, old in self.model.items():
-                new = reactions.merge(old, who, account, old.version + 1)
+                new = reactions.merge(old, visitor, account, old.version + 1)
                 if new is not old:
                     self.model[item] = Item(new.held, stored(self.client, SITE.name, item)[0].version)
 
-    @rule(who=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
-    def whole(self, who: str, account: str) -> None:
+    @rule(visitor=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
+    def whole(self, visitor: str, account: str) -> None:
         """All steps at once, as a request does them."""
-        if self.became.get(who, account) != account:
+        if self.became.get(visitor, account) != account:
             return
-        self.retire(who, account)
-        while self.client.exists(NAMES.taken_key(SITE.name, keys.member(who))):
-            self.move(who, 2)
-        assert all(who not in item.held for item in self.model.values())
+        self.retire(visitor, account)
+        while self.client.exists(NAMES.taken_key(SITE.name, keys.member(visitor))):
+            self.move(visitor, 2)
+        assert all(visitor not in item.held for item in self.model.values())
 
     @invariant()
     def stored_is_what_the_rule_says(self) -> None:
         for item, model in getattr(self, "model", {}).items():
             state, held = stored(self.client, SITE.name, item)
             assert state.version == model.version
-            assert held == {keys.member(who): kind for who, kind in model.held.items()}
+            assert held == {keys.member(visitor): kind for visitor, kind in model.held.items()}
             assert {kind: state.counts.get(kind, 0) for kind in SITE.kinds} == model.counts(SITE.kinds)
-            for who in model.held.keys() - self.became.keys():
-                assert self.client.zscore(NAMES.index_key(SITE.name, keys.member(who)), item) is not None
+            for visitor in model.held.keys() - self.became.keys():
+                assert self.client.zscore(NAMES.index_key(SITE.name, keys.member(visitor)), item) is not None
 
 
 @pytest.mark.timeout(300)
@@ -172,7 +172,7 @@ def test_the_scripts_never_differ_from_the_rule(engine: str, monkeypatch: pytest
         )
 
 
-async def test_many_items_and_whoever_watches_is_told(
+async def test_many_items_and_watchers_are_told(
     link: Engine, writer: Writer, reader: Reader, client: Any
 ) -> None:
     items = [str(i) for i in range(2 * merge.PAGE + 1)]
@@ -202,14 +202,14 @@ async def test_many_items_and_whoever_watches_is_told(
     assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.KEEP
 
 
-async def test_who_is_retired_is_nobody(link: Engine, writer: Writer, reader: Reader) -> None:
+async def test_a_retired_visitor_is_unauthorized(link: Engine, writer: Writer, reader: Reader) -> None:
     await wish(writer, "a:1", "a", "like")
     assert await merged(Merger(link), "a:1", "u:1") is None
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     reader.submit(Query(SITE, [], "a:1", future.set_result))
     assert isinstance(await future, Unauthorized)
-    # In one batch with others, who are not concerned.
+    # In one batch with others, that are not concerned.
     answers = await asyncio.gather(
         submitted(writer, "a:1", "a", "like"),
         submitted(writer, "u:2", "a", "like"),
@@ -224,7 +224,7 @@ async def test_who_is_retired_is_nobody(link: Engine, writer: Writer, reader: Re
     assert isinstance(await merged(Merger(link), "a:1", "u:3"), Unauthorized)
 
 
-async def test_who_never_reacted_is_retired_too(link: Engine, writer: Writer) -> None:
+async def test_a_visitor_that_never_reacted_is_retired_too(link: Engine, writer: Writer) -> None:
     assert await merged(Merger(link), "a:9", "u:1") is None
     assert isinstance(await submitted(writer, "a:9", "a", "like"), Unauthorized)
 
@@ -236,7 +236,7 @@ async def test_racing_reactions_of_other_tabs_are_never_counted_twice(
     merger = Merger(link)
     before = [submitted(writer, "a:1", item, "like") for item in items[:25]]
     first, second = merged(merger, "a:1", "u:1"), merged(merger, "a:1", "u:1")
-    during = [submitted(writer, who, item, "like") for item in items for who in ("a:1", "u:1")]
+    during = [submitted(writer, visitor, item, "like") for item in items for visitor in ("a:1", "u:1")]
     assert await asyncio.gather(first, second) == [None, None]
     await asyncio.gather(*before, *during)
     await eventually(lambda: not merger._tasks)
@@ -271,7 +271,7 @@ async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
     assert {(state.counts["like"], state.reaction) for state in states} == {(1, "like")}
 
 
-async def test_a_merge_that_is_cut_off_is_finished_by_whoever_looks(
+async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
     link: Engine, writer: Writer, reader: Reader, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merge, "PAGE", 10)
@@ -296,7 +296,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_whoever_looks(
 
     other = Merger(link)
     await other.look()
-    assert other.resumed == 0, "it is somebody's still"
+    assert other.resumed == 0, "another still has it"
     monkeypatch.setattr(merge, "LEFT_ALONE", -1)
     monkeypatch.setattr(merge, "LOOK_EVERY", 0.01)
     following = asyncio.create_task(other.follow())

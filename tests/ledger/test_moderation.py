@@ -35,7 +35,7 @@ async def test_a_reset_item_is_empty_and_newer(
     assert receipt.counts == {"like": 0, "dislike": 1} == await membership(client, "x")
 
 
-async def test_what_nobody_touched_is_not_reset(link: Engine, client: Any) -> None:
+async def test_an_untouched_item_is_not_reset(link: Engine, client: Any) -> None:
     assert await reset(link, SITE.name, "x") == 0
     assert await client.keys("*") == []
 
@@ -56,7 +56,7 @@ async def test_a_removed_item_is_gone_and_can_begin_anew(
     assert await remove(link, SITE.name, "untouched")
 
 
-async def test_who_reacts_while_an_item_is_removed_is_not_lost(
+async def test_a_reaction_while_an_item_is_removed_is_not_lost(
     link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the reset and the end, with enough new members for buckets of the names of the old ones."""
@@ -92,12 +92,12 @@ async def test_members_that_were_not_removed_yet_do_not_come_back(
     assert await membership(client, "x") == {"like": 0, "dislike": 10}
 
 
-async def test_nobody_can_react_to_a_frozen_item(link: Engine, writer: Writer, reader: Reader) -> None:
+async def test_a_frozen_item_takes_no_reactions(link: Engine, writer: Writer, reader: Reader) -> None:
     first = await wish(writer, "a:1", "x", "like")
     assert await freeze(link, SITE.name, "x", frozen=True) is True
     assert await freeze(link, SITE.name, "x", frozen=True) is False
-    for who, what in (("a:1", "dislike"), ("a:1", "like"), ("a:1", None), ("a:2", "like")):
-        refusal = await submitted(writer, who, "x", what)
+    for visitor, what in (("a:1", "dislike"), ("a:1", "like"), ("a:1", None), ("a:2", "like")):
+        refusal = await submitted(writer, visitor, "x", what)
         assert isinstance(refusal, Forbidden)
         assert refusal.item == "x"
     # In one batch with others, which are not concerned.

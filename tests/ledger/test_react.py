@@ -148,7 +148,7 @@ class ScriptAndRule(RuleBasedStateMachine):
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
     def remove(self, site: Site, item: str, deadline: int) -> None:
-        """Only what nobody has touched since it was reset; nothing is published."""
+        """Only what was not touched since it was reset; nothing is published."""
         key = NAMES.item_key(site.name, item)
         before = stored(self.client, site.name, item)
         _, *answer = msgpack.unpackb(self.client.eval(REMOVE.text, 1, key, deadline))
@@ -265,7 +265,7 @@ def test_the_script_never_differs_from_the_rule(engine: str) -> None:
 def test_what_a_cut_off_split_left_behind_is_not_taken_for_members(engine: str) -> None:
     with Redis.from_url(engine) as client:
         client.hset(NAMES.bucket_key("default", "a", 0, 1), keys.member("a:stale"), 1)
-        batch = Batch(NAMES, [Wish(Site(), "a", who, "like", 0, print) for who in VISITORS])
+        batch = Batch(NAMES, [Wish(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS])
         client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         state, held = stored(client, "default", "a")
         assert state.buckets == len(VISITORS)
@@ -279,7 +279,7 @@ def test_buckets_stay_compact(engine: str, item: str) -> None:
         sha = client.script_load(REACT.text)
         for start in range(0, 6000, 500):
             visitors = [keys.member(f"u:{number}") for number in range(start, start + 500)]
-            batch = Batch(NAMES, [Wish(Site(), item, who, "dislike", 0, print) for who in visitors])
+            batch = Batch(NAMES, [Wish(Site(), item, visitor, "dislike", 0, print) for visitor in visitors])
             client.evalsha(sha, len(batch.names), *batch.names, FAR, *batch.arguments)
         state, held = stored(client, "default", item)
         assert len(held) == 6000
@@ -294,7 +294,7 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
     with Redis.from_url(engine) as client:
         key = NAMES.item_key("default", "a")
         client.hset(key, "", sequence(ahead, 0, 0, 1, 0))
-        batch = Batch(NAMES, [Wish(Site(), "a", who, "like", 0, print) for who in VISITORS[:2]])
+        batch = Batch(NAMES, [Wish(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS[:2]])
         _, (answers, _) = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         )
@@ -302,7 +302,7 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
 
 
 def test_no_more_new_items_than_there_may_be(engine: str) -> None:
-    """Who reacts to what is there already, or takes back what is not, makes none."""
+    """A reaction that is there already, or taking back what is not, makes none."""
     with Redis.from_url(engine) as client:
 
         def run(*asked: tuple[Site, str, str | None]) -> tuple[list[Receipt | Refusal], list[int]]:
@@ -340,7 +340,7 @@ def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
         assert client.keys("*") == [NAMES.item_key("default", "b")]
 
 
-def test_who_may_not_publish_still_counts(engine: str) -> None:
+def test_a_user_that_may_not_publish_still_counts(engine: str) -> None:
     with Redis.from_url(engine) as client:
         client.acl_setuser(
             "mute", enabled=True, nopass=True, commands=["+@all"], keys=["*"], reset_channels=True
@@ -370,7 +370,7 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
 
 
 def test_a_count_is_never_below_nothing(engine: str) -> None:
-    """A store in which the count was lost, and who holds what was not."""
+    """A store in which the count was lost, and what visitors hold was not."""
     with Redis.from_url(engine) as client:
         client.hset(NAMES.item_key("default", "a"), "", sequence(1, 0, 0, 1, 0, "like", 0))
         client.hset(NAMES.item_key("default", "a"), VISITORS[0], 1)
@@ -387,7 +387,7 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
 
 
 def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
-    """A publisher who changes them again and again."""
+    """Changes the kinds again and again."""
     sites = [Site("s", kinds=tuple(f"{year}-{number}" for number in range(12))) for year in range(3)]
     with Redis.from_url(engine) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(NAMES.item_channel("s", "a"))

@@ -1,4 +1,4 @@
-"""Revocations on a real engine: learnt in order, none missed, by whoever comes late too."""
+"""Revocations on a real engine: learnt in order, none missed, by a process that comes late too."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ async def test_everybody_learns_of_it_once(link: Engine) -> None:
         await early.known.look()
     await late.known.look()
     for process in (early, late):
-        assert [(site, who) for site, who, _ in process.heard] == [
+        assert [(site, visitor) for site, visitor, _ in process.heard] == [
             ("blog", keys.member("u:1")),
             ("blog", keys.member("u:2")),
         ]
@@ -79,7 +79,7 @@ async def test_the_stream_does_not_grow_for_ever(link: Engine, client: Any, monk
     assert await client.xlen(NAMES.revoked) < 200
 
 
-async def test_what_somebody_else_wrote_there_does_no_harm(link: Engine, client: Any) -> None:
+async def test_a_foreign_entry_does_no_harm(link: Engine, client: Any) -> None:
     await client.xadd(NAMES.revoked, {"nonsense": "x"})
     await revoke(link, "blog", "u:1")
     process = Process(link)

@@ -127,7 +127,7 @@ async def test_deleted_files_are_written_anew(engine: EmbeddedEngine, kept: Redi
             return False
 
     await eventually(accepts)
-    assert engine.pid == pid, "nobody was disconnected"
+    assert engine.pid == pid, "nothing was disconnected"
     await restarted(engine)
     assert await value(engine) == b"after"
 
@@ -180,7 +180,7 @@ async def test_another_folder_with_data_is_not_touched_and_nothing_is_confirmed(
     folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
     folder.rename(elsewhere)
     (folder / "appendonlydir").mkdir(parents=True)
-    (folder / "appendonlydir" / "backup").write_text("somebody's")
+    (folder / "appendonlydir" / "backup").write_text("foreign")
 
     async def refuses() -> bool:
         try:

@@ -120,7 +120,7 @@ async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, clie
     assert await membership(client, "x") == {"like": 0, "dislike": 0}
 
 
-async def test_a_clock_that_was_set_costs_nobody_a_reaction(writer: Writer, link: Engine) -> None:
+async def test_a_clock_that_was_set_costs_no_reaction(writer: Writer, link: Engine) -> None:
     await wish(writer, "a:1", "x", "like")
     link.tick(1)
     assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}

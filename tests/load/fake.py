@@ -51,7 +51,7 @@ class Faults:
     masked: int = 0
     not_watched: int = 0
     wrong_answer: int = 0
-    final_close: int = 0  # after which nobody comes back
+    final_close: int = 0  # after which no reader comes back
     goodbye: int = 0
     reset: int = 0  # the store went back, and says so
     odd: bool = False  # everything that is allowed, and seldom done
@@ -140,7 +140,7 @@ class Fake:
         await asyncio.sleep(0)
 
     def die(self) -> None:
-        """Nobody can connect any more, and everybody is cut off."""
+        """Refuse new connections and cut off the others."""
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
@@ -310,7 +310,7 @@ class Fake:
         if now == faults.invalid_text:
             watcher.writer.write(Frame(Opcode.TEXT, b'{"type":"\xff"}').serialize(mask=False))
         if now == faults.not_watched:
-            watcher.send("counts", {**message, "item": "somebody else's"})
+            watcher.send("counts", {**message, "item": "another's"})
         if now == faults.repeat_version:
             watcher.send("counts", message)
         if now == faults.two_counts:

@@ -14,7 +14,7 @@ from server.load.verdict import Step
 
 
 def room(found: Faults, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **told: Any) -> Room:
-    """What readers share, of whom nobody is told."""
+    """What readers share, that are not reported."""
     callbacks = {name: lambda *_: None for name in ("ready", "ended", "acked", "refused")}
     sightings = Sightings(lambda _stage, _ns, _weight: None, lambda: None)
     shared = {"site": "default", "speech": SPEECHES["json"], "sightings": sightings}
@@ -22,7 +22,7 @@ def room(found: Faults, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **to
 
 
 class Silent:
-    """Nobody is told, but it is remembered which phases there were."""
+    """Reports nothing, but remembers which phases there were."""
 
     def __init__(self) -> None:
         self.phases: list[str] = []

@@ -81,7 +81,7 @@ def stall() -> Faults:
 
 
 async def lags(found: list[float]) -> None:
-    """How late this loop is on this machine, again and again (s): nobody reads sooner than they may run."""
+    """How late this loop is on this machine, again and again (s): no reader reads sooner than it may run."""
     while True:
         due = time.monotonic() + EVERY
         await asyncio.sleep(EVERY)

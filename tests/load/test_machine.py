@@ -35,7 +35,7 @@ def test_a_low_limit_on_open_files_is_raised() -> None:
     assert done.stdout == "300\n"
 
 
-def test_a_limit_that_nobody_may_raise_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_cannot_be_raised_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_which: int, limits: tuple[int, int]) -> None:
         raise ValueError("not allowed to raise maximum limit")
 

@@ -45,7 +45,7 @@ def test_one_of_many_shows_something_else(version: int) -> None:
     assert failed(shown=Shown({0: {20: 3, version: 1}}, SHOWN.counts)) == ["converged"]
 
 
-def test_nobody_was_connected_at_the_end() -> None:
+def test_no_reader_was_connected_at_the_end() -> None:
     """Then nothing can be said of what they would have shown: that is no pass."""
     evidence = Evidence(
         ["a"], ["like", "dislike"], [STORED], [Audited(2, 0, [], TALLY)], [Shown({}, {})], Faults(), {}, 2
@@ -169,7 +169,7 @@ def test_what_left_late_while_warming_up_is_not_told() -> None:
     assert data.shaped(result)["generator"]["late"] == [200, 2]
 
 
-def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:
+def test_what_no_reader_can_see_any_more_is_forgotten_and_nothing_else() -> None:
     measured: list[int] = []
     sightings = Sightings(lambda stage, ns, weight: measured.append(ns), lambda: None)
     sightings.learn(0, Carried(10, 0, -1, 1))
@@ -179,9 +179,9 @@ def test_what_nobody_can_see_any_more_is_forgotten_and_nothing_else() -> None:
     sightings.follow(frame)
     assert sightings.settle(2, FORGET_AFTER + 1) == []
     assert measured == [7]
-    assert sightings.settle(2, FORGET_AFTER + 1) == [], "somebody may still bring it"
+    assert sightings.settle(2, FORGET_AFTER + 1) == [], "a reader may still bring it"
     assert sightings.settle(2, FORGET_AFTER + 2) == [frame]
-    # Nobody is taken for its usual reader any more: it is decoded again if it comes.
+    # It has no usual reader any more: it is decoded again if it comes.
     assert frame.previous is UNSEEN
     sightings.trim(KEEP_REACTIONS + 1)
     late = Seen(0, 10, {}, False, 1)
@@ -222,6 +222,6 @@ def test_what_is_longer_than_the_range_is_counted_as_its_end() -> None:
     assert latencies.at(100) == pytest.approx(LONGEST / 1e6, rel=0.001)
 
 
-def test_half_of_those_who_come_and_go_say_goodbye() -> None:
+def test_half_of_the_readers_that_come_and_go_close() -> None:
     polite = [drop.polite for drop in drops(20, 100.0, 30.0, [], 1)]
     assert sum(polite) / len(polite) == pytest.approx(0.5, abs=0.05)

@@ -1,4 +1,4 @@
-"""The private server: what is said when it does not start, and that it outlives nobody."""
+"""The private server: what is said when it does not start, and that it ends with its parent."""
 
 import signal
 import subprocess
@@ -63,7 +63,7 @@ async def test_it_must_be_ready_in_time_and_end_in_time(place: Path, monkeypatch
     assert left(place) == []
 
 
-async def test_the_environment_does_not_lead_it_to_somebodys_data(
+async def test_the_environment_does_not_lead_it_to_other_data(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
@@ -77,7 +77,7 @@ async def test_the_environment_does_not_lead_it_to_somebodys_data(
     assert not any(name in found for name in ("elsewhere", "PORT=80"))
 
 
-async def test_it_refuses_nobody_for_being_too_fast() -> None:
+async def test_it_refuses_no_client_for_being_too_fast() -> None:
     """One visitor does here what the default limits let a dozen do."""
     async with PrivateServer() as server:
         result = await harness(

@@ -144,7 +144,7 @@ def test_a_frame_carries_what_lies_between_it_and_the_one_before() -> None:
     frame = seen(30, first=500)
     frame.previous = seen(10)
     frame.times = [1000, 1100]
-    frame.odd = [(5, 2000)]  # who skipped a frame
+    frame.odd = [(5, 2000)]  # has skipped a frame
     frame.own = [(10, 3000, 2)]  # whose own the reaction is
     sightings.follow(frame)
     assert sightings.settle(400, 4000) == []

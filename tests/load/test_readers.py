@@ -31,7 +31,7 @@ class Scene:
     found: faults.Faults
 
     async def react(self, visitor: str) -> None:
-        """Somebody reacts, and the reader has been brought what the server makes of it."""
+        """A visitor reacts, and the reader has been brought what the server makes of it."""
         version, _ = self.fake.react(ITEM, visitor, "like")
         await eventually(lambda: self.reader.shown[0].version == version or bool(self.found.found))
 
@@ -117,7 +117,7 @@ async def test_a_store_that_went_back_is_believed(transport: str) -> None:
         assert (one.names, one.reader._room.resets) == ([], 1)
 
 
-async def test_after_a_final_code_nobody_comes_back() -> None:
+async def test_after_a_final_code_no_reader_comes_back() -> None:
     async with scene(Faults(final_close=1), "ws") as one:
         one.fake.react(ITEM, "a", "like")
         await eventually(lambda: one.crowd.given_up == {0})
@@ -131,7 +131,7 @@ async def test_after_a_final_code_nobody_comes_back() -> None:
         ("sse", "GET /v1/stream was answered 503"),
     ],
 )
-async def test_who_is_not_let_in_says_why_and_tries_again(transport: str, why: str) -> None:
+async def test_a_reader_that_is_refused_says_why_and_tries_again(transport: str, why: str) -> None:
     async with scene(Faults(full_from_the_start=True), transport, up=False) as one:
         await eventually(lambda: bool(one.crowd.failures))
         assert list(one.crowd.failures) == [why]

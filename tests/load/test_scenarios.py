@@ -25,9 +25,9 @@ SHORT: dict[str, dict[str, Any]] = {
         "connections": 200,
         "reactions": "50/s",
         "storms": ["500ms"],
-        # Long enough that those who were cut off are back, on a busy machine too.
+        # Long enough that those that were cut off are back, on a busy machine too.
         "duration": "8s",
-        # Who has not come back when the second is over cannot send what is due.
+        # A reader that is not back when the second is over cannot send what is due.
         "threshold": ["p99<20s", "errors<60%"],
     },
     "launch": {"connections": 100, "duration": "2s", "steps": {"factor": 1.5, "every": "1s"}},

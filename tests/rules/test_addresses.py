@@ -1,4 +1,4 @@
-"""Whose address a request is counted under, and that nobody can choose it."""
+"""Whose address a request is counted under, and that no client can choose it."""
 
 import hypothesis.strategies as st
 import pytest
@@ -51,16 +51,16 @@ def test_what_a_stranger_says_is_ignored(peer: str, forwarded: list[str]) -> Non
 
 
 @given(proxies, strangers, st.lists(header), st.lists(proxies, max_size=5))
-def test_nobody_hides_behind_what_is_further_left(
+def test_an_address_further_left_hides_no_client(
     peer: str, stranger: str, forged: list[str], between: list[str]
 ) -> None:
-    """Each proxy appends whom it got it from; the first of them got it from the stranger."""
+    """Each proxy appends the address it got it from; the first of them got it from the client."""
     chain = [*forged, ", ".join([stranger, *between])]
     assert client(peer, chain, TRUSTED) == client(stranger, ["x"], TRUSTED)
 
 
 @given(proxies, st.lists(header), st.sampled_from(["none", "192.0.2.0/24"]))
-def test_nobody_is_trusted_unless_said(peer: str, forwarded: list[str], trusted: str) -> None:
+def test_no_peer_is_trusted_unless_said(peer: str, forwarded: list[str], trusted: str) -> None:
     assume(forwarded)
     assert client(peer, forwarded, networks(trusted)).address == client(peer, [], ()).address
 
@@ -111,7 +111,7 @@ def test_networks() -> None:
 
 
 @given(proxies)
-def test_a_trusted_proxys_connection_is_nobodys(peer: str) -> None:
+def test_a_trusted_proxys_connection_counts_for_no_address(peer: str) -> None:
     assert owner(peer, TRUSTED) is None
     assert owner(peer, ()) == client(peer, [], ())
 
@@ -121,7 +121,7 @@ def test_anybody_elses_is_the_peers(peer: str) -> None:
     assert owner(peer, TRUSTED) == client(peer, [], TRUSTED)
 
 
-def test_who_is_unknown_is_not_trusted() -> None:
+def test_an_unknown_peer_is_not_trusted() -> None:
     assert owner("", networks("0.0.0.0/0, ::/0")) == Client("", forwarded=False)
 
 

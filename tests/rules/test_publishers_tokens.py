@@ -212,7 +212,7 @@ def test_leeway_and_the_end() -> None:
     token = signed()
     assert judge(token, now=NOW + 60).expires == NOW + 60
     late = judge(token, now=NOW + 90)
-    assert late.expires == NOW + 90, "who was let in late has the time of grace too"
+    assert late.expires == NOW + 90, "a token accepted late has the time of grace too"
     with pytest.raises(Unauthorized):
         judge(token, now=NOW + 90.1)
 
@@ -221,7 +221,7 @@ def test_whatever_it_says_it_ends_by_its_age() -> None:
     for_ever = signed(exp=NOW + 10 * tokens.MAX_AGE)
     assert judge(for_ever).expires == NOW + tokens.MAX_AGE
     late = NOW + tokens.MAX_AGE + 20
-    assert judge(for_ever, now=late).expires == late, "who was let in late has the time of grace too"
+    assert judge(for_ever, now=late).expires == late, "a token accepted late has the time of grace too"
     with pytest.raises(Unauthorized):
         judge(for_ever, now=NOW + tokens.MAX_AGE + 31)
 

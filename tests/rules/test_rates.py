@@ -81,10 +81,10 @@ def test_full_buckets_are_forgotten_and_others_are_not() -> None:
     for key in range(1_000_000):
         buckets.take(key, limit, key / 100)
         assert len(buckets) <= 1024
-    assert buckets.take(999_999, limit, 9999.99) > 0, "who has just taken is remembered"
+    assert buckets.take(999_999, limit, 9999.99) > 0, "a bucket just taken from is remembered"
 
 
-def test_memory_is_bounded_whoever_comes() -> None:
+def test_memory_is_bounded_however_many_addresses_come() -> None:
     """More at once than can be remembered: they share what is left."""
     buckets: Buckets[int] = Buckets(most=5000)
     for key in range(50_000):
@@ -94,7 +94,7 @@ def test_memory_is_bounded_whoever_comes() -> None:
 
 
 def test_a_flood_of_others_forgives_nothing() -> None:
-    """Whoever has a whole network of addresses does not get a budget anew by using all of them."""
+    """A client with a whole network of addresses does not get a budget anew by using all of them."""
     buckets: Buckets[str] = Buckets(most=1000, crowd=lambda key: key.partition("/")[0])
     limit = Rate(1, 3)
     for _ in range(3):
@@ -111,10 +111,10 @@ def test_a_flood_of_others_forgives_nothing() -> None:
 
 
 @given(rates, st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9), st.floats(0, 3)), max_size=200))
-def test_nobody_gets_more_than_the_budget_whatever_others_do(
+def test_no_key_gets_more_than_the_budget_whatever_others_do(
     limit: Rate, most: int, takes: list[tuple[int, float]]
 ) -> None:
-    """A bucket that is not full stays as it is; who has none gets what one bucket holds, all together."""
+    """A bucket that is not full stays as it is; those without one get what one bucket holds, all together."""
     buckets: Buckets[int] = Buckets(most=most, crowd=lambda key: "all")
     now, owed, shared = 0.0, dict[int, float](), 0
     for key, pause in takes:

@@ -27,8 +27,8 @@ def test_repeating_a_wish_changes_nothing(
     history: list[tuple[str, str | None, int]], visitor: str, wish: str | None
 ) -> None:
     item = Item()
-    for who, what, now in history:
-        item = react(item, who, what, now)
+    for voter, what, now in history:
+        item = react(item, voter, what, now)
     once = react(item, visitor, wish, 5)
     assert react(once, visitor, wish, 10**9) is once
 

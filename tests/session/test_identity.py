@@ -160,7 +160,7 @@ def test_merging_two_strangers_is_forbidden(talk: Talk) -> None:
     assert [frame["code"] for frame in talk.heard()] == ["forbidden", "unauthorized"]
 
 
-def test_a_token_that_runs_out_leaves_a_stranger_who_goes_on_watching(talk: Talk) -> None:
+def test_a_token_that_runs_out_leaves_an_anonymous_watcher(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
     talk.say("watch", items=["a"])
     talk.store.answer()

@@ -72,7 +72,7 @@ class Node:
             return False
 
     def has_started(self) -> bool:
-        """Whether it serves, in the end; not when somebody else was faster with its ports."""
+        """Whether it serves, in the end; not when another process was faster with its ports."""
         wait_for(lambda: self.answers() or self.process.poll() is not None, "a node's answer")
         return self.process.poll() is None
 
@@ -140,7 +140,7 @@ class Cluster:
                     owner = next(one for one in self.nodes if one.port == holder[1])
                     if owner in self.alive:
                         return owner
-        raise AssertionError(f"nobody alive has slot {slot}")
+        raise AssertionError(f"no node alive has slot {slot}")
 
     def replica_of(self, primary: Node) -> Node:
         return self.replicas[self.primaries.index(primary)]
@@ -200,7 +200,7 @@ def cluster(primaries: int = 3, product: str = "valkey") -> Iterator[Cluster]:
 
 
 def _start(folder: Path, number: int, product: str) -> Node:
-    """A node on two ports that nobody else has."""
+    """A node on two free ports."""
     for port in free_ports(number):
         if is_free(port + 1):
             node = Node(folder / f"{number}-{port}", port, product)
@@ -210,7 +210,7 @@ def _start(folder: Path, number: int, product: str) -> Node:
 
 
 def free_ports(number: int) -> Iterator[int]:
-    """Ports that nobody has just now, for the node of that number."""
+    """Ports that are free just now, for the node of that number."""
     # Different test processes begin to look in different places.
     start = os.getpid() * 97 % len(PORTS)
     for offset in range(len(PORTS)):

@@ -62,7 +62,7 @@ class Member:
             return False
 
     def has_started(self) -> bool:
-        """Whether it serves, in the end; not when somebody else was faster with its port."""
+        """Whether it serves, in the end; not when another process was faster with its port."""
         wait_for(lambda: self.answers() or self.process.poll() is not None, "an engine's answer")
         return self.process.poll() is None
 

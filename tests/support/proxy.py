@@ -35,7 +35,7 @@ class Proxy:
         self._links: set[_Link] = set()
 
     def hold(self, which: Which = lambda asked: True) -> None:
-        """A black hole: nothing comes through any more on those connections, and nobody is told."""
+        """A black hole: nothing comes through any more on those connections, and neither end is told."""
         self._held = which
         self._open.clear()
 

@@ -18,7 +18,7 @@ from tests.support.names import NAMES
 
 
 def rooms(clock: Callable[[], float], **given: Any) -> Rooms:
-    """Rooms of the parts that are given, and beside them of what does nothing, or what needs nobody else.
+    """Rooms of the parts that are given, and beside them of what does nothing, or what needs no other part.
 
     ``clock`` gives seconds; a call that is to come later comes at once.
     """

@@ -1,4 +1,4 @@
-"""The admin API on a server of two workers: what it does, who sees it, who may, and the trail it leaves."""
+"""The admin API on a server of two workers: its effects, its callers, and its trail."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.waiting import wait_for
 from tests.test_cli import tallycast
 from tests.web.conftest import KEY, OTHER_KEY
 
-WHO = f"sha256:{sha256(KEY.encode()).hexdigest()[:12]}"
+ADMIN = f"sha256:{sha256(KEY.encode()).hexdigest()[:12]}"
 ZERO = {"like": 0, "dislike": 0}
 
 
@@ -112,7 +112,7 @@ def test_no_tab_goes_on_showing_what_is_held_no_more(server: ServerProcess, item
             told, reaction, at_version = mine(page)
             assert (told, reaction) == (item, None)
             assert at_version > version
-        # Only who was concerned is told, and only of what is shown.
+        # Only the visitors concerned are told, and only of what is shown.
         assert [frame["type"] for frame in at[0].until(ref=at[0].post("ping"))] == ["pong"]
         if what == "erase":
             assert "mine" not in [frame["type"] for frame in theirs[0].until(ref=theirs[0].post("ping"))]
@@ -127,7 +127,7 @@ def trail(server: ServerProcess, item: str) -> list[str]:
     done = tallycast("audit", "--data", str(server.data))
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line for line in done.stdout.splitlines() if line.endswith(f"  blog  {item}")]
-    assert all(line.split()[1] == WHO for line in lines), lines
+    assert all(line.split()[1] == ADMIN for line in lines), lines
     return [line.split()[2] for line in lines]
 
 
@@ -164,7 +164,7 @@ def test_remove(server: ServerProcess, item: str) -> None:
         after = visitor.react(item, "dislike").json()
         assert after["counts"] == {"like": 0, "dislike": 1}
         assert counts(page, dislike=1)["version"] == after["version"] > before
-    assert admin(server, "remove", "nobody has touched it").json()["version"] == 0
+    assert admin(server, "remove", "untouched").json()["version"] == 0
     assert trail(server, item) == ["freeze", "remove"]
 
 
@@ -199,7 +199,7 @@ def test_an_item_is_frozen_before_anybody_reacts(server: ServerProcess, item: st
 
 
 def test_erase(server: ServerProcess, item: str) -> None:
-    """On frozen items too: who is erased must not stay counted there."""
+    """On frozen items too: an erased visitor must not stay counted there."""
     cheater, other = Visitor(server), Visitor(server)
     items = [f"{item} {number}" for number in range(5)]
     for one in items:
@@ -216,12 +216,12 @@ def test_erase(server: ServerProcess, item: str) -> None:
     assert cheater.react(items[0], "like").status_code == 200
     member = keys.member(cheater.id).hex()
     told = tallycast("audit", "--data", str(server.data)).stdout
-    assert told.count(f"  {WHO}  erase     blog  visitor {member}\n") == 2
+    assert told.count(f"  {ADMIN}  erase     blog  visitor {member}\n") == 2
     assert cheater.id not in told
 
 
 @pytest.mark.parametrize("visitor", ["", "42", "u:", "a:1", "u:" + "x" * 129, 42, None, ["u:42"]])
-def test_who_is_no_visitor_is_not_erased(server: ServerProcess, visitor: object) -> None:
+def test_an_id_that_is_no_visitor_is_not_erased(server: ServerProcess, visitor: object) -> None:
     answer = admin(server, "erase", json={"visitor": visitor})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_message")
 
@@ -234,7 +234,7 @@ def test_bodies_that_are_none(server: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("what", [*ITEM_DEEDS, "erase"])
-def test_who_may_not(server: ServerProcess, item: str, what: str) -> None:
+def test_callers_without_the_right(server: ServerProcess, item: str, what: str) -> None:
     visitor = Visitor(server)
     version = visitor.react(item, "like").json()["version"]
     more: dict[str, Any] = {"json": {"visitor": visitor.id}} if what == "erase" else {}
@@ -285,7 +285,7 @@ def test_the_log_has_the_deed_and_no_key(server: ServerProcess, item: str) -> No
     admin(server, "erase", key="nearly the key", json={"visitor": visitor})
     wait_for(lambda: server.output().count('"what": "erase"') >= 1, "the line in the log")
     said = server.output()
-    assert WHO in said
+    assert ADMIN in said
     assert '"what": "reset"' in said
     for secret in (KEY, "nearly the key", visitor, sha256(KEY.encode()).hexdigest()):
         assert secret not in said

@@ -1,4 +1,4 @@
-"""What the HTTP API says beside its bodies, and to whom."""
+"""What the HTTP API says beside its bodies, and to which pages."""
 
 import http.client
 import json

@@ -28,7 +28,7 @@ UPGRADE = [
 
 
 class House:
-    """A server that only notes who came."""
+    """A server that only notes its clients."""
 
     def __init__(self, trusted: str) -> None:
         self.came: list[Client] = []
@@ -67,7 +67,7 @@ class House:
         await send({"type": "http.response.body", "body": b""})
 
     async def ask(self, *headers: str) -> Client:
-        """Who came, when a request had these headers."""
+        """The client of a request with these headers."""
         reader, writer = await asyncio.open_connection(*self.listener.getsockname())
         closing = [] if "Connection: Upgrade" in headers else ["Connection: close"]
         writer.write("\r\n".join(["GET / HTTP/1.1", "Host: x", *headers, *closing, "", ""]).encode("latin-1"))
@@ -87,7 +87,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[House]:
 
 
 @pytest.mark.parametrize("upgrade", [[], UPGRADE], ids=["http", "socket"])
-async def test_who_came(place: House, upgrade: list[str]) -> None:
+async def test_the_address_of_a_client(place: House, upgrade: list[str]) -> None:
     assert await place.ask(*upgrade) == Client("127.0.0.1", forwarded=False)
     forged = ["X-Forwarded-For: 6.6.6.6", "X-FORWARDED-FOR: \xff, ::ffff:198.51.100.7, 127.0.0.9"]
     came = await place.ask(*forged, *upgrade)
@@ -96,7 +96,9 @@ async def test_who_came(place: House, upgrade: list[str]) -> None:
 
 @pytest.mark.parametrize("upgrade", [[], UPGRADE], ids=["http", "socket"])
 @pytest.mark.parametrize("header", ["Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "Via: 1.1 proxy"])
-async def test_a_proxy_that_names_nobody_we_believe(place: House, header: str, upgrade: list[str]) -> None:
+async def test_a_proxy_that_names_no_address_to_believe(
+    place: House, header: str, upgrade: list[str]
+) -> None:
     """Its clients are not taken for this machine itself, which has no limits by address."""
     assert await place.ask(header, *upgrade) == Client("127.0.0.1", forwarded=True)
 

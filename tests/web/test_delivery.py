@@ -65,7 +65,7 @@ class Narrow(Transport):
             self.protocol.resume_writing()
 
 
-NOBODY = Client("", forwarded=False)
+UNKNOWN_CLIENT = Client("", forwarded=False)
 
 
 class Peer:
@@ -77,7 +77,7 @@ class Peer:
         self.socket = Socket(rooms, config=None, server_state=state, app_state=None)
         self.transport.protocol = self.socket
         self.socket.connection_made(self.transport)
-        self.socket.upgraded(REQUEST, rooms.admission.enter(None), NOBODY)
+        self.socket.upgraded(REQUEST, rooms.admission.enter(None), UNKNOWN_CLIENT)
         self.data = bytearray(self.transport.received().partition(b"\r\n\r\n")[2])
         self.watched: dict[str, int] = {}
         self.wanted: set[str] = set()
@@ -233,7 +233,7 @@ def test_what_a_peer_reads_is_whole_rising_and_complete(events: list[tuple[str, 
                 )
         scene.settle()
         for peer in scene.peers:
-            assert not peer.socket._missed, "nothing is kept for who has read all, or left"
+            assert not peer.socket._missed, "nothing is kept for a peer that has read all, or left"
             if not peer.over:
                 assert peer.data == b""
                 assert peer.watched == {item: scene.version[item] for item in peer.wanted}

@@ -69,11 +69,11 @@ async def test_a_few_do_not_take_all_of_the_time() -> None:
     assert all(one.left_at for one in connections)
 
 
-async def test_nobody_is_waited_for() -> None:
+async def test_without_connections_there_is_no_wait() -> None:
     await Drain(Rounds()).run(time.monotonic() + 3600)
 
 
-async def test_who_does_not_go_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_does_not_go_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACE", 1000.0)
     rounds = Rounds()
     deaf, other = Connection(rounds, deaf=True), Connection(rounds)
@@ -83,7 +83,7 @@ async def test_who_does_not_go_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatc
     assert (deaf.aborted, other.aborted) == (True, False)
 
 
-async def test_who_came_in_meanwhile_leaves_too() -> None:
+async def test_a_connection_that_came_meanwhile_leaves_too() -> None:
     rounds = Rounds()
     Connection(rounds)
     running = asyncio.create_task(Drain(rounds).run(time.monotonic() + 3600))

@@ -43,7 +43,7 @@ async def test_what_is_no_http_is_a_problem(server: ServerProcess, data: bytes) 
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-async def test_who_asks_for_no_upgrade_is_told_to(server: ServerProcess, method: bytes) -> None:
+async def test_a_request_without_upgrade_is_told_to(server: ServerProcess, method: bytes) -> None:
     request = method + b" /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     head, body = await exchange(server.url, request)
     assert head.startswith(b"HTTP/1.1 426 ")
@@ -97,7 +97,7 @@ async def put(server: ServerProcess, extra: bytes, body: bytes) -> bytes:
 OFFERS = {
     "h2c": b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk",
     "several": b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: HTTP/3.0",
-    "nobody-asked": b"\r\nUpgrade: h2c",
+    "not-asked": b"\r\nUpgrade: h2c",
 }
 BODY = b'{"reaction":"like"}'
 CHUNKS = b'6\r\n{"reac\r\n' + b"d\r\n" + BODY[6:] + b"\r\n0\r\n\r\n"

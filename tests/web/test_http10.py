@@ -39,7 +39,7 @@ async def head_of(reader: asyncio.StreamReader) -> dict[str, list[str]]:
 
 
 async def react(http: httpx.AsyncClient, item: str) -> str:
-    """Like an item; the token of the visitor who does."""
+    """Like an item; the token of the visitor that does."""
     token = str((await http.post("/v1/visitors")).json()["token"])
     bearer = {"Authorization": f"Bearer {token}"}
     answer = await http.put(f"/v1/reaction?item={item}", json={"reaction": "like"}, headers=bearer)

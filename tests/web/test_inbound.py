@@ -1,4 +1,4 @@
-"""The shared parser beside a parser for each connection: nobody gets a byte of another's."""
+"""The shared parser beside a parser for each connection: no connection gets a byte of another's."""
 
 from typing import Any
 
@@ -137,19 +137,19 @@ def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes]
     heard = [Heard() for _ in sent]
     left = list(sent)
 
-    def go_on(who: int) -> None:
+    def go_on(peer: int) -> None:
         # How many frames there are is not for chance to know: in a broken stream it depends on the mask.
-        while connections[who].more:
-            heard[who].take(connections[who].receive(b""))
+        while connections[peer].more:
+            heard[peer].take(connections[peer].receive(b""))
 
     while any(left):
-        who = chance.choice([i for i, data in enumerate(left) if data])
-        go_on(who)
-        cut = chance.choice([1, 2, 3, chance.randint(1, 20), chance.randint(1, 2000), len(left[who])])
-        piece, left[who] = left[who][:cut], left[who][cut:]
-        heard[who].read(connections[who], piece)
-    for who in range(len(sent)):
-        go_on(who)
+        peer = chance.choice([i for i, data in enumerate(left) if data])
+        go_on(peer)
+        cut = chance.choice([1, 2, 3, chance.randint(1, 20), chance.randint(1, 2000), len(left[peer])])
+        piece, left[peer] = left[peer][:cut], left[peer][cut:]
+        heard[peer].read(connections[peer], piece)
+    for peer in range(len(sent)):
+        go_on(peer)
     assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
 
 

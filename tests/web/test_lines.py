@@ -109,7 +109,7 @@ async def _breaks_off(reader: asyncio.StreamReader) -> None:
         await read()
 
 
-async def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "STALL_AFTER", 0.3)
     async with serving(Place(many=20_000)) as place, place.asked() as reader:
         await eventually(lambda: place.over)
@@ -122,10 +122,10 @@ async def test_a_source_that_fails_leaves_no_end(caplog: pytest.LogCaptureFixtur
         await _breaks_off(reader)
         await eventually(lambda: place.over)
         assert place.made == 3
-    assert not caplog.records, "it is nobody's mistake"
+    assert not caplog.records, "it is no defect"
 
 
-async def test_who_leaves_ends_it() -> None:
+async def test_a_client_that_leaves_ends_it() -> None:
     async with serving(Place(many=20_000)) as place:
         async with place.asked() as reader:
             await reader.readuntil(b"\r\n\r\n")

@@ -111,7 +111,7 @@ def test_a_person_from_the_first_vote_to_the_last_trace(
         connect_blocking(f"{server.ws_url}/ws") as tab,
     ):
         page.next("counts", counts={"like": 2, "dislike": 1})
-        # On a frozen item, too: nobody reacts there, somebody has become known.
+        # On a frozen item, too: no reaction is taken there, but a visitor has become known.
         assert tab.ask("auth", token=ann, merge=mine)["type"] == "ready"
         page.next("counts", counts={"like": 1, "dislike": 1})
         assert held(http, ann) == {items[0]: "dislike"} | dict.fromkeys(items[1:], "like")
@@ -177,7 +177,7 @@ def test_what_was_imported_into_one_engine_goes_to_a_cluster(
     """As docs/admin.md says: with MIGRATE, key by key, which is what `--cluster import` does."""
     items = [f"moved/{number}" for number in range(50)]
     file = tmp_path / "votes.csv"
-    rows = [f"{item},u:{who},like" for item in items for who in range(10)]
+    rows = [f"{item},u:{visitor},like" for item in items for visitor in range(10)]
     file.write_text("\n".join(["item,visitor,reaction", *rows]))
     done = tallycast("import", str(file), "--config", str(config), env={"REDIS_URL": engine})
     assert done.returncode == 0, done.stderr

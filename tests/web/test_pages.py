@@ -176,7 +176,7 @@ async def test_without_the_demo(make_server: MakeServer, given: dict[str, object
             assert (await http.get(path)).status_code == 200, path
 
 
-async def test_the_demo_is_for_who_has_no_sites_yet(make_server: MakeServer, tmp_path: Path) -> None:
+async def test_the_demo_is_served_without_a_sites_file(make_server: MakeServer, tmp_path: Path) -> None:
     """As the server itself decides: not said either way."""
     sites = tmp_path / "sites.toml"
     sites.write_text('[sites.default]\norigins = ["*"]\n')
@@ -197,7 +197,7 @@ async def test_the_demo_is_for_who_has_no_sites_yet(make_server: MakeServer, tmp
         ({"demo": False}, False),
     ],
 )
-def test_who_has_sites_asks_for_the_demo(flags: dict[str, object], served: bool) -> None:
+def test_with_a_sites_file_the_demo_must_be_asked_for(flags: dict[str, object], served: bool) -> None:
     assert load(**flags).has_demo is served
 
 

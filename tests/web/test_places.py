@@ -151,7 +151,7 @@ async def test_an_upgrade_has_no_place_either(place: Place) -> None:
 async def test_those_without_a_place_make_room_for_each_other(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who asks at once is answered, however many there are who do not."""
+    """A request at once is answered, however many connections send none."""
     monkeypatch.setattr(http, "SURPLUS", 4)
     async with AsyncExitStack() as stack:
         silent = [await asyncio.open_connection(*place.listener.getsockname()) for _ in range(40)]
@@ -170,7 +170,7 @@ async def test_those_without_a_place_make_room_for_each_other(
             writer.close()
 
 
-async def test_who_does_not_read_the_answers_is_not_waited_for(place: Place) -> None:
+async def test_a_client_that_does_not_read_the_answers_is_not_waited_for(place: Place) -> None:
     now = 0.0
     place.rounds._clock = lambda: now
     sock = socket.socket()

@@ -1,4 +1,4 @@
-"""The one timer: everybody is visited once a round, nobody after leaving."""
+"""The one timer: each member is visited once a round, and not after leaving."""
 
 from server.web.rounds import SLICES, Rounds
 
@@ -22,7 +22,7 @@ class Faulty(Visited):
         raise ValueError("a defect")
 
 
-def test_everybody_is_visited_once_a_round() -> None:
+def test_every_member_is_visited_once_a_round() -> None:
     time = iter(range(1000))
     rounds = Rounds(lambda: float(next(time)))
     visited = [Visited() for _ in range(25)]
@@ -34,7 +34,7 @@ def test_everybody_is_visited_once_a_round() -> None:
     assert all(len(one.at) == 2 and one.at[1] - one.at[0] == SLICES for one in visited)
 
 
-def test_who_left_is_not_visited_and_a_defect_stops_nobody() -> None:
+def test_a_visit_after_leaving_is_none_and_a_defect_stops_no_other() -> None:
     rounds = Rounds()
     stays, goes, faulty = Visited(), Visited(), Faulty()
     rounds.join(faulty)

@@ -104,7 +104,7 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
-NOBODY = Client("", forwarded=False)
+UNKNOWN_CLIENT = Client("", forwarded=False)
 
 
 class Bench:
@@ -142,7 +142,7 @@ class Bench:
         return self.rooms.hub.known([NAMES.item_channel("default", item)])[0]
 
     def shake(self) -> None:
-        self.socket.upgraded(REQUEST, self.rooms.admission.enter(None), NOBODY)
+        self.socket.upgraded(REQUEST, self.rooms.admission.enter(None), UNKNOWN_CLIENT)
         assert self.transport.received().startswith(b"HTTP/1.1 101")
 
     def wait(self, seconds: float) -> None:
@@ -215,22 +215,22 @@ def test_what_was_written_to_many_at_once_breaks_the_silence_too(bench: Bench) -
     assert bench.transport.received()[2:] == b'{"type":"beat"}'
 
 
-def test_who_takes_nothing_is_dropped(bench: Bench) -> None:
+def test_a_peer_that_takes_nothing_is_dropped(bench: Bench) -> None:
     bench.socket.pause_writing()
-    assert not bench.transport.reading, "who does not read is not read"
+    assert not bench.transport.reading, "a peer that does not read is not read"
     bench.wait(STALL_AFTER - 1)
     assert bench.transport.waiting == b""
     bench.wait(2.1)
     assert bench.transport.waiting == Frame(Opcode.CLOSE, b"\x0f\xa1").serialize(mask=False), "4001"
     bench.socket.take(b"update")
     assert bench.transport.waiting.endswith(b"\x0f\xa1"), "nothing comes after a close"
-    assert not bench.transport.aborted, "whoever wakes up now is told"
+    assert not bench.transport.aborted, "a peer that wakes up now is told"
     assert bench.transport.reading, "and its answer is heard"
     bench.wait(CLOSE_WITHIN + 1.1)
     assert bench.transport.aborted
 
 
-def test_who_takes_something_again_is_not_dropped(bench: Bench) -> None:
+def test_a_peer_that_takes_something_again_is_not_dropped(bench: Bench) -> None:
     for _ in range(3):
         bench.socket.pause_writing()
         bench.wait(STALL_AFTER - 1)
@@ -240,7 +240,7 @@ def test_who_takes_something_again_is_not_dropped(bench: Bench) -> None:
     assert not bench.transport.aborted
 
 
-def test_who_reads_slowly_but_steadily_is_not_dropped(bench: Bench) -> None:
+def test_a_peer_that_reads_slowly_but_steadily_is_not_dropped(bench: Bench) -> None:
     bench.transport.buffered = 60_000
     bench.socket.pause_writing()
     for _ in range(20):
@@ -263,7 +263,7 @@ def test_a_close_that_is_not_answered_ends_all_the_same(bench: Bench) -> None:
     assert bench.transport.aborted
 
 
-def test_who_goes_on_sending_after_a_close_has_no_more_time_for_its_own(bench: Bench) -> None:
+def test_sending_on_after_a_close_gives_no_more_time_for_its_own(bench: Bench) -> None:
     fragment = Frame(Opcode.CONT, b"", False).serialize(mask=True)
     bench.socket.data_received(Frame(Opcode.TEXT, b"", False).serialize(mask=True))
     for _ in range(2 * int(CLOSE_WITHIN)):
@@ -289,7 +289,7 @@ def test_an_upgrade_that_never_comes_is_not_waited_for(bare: Bench) -> None:
 
 
 def test_what_the_socket_does_not_take_goes_through_the_transport(bench: Bench) -> None:
-    assert bench.transport.high == 0, "who has anything waiting is blocked"
+    assert bench.transport.high == 0, "a connection with anything waiting is blocked"
     bench.transport.fill()
     assert bench.socket.take(b"frame")
     assert bench.transport.waiting == b"frame"
@@ -318,7 +318,7 @@ def test_the_handshake_does_not_overtake_an_answer_that_waits(bench: Bench) -> N
     transport.buffered = 100_000
     late = Socket(bench.rooms, config=None, server_state=None, app_state=None)
     late.connection_made(transport)
-    late.upgraded(REQUEST, bench.rooms.admission.enter(None), NOBODY)
+    late.upgraded(REQUEST, bench.rooms.admission.enter(None), UNKNOWN_CLIENT)
     assert transport.received() == b""
     assert transport.waiting.startswith(b"HTTP/1.1 101")
     transport.end()
@@ -352,7 +352,7 @@ def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench
     assert bench.transport.waiting == b""
 
 
-def test_nobody_writes_past_a_connection_that_is_blocked_closing_or_over(bench: Bench) -> None:
+def test_nothing_writes_past_a_connection_that_is_blocked_closing_or_over(bench: Bench) -> None:
     bench.socket.pause_writing()
     assert bench.socket.straight == NO_DESCRIPTOR, "nothing may overtake what waits in the transport"
     bench.socket.resume_writing()

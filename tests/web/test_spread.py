@@ -29,10 +29,10 @@ class Peer:
         self.rest += rest
 
     def take(self, frame: bytes) -> bool:
-        raise AssertionError("nobody is asked here")
+        raise AssertionError("the store is not asked here")
 
     def miss(self, topic: Topic) -> None:
-        raise AssertionError("nobody is asked here")
+        raise AssertionError("the store is not asked here")
 
     def fill(self) -> None:
         """Write until nothing more goes in."""
@@ -61,14 +61,14 @@ def peers() -> Iterator[list[Peer]]:
         peer.close()
 
 
-def test_everybody_gets_the_same_frame(peers: list[Peer]) -> None:
+def test_every_peer_gets_the_same_frame(peers: list[Peer]) -> None:
     assert list(spread(FRAME, peers, True)) == []
     assert list(spread(b"another", peers, False)) == []
     assert [peer.received() for peer in peers] == [FRAME + b"another"] * 8
     assert list(spread(FRAME, [], True)) == []
 
 
-def test_who_cannot_be_written_to_is_given_back_and_the_others_are_not_held_up(peers: list[Peer]) -> None:
+def test_a_peer_that_cannot_be_written_to_is_given_back_and_holds_up_no_other(peers: list[Peer]) -> None:
     peers[0].fill()
     peers[3].theirs.close()
     peers[4].fill()
@@ -82,7 +82,7 @@ def test_who_cannot_be_written_to_is_given_back_and_the_others_are_not_held_up(p
     assert all(peer.rest == b"" for peer in peers)
 
 
-def test_who_watches_several_waits_for_what_may_come_of_the_others(peers: list[Peer]) -> None:
+def test_a_peer_that_watches_several_waits_for_the_others(peers: list[Peer]) -> None:
     peers[2].several = True
     assert list(spread(FRAME, peers, False)) == [peers[2]]
     assert peers[2].received() == b""

@@ -34,7 +34,7 @@ from tests.support.waiting import eventually
 
 SITE = Site()
 
-NOBODY = Client("", forwarded=False)
+UNKNOWN_CLIENT = Client("", forwarded=False)
 PLACE = Place(None, None, counted=True)
 
 
@@ -60,7 +60,7 @@ class Transport:
 
 
 class Bench:
-    """A stream that somebody reads, and everything around it."""
+    """A stream that is read, and everything around it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -84,7 +84,7 @@ class Bench:
         self.room.set()
         self.gone = asyncio.Event()
         self.sent: list[Message] = []
-        self.stream = Stream(self.rooms, PLACE, NOBODY)
+        self.stream = Stream(self.rooms, PLACE, UNKNOWN_CLIENT)
         self.response: StreamResponse
         self.serving: asyncio.Task[None]
 
@@ -180,7 +180,7 @@ async def test_a_burst_in_one_turn_is_one_event(bench: Bench) -> None:
     assert bench.versions("a") == [0, 1000]
 
 
-async def test_who_has_no_room_gets_the_latest_of_each_when_there_is_some(bench: Bench) -> None:
+async def test_a_stream_without_room_gets_the_latest_of_each_when_there_is_some(bench: Bench) -> None:
     await bench.open("a", "b", "c")
     await bench.turn()
     bench.room.clear()
@@ -208,7 +208,7 @@ async def test_a_store_that_went_back_is_told(bench: Bench) -> None:
 
 async def test_what_is_known_is_not_read_again_while_updates_come_in(bench: Bench) -> None:
     await bench.open("a")
-    other = Stream(bench.rooms, PLACE, NOBODY)
+    other = Stream(bench.rooms, PLACE, UNKNOWN_CLIENT)
     await other.open(SITE, ["a"])
     assert bench.asked == [["a"]]
     bench.ready = False
@@ -273,7 +273,7 @@ async def test_a_beat_that_is_due_gives_way_to_news(bench: Bench) -> None:
     assert [event["type"] for event in bench.events] == ["counts", "counts"]
 
 
-async def test_who_takes_nothing_is_dropped_and_hears_no_beat(bench: Bench) -> None:
+async def test_a_client_that_takes_nothing_is_dropped_and_hears_no_beat(bench: Bench) -> None:
     await bench.open("a")
     await bench.turn()
     bench.transport.buffered = 1000
@@ -287,7 +287,7 @@ async def test_who_takes_nothing_is_dropped_and_hears_no_beat(bench: Bench) -> N
     assert len(bench.events) == 1
 
 
-async def test_who_takes_little_is_not_dropped(bench: Bench) -> None:
+async def test_a_client_that_takes_little_is_not_dropped(bench: Bench) -> None:
     await bench.open("a")
     await bench.turn()
     for left in range(1000, 900, -10):
@@ -296,7 +296,7 @@ async def test_who_takes_little_is_not_dropped(bench: Bench) -> None:
     assert not bench.transport.aborted
 
 
-async def test_who_takes_all_and_is_given_more_is_not_dropped(bench: Bench) -> None:
+async def test_a_client_that_takes_all_and_is_given_more_is_not_dropped(bench: Bench) -> None:
     await bench.open("a")
     await bench.turn()
     bench.transport.buffered = 1000
