@@ -117,7 +117,7 @@ def _ready(server: ServerProcess) -> bool:
 
 
 def check(server: ServerProcess, person: Person, held: dict[str, str]) -> None:
-    """Counts are the membership, and that is what the account holds; the other visitor is retired everywhere."""
+    """Counts are the membership, and what the account holds; the other visitor is retired everywhere."""
     with Redis.from_url(running_engine(server.data)) as client:
         for item in ITEMS:
             state, members = stored(client, SITE.name, item)

@@ -1,0 +1,1 @@
+"""The ledger on a real cluster: the same promises, while slots move and nodes die."""

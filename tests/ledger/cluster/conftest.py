@@ -1,0 +1,45 @@
+"""The ledger on a cluster, in place of a single engine."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from server.ledger.cluster import ClusterEngine
+from server.ledger.parts import open_store
+from server.ledger.scattered import ScatteredReader, ScatteredWriter
+from server.ledger.store import wait_until_ready
+from tests.support.cluster import Cluster, cluster
+
+
+@pytest.fixture(scope="package")
+def ring() -> Iterator[Cluster]:
+    """A cluster for all tests here that do no harm to its nodes."""
+    with cluster() as ring:
+        yield ring
+
+
+@pytest.fixture
+async def store(ring: Cluster) -> AsyncIterator[ClusterEngine]:
+    for node in ring.primaries:
+        node.do("FLUSHALL")
+        node.do("SCRIPT", "FLUSH")
+    store = open_store(ring.url)
+    assert isinstance(store, ClusterEngine)
+    await wait_until_ready(store, 10.0)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def writer(store: ClusterEngine) -> AsyncIterator[Any]:
+    writer = ScatteredWriter(store)
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+async def reader(store: ClusterEngine) -> AsyncIterator[Any]:
+    reader = ScatteredReader(store)
+    yield reader
+    await reader.close()
