@@ -169,6 +169,8 @@ class Sender:
     async def _listen(self, answers: int) -> None:
         while self.answered < answers:
             answer = json.loads(await self._socket.recv())
+            if answer["type"] == "beat":
+                continue  # It was silent while the others came.
             self.answered += 1
             self.longest = max(self.longest, time.monotonic() - self._since.popleft())
             if answer["type"] == "error":
