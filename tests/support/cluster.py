@@ -147,8 +147,9 @@ class Cluster:
 
     def begin_move(self, slot: int, source: Node, target: Node) -> None:
         """From here on keys of the slot may be on either."""
-        target.do("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
-        source.do("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        # Replicas must confirm that first, for which they have 2 s unless told otherwise.
+        target.do("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id, "TIMEOUT", 9000)
+        source.do("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id, "TIMEOUT", 9000)
 
     def move_keys(self, slot: int, source: Node, target: Node, most: int = 1_000_000) -> int:
         """Move keys of the slot, one at a time; how many."""
@@ -162,7 +163,7 @@ class Cluster:
         """The slot is the target's."""
         for node in (target, source, *self.alive):
             if node.info("replication")["role"] == "master":
-                node.do("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+                node.do("CLUSTER", "SETSLOT", slot, "NODE", target.id, "TIMEOUT", 9000)
 
     def move(self, slot: int, target: Node) -> None:
         """Reshard one slot as ``valkey-cli --cluster reshard`` does it."""
