@@ -69,12 +69,12 @@ installed-browsers:
 strace:
 	@tools/package.sh strace 'The test of a power cut' strace
 
-# In Debian this is redis-server itself under another name, and comes without a service that starts.
+# In Debian this is redis-server itself under another name.
 redis:
 	@tools/package.sh redis-check-rdb 'The test of access lists on Redis' redis-tools
 
 nginx:
-	@tools/nginx.sh
+	@tools/package.sh nginx 'The test behind a proxy' nginx-light
 
 # The load that the bench puts on servers must cost less than they do, so it is in C.
 compiler:

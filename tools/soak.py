@@ -1,14 +1,13 @@
-"""Ten minutes of churn against a fresh server: does everything come back?
+"""Puts ten minutes of churn on a fresh server and checks that it releases everything afterwards.
 
-Usage: python tools/soak.py [how long [the first run [steady for [options of tallycast load]]]], such as
-``2m 30s 20s --connections 5000``. Fails when the worker's tasks or its channels in the engine do not come
-back to what a fresh one has, or its memory or open files to what they were after a first, short run of the
-same load. Looks from outside: the tasks are told by a probe in the worker's interpreter (``sitecustomize``).
+Usage: python tools/soak.py [duration [first run [steady [options of tallycast load]]]], such as ``2m 30s 20s
+--connections 5000``. Fails when the worker's tasks or its channels in the engine do not return to those of a
+fresh worker, or its memory or open files to those after a first, short run of the same load. ``steady`` is
+how long files, tasks and channels must be constant before they are compared. A probe in the worker's
+interpreter (``sitecustomize``) counts the tasks; the rest is read from outside.
 """
 
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
@@ -22,7 +21,11 @@ from typing import NamedTuple
 
 from redis import Redis
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.usage import open_files, resident_memory
 from server.load import units
+from tests.support.process import ServerProcess
 
 # fmt: off
 LOAD = [
@@ -30,16 +33,16 @@ LOAD = [
     "--warmup", "0s", "--ramp", "500/s",
 ]
 # fmt: on
-# The hub keeps a channel for a while after its last reader went, and the system its sockets (s).
-SETTLE = 120.0
-LOOK = 0.2
-# What may stay: an allocator gives back whole pages, and only when nothing on them is used.
-MEMORY = 4 * 2**20
+# The hub keeps a channel for a while after its last watcher left, and the kernel its sockets (s).
+TIMEOUT = 120.0
+INTERVAL = 0.2  # s, between two looks
+# Allowed growth. Memory: an allocator returns whole pages, and only those on which nothing is used.
+MEMORY = 4 * 2**20  # bytes
 FILES = 2
 
 PROBE = """
 import sys
-if "server.worker" in sys.orig_argv:
+if any(argument.endswith(".worker") for argument in sys.orig_argv):
     import asyncio, gc, json, os, socket, threading
 
     def answer():
@@ -59,7 +62,7 @@ if "server.worker" in sys.orig_argv:
 
 
 class State(NamedTuple):
-    """What the worker holds."""
+    """The resources that the worker holds; ``memory`` in bytes."""
 
     memory: int
     files: int
@@ -75,45 +78,26 @@ class State(NamedTuple):
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[str, int]]:
-    """A fresh server with one worker: its URL, and the worker's process id."""
+def started(folder: Path) -> Iterator[tuple[str, int]]:
+    """Start a fresh server with one worker. Yields its URL and the worker's process id."""
     (folder / "sitecustomize.py").write_text(PROBE)
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("TALLYCAST_") and name not in ("PORT", "REDIS_URL")
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "server", "serve", "--port", "0", "--data", folder / "data"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**kept, "PYTHONPATH": str(folder), "TALLYCAST_SOAK": str(folder)},
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout is not None
-        url = next(found[0] for line in process.stdout if (found := re.search(r"https?://\S+", line)))
-        yield url.rstrip("/"), _worker_of(process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with ServerProcess(folder, env={"PYTHONPATH": str(folder), "TALLYCAST_SOAK": str(folder)}) as server:
+        server.start()
+        yield server.url, server.workers[0]
 
 
 def look(folder: Path, worker: int) -> State:
-    """What the worker holds now."""
+    """Return what the worker holds now."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(folder / "probe"))
-        told = json.loads(probe.makefile().read())
+        counts = json.loads(probe.makefile().read())
     with Redis.from_url(f"unix://{folder / 'data' / 'engine.sock'}") as engine:
         channels = len(engine.pubsub_channels())
-    rollup = Path(f"/proc/{worker}/smaps_rollup").read_text()
-    memory = int(re.search(r"Rss:\s+(\d+)", rollup)[1]) * 1024  # type: ignore[index]
-    files = len(os.listdir(f"/proc/{worker}/fd"))
-    return State(memory, files, told["tasks"], channels, told["objects"])
+    return State(resident_memory(worker), open_files(worker), counts["tasks"], channels, counts["objects"])
 
 
 def load(url: str, duration: str, options: Sequence[str]) -> None:
-    """Run the harness; its checks must pass, whatever it says of the machine."""
+    """Run the harness. Its checks must pass; a machine too busy for its figures (status 2) is fine."""
     command = [sys.executable, "-P", "-m", "server", "load", url, *LOAD, *options, "--duration", duration]
     status = subprocess.run(command, check=False).returncode
     if status not in (0, 2):
@@ -121,19 +105,19 @@ def load(url: str, duration: str, options: Sequence[str]) -> None:
 
 
 def too_much(before: State, after: State) -> list[str]:
-    """What has not come back."""
+    """Return the names of what was not released."""
     allowed = State(
         before.memory + MEMORY, before.files + FILES, before.tasks, before.channels, after.objects
     )
-    return [name for name, most, now in zip(State._fields, allowed, after, strict=True) if now > most]
+    return [name for name, limit, now in zip(State._fields, allowed, after, strict=True) if now > limit]
 
 
-def settled(folder: Path, worker: int, steady: float) -> State:
-    """What the worker holds when its files, tasks and channels have been the same for so long (s)."""
+def wait_until_steady(folder: Path, worker: int, seconds: float) -> State:
+    """Return what the worker holds once files, tasks and channels are constant for so many seconds."""
     state, since = look(folder, worker), time.monotonic()
-    deadline = since + SETTLE
-    while time.monotonic() < min(deadline, since + steady):
-        time.sleep(LOOK)
+    deadline = since + TIMEOUT
+    while time.monotonic() < min(deadline, since + seconds):
+        time.sleep(INTERVAL)
         now = look(folder, worker)
         if now[1:4] != state[1:4]:
             since = time.monotonic()
@@ -141,48 +125,34 @@ def settled(folder: Path, worker: int, steady: float) -> State:
     return state
 
 
-def come_back(folder: Path, worker: int, before: State) -> State:
-    """What the worker holds when it has let go of everything, or had the time to."""
-    deadline = time.monotonic() + SETTLE
+def wait_until_released(folder: Path, worker: int, before: State) -> State:
+    """Return what the worker holds once it has released everything, or had the time to."""
+    deadline = time.monotonic() + TIMEOUT
     while too_much(before, state := look(folder, worker)) and time.monotonic() < deadline:
-        time.sleep(LOOK)
+        time.sleep(INTERVAL)
     return state
 
 
 def main(duration: str = "10m", first: str = "30s", steady: str = "20s", *options: str) -> int:
-    """The exit status."""
-    # Told to stop, it stops its server too.
+    """Run the churn. Returns the exit status."""
+    # SIGTERM stops the server too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="tallycast-soak-") as name:
         folder = Path(name)
-        with server(folder) as (url, worker):
-            fresh = settled(folder, worker, units.duration(steady))
+        with started(folder) as (url, worker):
+            fresh = wait_until_steady(folder, worker, units.duration(steady))
             print(f"fresh:       {fresh}", flush=True)
             load(url, first, options)
-            used = settled(folder, worker, units.duration(steady))
+            used = wait_until_steady(folder, worker, units.duration(steady))
             print(f"first run:   {used}", flush=True)
-            # What ran for the first time took memory and connections to the engine for good; nothing after
-            # it may.
+            # Code that ran for the first time keeps memory and connections to the engine; nothing later may.
             before = fresh._replace(memory=used.memory, files=used.files)
             load(url, duration, options)
-            after = come_back(folder, worker, before)
+            after = wait_until_released(folder, worker, before)
             print(f"afterwards:  {after}", flush=True)
     wrong = too_much(before, after)
     print(f"soak: {'did not come back: ' + ', '.join(wrong) if wrong else 'everything came back'}")
     return 1 if wrong else 0
-
-
-def _worker_of(parent: int) -> int:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                ours = (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(parent)
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if ours and b"server.worker" in command:
-                return int(entry.name)
-    raise SystemExit("soak: no worker")
 
 
 if __name__ == "__main__":

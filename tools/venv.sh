@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a virtual environment with the best Python at hand. Usage: tools/venv.sh <folder>
-# PYTHON=… chooses one. As root on Debian it installs the package that Python's venv needs there.
+# Makes a virtual environment with the newest Python installed, or the one named by PYTHON=…
+# Usage: tools/venv.sh FOLDER. As root on Debian it installs the package that Python's venv needs there.
 set -eu
 
 oldest='3, 11'

@@ -45,7 +45,7 @@ const bundle = await build({
 const { code } = await minify(bundle.outputFiles[0].text, {
   ecma: 2022,
   compress: {
-    unsafe: true, // nobody redefines String or Object here
+    unsafe: true, // String and Object are not redefined
     pure_getters: true,
     booleans_as_integers: true,
     reduce_funcs: false,

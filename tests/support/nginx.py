@@ -31,7 +31,7 @@ def nginx(folder: Path, to: str, *, strips: bool = True) -> Iterator[str]:
     ``strips``: whether it takes off the path below which it serves ``example.org``.
     """
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None, "nginx is missing: run tools/nginx.sh"
+    assert program is not None, "nginx is missing: run make nginx"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
