@@ -4,6 +4,7 @@ Owns the wiring and the order of start and stop. Parts below know one another on
 """
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping
@@ -70,8 +71,9 @@ def run_worker(
 
     ``settings.redis_url`` names the engine. ``on_sites`` is given a function to call, from any thread, when
     the sites have changed, ``on_measure`` one to call when the numbers are wanted: ``measured`` then gets
-    them, from the loop, so that it shows that the loop is alive. A worker that was ``restarted`` serves, and
-    is not ready, where the engine's settings would end a start.
+    them, from the loop, so that it shows that the loop is alive. A worker that was ``restarted`` waits for an
+    engine that is away, as in a failover, for as long as it takes; and it serves, and is not ready, where the
+    engine's settings or rights would end a start.
 
     Raises:
         EngineError: the engine cannot be used.
@@ -94,7 +96,8 @@ async def _serve(
     assert settings.redis_url is not None
     engine = open_store(settings.redis_url, settings.replicas, settings.prefix or "")
     try:
-        secret = await wait_until_ready(engine, ENGINE_PATIENCE)
+        patience = math.inf if restarted else ENGINE_PATIENCE
+        secret = await wait_until_ready(engine, patience, strict=not restarted)
         await safety.check(engine, strict=not restarted)
         writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
         relay = Relay(reader.submit, engine.namespace)
@@ -129,7 +132,7 @@ async def _serve(
             holdings=holdings,
             deeds=Deeds(engine, holdings, reader.submit),
             ready=lambda: feed.up,
-            writable=lambda: engine.condition.writable,
+            writable=lambda: engine.condition.writable and not engine.condition.missing_rights,
             evicting=lambda: engine.condition.evicting,
             soon=loop.call_soon,
         )
@@ -147,6 +150,7 @@ async def _serve(
             _vital(engine.keep_time(), "clock"),
             _vital(writable.follow(engine), "writable"),
             _vital(safety.follow(engine), "safety"),
+            _vital(safety.follow_rights(engine), "rights"),
             _vital(revocations.follow(), "revocations"),
             _vital(merger.follow(), "merges"),
             _vital(auditor.run(), "auditor"),

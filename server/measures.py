@@ -56,7 +56,11 @@ WORKERS_METRICS = (
 # What their parent knows.
 SERVER_METRICS = (
     Metric("engine_up", "gauge", "1 when every worker that answers hears from the engine, else 0."),
-    Metric("engine_writable", "gauge", "1 when every worker that answers can write to the engine, else 0."),
+    Metric(
+        "engine_writable",
+        "gauge",
+        "1 when every worker that answers can write to the engine and has all rights there, else 0.",
+    ),
     Metric(
         "engine_unsafe",
         "gauge",

@@ -4,6 +4,8 @@ An engine keeps a log of all that it refused for want of a right, in scripts too
 """
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,3 +184,32 @@ def test_what_is_missing_ends_the_start_and_is_named(make_server: MakeServer, en
         server = make_server(env={"REDIS_URL": url}, start=False).start(wait=False)
         assert server.wait() == 1
     assert "may not run HSET on keys tc:{*; PUBLISH on channels tc:{*@0; PUBLISH on" in server.output()
+
+
+def test_rights_that_are_taken_away_while_it_runs(
+    make_server: MakeServer, engine_url: str, config: Path
+) -> None:
+    """It is not ready until they are given back, a worker that is started meanwhile neither; reads go on."""
+    url = engine_url.replace("unix://", f"unix://{USER}:{quote(PASSWORD)}@")
+    with Redis.from_url(engine_url) as engine:
+        engine.execute_command("ACL", "SETUSER", USER, *documented(sharded=False))
+        server = make_server(flags=["--config", str(config), *FLAGS], env={"REDIS_URL": url})
+        with httpx.Client(base_url=server.url, timeout=30) as http:
+            token = stranger(http)
+
+            def is_ready() -> bool:
+                return httpx.get(f"{server.url}/readyz", timeout=30).status_code == 200
+
+            engine.execute_command("ACL", "SETUSER", USER, "-hset")
+            assert react(http, token, "a", "like").json()["code"] == "unavailable"
+            wait_for(lambda: not is_ready(), "the readiness", 30)
+            assert "may not run HSET on keys tc:{*: " in server.output()
+            assert scrape(server).get_one("engine_writable") == 0
+            os.kill(server.workers[0], signal.SIGKILL)
+            wait_for(lambda: "a worker is back" in server.output(), "a worker", 30)
+            assert not is_ready()
+            assert shown(http, ["b"]) == [(0, 0)]
+            engine.execute_command("ACL", "SETUSER", USER, "+hset")
+            wait_for(is_ready, "the readiness", 30)
+            assert react(http, token, "a", "like").json()["counts"] == {"like": 1, "dislike": 0}
+            assert "engine rights complete again" in server.output()

@@ -11,6 +11,7 @@ from redis import Redis
 
 from tests.conftest import MakeServer
 from tests.support.engine import private_engine
+from tests.support.pair import pair
 from tests.support.process import ServerProcess
 from tests.support.scrape import FLAGS, scrape
 from tests.support.waiting import wait_for
@@ -139,3 +140,16 @@ def test_an_engine_that_stands_still_and_a_server_that_drains(make_server: MakeS
             told = answer.json()
     assert (answer.status_code, told) == NOT
     assert server.wait() == 0
+
+
+def test_a_worker_that_dies_during_a_failover_waits_for_the_primary(make_server: MakeServer) -> None:
+    with pair() as two:
+        server = make_server(env={"REDIS_URL": two.primary.url})
+        two.primary.do("REPLICAOF", "127.0.0.1", two.replica.port)
+        os.kill(server.workers[0], signal.SIGKILL)
+        # Said again by the same one, or for the first time by another.
+        wait_for(lambda: server.output().count("waiting for the engine") == 2, "the second line", 60)
+        assert server.output().count("a worker died; starting another") == 1
+        two.primary.do("REPLICAOF", "NO", "ONE")
+        until(server, OK)
+        assert "the engine is ready" in server.output()

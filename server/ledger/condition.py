@@ -11,6 +11,7 @@ import structlog
 
 from server.errors import OutcomeUnknown, Unavailable
 from server.ledger.requirements import POLICY, Risk
+from server.ledger.rights import is_refusal
 from server.measures import SHORT_TIMES, Histogram
 
 RETRY_AFTER = 2.0
@@ -37,6 +38,10 @@ class Condition:
         self.suspects: set[bytes] = set()
         # Settings of the engine with which acknowledged reactions can be lost.
         self.risks: set[Risk] = set()
+        # What the engine's user may not do and must, in words; and whether something was refused since the
+        # last look.
+        self.missing_rights = ""
+        self.forbidden = False
         self._down = False
         self._announced = False
         self._complained = -COMPLAIN_EVERY
@@ -73,6 +78,7 @@ class Condition:
         """It answers, but refuses (no memory, read-only, not our script): what is to be raised."""
         self.failures += 1
         self.doubted = True
+        self.forbidden = self.forbidden or is_refusal(reason)
         if time.monotonic() - self._complained >= COMPLAIN_EVERY:
             self._complained = time.monotonic()
             _log.error("engine refuses", error=reason)
@@ -110,6 +116,14 @@ class Condition:
             if (risk.setting, risk.node) not in still:
                 _log.info("engine setting corrected", setting=risk.setting, **_of(risk))
         self.risks = risks
+
+    def lacks(self, rights: str) -> None:
+        """Learn which rights are missing, in words; an empty text: none."""
+        if rights and rights != self.missing_rights:
+            _log.error("engine rights missing", reason=rights)
+        elif self.missing_rights and not rights:
+            _log.info("engine rights complete again")
+        self.missing_rights = rights
 
     def wrote(self, done: bool) -> None:
         """Whether the engine has just taken what was written."""

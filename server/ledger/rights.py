@@ -7,6 +7,7 @@ more than that: what they call is looked at in the same way. Does not depend on 
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -42,6 +43,10 @@ _KEYLESS: Sequence[Words] = (
 )  # fmt: skip
 _NEWS = (b"message", b"smessage")
 _CONTAINERS = ("CLUSTER", "CLIENT")
+# Redis 7.0 words it in another way within scripts.
+_REFUSAL = re.compile(
+    r"\bno permissions\b|\bACL failure\b|\buser executing the script can't\b", re.IGNORECASE
+)
 
 
 class Use(NamedTuple):
@@ -160,6 +165,11 @@ async def _reply(connection: AbstractConnection) -> Any:
             return error
         if not (isinstance(reply, list) and reply and reply[0] in _NEWS):
             return reply
+
+
+def is_refusal(reason: str) -> bool:
+    """Whether an engine says that its user may not do that, within a script or not."""
+    return _REFUSAL.search(reason) is not None
 
 
 def _is_refusal(reply: Any) -> bool:

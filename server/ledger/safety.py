@@ -1,7 +1,8 @@
-"""Whether the engine is set up to keep what it has confirmed.
+"""Whether the engine is set up to keep what it has confirmed, and its user may do all that is needed.
 
-Owns when its settings are looked at: at the start, and now and then, because they can be changed while it
-runs, and a failover brings another engine with settings of its own. Does not depend on how they are read.
+Owns when its settings and rights are looked at: at the start, and now and then, because they can be changed
+while it runs, and a failover brings another engine with settings and users of its own. Does not depend on how
+they are read.
 """
 
 import asyncio
@@ -10,10 +11,14 @@ import structlog
 
 from server.errors import EngineError
 from server.ledger import preflight
+from server.ledger.condition import Condition
 from server.ledger.requirements import Risk, risks, unknown
-from server.ledger.store import FAILURES, Store
+from server.ledger.store import FAILURES, Store, missing_rights
 
 EVERY = 5.0
+# A trial of all rights is some 70 refusals in the engine's statistics: seconds between two while they are
+# complete, while some are missing, and after something else was refused for want of one.
+RIGHTS_EVERY, RIGHTS_MISSING, RIGHTS_DOUBTED = 60.0, 5.0, 1.0
 
 _log = structlog.get_logger("engine")
 
@@ -50,6 +55,28 @@ async def follow(engine: Store) -> None:
             continue  # It is away, which others notice and tell.
         kept = {risk for risk in engine.condition.risks if risk.setting in unchecked}
         engine.condition.exposed(found | kept)
+
+
+async def follow_rights(engine: Store) -> None:
+    """Keep ``engine.condition.missing_rights`` true to the facts, until cancelled."""
+    condition = engine.condition
+    while True:
+        await _rest(condition)
+        condition.forbidden = False
+        try:
+            condition.lacks(await missing_rights(engine))
+        except FAILURES:
+            continue  # It is away, which others notice and tell.
+
+
+async def _rest(condition: Condition) -> None:
+    if condition.missing_rights:
+        await asyncio.sleep(RIGHTS_MISSING)
+        return
+    for _ in range(round(RIGHTS_EVERY / RIGHTS_DOUBTED)):
+        await asyncio.sleep(RIGHTS_DOUBTED)
+        if condition.forbidden:
+            return
 
 
 async def _look(engine: Store) -> tuple[set[Risk], set[str]]:

@@ -4,6 +4,7 @@ Owns the interface and what is checked first. Must not know how an engine is rea
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from secrets import token_bytes
@@ -23,6 +24,9 @@ from server.ledger.scripts import Script
 
 # uvloop says RuntimeError where a connection was closed under a write.
 FAILURES = (RedisError, OSError, RuntimeError)
+
+# Seconds between two lines about an engine that is waited for.
+TELL_EVERY = 20.0
 
 Word = bytes | str | int
 
@@ -137,12 +141,13 @@ async def identify(store: Store) -> str:
     return found
 
 
-async def check_rights(store: Store) -> None:
+async def missing_rights(store: Store) -> str:
     """Try all commands that are ever used, with their keys and channels, and without any effect.
 
+    Returns which of them a primary refuses, in words, or an empty text.
+
     Raises:
-        EngineError: some are refused; all of them are named.
-        RedisError, OSError: it does not answer, or is loading its data.
+        RedisError, OSError: one does not answer, or is loading its data.
     """
     for primary in store.primaries():
         refused = await rights.tried(
@@ -150,7 +155,8 @@ async def check_rights(store: Store) -> None:
         )
         if refused:
             at = f"{primary.address}: " if primary.address else ""
-            raise EngineError(at + rights.told(refused))
+            return at + rights.told(refused)
+    return ""
 
 
 async def claim(store: Store) -> None:
@@ -190,27 +196,38 @@ async def make_secret(store: Store) -> bytes:
     return secret
 
 
-async def wait_until_ready(engine: Store, patience: float) -> bytes:
+async def _identify_and_check(engine: Store, *, strict: bool) -> str:
+    """As ``identify``; the user's rights are noted, or, where ``strict``, checked."""
+    await engine.find()
+    try:
+        version = await identify(engine)
+    except FAILURES:
+        # If it is a right to connect that is missing, all that are missing are named together.
+        if missing := await missing_rights(engine):
+            raise EngineError(missing) from None
+        raise
+    missing = await missing_rights(engine)
+    if missing and strict:
+        raise EngineError(missing)
+    engine.condition.lacks(missing)
+    return version
+
+
+async def wait_until_ready(engine: Store, patience: float, *, strict: bool = True) -> bytes:
     """Wait until the engine serves; the secret that it keeps for all workers.
 
     ``patience`` (s) is for one that does not answer, or says that another may serve: a failover may be under
-    way. One that loads its data gets as long as it needs, one that refuses us none.
+    way. One that loads its data gets as long as it needs, one that refuses us none. Where not ``strict``,
+    rights that are missing are only noted.
 
     Raises:
         EngineError: it does not serve.
     """
     limit = time.monotonic() + patience
-    told = False
+    told = -math.inf
     while True:
         try:
-            await engine.find()
-            try:
-                version = await identify(engine)
-            except FAILURES:
-                # If it is a right to connect that is missing, all that are missing are named together.
-                await check_rights(engine)
-                raise
-            await check_rights(engine)
+            version = await _identify_and_check(engine, strict=strict)
             await claim(engine)
             secret = await make_secret(engine)
         except FAILURES as error:
@@ -225,13 +242,13 @@ async def wait_until_ready(engine: Store, patience: float) -> bytes:
             elif isinstance(origin, AuthenticationError | ResponseError):
                 raise EngineError(f"the engine refuses: {reason}") from None
         else:
-            if told:
+            if told > -math.inf:
                 _log.info("the engine is ready", version=version)
             return secret
         if time.monotonic() > limit:
             what = "refuses" if isinstance(origin, ResponseError) else "does not answer"
             raise EngineError(f"the engine {what}: {reason}")
-        if not told:
-            told = True
+        if time.monotonic() - told >= TELL_EVERY:
+            told = time.monotonic()
             _log.warning("waiting for the engine", reason=reason)
         await asyncio.sleep(0.1)

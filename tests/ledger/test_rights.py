@@ -1,6 +1,7 @@
 """What an access list must allow: the list is complete, and trying it finds all that is missing."""
 
 import ast
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,18 +11,21 @@ from urllib.parse import quote
 import pytest
 from redis import Redis
 from redis.exceptions import BusyLoadingError
+from structlog.testing import capture_logs
 
 from server import ledger
-from server.errors import EngineError
-from server.ledger import rights
+from server.errors import EngineError, Unavailable
+from server.ledger import rights, safety
 from server.ledger.engine import Engine
 from server.ledger.keys import Namespace
 from server.ledger.parts import open_store
+from server.ledger.scripts import Script
 from server.ledger.store import wait_until_ready
 from tests.support.access import PASSWORD, USER, commands, documented
 from tests.support.cluster import Cluster
 from tests.support.engine import private_engine
 from tests.support.forged import forged, info
+from tests.support.waiting import eventually
 
 # What the server can do without.
 OPTIONAL = {"INFO", "HELLO", "CONFIG"}
@@ -99,6 +103,46 @@ def test_the_document_has_the_smallest_list(sharded: bool) -> None:
 async def test_with_the_documents_list_it_starts(limited: Engine, admin: Any) -> None:
     assert len(await wait_until_ready(limited, 5.0)) == 32
     assert {entry["object"] for entry in admin.acl_log()} <= {"info", "config|get"}
+
+
+def named(text: str) -> set[str]:
+    return set(re.findall("HSET|PUBLISH", text))
+
+
+async def test_rights_that_are_taken_away_later_are_missed_until_they_are_given_back(
+    limited: Engine, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RIGHTS_EVERY", "RIGHTS_MISSING", "RIGHTS_DOUBTED"):
+        monkeypatch.setattr(safety, name, 0.02)
+    condition = limited.condition
+    with capture_logs() as logs:
+        running = asyncio.create_task(safety.follow_rights(limited))
+        for rules, missing in (
+            (["-hset", "-publish"], {"HSET", "PUBLISH"}),
+            (["+hset"], {"PUBLISH"}),
+            (["+publish"], set()),
+        ):
+            allow(admin, *rules)
+            await eventually(lambda missing=missing: named(condition.missing_rights) == missing)
+        while not running.done():
+            running.cancel()
+            await asyncio.wait([running], timeout=0.1)
+    assert [line["event"] for line in logs] == [
+        "engine rights missing",
+        "engine rights missing",
+        "engine rights complete again",
+    ]
+
+
+async def test_a_refusal_is_a_reason_to_try_all_rights(limited: Engine, admin: Any) -> None:
+    assert await limited.deadline()
+    allow(admin, "-time")
+    nowhere = [limited.namespace.nowhere_key()]
+    for refused_one in (limited.command("TIME"), limited.run(Script("writable.lua"), nowhere, 2**52)):
+        limited.condition.forbidden = False
+        with pytest.raises(Unavailable):
+            await refused_one
+        assert limited.condition.forbidden
 
 
 async def test_trying_has_no_effect(limited: Engine, admin: Any) -> None:
