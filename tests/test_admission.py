@@ -1,12 +1,11 @@
 """What a worker takes, with a clock of its own."""
 
 import pytest
-
-from server.admission import Admission
-from server.errors import RateLimited, Refusal, Unavailable
-from server.rules.addresses import Client
-from server.rules.limits import Caps
-from server.rules.rates import Rate
+from tallycast.access.admission import Admission
+from tallycast.contract.errors import RateLimited, Refusal, Unavailable
+from tallycast.domain.addresses import Client
+from tallycast.domain.limits import Caps
+from tallycast.domain.rates import Rate
 
 HERE = Client("127.0.0.1", forwarded=False)
 OFFICE = Client("192.0.2.7", forwarded=False)
@@ -42,17 +41,17 @@ def another(number: int) -> Client:
 
 def refusal(admission: Admission, client: Client) -> Refusal | None:
     """Why a connection of a client's must not stay, if so. It is there to stay."""
-    return admission.settle(admission.enter(client), client)
+    return admission.assign(admission.enter(client), client)
 
 
 def test_connections_in_all(admission: Admission) -> None:
     assert [admission.enter(HERE).refusal for _ in range(20)] == [None] * 20
     crowded = [admission.enter(another(1)), admission.enter(HERE)]
-    assert all(place.counted and isinstance(place.refusal, Unavailable) for place in crowded)
-    place = admission.enter(HERE)
-    assert not place.counted
-    assert isinstance(place.refusal, Unavailable)
-    assert place.refusal.retry_after
+    assert all(slot.counted and isinstance(slot.refusal, Unavailable) for slot in crowded)
+    slot = admission.enter(HERE)
+    assert not slot.counted
+    assert isinstance(slot.refusal, Unavailable)
+    assert slot.refusal.retry_after
     # A connection that is refused takes a place until it is gone, and one that was not counted does not.
     admission.leave(HERE)
     assert admission.enter(HERE).refusal is not None
@@ -65,17 +64,17 @@ def test_connections_in_all(admission: Admission) -> None:
 def test_an_early_connection_stays_though_others_wait(admission: Admission) -> None:
     """A crowd that comes at once: as many as there is room for are let in, and not none."""
     places = [admission.enter(HERE) for _ in range(22)]
-    found = [admission.settle(place, HERE) for place in places]
+    found = [admission.assign(slot, HERE) for slot in places]
     assert [kind is None for kind in found] == [True] * 20 + [False] * 2
 
 
 def test_connections_of_one_address(admission: Admission) -> None:
     places = [admission.enter(OFFICE) for _ in range(7)]
-    assert [place.refusal is None for place in places] == [True] * 5 + [False] * 2
-    assert [place.counted for place in places] == [True] * 6 + [False]
+    assert [slot.refusal is None for slot in places] == [True] * 5 + [False] * 2
+    assert [slot.counted for slot in places] == [True] * 6 + [False]
     assert isinstance(places[5].refusal, RateLimited)
     assert isinstance(places[6].refusal, Unavailable)
-    assert isinstance(admission.settle(places[5], OFFICE), RateLimited)
+    assert isinstance(admission.assign(places[5], OFFICE), RateLimited)
     assert admission.enter(another(1)).refusal is None
     assert admission.enter(HERE).refusal is None
     admission.leave(OFFICE)
@@ -92,14 +91,14 @@ def test_one_address_does_not_take_the_room_of_all(admission: Admission) -> None
 def test_a_trusted_proxy_is_not_an_address(admission: Admission) -> None:
     """Its connections count for the clients that stay on them, and for none while none does."""
     places = [admission.enter(None) for _ in range(14)]
-    assert [admission.settle(place, OFFICE) for place in places[:5]] == [None] * 5
-    assert isinstance(admission.settle(places[5], OFFICE), RateLimited)
+    assert [admission.assign(slot, OFFICE) for slot in places[:5]] == [None] * 5
+    assert isinstance(admission.assign(places[5], OFFICE), RateLimited)
     with pytest.raises(Unavailable):
-        admission.settle(places[6], OFFICE)
-    assert admission.settle(places[6], another(1)) is None
-    for place in places[4:6]:
-        admission.unsettle(place, OFFICE)
-    assert admission.settle(places[4], OFFICE) is None
+        admission.assign(places[6], OFFICE)
+    assert admission.assign(places[6], another(1)) is None
+    for slot in places[4:6]:
+        admission.release(slot, OFFICE)
+    assert admission.assign(places[4], OFFICE) is None
     assert [admission.enter(None).refusal for _ in range(6)] == [None] * 6
     for client in (*[OFFICE] * 5, another(1), *[None] * 14):
         admission.leave(client)

@@ -8,23 +8,27 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
 import pytest
 from redis import Redis
+from tallycast import app
+from tallycast.app import run_worker
+from tallycast.config.settings import load
+from tallycast.domain.sites import Site
+from tallycast.engine import feed
+from tallycast.engine import standalone as engine_module
+from tallycast.engine.keys import member
+from tallycast.engine.standalone import Engine
+from tallycast.fanout import hub
+from tallycast.fanout import reconciler as reconciliation
+from tallycast.ledger import auditor, merge
+from tallycast.ledger.writer import Committed, SetReaction, Writer
+from tallycast.observability.measures import Snapshot
+from tallycast.transport.websocket.protocol import Socket
 
-from server import app, hub, relay
-from server.app import run_worker
-from server.ledger import auditor, feed, merge
-from server.ledger import engine as engine_module
-from server.ledger.engine import Engine
-from server.ledger.keys import member
-from server.ledger.writer import Receipt, Wish, Writer
-from server.measures import Snapshot
-from server.rules.sites import Site
-from server.settings import load
-from server.web.socket import Socket
 from tests.client.websocket import connect_blocking
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
@@ -52,7 +56,8 @@ def with_worker(redis_url: str, act: Callable[[str], None]) -> Snapshot:
         settings = load().model_copy(update={"redis_url": redis_url})
         sites = {"default": Site()}
         nothing: Any = lambda *_: None  # noqa: E731
-        last = run_worker(settings, listener, thread.start, sites, nothing, nothing, nothing)
+        idle = partial(asyncio.sleep, 0)
+        last = run_worker(settings, listener, thread.start, sites, nothing, nothing, nothing, idle)
         thread.join()
     for failure in failures:
         raise failure
@@ -109,16 +114,16 @@ def test_the_engines_clock_is_looked_at_when_nothing_else_asks(
 
 @pytest.mark.usefixtures("no_settings")
 def test_what_was_not_published_is_found_and_counted(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "PERIOD", 0.5)
-    monkeypatch.setattr(relay, "GRACE", 0.1)
+    monkeypatch.setattr(reconciliation, "PERIOD", 0.5)
+    monkeypatch.setattr(reconciliation, "GRACE", 0.1)
 
     async def react_quietly() -> None:
         link = Engine(engine.replace("unix://", "unix://quiet@"))
         writer = Writer(link)
         loop = asyncio.get_running_loop()
         receipt: asyncio.Future[Any] = loop.create_future()
-        writer.submit(Wish(Site(), "x", member("a:1"), "like", 0, receipt.set_result))
-        assert isinstance(await receipt, Receipt)
+        writer.submit(SetReaction(Site(), "x", member("a:1"), "like", 0, receipt.set_result))
+        assert isinstance(await receipt, Committed)
         await writer.close()
         await link.close()
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 from rich.console import Console
-
-from server import __version__, banner
+from tallycast import __version__
+from tallycast.process import banner
 
 
 def shown(*, terminal: bool, data: str | None = "./data", workers: int = 1, encoding: str = "utf-8") -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from tallycast import __version__
+from tallycast.api.embed import installed
+from tallycast.config.settings import Settings, default_text, environment_names
 
-from server import __version__
-from server.settings import Settings, default_text, environment_names
-from server.web.embed import installed
 from tests.support.process import clean_environment
 
 
@@ -25,7 +25,7 @@ def tallycast(
     stdin: IO[bytes] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "server", *arguments],
+        [sys.executable, "-m", "tallycast", *arguments],
         env=clean_environment({"COLUMNS": "200", **(env or {})}),
         cwd=cwd,
         stdin=stdin,
@@ -170,7 +170,7 @@ def test_embed_on_a_terminal_says_where_it_goes() -> None:
     ours, theirs = pty.openpty()
     with open(ours, "rb", buffering=0) as terminal:
         done = subprocess.run(
-            [sys.executable, "-m", "server", "embed"],
+            [sys.executable, "-m", "tallycast", "embed"],
             env=clean_environment({"TERM": "xterm"}),
             stdout=theirs,
             stderr=subprocess.PIPE,
@@ -190,7 +190,7 @@ def test_a_wrong_demo_setting() -> None:
 @pytest.mark.parametrize("arguments", [["load"], ["serve"], ["version"]], ids=" ".join)
 def test_ctrl_c_while_it_is_imported(arguments: list[str]) -> None:
     """Python tells what it has imported, so that the moment is certain."""
-    command = [sys.executable, "-X", "importtime", "-m", "server", *arguments]
+    command = [sys.executable, "-X", "importtime", "-m", "tallycast", *arguments]
     env = clean_environment({"PYTHONUNBUFFERED": "1"})
     with subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pipesize=select.PIPE_BUF

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-from server import config
-from server.errors import SettingsError
-from server.rules.limits import Limits
-from server.rules.sites import DEFAULT_KINDS
-from server.rules.tokens import Claims, Key, KeySet
+from tallycast.config import sites as sites_file
+from tallycast.contract.errors import SettingsError
+from tallycast.domain.limits import Limits
+from tallycast.domain.sites import DEFAULT_KINDS
+from tallycast.domain.tokens import Claims, Key, KeySet
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = (ROOT / "tallycast.example.toml").read_text()
@@ -31,7 +30,7 @@ def pem(key: object) -> str:
 def refused(text: str) -> str:
     """The line that is said, without the name of the file."""
     with pytest.raises(SettingsError) as caught:
-        config.parse(text, "tallycast.toml")
+        sites_file.parse(text, "tallycast.toml")
     line = str(caught.value)
     assert "\n" not in line
     assert line.startswith("tallycast.toml")
@@ -43,7 +42,7 @@ def site(text: str, key: str = 'origins = ["*"]') -> str:
 
 
 def test_the_example_is_right() -> None:
-    sites = config.parse(EXAMPLE, "tallycast.example.toml")
+    sites = sites_file.parse(EXAMPLE, "tallycast.example.toml")
     assert sites.keys() == {"default", "blog"}
     blog = sites["blog"]
     assert blog.allows("https://www.blog.example")
@@ -58,7 +57,7 @@ def test_the_example_is_right_with_all_that_is_commented_out() -> None:
         line.removeprefix("# ") if "=" in line or "[[" in line else line for line in EXAMPLE.splitlines()
     ]
     lines = [line for line in lines if not line.startswith(("  openssl", "    tallycast", "kill"))]
-    sites = config.parse("\n".join(lines), "the example")
+    sites = sites_file.parse("\n".join(lines), "the example")
     blog = sites["blog"]
     assert (blog.kinds, blog.anonymous, blog.limits) == (DEFAULT_KINDS, True, Limits())
     claims = Claims("https://api.blog.example", "user_id")
@@ -67,16 +66,18 @@ def test_the_example_is_right_with_all_that_is_commented_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [config._File, config._Site, config._Token, config._Limits], ids=lambda form: form.__name__
+    "form",
+    [sites_file._File, sites_file._Site, sites_file._Token, sites_file._Limits],
+    ids=lambda form: form.__name__,
 )
-def test_every_key_is_explained(form: type[config._Form]) -> None:
+def test_every_key_is_explained(form: type[sites_file._Form]) -> None:
     for name in form.model_fields:
         assert f"`{name}`" in GUIDE or f"`[{name}." in GUIDE, name
         assert name in EXAMPLE
 
 
 def test_without_a_file_one_site_takes_everybody() -> None:
-    sites = config.sites(None, "none")
+    sites = sites_file.sites(None, "none")
     assert sites.keys() == {"default"}
     assert sites["default"].allows("https://anywhere.example")
 
@@ -91,7 +92,7 @@ def test_a_site_with_everything() -> None:
     for algorithm, key in keys:
         text += f'[[sites.a.tokens]]\nalgorithm = "{algorithm}"\npublic_key = """\n{pem(key)}"""\n'
     text += f'[[sites.a.tokens]]\nalgorithm = "HS256"\nkid = "k"\nsecret = "{SECRET}"\n'
-    one = config.parse(text, "x")["a"]
+    one = sites_file.parse(text, "x")["a"]
     assert (one.name, one.kinds, one.anonymous) == ("a", ("👍", "no"), False)
     assert [key.algorithm for key in one.keys] == ["RS256", "ES256", "EdDSA", "HS256"]
     assert one.keys[3] == Key("HS256", SECRET, "k")
@@ -148,7 +149,7 @@ def test_mistakes(text: str, line: str) -> None:
     ],
 )
 def test_origins(origin: str) -> None:
-    assert config.parse(site("", f"origins = ['{origin}']"), "x")["a"].origins == {origin}
+    assert sites_file.parse(site("", f"origins = ['{origin}']"), "x")["a"].origins == {origin}
 
 
 @pytest.mark.parametrize(
@@ -235,12 +236,12 @@ def test_a_line_that_costs_too_much_is_not_looked_for() -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "tallycast.toml"
     with pytest.raises(SettingsError, match=r"tallycast\.toml: no such file or directory"):
-        config.read(file)
+        sites_file.read(file)
     file.write_bytes(b"# fine\n# \xff\n")
     with pytest.raises(SettingsError, match=r"tallycast\.toml, line 2: not UTF-8"):
-        config.read(file)
-    file.write_bytes(b"#" * (config.LARGEST + 1))
+        sites_file.read(file)
+    file.write_bytes(b"#" * (sites_file.LARGEST + 1))
     with pytest.raises(SettingsError, match="larger than"):
-        config.read(file)
+        sites_file.read(file)
     with pytest.raises(SettingsError, match="is a directory"):
-        config.read(tmp_path)
+        sites_file.read(tmp_path)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from tallycast.config.settings import Settings, environment_names, load
+from tallycast.engine.preflight.requirements import SETTINGS
+from tallycast.observability.measures import SERVER_METRICS, WORKERS_METRICS, Metric
+from tallycast.process.exporter import PREFIX
+from tallycast.transport.stats import TRANSPORTS, ConnectionStats
 
-from server.ledger.requirements import SETTINGS
-from server.measures import SERVER_METRICS, WORKERS_METRICS, Metric
-from server.metrics import PREFIX
-from server.settings import Settings, environment_names, load
-from server.web.traffic import TRANSPORTS, Traffic
 from tests.conftest import MakeServer
 from tests.support import scrape
 from tests.support.process import ServerProcess, clean_environment
@@ -45,8 +45,8 @@ LABELS = {
     for name in exposed(metric)
 }
 VALUES = {
-    "outcome": set(Traffic().outcomes()),
-    "code": set(Traffic().disconnects()),
+    "outcome": set(ConnectionStats().outcomes()),
+    "code": set(ConnectionStats().disconnects()),
     "transport": set(TRANSPORTS.values()),
     "setting": set(SETTINGS),
 }
@@ -217,7 +217,7 @@ def test_the_health_check_goes_by_the_containers_variables(server: ServerProcess
     image = re.search(r"^ENV (.*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     assert image is not None
     env = dict(pair.split("=", 1) for pair in image[1].split()) | {"PORT": server.url.rpartition(":")[2]}
-    command = [sys.executable, "-m", "server", *health_check()[1:]]
+    command = [sys.executable, "-m", "tallycast", *health_check()[1:]]
     for port, status in (({}, 0), ({"TALLYCAST_PORT": "1"}, 1)):
         given = clean_environment(env | port)
         done = subprocess.run(command, env=given, check=False, capture_output=True, timeout=30)

@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-
-from server.errors import CloseCode, Refusal
-from server.protocol import messages
-from server.settings import Settings, default_text, environment_names
+from tallycast.config.settings import Settings, default_text, environment_names
+from tallycast.contract import messages
+from tallycast.contract.errors import CloseCode, Refusal
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

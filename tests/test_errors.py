@@ -1,6 +1,6 @@
 """The error tree is drawn in its module as it is."""
 
-from server import errors
+from tallycast.contract import errors
 
 
 def test_every_error_stands_in_the_drawing() -> None:

@@ -7,8 +7,9 @@ from hashlib import sha256
 import jwt
 import pytest
 from structlog.testing import capture_logs
-
-from server.errors import (
+from tallycast.access.guard import Guard
+from tallycast.access.token_log import INTERVAL
+from tallycast.contract.errors import (
     BadItem,
     Forbidden,
     Refusal,
@@ -17,13 +18,12 @@ from server.errors import (
     Unavailable,
     UnknownSite,
 )
-from server.guard import Guard
-from server.rules import tokens
-from server.rules.limits import Limits
-from server.rules.patterns import ItemPattern
-from server.rules.sites import Site
-from server.rules.tokens import Key, KeySet
-from server.token_log import INTERVAL
+from tallycast.domain import tokens
+from tallycast.domain.limits import Limits
+from tallycast.domain.patterns import ItemPattern
+from tallycast.domain.sites import Site
+from tallycast.domain.tokens import Key, KeySet
+
 from tests.support.signing import SECRET, private_key
 
 SITE = Site("blog", origins=frozenset({"https://blog.example"}))

@@ -6,14 +6,14 @@ import sys
 from threading import Thread
 
 import pytest
+from tallycast.cli.health import check, health
+from tallycast.contract.errors import NotHealthy
 
-from server.errors import NotHealthy
-from server.health import check, health
 from tests.support.process import ServerProcess, clean_environment
 
 
 def health_command(*flags: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "server", "health", *flags]
+    command = [sys.executable, "-m", "tallycast", "health", *flags]
     given = clean_environment(env)
     return subprocess.run(command, env=given, check=False, capture_output=True, text=True, timeout=30)
 

@@ -100,7 +100,7 @@ def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
 def test_interrupted_and_taken_up_again(server: ServerProcess, votes: Path) -> None:
     """It stops where nothing more comes, so that it is sure to be in the middle."""
     lines = votes.read_bytes().splitlines(keepends=True)
-    command = [sys.executable, "-m", "server", "import", "-", "--data", str(server.data)]
+    command = [sys.executable, "-m", "tallycast", "import", "-", "--data", str(server.data)]
     with subprocess.Popen(
         command,
         env=clean_environment(),
@@ -137,7 +137,7 @@ def test_interrupted_and_taken_up_again(server: ServerProcess, votes: Path) -> N
 def test_killed_and_begun_again(server: ServerProcess, votes: Path) -> None:
     """It knows where to go on, and nothing is imported twice: what people did meanwhile stays."""
     lines = votes.read_bytes().splitlines(keepends=True)
-    command = [sys.executable, "-m", "server", "import", "-", "--data", str(server.data)]
+    command = [sys.executable, "-m", "tallycast", "import", "-", "--data", str(server.data)]
     with subprocess.Popen(
         command, env=clean_environment(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
@@ -207,7 +207,7 @@ def test_on_a_terminal(server: ServerProcess, votes: Path) -> None:
     votes.write_bytes(b"".join(votes.read_bytes().splitlines(keepends=True)[:5001]))
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "server", "import", str(votes), "--data", str(server.data)],
+        [sys.executable, "-m", "tallycast", "import", str(votes), "--data", str(server.data)],
         env=clean_environment({"TERM": "xterm", "COLUMNS": "100"}),
         stdout=subprocess.PIPE,
         stderr=theirs,

@@ -15,11 +15,12 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
+from tallycast.cli import admin
+from tallycast.cli import audit as counts_audit
+from tallycast.config.settings import Settings
+from tallycast.engine.factory import is_cluster
+from tallycast.engine.keys import Namespace
 
-from server import manage, recount
-from server.ledger.keys import Namespace
-from server.ledger.parts import is_cluster
-from server.settings import Settings
 from tests.client.messages import new_item
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import listed
@@ -231,16 +232,16 @@ def test_the_command_line(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixt
         one.react("ann", item, "like").raise_for_status()
     for each in pair.deployments:
         items = len(set(_items(each, pair)))
-        assert recount.run(each.settings, [], everything=True, site=None) == 0
+        assert counts_audit.run(each.settings, [], everything=True, site=None) == 0
         said = capsys.readouterr().out.splitlines()
         assert said[-1] == f"{items} items audited: all counts are right."
     tokens = [known("zoe"), known("zoe")]
-    manage.revoke_tokens(one.settings, "default", "zoe")
+    admin.revoke_tokens(one.settings, "default", "zoe")
     wait_for(lambda: one.send("GET", "/v1/me", tokens[0]).status_code == 401, "the revocation")
     assert other.send("GET", "/v1/me", tokens[1]).status_code == 200
     trails: list[list[str]] = [[], []]
     for each, lines in zip(pair.deployments, trails, strict=True):
-        manage.tell_trail(each.settings, lines.append)
+        admin.tell_trail(each.settings, lines.append)
     assert [" revoke " in "".join(lines) for lines in trails] == [True, False]
     if is_cluster(one.settings.redis_url or ""):
         return  # There is no import there.

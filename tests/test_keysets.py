@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from tallycast.access import keysets
+from tallycast.access.keysets import FRESH, INTERVAL, LARGEST, MOST_KEYS, STALE, KeySets, download, read
+from tallycast.domain.tokens import Claims, KeySet
 
-from server import keysets
-from server.keysets import FRESH, INTERVAL, LARGEST, MOST_KEYS, STALE, KeySets, download, read
-from server.rules.tokens import Claims, KeySet
 from tests.support.signing import jwk, key_set, private_key
 
 ES256 = KeySet("ES256", "https://blog.example/keys")

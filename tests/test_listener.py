@@ -4,9 +4,8 @@ import errno
 import socket
 
 import pytest
-
-from server import listener
-from server.errors import StartError
+from tallycast.contract.errors import StartError
+from tallycast.process import listener
 
 HOSTS = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1"}
 try:  # Many containers have no IPv6.

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-
-from server import logs
+from tallycast.observability import logs
 
 
 class Terminal(io.StringIO):

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tallycast.engine import keys
+from tallycast.engine.embedded.server import running_engine
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import trail
 
-from server.ledger import keys, trail
-from server.ledger.embedded import running_engine
-from server.ledger.engine import Engine
 from tests.conftest import MakeServer
 from tests.support.engine import private_engine
 from tests.support.process import ServerProcess, clean_environment
@@ -75,7 +76,7 @@ def test_on_a_terminal(trailed: str) -> None:
     environment = clean_environment({"REDIS_URL": trailed, "TERM": "xterm"})
     environment.pop("COLUMNS", None)
     with subprocess.Popen(
-        [sys.executable, "-m", "server", "audit"], env=environment, stdout=theirs
+        [sys.executable, "-m", "tallycast", "audit"], env=environment, stdout=theirs
     ) as process:
         os.close(theirs)
         said = b""
@@ -103,7 +104,7 @@ def test_where_no_server_runs(tmp_path: Path) -> None:
 
 def test_a_reader_that_has_read_enough(trailed: str) -> None:
     """As `| head -1` does it."""
-    command = [sys.executable, "-m", "server", "audit"]
+    command = [sys.executable, "-m", "tallycast", "audit"]
     with subprocess.Popen(
         command,
         env=clean_environment({"REDIS_URL": trailed}),

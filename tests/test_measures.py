@@ -1,6 +1,12 @@
 """Plain numbers, and several processes' put together."""
 
-from server.measures import SERVER_METRICS, WORKERS_METRICS, Distribution, Histogram, Snapshot
+from tallycast.observability.measures import (
+    SERVER_METRICS,
+    WORKERS_METRICS,
+    Distribution,
+    Histogram,
+    Snapshot,
+)
 
 
 def test_a_value_is_counted_where_it_is_no_more_than_the_bound() -> None:

@@ -6,7 +6,7 @@ import sys
 # What is in use when it is looked at first is free later, below something that is not.
 PROGRAM = """
 import asyncio
-from server import memory
+from tallycast.process import heap as memory
 
 memory.EVERY = 0.05
 memory.LONGEST = 0.2
@@ -24,7 +24,7 @@ memory.resident = counted
 
 
 async def main():
-    keeping = asyncio.create_task(memory.keep_small())
+    keeping = asyncio.create_task(memory.trim_heap())
     some = [bytes(5000) for _ in range(20_000)]
     last = bytes(5000)
     async with asyncio.timeout(30):

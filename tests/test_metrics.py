@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 import msgpack
 import pytest
+from tallycast import __version__
+from tallycast.observability.measures import Snapshot
+from tallycast.process.exporter import Listener
 from websockets.typing import Subprotocol
 
-from server import __version__
-from server.measures import Snapshot
-from server.metrics import Listener
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes

@@ -129,7 +129,7 @@ def test_of_an_import(server: ServerProcess, folder: Path) -> None:
 def test_of_the_harness(server: ServerProcess, tmp_path: Path) -> None:
     options = {"connections": "20", "items": "4", "reactions": "40/s", "duration": "1s", "warmup": "0s"}
     report = tmp_path / "report.json"
-    command = [sys.executable, "-m", "server", "load", server.url, "--site", SITE, "--json", str(report)]
+    command = [sys.executable, "-m", "tallycast", "load", server.url, "--site", SITE, "--json", str(report)]
     for name, value in options.items():
         command += [f"--{name}", value]
     done = subprocess.run(

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from rich.console import Console
+from tallycast.ledger.bulk_import.rows import Bad
+from tallycast.ledger.bulk_import.show import Complaints, Lines, Picture
+from tallycast.process import banner
+from tallycast_load.oracle import Check
+from tallycast_load.plan import make
+from tallycast_load.report import page, table
+from tallycast_load.run import Result
 
-from server import banner
-from server.bulk.rows import Bad
-from server.bulk.show import Complaints, Lines, Picture
-from server.load.oracle import Check
-from server.load.plan import make
-from server.load.report import page, table
-from server.load.run import Result
 from tests.load.test_oracle import tick
 from tests.test_cli import tallycast
 

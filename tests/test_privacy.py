@@ -13,9 +13,9 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
+from tallycast.engine.embedded.server import running_engine
+from tallycast.engine.keys import member
 
-from server.ledger.embedded import running_engine
-from server.ledger.keys import member
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.names import NAMES

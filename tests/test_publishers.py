@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from tallycast.engine.keys import member
 
-from server.ledger.keys import member
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
+from tallycast.engine import keys
+from tallycast.ledger import layout
 
-from server.ledger import keys, layout
 from tests.conftest import MakeServer
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
@@ -114,7 +115,7 @@ def test_what_is_no_item_keeps_no_other_from_being_audited(stored: str) -> None:
 def test_a_bar_on_a_terminal(stored: str) -> None:
     ours, theirs = pty.openpty()
     environment = clean_environment() | {"REDIS_URL": stored, "TERM": "xterm", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "server", "audit", "--all"]
+    command = [sys.executable, "-m", "tallycast", "audit", "--all"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=theirs) as process:
         os.close(theirs)
         shown = b""

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tallycast.contract.errors import Unavailable
+from tallycast.domain.sites import Site
+from tallycast.engine import feed
+from tallycast.engine.clock import DEADLINE
+from tallycast.engine.standalone import Engine
+from tallycast.fanout import reconciler as module
+from tallycast.fanout.hub import Hub
+from tallycast.fanout.reconciler import Reconciler, Relay
+from tallycast.fanout.topic import Topic
+from tallycast.ledger.reader import Query, Reader, State
+from tallycast.ledger.writer import Writer
 
-from server import relay as module
-from server.errors import Unavailable
-from server.hub import Hub
-from server.ledger import feed
-from server.ledger.clock import DEADLINE
-from server.ledger.engine import Engine
-from server.ledger.reader import Query, Reader, State
-from server.ledger.writer import Writer
-from server.relay import Reconciler, Relay
-from server.rules.sites import Site
-from server.topic import Topic
 from tests.ledger.support import raw, wish
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
@@ -37,7 +37,7 @@ class Reread:
         self.relay = Relay(self.queries.append, NAMES)
         self.hub = self.relay.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: None)
         for item, version in (("x", 9), ("y", 9)):
-            self.hub.hold(SITE, item)
+            self.hub.subscribe(SITE, item)
             self.relay.changed(NAMES.item_channel("default", item), version, {"like": version})
 
     def answer(self, item: str, answer: State | Unavailable) -> None:
@@ -76,7 +76,7 @@ async def test_much_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "CHUNK", 2)
     monkeypatch.setattr(module, "WAVE", 3)
     scene = Reread()
-    channels = [scene.hub.hold(SITE, str(i)).channel for i in range(15)]
+    channels = [scene.hub.subscribe(SITE, str(i)).channel for i in range(15)]
     reading = asyncio.create_task(scene.relay.reread(channels))
     answered: list[str] = []
     while len(answered) < len(channels):
@@ -94,7 +94,7 @@ async def test_much_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
 async def test_sites_are_not_mixed() -> None:
     scene = Reread()
     other = Site("other")
-    channels = [scene.hub.hold(site, "x").channel for site in (SITE, other)]
+    channels = [scene.hub.subscribe(site, "x").channel for site in (SITE, other)]
     reading = asyncio.create_task(scene.relay.reread(channels))
     await eventually(lambda: len(scene.queries) == 2)
     assert {query.site for query in scene.queries} == {SITE, other}
@@ -134,7 +134,7 @@ class Scene:
 
     async def known(self, item: str) -> Topic:
         """An item that is watched, and shown as it is stored."""
-        topic = self.hub.hold(SITE, item)
+        topic = self.hub.subscribe(SITE, item)
         await eventually(lambda: topic.version >= 0)
         return topic
 
@@ -210,9 +210,9 @@ async def test_what_was_read_before_the_store_went_back_is_not_shown_after_it(
 async def test_what_is_not_watched_any_more_is_not_compared(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.hub.LINGER", -1.0)
+    monkeypatch.setattr("tallycast.fanout.hub.LINGER", -1.0)
     topic = await scene.known("x")
-    scene.hub.release(topic, None)  # type: ignore[arg-type]
+    scene.hub.unsubscribe(topic, None)  # type: ignore[arg-type]
     scene.hub.sweep()
     await scene.known("y")
     scene.queries.clear()
@@ -228,7 +228,7 @@ def test_everything_is_compared_and_repaired_within_what_is_promised() -> None:
 
 async def test_a_round_takes_in_everything_evenly(scene: Scene) -> None:
     for i in range(2000):
-        scene.hub.hold(SITE, str(i))
+        scene.hub.subscribe(SITE, str(i))
     before: list[Query] = scene.queries
     await eventually(lambda: len({item for query in before for item in query.items}) == 2000)
     assert max(len(query.items) for query in scene.queries) < 100, "a share is a small part"

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import pytest
-
-from server.errors import SettingsError
-from server.settings import Settings, environment_names, ignored, load, pack, unpack
+from tallycast.config.settings import Settings, environment_names, ignored, load, pack, unpack
+from tallycast.contract.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tallycast.config.settings import load
+from tallycast.contract.errors import StartError
+from tallycast.engine.embedded.folder import DataFolder
+from tallycast.process import supervisor
 from websockets.exceptions import ConnectionClosed
 
-from server import supervisor
-from server.errors import StartError
-from server.ledger.folder import DataFolder
-from server.settings import load
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes
@@ -72,7 +72,7 @@ def test_beside_a_kubernetes_service_of_its_name(make_server: MakeServer) -> Non
     assert len(told) == 1
     line = json.loads(told[0])
     assert (line["event"], line["name"]) == ("environment variable ignored", "TALLYCAST_PORT")
-    command = [sys.executable, "-m", "server", "audit", "--all", "--data", str(server.data)]
+    command = [sys.executable, "-m", "tallycast", "audit", "--all", "--data", str(server.data)]
     done = subprocess.run(command, env=clean_environment(env), check=False, capture_output=True, timeout=30)
     assert done.returncode == 0, done
 

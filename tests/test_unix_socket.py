@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tallycast.cli.health import check
+from tallycast.contract.errors import NotHealthy, SettingsError, StartError
+from tallycast.process import listener
+from tallycast.process.listener import listen_at
+from tallycast.process.unix_socket import Owner, UnixListener, owner
 
-from server import listener
-from server.errors import NotHealthy, SettingsError, StartError
-from server.health import check
-from server.listener import listen_at
-from server.unix_socket import Owner, UnixListener, owner
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess

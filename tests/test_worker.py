@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from tallycast.config.settings import load, pack
+from tallycast.process import ipc
 
-from server import link
-from server.settings import load, pack
 from tests.support.process import clean_environment
 from tests.support.waiting import wait_for
 
@@ -34,17 +34,17 @@ class Worker:
 @contextmanager
 def worker(redis_url: str, sites: str | None = None) -> Iterator[Worker]:
     ours, theirs = socket.socketpair()
-    ours.sendall(link.sites_line(sites))
+    ours.sendall(ipc.sites_line(sites))
     ours.settimeout(30)
     with ours, socket.create_server(("127.0.0.1", 0)) as listener:
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "server.worker", "7", str(listener.fileno())],
+                [sys.executable, "-P", "-m", "tallycast.process.worker", "7", str(listener.fileno())],
                 stdin=theirs.fileno(),
                 stderr=subprocess.PIPE,
                 pass_fds=(listener.fileno(),),
                 env=clean_environment(
-                    {link.SETTINGS: pack(load().model_copy(update={"redis_url": redis_url}))}
+                    {ipc.SETTINGS: pack(load().model_copy(update={"redis_url": redis_url}))}
                 ),
             )
         with process:
@@ -65,7 +65,7 @@ def test_it_stops_cleanly_when_told(engine: str) -> None:
     with worker(engine) as one:
         assert one.says() == b"ready\n"
         one.process.terminate()
-        assert one.says().startswith(link.MEASURED), "the last word"
+        assert one.says().startswith(ipc.MEASURED), "the last word"
         assert one.says() == b""
         assert one.process.wait(60) in (0, -signal.SIGTERM)
         assert one.process.stderr is not None
@@ -76,8 +76,8 @@ def test_it_tells_its_numbers_when_asked(engine: str) -> None:
     with worker(engine) as one:
         assert one.says() == b"ready\n"
         for _ in range(2):
-            one.line.sendall(link.MEASURE)
-            found = link.measured(one.says())
+            one.line.sendall(ipc.MEASURE)
+            found = ipc.measured(one.says())
             assert found.counters["reactions"]["acked"] == 0
         assert found.histograms["engine_round_trip_seconds"].counts
 
@@ -119,7 +119,7 @@ def test_it_serves_the_sites_it_is_told_and_changes_them(engine: str) -> None:
     with worker(engine, '[sites.one]\norigins = ["*"]') as one:
         assert one.says() == b"ready\n"
         assert [status("one"), status("two"), status("default")] == [200, 404, 404]
-        one.line.sendall(link.sites_line('[sites.two]\norigins = ["*"]'))
+        one.line.sendall(ipc.sites_line('[sites.two]\norigins = ["*"]'))
         wait_for(lambda: status("two") == 200, "the new site")
         assert status("one") == 404
 

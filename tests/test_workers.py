@@ -15,7 +15,7 @@ from tests.support.waiting import eventually, wait_for
 # Ends the start of a worker, from then on when the file is there.
 CANNOT_START = """
 import os, sys
-if "server.worker" in sys.orig_argv and os.path.exists({flag!r}):
+if "tallycast.process.worker" in sys.orig_argv and os.path.exists({flag!r}):
     os._exit(3)
 """
 

@@ -39,7 +39,7 @@ def rows(count: int, distribution: str, *, times: bool) -> Iterator[str]:
 def measure(server: ServerProcess, file: Path, count: int, title: str) -> None:
     """Import a file of so many rows and print the cost."""
     assert server.engine is not None
-    command = [sys.executable, "-m", "server", "import", str(file), "--data", str(server.data)]
+    command = [sys.executable, "-m", "tallycast", "import", str(file), "--data", str(server.data)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with cpu_used({"engine": server.engine}) as used:
         output = subprocess.check_output(

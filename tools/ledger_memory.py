@@ -22,12 +22,11 @@ from typing import Any
 import msgpack
 from redis import Redis
 from redis.exceptions import RedisError
-
-from server.ledger import keys, layout
-from server.ledger.embedded import find_binary
-from server.ledger.keys import Namespace
-from server.ledger.scripts import Script
-from server.ledger.writer import ANY
+from tallycast.engine import keys
+from tallycast.engine.embedded.server import find_binary
+from tallycast.engine.keys import LAYOUT_VERSION, Namespace
+from tallycast.engine.scripts import Script
+from tallycast.ledger.writer import ANY
 
 BATCH = 500
 SITE, ITEM = "blog", "posts/2026/a-title-of-usual-length"
@@ -230,5 +229,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert layout.VERSION == b"4", "the tables are about this layout"
+    assert LAYOUT_VERSION == b"4", "the tables are about this layout"
     sys.exit(main())

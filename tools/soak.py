@@ -23,8 +23,9 @@ from redis import Redis
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tallycast_load import units
+
 from bench.usage import open_files, resident_memory
-from server.load import units
 from tests.support.process import ServerProcess
 
 # fmt: off
@@ -98,7 +99,7 @@ def look(folder: Path, worker: int) -> State:
 
 def load(url: str, duration: str, options: Sequence[str]) -> None:
     """Run the harness. Its checks must pass; a machine too busy for its figures (status 2) is fine."""
-    command = [sys.executable, "-P", "-m", "server", "load", url, *LOAD, *options, "--duration", duration]
+    command = [sys.executable, "-P", "-m", "tallycast", "load", url, *LOAD, *options, "--duration", duration]
     status = subprocess.run(command, check=False).returncode
     if status not in (0, 2):
         raise SystemExit(f"soak: the load test ended with status {status}")

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tallycast_load.private import SITES
+
 from bench.contenders.base import Contender, Dialect, Running
-from server.load.private import SITES
 from tests.support.process import ServerProcess
 
 CONNECTIONS = 100_000  # that the server accepts

@@ -20,21 +20,21 @@ import time
 from resource import RUSAGE_SELF, getrusage
 
 import uvloop
+from tallycast.contract.frames import TEXT, frame
+from tallycast.contract.messages import Counts, Watching
+from tallycast_load.crowd import Crowd
+from tallycast_load.faults import Faults
+from tallycast_load.latency import Latencies
+from tallycast_load.machine import allow_files
+from tallycast_load.room import Room
+from tallycast_load.sightings import Carried, Sightings
+from tallycast_load.speech import SPEECHES
+from tallycast_load.target import Target
+from tallycast_load.watcher import Watcher
 
 from bench.errors import InvalidMeasurementError
 from bench.programs import program
 from bench.usage import resident_memory
-from server.load.crowd import Crowd
-from server.load.faults import Faults
-from server.load.latency import Latencies
-from server.load.machine import allow_files
-from server.load.room import Room
-from server.load.sightings import Carried, Sightings
-from server.load.speech import SPEECHES
-from server.load.target import Target
-from server.load.watcher import Watcher
-from server.protocol.frames import TEXT, frame
-from server.protocol.messages import Counts, Watching
 
 ITEM = "load/0a1b2c3d/0"
 FIRST = 1_767_225_600_000_000

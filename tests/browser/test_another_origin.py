@@ -46,7 +46,7 @@ def server(make_server: MakeServer, folder: Path, port: int) -> Server:
     sites = folder.parent / "tallycast.toml"
     sites.write_text(f'[sites.blog]\norigins = ["http://127.0.0.1:{port}", "null"]\n')
     server = make_server(flags=["--config", str(sites)])
-    command = [sys.executable, "-m", "server", "embed", "--server", server.url, "--site", "blog"]
+    command = [sys.executable, "-m", "tallycast", "embed", "--server", server.url, "--site", "blog"]
     embed = subprocess.run([*command, "--item", "posts/42"], check=True, capture_output=True, text=True)
     assert len(embed.stdout.splitlines()) == 2
     (folder / "index.html").write_text(embed.stdout)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from playwright.async_api import expect
+from tallycast.api.embed import installed, snippet
 
-from server.web.embed import installed, snippet
 from tests.conftest import MakeServer
 from tests.support.below import below
 

@@ -4,8 +4,7 @@ import re
 
 import pytest
 from playwright.async_api import expect
-
-from server.web.pages import DEMO
+from tallycast.api.pages import DEMO
 
 from .tabs import NewTab, Server, host, looks
 

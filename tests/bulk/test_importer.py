@@ -7,11 +7,11 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import Forbidden, ImportFailed, Refusal, Unavailable
+from tallycast.ledger.bulk_import import importer as importer_module
+from tallycast.ledger.bulk_import.importer import BATCH, WINDOW, Importer, Progress
+from tallycast.ledger.bulk_import.rows import Bad, Row, Start, Vote
 
-from server.bulk import importer as importer_module
-from server.bulk.importer import BATCH, WINDOW, Importer, Progress
-from server.bulk.rows import Bad, Row, Start, Vote
-from server.errors import Forbidden, ImportFailed, Refusal, Unavailable
 from tests.support.waiting import eventually
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-
-from server.bulk import job
-from server.bulk.importer import WINDOW
-from server.bulk.rows import Start, Vote
-from server.bulk.source import Source
-from server.errors import ImportFailed, Refusal
-from server.rules.sites import Site
+from tallycast.contract.errors import ImportFailed, Refusal
+from tallycast.domain.sites import Site
+from tallycast.ledger.bulk_import import job
+from tallycast.ledger.bulk_import.importer import WINDOW
+from tallycast.ledger.bulk_import.rows import Start, Vote
+from tallycast.ledger.bulk_import.source import Source
 
 ROWS = [f"i{number},u:1,like\n".encode() for number in range(2 * WINDOW)]
 # In cp1252, behind more than is read before the first row is stored.

@@ -4,12 +4,11 @@ import gzip
 from collections.abc import Sequence
 
 import pytest
-
-from server.bulk.rows import MOST, Bad, Row, Rows, Start, Vote
-from server.bulk.text import LONGEST_LINE, Text
-from server.config import parse
-from server.errors import ImportFailed
-from server.rules.sites import Site
+from tallycast.config.sites import parse
+from tallycast.contract.errors import ImportFailed
+from tallycast.domain.sites import Site
+from tallycast.ledger.bulk_import.rows import MOST, Bad, Row, Rows, Start, Vote
+from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text
 
 NOW = 1_800_000_000.0
 ANONYMOUS = "a:" + "x" * 22

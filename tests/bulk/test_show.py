@@ -4,11 +4,10 @@ import io
 
 import pytest
 from rich.console import Console
-
-from server.bulk import show
-from server.bulk.importer import Progress
-from server.bulk.rows import Bad
-from server.bulk.show import SHOWN, Complaints, Lines, Picture, summary
+from tallycast.ledger.bulk_import import show
+from tallycast.ledger.bulk_import.importer import Progress
+from tallycast.ledger.bulk_import.rows import Bad
+from tallycast.ledger.bulk_import.show import SHOWN, Complaints, Lines, Picture, summary
 
 
 def test_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

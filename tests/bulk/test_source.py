@@ -5,9 +5,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-
-from server.bulk.source import BLOCK, Source
-from server.errors import ImportFailed
+from tallycast.contract.errors import ImportFailed
+from tallycast.ledger.bulk_import.source import BLOCK, Source
 
 
 def test_blocks_and_how_far_they_are(tmp_path: Path) -> None:

@@ -4,9 +4,8 @@ import codecs
 from collections.abc import Iterator
 
 import pytest
-
-from server.bulk.text import LONGEST_LINE, Text, check_encoding
-from server.errors import ImportFailed
+from tallycast.contract.errors import ImportFailed
+from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text, check_encoding
 
 SAY = "say which encoding it has, such as --encoding cp1252; --encoding utf-8 leaves such rows out"
 SEEMS = "it seems to be UTF-16 without a byte order mark: say so with --encoding"

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
-
-from server.hub import Hub
-from server.protocol.codec import EVENTS, JSON, MSGPACK
-from server.rules.sites import Site
-from server.topic import Topic
+from tallycast.contract.codec import EVENTS, JSON, MSGPACK
+from tallycast.domain.sites import Site
+from tallycast.fanout.hub import Hub
+from tallycast.fanout.topic import Topic
 
 SITE = Site()
 
@@ -43,14 +42,14 @@ class Reader:
         self.blocked = False
         self.missed: set[Topic] = set()
 
-    def take(self, frame: bytes) -> bool:
+    def deliver(self, frame: bytes) -> bool:
         if self.blocked:
             return False
         update = read(self.wire, frame)
         self.got.append((update["item"], update["version"], update.get("reset", False)))
         return True
 
-    def miss(self, topic: Topic) -> None:
+    def mark_stale(self, topic: Topic) -> None:
         self.missed.add(topic)
 
     def drain(self) -> None:
@@ -58,7 +57,7 @@ class Reader:
         self.blocked = False
         missed, self.missed = self.missed, set()
         for topic in missed:
-            topic.bring(self)
+            topic.deliver_latest(self)
 
 
 class Setup:
@@ -73,7 +72,7 @@ class Setup:
         self.spreads: list[tuple[int, bool]] = []
         # What a stride of a sweep costs, in time.
         self.cost = 0.0
-        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.spread, self.clock)
+        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.broadcast, self.clock)
 
     def clock(self) -> float:
         self.now += self.cost
@@ -82,9 +81,9 @@ class Setup:
     def later(self, delay: float, call: Callable[[], None]) -> None:
         self.planned.append((self.now + delay, call))
 
-    def spread(self, frame: bytes, subscribers: Sequence[Any], alone: bool) -> list[Any]:
+    def broadcast(self, frame: bytes, subscribers: Sequence[Any], alone: bool) -> list[Any]:
         self.spreads.append((len(subscribers), alone))
-        return [one for one in subscribers if not one.open or not one.take(frame)]
+        return [one for one in subscribers if not one.open or not one.deliver(frame)]
 
     def turn(self) -> None:
         """One turn of the loop: what is due now, but not what that plans."""
@@ -104,7 +103,7 @@ class Setup:
 
     def watch(self, subscriber: Reader, item: str) -> Topic:
         """As a session does: hold the topic, and show the latest where there is one."""
-        topic = self.hub.hold(SITE, item)
+        topic = self.hub.subscribe(SITE, item)
         topic.attach(subscriber)
         return topic
 

@@ -30,7 +30,7 @@ def test_many_are_written_to_at_once_in_each_wire_format(setup: Setup) -> None:
             self.wire = wire
             self.open = True
 
-        def take(self, frame: bytes) -> bool:
+        def deliver(self, frame: bytes) -> bool:
             frames.setdefault(self.wire, []).append(frame)
             return True
 

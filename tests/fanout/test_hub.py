@@ -2,9 +2,10 @@
 
 import json
 
-from server.hub import LINGER
-from server.rules.sites import Site
-from server.topic import UNKNOWN
+from tallycast.domain.sites import Site
+from tallycast.fanout.hub import LINGER
+from tallycast.fanout.topic import UNKNOWN
+
 from tests.fanout.support import SITE, Reader, Setup, counts
 
 
@@ -86,16 +87,16 @@ def test_supply_starts_with_the_first_and_ends_a_while_after_the_last(setup: Set
     topic = setup.watch(first, "a")
     assert setup.watch(second, "a") is topic
     assert setup.followed == [b"default/a"]
-    setup.hub.release(topic, first)
+    setup.hub.unsubscribe(topic, first)
     setup.now = LINGER * 5
     setup.hub.sweep()
     assert setup.left == []
-    setup.hub.release(topic, second)
+    setup.hub.unsubscribe(topic, second)
     setup.now += LINGER / 2
     setup.hub.sweep()
     assert setup.left == []
     assert setup.watch(first, "a") is topic, "a subscriber back in time finds it as it was"
-    setup.hub.release(topic, first)
+    setup.hub.unsubscribe(topic, first)
     setup.now += LINGER + 1
     setup.hub.sweep()
     assert setup.left == [b"default/a"]
@@ -108,14 +109,14 @@ def test_a_subscriber_that_left_gets_nothing_more(setup: Setup) -> None:
     reader = Reader()
     topic = setup.watch(reader, "a")
     setup.publish("a", 4)
-    setup.hub.release(topic, reader)
+    setup.hub.unsubscribe(topic, reader)
     setup.publish("a", 5)
     setup.settle()
     assert reader.got == []
 
 
 def test_an_item_without_subscribers_is_not_swept(setup: Setup) -> None:
-    setup.hub.hold(SITE, "a")
+    setup.hub.subscribe(SITE, "a")
     setup.publish("a", 4)
     assert setup.planned == []
     assert setup.hub.version(b"default/a") == 4
@@ -123,7 +124,7 @@ def test_an_item_without_subscribers_is_not_swept(setup: Setup) -> None:
 
 def test_a_subscriber_with_a_defect_costs_the_others_nothing(setup: Setup) -> None:
     class Faulty(Reader):
-        def take(self, frame: bytes) -> bool:
+        def deliver(self, frame: bytes) -> bool:
             raise ValueError("a defect")
 
     before, after = Reader(), Reader()

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallycast.contract.codec import WIRES
+from tallycast.fanout import topic as topics
+from tallycast.fanout.hub import LINGER, SLICE
+from tallycast.fanout.topic import ROW, UNKNOWN, Topic
 
-from server import topic as topics
-from server.hub import LINGER, SLICE
-from server.protocol.codec import WIRES
-from server.topic import ROW, UNKNOWN, Topic
 from tests.fanout.support import Reader, Setup, counts, name
 
 ITEMS = "ab"
@@ -50,9 +50,9 @@ class Exact(Reader):
         self.shown: dict[str, int] = {}
         self.wrong: list[str] = []
 
-    def take(self, frame: bytes) -> bool:
+    def deliver(self, frame: bytes) -> bool:
         self.blocked = self.room == 0
-        if not super().take(frame):
+        if not super().deliver(frame):
             return False
         if self.room is not None:
             self.room -= 1
@@ -94,7 +94,7 @@ class Model(Setup):
             reader.open = not reader.open
         elif kind == "gone":
             for key in [key for key in self.topics if key[0] == number]:
-                self.release(*key)
+                self.unsubscribe(*key)
         elif kind == "cost":
             self.cost = (0.0, SLICE / 3, SLICE)[number]
         elif kind == "forget":
@@ -108,7 +108,7 @@ class Model(Setup):
         if kind == "pass":
             passing = [Reader(at % len(WIRES)) for at in range(number)]
             for topic in [self.watch(one, item) for one in passing]:
-                self.hub.release(topic, passing.pop())
+                self.hub.unsubscribe(topic, passing.pop())
             return
         reader, topic = self.readers[number], self.topics.get((number, item))
         if topic is None and kind == "watch":
@@ -118,10 +118,10 @@ class Model(Setup):
             assert topic.attach(reader) == reader.shown[item]
             reader.shown[item] = topic.version
         elif topic is not None:
-            self.release(number, item)
+            self.unsubscribe(number, item)
 
-    def release(self, number: int, item: str) -> None:
-        self.hub.release(self.topics.pop((number, item)), self.readers[number])
+    def unsubscribe(self, number: int, item: str) -> None:
+        self.hub.unsubscribe(self.topics.pop((number, item)), self.readers[number])
         del self.readers[number].shown[item]
 
     def check_rows(self, topic: Topic) -> None:
@@ -135,24 +135,24 @@ class Model(Setup):
             assert row.version not in row.others.values()
             assert all(one.wire == row.wire for one in row.members)
         if topic.version != UNKNOWN:
-            reached = [one for one in topic.subscribers if topic.brought(one) == topic.version]
+            reached = [one for one in topic.subscribers if topic.delivered(one) == topic.version]
             assert topic._reached == len(reached)
 
     def check(self) -> None:
         """What holds at any time."""
         for topic in self.hub._topics.values():
             self.check_rows(topic)
-        assert self.hub.deliveries.sent == sum(len(reader.got) for reader in self.readers)
+        assert self.hub.delivery_stats.sent == sum(len(reader.got) for reader in self.readers)
         for number, reader in enumerate(self.readers):
             assert reader.wrong == []
             # What was left while it was blocked is remembered until it drains, and never twice.
             live = {topic.item for topic in reader.missed if topic.subscribers.get(reader) is not None}
             assert live <= reader.shown.keys()
-            assert len([topic for topic in reader.missed if topic.holders]) <= len(ITEMS)
+            assert len([topic for topic in reader.missed if topic.subscriptions]) <= len(ITEMS)
             for item in ITEMS:
                 topic = self.topics.get((number, item))
-                behind = topic is not None and topic.brought(reader) != topic.version
-                assert topic is None or topic.brought(reader) == reader.shown[item]
+                behind = topic is not None and topic.delivered(reader) != topic.version
+                assert topic is None or topic.delivered(reader) == reader.shown[item]
                 assert not behind or topic.dirty or topic in reader.missed, "it will be brought the latest"
 
 

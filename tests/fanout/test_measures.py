@@ -12,30 +12,30 @@ def test_what_was_brought_and_what_was_spared_is_counted(setup: Setup) -> None:
     for version in (1, 2, 3):
         setup.publish("a", version)
         setup.settle()
-    deliveries = setup.hub.deliveries
-    assert (deliveries.sent, deliveries.conflated) == (3, 4), "two were spared 1 and 2"
-    setup.hub.release(topic, gone)
+    delivery_stats = setup.hub.delivery_stats
+    assert (delivery_stats.sent, delivery_stats.conflated) == (3, 4), "two were spared 1 and 2"
+    setup.hub.unsubscribe(topic, gone)
     slow.drain()
-    assert (deliveries.sent, deliveries.conflated) == (4, 4)
-    setup.hub.hold(SITE, "a")
+    assert (delivery_stats.sent, delivery_stats.conflated) == (4, 4)
+    setup.hub.subscribe(SITE, "a")
     topic.attach(Reader())
     setup.publish("a", 4)
-    assert (deliveries.sent, deliveries.conflated) == (4, 4), "a snapshot is no update, and enough"
+    assert (delivery_stats.sent, delivery_stats.conflated) == (4, 4), "a snapshot is no update, and enough"
     setup.publish("a", 5)
-    assert deliveries.conflated == 7, "three were to be brought 4"
+    assert delivery_stats.conflated == 7, "three were to be brought 4"
     setup.settle()
-    assert (deliveries.sent, deliveries.conflated) == (7, 7)
+    assert (delivery_stats.sent, delivery_stats.conflated) == (7, 7)
 
 
 def test_the_lag_of_what_was_brought_is_noted_but_not_of_a_reset(setup: Setup) -> None:
-    setup.hub.deliveries.age = lambda version: 0.3 if version > 5 else 7200.0
+    setup.hub.delivery_stats.age = lambda version: 0.3 if version > 5 else 7200.0
     setup.watch(Reader(), "a")
     setup.watch(Reader(), "a")
     setup.publish("a", 9)
     setup.settle()
-    lag = setup.hub.deliveries.lag
+    lag = setup.hub.delivery_stats.lag
     assert (sum(lag.counts), round(lag.total, 6)) == (2, 0.6)
     assert lag.counts[lag.bounds.index(0.5)] == 2
     setup.hub.reconcile(b"default/a", 4, counts(4), 9)
     setup.settle()
-    assert (setup.hub.deliveries.sent, sum(lag.counts)) == (4, 2)
+    assert (setup.hub.delivery_stats.sent, sum(lag.counts)) == (4, 2)

@@ -1,10 +1,10 @@
 """Sweeps over the subscribers of an item: slices of time, rows, changes in between."""
 
 import pytest
+from tallycast.contract.codec import WIRES
+from tallycast.fanout.hub import SLICE, TURNS
+from tallycast.fanout.topic import ROW, UNKNOWN, Topic
 
-from server.hub import SLICE, TURNS
-from server.protocol.codec import WIRES
-from server.topic import ROW, UNKNOWN, Topic
 from tests.fanout.support import Reader, Setup, counts
 
 
@@ -54,7 +54,7 @@ def test_subscribers_that_come_and_go_leave_no_rows_behind(setup: Setup, swept: 
         for one in passing:
             setup.watch(one, "a")
         for one in passing:
-            setup.hub.release(topic, one)
+            setup.hub.unsubscribe(topic, one)
     assert len(topic._rows) <= ROW, "a twentieth of what came"
     setup.publish("a", 9)
     setup.settle()
@@ -73,7 +73,7 @@ def test_leaving_during_a_sweep_keeps_no_other_from_the_latest(setup: Setup) -> 
     stay = [reader for number, reader in enumerate(readers) if number % ROW == 0]
     for reader in readers:
         if reader not in stay:
-            setup.hub.release(topic, reader)
+            setup.hub.unsubscribe(topic, reader)
     late = Reader()
     setup.watch(late, "a")
     setup.publish("a", 2)
@@ -109,14 +109,14 @@ def test_a_subscriber_that_has_what_the_store_went_back_to_is_not_spared(setup: 
     setup.hub.reconcile(b"default/a", 4, counts(4), floor=9)
     setup.settle()
     setup.publish("a", 10)
-    assert setup.hub.deliveries.conflated == 1, "it was spared 9, and had 4"
+    assert setup.hub.delivery_stats.conflated == 1, "it was spared 9, and had 4"
 
 
 def test_leaving_as_it_is_written_to_keeps_no_other_from_the_latest(setup: Setup) -> None:
     class Leaving(Reader):
-        def take(self, frame: bytes) -> bool:
-            setup.hub.release(topic, self)
-            return super().take(frame)
+        def deliver(self, frame: bytes) -> bool:
+            setup.hub.unsubscribe(topic, self)
+            return super().deliver(frame)
 
     readers = [Leaving() if number % 3 == 0 else Reader() for number in range(ROW * 2)]
     for reader in readers:
@@ -136,12 +136,12 @@ def test_coming_as_another_is_written_to_costs_no_other_the_update(setup: Setup)
     """Newcomers may have the rows filled again, but not under a sweep."""
 
     class Popular(Reader):
-        def take(self, frame: bytes) -> bool:
+        def deliver(self, frame: bytes) -> bool:
             while passing:
-                setup.hub.release(topic, passing.pop())
+                setup.hub.unsubscribe(topic, passing.pop())
             for _ in range(ROW):
                 setup.watch(Reader(), "a")
-            return super().take(frame)
+            return super().deliver(frame)
 
     first, last = Popular(), Reader()
     passing = [Reader() for _ in range(ROW * 10)]
@@ -161,12 +161,12 @@ def test_a_subscriber_shown_the_latest_meanwhile_is_not_brought_it_again(setup: 
     assert topic.attach(reader) == UNKNOWN
     reader.drain()
     assert reader.got == []
-    assert setup.hub.deliveries.sent == 0
+    assert setup.hub.delivery_stats.sent == 0
 
 
 def test_a_row_with_a_defect_costs_the_others_nothing(setup: Setup) -> None:
     class Faulty(Reader):
-        def miss(self, topic: Topic) -> None:
+        def mark_stale(self, topic: Topic) -> None:
             raise ValueError("a defect")
 
     faulty = Faulty()
@@ -215,9 +215,9 @@ def test_a_hot_item_rests_as_long_as_it_was_swept(setup: Setup) -> None:
     """A hundred times the updates cost no more sweeps than fit into half of the time."""
 
     class Costly(Reader):
-        def take(self, frame: bytes) -> bool:
+        def deliver(self, frame: bytes) -> bool:
             setup.now += 0.0001
-            return super().take(frame)
+            return super().deliver(frame)
 
     readers = [Costly() for _ in range(100)]
     for reader in readers:

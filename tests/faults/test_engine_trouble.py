@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tallycast.engine.embedded.server import running_engine
 
-from server.ledger.embedded import running_engine
 from tests.client.websocket import Connection, connect
 from tests.conftest import MakeServer
 from tests.faults import FULL, rounds

@@ -6,8 +6,8 @@ import signal
 import time
 
 import pytest
+from tallycast.engine.embedded.server import running_engine
 
-from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured

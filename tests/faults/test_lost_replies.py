@@ -9,9 +9,10 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from server.errors import Unavailable
-from server.ledger.engine import Engine
-from server.ledger.writer import Receipt, Writer
+from tallycast.contract.errors import Unavailable
+from tallycast.engine.standalone import Engine
+from tallycast.ledger.writer import Committed, Writer
+
 from tests.faults import rounds
 from tests.faults.conftest import Measured
 from tests.ledger.support import membership, raw, submitted
@@ -36,21 +37,21 @@ async def writers(url: str, number: int) -> AsyncIterator[list[Writer]]:
         yield made
 
 
-async def confirmed(writer: Writer, visitor: str, item: str, reaction: str | None) -> Receipt:
+async def confirmed(writer: Writer, visitor: str, item: str, reaction: str | None) -> Committed:
     """Repeated until it is acknowledged: on a busy machine even a connection may come too late."""
-    got: list[Receipt] = []
+    got: list[Committed] = []
 
     async def is_acknowledged() -> bool:
         answer = await submitted(writer, visitor, item, reaction)
-        assert isinstance(answer, Receipt | Unavailable), answer
-        got.extend([answer] if isinstance(answer, Receipt) else [])
+        assert isinstance(answer, Committed | Unavailable), answer
+        got.extend([answer] if isinstance(answer, Committed) else [])
         return bool(got)
 
     await eventually(is_acknowledged)
     return got[0]
 
 
-async def told(url: str, item: str) -> Receipt:
+async def told(url: str, item: str) -> Committed:
     """What the engine tells of an item; asked by a wish that changes nothing."""
     async with AsyncExitStack() as stack:
         link = Engine(url)
@@ -102,7 +103,7 @@ async def test_a_reply_is_lost_after_the_engine_has_done_what_was_asked(
             wishes = [wish for (_, name), wish in held.items() if name == item]
             expected = {kind: wishes.count(kind) for kind in ("like", "dislike")}
             assert await membership(client, item) == expected
-            assert (await told(engine, item)) == Receipt(latest[item], expected), "versions never fall"
+            assert (await told(engine, item)) == Committed(latest[item], expected), "versions never fall"
     measured(f"{WRITERS * turns} replies lost; no error in any count")
 
 

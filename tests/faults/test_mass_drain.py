@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from tallycast.app import RESERVE
+from tallycast.engine.embedded.server import running_engine
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from server.app import RESERVE
-from server.ledger.embedded import running_engine
 from tests.client.websocket import Connection, connect, stall
 from tests.conftest import MakeServer
 from tests.faults import rounds

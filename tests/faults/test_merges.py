@@ -13,13 +13,13 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
+from tallycast.domain.sites import Site
+from tallycast.engine import keys
+from tallycast.engine.embedded.server import running_engine
+from tallycast.engine.standalone import Engine
+from tallycast.ledger.writer import Committed, SetReaction, apply
 from websockets.exceptions import WebSocketException
 
-from server.ledger import keys
-from server.ledger.embedded import running_engine
-from server.ledger.engine import Engine
-from server.ledger.writer import Receipt, Wish, grant
-from server.rules.sites import Site
 from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.faults.conftest import Measured
@@ -67,8 +67,10 @@ class Person:
     async def react_to_all(self, member: bytes) -> None:
         engine = Engine(running_engine(self._server.data))
         for at in range(0, len(ITEMS), 500):
-            wishes = [Wish(SITE, item, member, "like", 0, lambda _: None) for item in ITEMS[at : at + 500]]
-            assert all(isinstance(answer, Receipt) for answer in await grant(engine, wishes))
+            wishes = [
+                SetReaction(SITE, item, member, "like", 0, lambda _: None) for item in ITEMS[at : at + 500]
+            ]
+            assert all(isinstance(answer, Committed) for answer in await apply(engine, wishes))
         await engine.close()
 
     async def sign_in(self) -> dict[str, Any] | None:

@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 from redis import Redis
+from tallycast.engine.embedded.server import running_engine
 
-from server.ledger.embedded import running_engine
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured

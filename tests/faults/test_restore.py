@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from tallycast.engine.embedded.server import running_engine
+from tallycast.engine.keys import member
 
-from server.ledger.embedded import running_engine
-from server.ledger.keys import member
 from tests.conftest import MakeServer
 from tests.faults import FULL
 from tests.faults.conftest import Measured
@@ -105,7 +105,7 @@ def back_up(data: Path, copy: Path) -> None:
         shutil.rmtree(copy)
 
 
-# The short form of this is a test of server/relay.py.
+# The short form of this is a test of server/tallycast/fanout/reconciler.py.
 if FULL:
 
     async def test_a_store_that_went_back_without_a_lost_link(

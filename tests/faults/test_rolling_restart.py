@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from tallycast.engine.embedded.server import running_engine
 from websockets.exceptions import ConnectionClosed
 
-from server.ledger.embedded import running_engine
 from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.faults import FULL, rounds

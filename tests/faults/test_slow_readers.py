@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
+from tallycast.contract.errors import CloseCode
+from tallycast.transport.websocket.protocol import CLOSE_WITHIN, STALL_AFTER
 from websockets.exceptions import ConnectionClosed
 
-from server.errors import CloseCode
-from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.client.websocket import Connection, connect
 from tests.conftest import MakeServer
 from tests.faults import FULL

@@ -15,18 +15,18 @@ from typing import Any
 from unittest.mock import patch
 
 import uvicorn
+from tallycast.contract import frames
+from tallycast.contract.errors import CloseCode
+from tallycast.domain.sites import Site
+from tallycast.fanout.hub import Hub
+from tallycast.services.services import Rooms
+from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.http.protocol import Http, HttpContext
+from tallycast.transport.timer_wheel import TimerWheel
+from tallycast.transport.websocket import parser
+from tallycast.transport.websocket import protocol as sockets
+from tallycast.transport.websocket.broadcast import broadcast
 
-from server.errors import CloseCode
-from server.hub import Hub
-from server.protocol import frames
-from server.rules.sites import Site
-from server.web import inbound
-from server.web import socket as sockets
-from server.web.http import Http, Intake
-from server.web.outbox import Outbox
-from server.web.rooms import Rooms
-from server.web.rounds import Rounds
-from server.web.spread import spread
 from tests.support.names import NAMES
 from tests.support.rooms import rooms
 from tests.support.waiting import wait_for
@@ -51,7 +51,7 @@ class Echo:
     def noise(self, _frames: int) -> None:
         """Nothing is counted."""
 
-    def visit(self) -> None:
+    def on_tick(self) -> None:
         """Nothing is due."""
 
     def beat(self) -> None:
@@ -70,7 +70,7 @@ def echoing(port: int = 0) -> Iterator[int]:
     """The port of a server that echoes; 0 picks a free one."""
     listener = socket.create_server(("127.0.0.1", port))
     with (
-        patch.object(inbound, "MAX_MESSAGE", LARGEST),
+        patch.object(parser, "MAX_MESSAGE", LARGEST),
         patch.object(sockets, "Session", Echo),
         listener,
     ):
@@ -87,19 +87,19 @@ def _start(listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        rounds: Rounds[Any] = Rounds()
+        timers: TimerWheel[Any] = TimerWheel()
         nothing: Any = lambda *_: None  # noqa: E731
         parts = rooms(
-            lambda: rounds.now,
-            hub=Hub(NAMES.item_channel, nothing, nothing, loop.call_later, spread),
-            rounds=rounds,
-            outbox=Outbox(loop.call_soon),
+            lambda: timers.now,
+            hub=Hub(NAMES.item_channel, nothing, nothing, loop.call_later, broadcast),
+            timers=timers,
+            coalescer=WriteCoalescer(loop.call_soon),
             soon=loop.call_soon,
         )
         config = uvicorn.Config(
             nothing,
             interface="asgi3",
-            http=partial(Http, Intake((), rounds, 10.0, parts.admission)),  # type: ignore[arg-type]
+            http=partial(Http, HttpContext((), timers, 10.0, parts.admission)),  # type: ignore[arg-type]
             ws=partial(sockets.Socket, parts),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tallycast.contract.errors import CloseCode
+from tallycast.transport.http.protocol import SURPLUS
+from tallycast.transport.websocket.parser import MAX_FRAGMENTS
+from tallycast.transport.websocket.protocol import CLOSE_WITHIN, STALL_AFTER
 from websockets.frames import Opcode
 
-from server.errors import CloseCode
-from server.web.http import SURPLUS
-from server.web.inbound import MAX_FRAGMENTS
-from server.web.socket import CLOSE_WITHIN, STALL_AFTER
 from tests.client.websocket import close_frame, connect, fragments, frame
 from tests.hostile.cases import BINARY, CONT, PING, TEXT
 from tests.hostile.watch import FULL, attack, resident

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from tallycast.contract.codec import MAX_MESSAGE
+from tallycast.contract.errors import CloseCode
 from websockets.exceptions import ConnectionClosed
 
-from server.errors import CloseCode
-from server.protocol.codec import MAX_MESSAGE
 from tests.client.websocket import connect_blocking
 from tests.hostile.conftest import warm
 from tests.hostile.watch import FULL, attack

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tallycast.engine.standalone import Engine
+from tallycast.ledger.reader import Reader
+from tallycast.ledger.writer import Writer
 
-from server.ledger.engine import Engine
-from server.ledger.reader import Reader
-from server.ledger.writer import Writer
 from tests.ledger.support import raw
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import msgpack
 from redis.asyncio import Redis
+from tallycast.contract.errors import Refusal
+from tallycast.domain.sites import Site
+from tallycast.engine import keys
+from tallycast.engine.scripts import Script
+from tallycast.ledger import layout
+from tallycast.ledger.layout import Stored
+from tallycast.ledger.reader import Query, Reader, State
+from tallycast.ledger.writer import Committed, SetReaction, Writer
 
-from server.errors import Refusal
-from server.ledger import keys, layout
-from server.ledger.layout import Stored
-from server.ledger.reader import Query, Reader, State
-from server.ledger.scripts import Script
-from server.ledger.writer import Receipt, Wish, Writer
-from server.rules.sites import Site
 from tests.support.names import NAMES
 
 SITE = Site()
@@ -23,17 +24,17 @@ SITE = Site()
 
 def submitted(
     writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0
-) -> "asyncio.Future[Receipt | Refusal]":
+) -> "asyncio.Future[Committed | Refusal]":
     """Submit a wish; its answer."""
-    future: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
-    writer.submit(Wish(SITE, item, keys.member(visitor), reaction, origin, future.set_result))
+    future: asyncio.Future[Committed | Refusal] = asyncio.get_running_loop().create_future()
+    writer.submit(SetReaction(SITE, item, keys.member(visitor), reaction, origin, future.set_result))
     return future
 
 
-async def wish(writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0) -> Receipt:
+async def wish(writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0) -> Committed:
     """Submit a wish and wait; it must be granted."""
     answer = await submitted(writer, visitor, item, reaction, origin)
-    assert isinstance(answer, Receipt), answer
+    assert isinstance(answer, Committed), answer
     return answer
 
 

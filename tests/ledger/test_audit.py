@@ -7,16 +7,17 @@ from typing import Any
 import msgpack
 import pytest
 from structlog.testing import capture_logs
+from tallycast.contract.errors import Refusal, Unavailable
+from tallycast.engine import keys
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import audit, auditor, layout, writer
+from tallycast.ledger.audit import Finding, Outcome, check, pages, sweep
+from tallycast.ledger.auditor import Auditor
+from tallycast.ledger.merge import Merge, Merger
+from tallycast.ledger.moderation import remove, reset, start
+from tallycast.ledger.reader import Reader
+from tallycast.ledger.writer import Writer
 
-from server.errors import Refusal, Unavailable
-from server.ledger import audit, auditor, keys, layout, writer
-from server.ledger.audit import Finding, Outcome, check, pages, sweep
-from server.ledger.auditor import Auditor
-from server.ledger.engine import Engine
-from server.ledger.merge import Merge, Merger
-from server.ledger.moderation import remove, reset, start
-from server.ledger.reader import Reader
-from server.ledger.writer import Writer
 from tests.ledger.support import SITE, cramped, membership, read, sequence, wish
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
@@ -250,7 +251,7 @@ async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
     await falsify(client, X, 0, 0)
     await start(link, SITE, {"x": {"like": base, "dislike": 0}})
     assert (await wish(writer, "a:1", "x", None)).counts["like"] == left, "it cannot be less than none"
-    assert (link.condition.drifts, link.condition.suspects) == (1, {X})
+    assert (link.health.drifts, link.health.suspects) == (1, {X})
     # It does not wait for the round, nor for the worker that has the lease.
     await client.set(NAMES.auditor, "another")
     one = Auditor(link)
@@ -258,7 +259,7 @@ async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
     await eventually(lambda: one.repairs == 1)
     running.cancel()
     assert (await read(reader, ["x"]))[0].counts == {"like": base + 2, "dislike": 0}
-    assert link.condition.suspects == set()
+    assert link.health.suspects == set()
 
 
 async def test_a_merge_tells_what_was_not_counted_too(link: Engine, writer: Writer, client: Any) -> None:
@@ -269,5 +270,5 @@ async def test_a_merge_tells_what_was_not_counted_too(link: Engine, writer: Writ
     refused: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
     merger.submit(Merge(SITE.name, keys.member("a:1"), keys.member("u:1"), refused.set_result))
     assert await refused is None
-    assert (link.condition.drifts, link.condition.suspects) == (1, {X})
+    assert (link.health.drifts, link.health.suspects) == (1, {X})
     await merger.close()

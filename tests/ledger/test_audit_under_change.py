@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import Refusal, Unavailable
+from tallycast.engine import keys
+from tallycast.engine.scripts import Script
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import audit, layout, writer
+from tallycast.ledger.audit import Outcome, check
+from tallycast.ledger.merge import Merge, Merger
+from tallycast.ledger.moderation import freeze, reset, start
+from tallycast.ledger.reader import Reader
+from tallycast.ledger.writer import Committed, Writer
 
-from server.errors import Refusal, Unavailable
-from server.ledger import audit, keys, layout, writer
-from server.ledger.audit import Outcome, check
-from server.ledger.engine import Engine
-from server.ledger.merge import Merge, Merger
-from server.ledger.moderation import freeze, reset, start
-from server.ledger.reader import Reader
-from server.ledger.scripts import Script
-from server.ledger.writer import Receipt, Writer
 from tests.ledger.support import SITE, bucket_keys, cramped, read, submitted, wish
 from tests.support.names import NAMES
 
 X = NAMES.item_key(SITE.name, "x")
-LAYOUT = "\n".join(Path(layout.__file__).with_name(name).read_text() for name in ("alone.lua", "layout.lua"))
+LAYOUT = "\n".join(
+    (Path(layout.__file__).parent / "lua" / name).read_text() for name in ("standalone.lua", "layout.lua")
+)
 # What grow does with a bucket, in its order.
 WRITES = ("'UNLINK', target", "'HSET', target", "'HSET', key, '', (packed(before))", "'HDEL', source")
 
@@ -121,7 +124,7 @@ async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
             kind = dice.choice(("like", "like", "dislike", None)) if visitor in holds else "like"
             if number % 5 == 0:
                 with monkeypatch.context() as broken:
-                    broken.setattr("server.ledger.writer.REACT", stopping(before))
+                    broken.setattr("tallycast.ledger.writer.REACT", stopping(before))
                     if isinstance(await submitted(writer, visitor, "x", kind), Unavailable):
                         stopped += 1
             await wish(writer, visitor, "x", kind)
@@ -167,11 +170,11 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
         number = 40
         while not over:
             number += 1
-            wishes = [
+            reactions = [
                 (f"a:{number}", "like"),
                 (f"a:{dice.randrange(number)}", dice.choice(("dislike", None, "like"))),
             ]
-            await asyncio.gather(*(wish(other, visitor, "x", kind) for visitor, kind in wishes))
+            await asyncio.gather(*(wish(other, visitor, "x", kind) for visitor, kind in reactions))
 
     reacting = asyncio.create_task(react())
     changed = 0
@@ -217,7 +220,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
         if what < 0.8 or turn < 100:
             kind = dice.choice(("like", "like", None, "dislike" if turn > 300 else "like"))
             if visitor not in merged:
-                assert isinstance(await submitted(writer, visitor, "x", kind), Receipt)
+                assert isinstance(await submitted(writer, visitor, "x", kind), Committed)
         elif what < 0.85 and visitor.startswith("a:") and visitor not in merged:
             merged.add(visitor)
             await merge(visitor, f"u:{dice.randrange(400)}")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallycast.contract.errors import Refusal, Unavailable
+from tallycast.ledger.batch import Batcher
 
-from server.errors import Refusal, Unavailable
-from server.ledger.batch import Batcher
 from tests.support.waiting import eventually
 
 

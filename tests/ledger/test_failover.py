@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 from redis.exceptions import BusyLoadingError, ResponseError
+from tallycast.contract.errors import OutcomeUnknown, Refusal, Unavailable
+from tallycast.engine import failover, keys, probe
+from tallycast.engine import standalone as engine_module
+from tallycast.engine.cluster.node import Node
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import feed_of, open_store
+from tallycast.engine.failover import LONGEST_PAUSE, Backoff, is_sign
+from tallycast.engine.feed import Feed
+from tallycast.engine.standalone import Engine, pool
+from tallycast.engine.store import wait_until_ready
+from tallycast.ledger.factory import writer_of
+from tallycast.ledger.writer import Committed, Writer
 
-from server.errors import OutcomeUnknown, Refusal, Unavailable
-from server.ledger import cluster, failover, keys, writable
-from server.ledger import engine as engine_module
-from server.ledger.engine import Engine, pool
-from server.ledger.failover import LONGEST_PAUSE, Backoff, is_sign
-from server.ledger.feed import Feed
-from server.ledger.node import Node
-from server.ledger.parts import feed_of, open_store, writer_of
-from server.ledger.store import wait_until_ready
-from server.ledger.writer import Receipt, Writer
 from tests.ledger.support import membership, raw, submitted, wish
 from tests.ledger.test_feed import Ear
 from tests.support.cluster import Cluster
@@ -62,8 +64,8 @@ class Server:
         """A new visitor likes x; whether it is acknowledged."""
         self._count += 1
         visitor = f"a:{self._count}"
-        answer: Receipt | Refusal = await submitted(self.writer, visitor, "x", "like")
-        if isinstance(answer, Receipt):
+        answer: Committed | Refusal = await submitted(self.writer, visitor, "x", "like")
+        if isinstance(answer, Committed):
             self.acked.append(visitor)
             return True
         # It was answered, and nothing took effect: there is nothing to wait for.
@@ -126,13 +128,13 @@ async def test_after_a_failover_reactions_and_the_feed_find_the_new_primary(two:
 
 
 async def test_without_a_reaction_it_is_noticed_too(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writable, "AGAIN", 0.02)
+    monkeypatch.setattr(probe, "AGAIN", 0.02)
     async with between(two.primary.url) as proxy, serving(proxy.url) as server:
-        watching = asyncio.create_task(writable.follow(server.store))
+        watching = asyncio.create_task(probe.follow(server.store))
         proxy.engine_url = two.replica.url
         await asyncio.to_thread(two.fail_over)
         await eventually(lambda: two.primary.subscribers(X) == 1)
-        await eventually(lambda: server.store.condition.writable)
+        await eventually(lambda: server.store.health.writable)
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -223,7 +225,7 @@ async def test_connections_are_closed_at_once_and_then_with_pauses(
 
     async def refused() -> bool:
         """Whether connections were closed."""
-        assert not isinstance(await submitted(writer, "a:1", "x", "like"), Receipt)
+        assert not isinstance(await submitted(writer, "a:1", "x", "like"), Committed)
         links.append(store._link)
         return links[-1] is not links[-2]
 
@@ -303,25 +305,25 @@ async def test_a_node_that_loads_its_data_is_no_lost_connection(engine: str) -> 
 async def test_a_cluster_fails_over_and_no_connection_is_closed(fresh_ring: Cluster) -> None:
     ring = fresh_ring
     store = open_store(ring.url)
-    assert isinstance(store, cluster.ClusterEngine)
+    assert isinstance(store, ClusterEngine)
     await wait_until_ready(store, 10.0)
     ear, writer = Ear(), writer_of(store)
     feed = feed_of(store, ear)
     feed.follow(X)
     running = asyncio.create_task(feed.run())
     await eventually(lambda: {X} in ear.rereads)
-    assert isinstance(await submitted(writer, "a:1", "x", "like"), Receipt)
+    assert isinstance(await submitted(writer, "a:1", "x", "like"), Committed)
     old = ring.owner(X)
     new = ring.replica_of(old)
     new.do("CLUSTER", "FAILOVER")
     await eventually(lambda: new.info("replication")["role"] == "master")
 
     async def accepted() -> bool:
-        return isinstance(await submitted(writer, "a:2", "x", "like"), Receipt)
+        return isinstance(await submitted(writer, "a:2", "x", "like"), Committed)
 
     await eventually(accepted)
     await eventually(lambda: dict(new.client.pubsub_shardnumsub(X))[X] == 1)
-    assert isinstance(await submitted(writer, "a:3", "x", "like"), Receipt)
+    assert isinstance(await submitted(writer, "a:3", "x", "like"), Committed)
     await eventually(lambda: ear.counts[-1] == (X, {"like": 3}))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

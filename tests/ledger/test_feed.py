@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from redis.asyncio.connection import AbstractConnection
+from tallycast.contract.errors import Unavailable
+from tallycast.engine import keys
+from tallycast.engine.feed import SILENCE, Feed
+from tallycast.engine.standalone import Engine
+from tallycast.ledger.moderation import reset
+from tallycast.ledger.writer import Writer
 
-from server.errors import Unavailable
-from server.ledger import keys
-from server.ledger.engine import Engine
-from server.ledger.feed import SILENCE, Feed
-from server.ledger.moderation import reset
-from server.ledger.writer import Writer
 from tests.ledger.support import wish
 from tests.support.names import NAMES
 from tests.support.waiting import eventually

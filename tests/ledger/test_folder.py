@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-
-from server.errors import EngineError
-from server.ledger.folder import LOG_LIMIT, SOCKET_PATH_LIMIT, DataFolder, EngineNote
+from tallycast.contract.errors import EngineError
+from tallycast.engine.embedded.folder import LOG_LIMIT, SOCKET_PATH_LIMIT, DataFolder, EngineNote
 
 
 @pytest.fixture

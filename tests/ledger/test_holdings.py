@@ -4,15 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
+from tallycast.engine import keys
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import merge
+from tallycast.ledger.merge import Merge, Merger
+from tallycast.ledger.moderation import freeze
+from tallycast.ledger.reader import Query, Reader
+from tallycast.ledger.writer import SetReaction, Writer
+from tallycast.services import accounts
+from tallycast.services.accounts import VisitorReactions
 
-from server.errors import Refusal, Unauthorized, Unavailable
-from server.ledger import holdings, keys, merge
-from server.ledger.engine import Engine
-from server.ledger.holdings import Holdings
-from server.ledger.merge import Merge, Merger
-from server.ledger.moderation import freeze
-from server.ledger.reader import Query, Reader
-from server.ledger.writer import Wish, Writer
 from tests.ledger.support import SITE, membership, read, wish
 from tests.support.names import NAMES
 
@@ -20,17 +22,17 @@ INDEX = NAMES.index_key(SITE.name, keys.member("a:1"))
 
 
 @pytest.fixture
-def kept(link: Engine, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Holdings:
-    monkeypatch.setattr(holdings, "PAGE", 4)
-    monkeypatch.setattr(holdings, "LISTED", 4)
-    return Holdings(link, reader.submit, writer.submit, Merger(link).bring_home)
+def kept(link: Engine, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> VisitorReactions:
+    monkeypatch.setattr(accounts, "PAGE", 4)
+    monkeypatch.setattr(accounts, "LISTED", 4)
+    return VisitorReactions(link, reader.submit, writer.submit, Merger(link).finish_pending_merges)
 
 
-async def listed(kept: Holdings, visitor: str = "a:1") -> list[tuple[str, str | None]]:
+async def listed(kept: VisitorReactions, visitor: str = "a:1") -> list[tuple[str, str | None]]:
     return [(item, state.reaction) async for page in kept.pages(SITE, visitor) for item, state in page]
 
 
-async def test_all_of_it_is_listed_the_oldest_first(kept: Holdings, writer: Writer) -> None:
+async def test_all_of_it_is_listed_the_oldest_first(kept: VisitorReactions, writer: Writer) -> None:
     for i in range(10):
         await wish(writer, "a:1", f"i{i}", "like")
     await wish(writer, "a:1", "i3", None)
@@ -42,7 +44,9 @@ async def test_all_of_it_is_listed_the_oldest_first(kept: Holdings, writer: Writ
     assert await listed(kept, "a:3") == []
 
 
-async def test_those_of_one_moment_are_not_divided(kept: Holdings, writer: Writer, client: Any) -> None:
+async def test_those_of_one_moment_are_not_divided(
+    kept: VisitorReactions, writer: Writer, client: Any
+) -> None:
     """One batch has one time, and may be longer than a page."""
     items = [f"i{i:02}" for i in range(11)]
     for item in items:
@@ -52,7 +56,7 @@ async def test_those_of_one_moment_are_not_divided(kept: Holdings, writer: Write
 
 
 async def test_however_many_have_one_time_few_are_asked_for_in_one_step(
-    kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
+    kept: VisitorReactions, link: Engine, reader: Reader, writer: Writer, client: Any
 ) -> None:
     """An import can say of all reactions of a visitor that they are of the same day."""
     items = [f"i{i:02}" for i in range(50)]
@@ -66,13 +70,15 @@ async def test_however_many_have_one_time_few_are_asked_for_in_one_step(
         most = max(most, len(query.items))
         reader.submit(query)
 
-    watched = Holdings(link, read, writer.submit, Merger(link).bring_home)
+    watched = VisitorReactions(link, read, writer.submit, Merger(link).finish_pending_merges)
     assert sorted(await listed(watched)) == [(item, "like") for item in items]
     assert await watched.erase(SITE, "a:1") == 50
     assert most == 4
 
 
-async def test_none_is_missed_when_others_are_reacted_to_meanwhile(kept: Holdings, writer: Writer) -> None:
+async def test_none_is_missed_when_others_are_reacted_to_meanwhile(
+    kept: VisitorReactions, writer: Writer
+) -> None:
     for i in range(12):
         await wish(writer, "a:1", f"i{i}", "like")
     found: dict[str, str | None] = {}
@@ -87,7 +93,9 @@ async def test_none_is_missed_when_others_are_reacted_to_meanwhile(kept: Holding
     assert found == {f"i{i}": "dislike" if f"i{i}" in moved else "like" for i in range(12)}
 
 
-async def test_all_of_it_is_taken_back(kept: Holdings, writer: Writer, reader: Reader, client: Any) -> None:
+async def test_all_of_it_is_taken_back(
+    kept: VisitorReactions, writer: Writer, reader: Reader, client: Any
+) -> None:
     items = [f"i{i}" for i in range(10)]
     before = {}
     for item in items:
@@ -114,13 +122,13 @@ async def test_all_of_it_is_taken_back(kept: Holdings, writer: Writer, reader: R
 
 
 async def test_cut_off_it_goes_on_with_the_same_request(
-    kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
+    kept: VisitorReactions, link: Engine, reader: Reader, writer: Writer, client: Any
 ) -> None:
     for i in range(10):
         await wish(writer, "a:1", f"i{i}", "like")
     given = 0
 
-    def unreliable(asked: Wish) -> None:
+    def unreliable(asked: SetReaction) -> None:
         nonlocal given
         given += 1
         if given == 6:
@@ -129,7 +137,9 @@ async def test_cut_off_it_goes_on_with_the_same_request(
             writer.submit(asked)
 
     with pytest.raises(Unavailable):
-        await Holdings(link, reader.submit, unreliable, Merger(link).bring_home).erase(SITE, "a:1")
+        await VisitorReactions(link, reader.submit, unreliable, Merger(link).finish_pending_merges).erase(
+            SITE, "a:1"
+        )
     left = [item for item, _ in await listed(kept)]
     assert "i5" in left
     # Whatever is still held is still in the index.
@@ -139,7 +149,7 @@ async def test_cut_off_it_goes_on_with_the_same_request(
 
 
 async def test_what_is_reacted_to_meanwhile_is_found_again(
-    kept: Holdings, link: Engine, reader: Reader, writer: Writer, client: Any
+    kept: VisitorReactions, link: Engine, reader: Reader, writer: Writer, client: Any
 ) -> None:
     """Another tab reacts between the reaction that is taken back and the end of its entry in the index."""
     items = ["i0", "i1", "i2"]
@@ -147,7 +157,7 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
         await wish(writer, "a:1", item, "like")
     raced: list[asyncio.Task[None]] = []
 
-    def racing(asked: Wish) -> None:
+    def racing(asked: SetReaction) -> None:
         done = asked.done
 
         async def react(answer: Any) -> None:
@@ -163,14 +173,14 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
         asked.done = cleared
         writer.submit(asked)
 
-    racer = Holdings(link, reader.submit, racing, Merger(link).bring_home)
+    racer = VisitorReactions(link, reader.submit, racing, Merger(link).finish_pending_merges)
     assert await racer.erase(SITE, "a:1") == len(items) + len(raced) == 5
     assert [state.reaction for state in await read(reader, items, "a:1")] == [None] * 3
     assert await client.exists(INDEX) == 0
 
 
 async def test_a_visitor_that_became_an_account_has_nothing_to_say(
-    kept: Holdings, link: Engine, writer: Writer
+    kept: VisitorReactions, link: Engine, writer: Writer
 ) -> None:
     await wish(writer, "a:1", "x", "like")
     future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
@@ -185,7 +195,9 @@ async def test_a_visitor_that_became_an_account_has_nothing_to_say(
     assert await listed(kept, "u:1") == [("x", "like")]
 
 
-async def test_frozen_items_are_erased_too(kept: Holdings, link: Engine, writer: Writer, client: Any) -> None:
+async def test_frozen_items_are_erased_too(
+    kept: VisitorReactions, link: Engine, writer: Writer, client: Any
+) -> None:
     for visitor in ("a:1", "a:2"):
         await wish(writer, visitor, "x", "like")
     await freeze(link, SITE.name, "x", frozen=True)
@@ -214,7 +226,7 @@ async def cut_off(link: Engine, monkeypatch: pytest.MonkeyPatch, after: int) -> 
 
 @pytest.mark.parametrize("after", range(6))
 async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
-    kept: Holdings,
+    kept: VisitorReactions,
     link: Engine,
     reader: Reader,
     writer: Writer,
@@ -238,7 +250,7 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
 
 @pytest.mark.parametrize("after", range(1, 6))
 async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
-    kept: Holdings,
+    kept: VisitorReactions,
     link: Engine,
     reader: Reader,
     writer: Writer,
@@ -270,14 +282,14 @@ async def test_a_merge_that_begins_while_all_is_erased_is_erased_too(
         await wish(writer, visitor, item, "like")
     begun: list[asyncio.Task[None]] = []
 
-    def racing(asked: Wish) -> None:
+    def racing(asked: SetReaction) -> None:
         if not begun:
             begun.append(asyncio.create_task(cut_off(link, monkeypatch, 1)))
             begun[0].add_done_callback(lambda _: writer.submit(asked))
         else:
             writer.submit(asked)
 
-    racer = Holdings(link, reader.submit, racing, Merger(link).bring_home)
+    racer = VisitorReactions(link, reader.submit, racing, Merger(link).finish_pending_merges)
     assert await racer.erase(SITE, "u:1") == 3
     await begun[0]
     assert [await membership(client, item) for item in ("own", "x", "y")] == [{"like": 0, "dislike": 0}] * 3

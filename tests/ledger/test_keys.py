@@ -6,12 +6,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
-
-from server import ledger
-from server.ledger.cluster import ClusterEngine
-from server.ledger.engine import Engine
-from server.ledger.keys import Name, Namespace, member
-from server.rules.sites import SITE_NAME
+from tallycast import ledger
+from tallycast.domain.sites import SITE_NAME
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.keys import Name, Namespace, member
+from tallycast.engine.standalone import Engine
 
 PREFIXES = st.just("") | st.from_regex(r"[tc:._-]{1,5}|[a-z0-9._:-]{1,64}", fullmatch=True).filter(
     lambda text: "tc:" not in text

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis import Redis
+from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
+from tallycast.engine import keys
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import merge, writer
+from tallycast.ledger.merge import Merge, Merger
+from tallycast.ledger.reader import Query, Reader
+from tallycast.ledger.writer import Committed, Writer
+from tallycast.signals import choice
+from tallycast.signals.choice import Item
 
-from server.errors import Refusal, Unauthorized, Unavailable
-from server.ledger import keys, merge, writer
-from server.ledger.engine import Engine
-from server.ledger.merge import Merge, Merger
-from server.ledger.reader import Query, Reader
-from server.ledger.writer import Receipt, Writer
-from server.rules import reactions
-from server.rules.reactions import Item
 from tests.ledger.support import SITE, cramped, read, stored, submitted, wish
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
@@ -69,7 +70,7 @@ class MergeAndRule(RuleBasedStateMachine):
         reaction=st.sampled_from(KINDS),
     )
     def react(self, visitor: str, item: str, reaction: str | None) -> None:
-        async def ask() -> Receipt | Refusal:
+        async def ask() -> Committed | Refusal:
             return await submitted(self.writer, visitor, item, reaction)
 
         answer = self.run(ask())
@@ -77,8 +78,8 @@ class MergeAndRule(RuleBasedStateMachine):
         if visitor in self.became and visitor not in before.held and reaction is not None:
             assert isinstance(answer, Unauthorized), "a retired visitor comes to hold nothing"
             return
-        assert isinstance(answer, Receipt)
-        after = self.model[item] = reactions.react(before, visitor, reaction, answer.version)
+        assert isinstance(answer, Committed)
+        after = self.model[item] = choice.react(before, visitor, reaction, answer.version)
         assert (answer.version, answer.counts) == (after.version, after.counts(SITE.kinds))
 
     @rule(visitor=st.sampled_from(STRANGERS), account=st.sampled_from(ACCOUNTS))
@@ -110,7 +111,7 @@ class MergeAndRule(RuleBasedStateMachine):
         for raw in page:
             item = raw.decode()
             old = self.model.get(item, Item())
-            new = reactions.merge(old, visitor, account, old.version + 1)
+            new = choice.merge(old, visitor, account, old.version + 1)
             if new is not old:
                 version = stored(self.client, SITE.name, item)[0].version
                 assert version > old.version
@@ -127,7 +128,7 @@ class MergeAndRule(RuleBasedStateMachine):
         for visitor, account in self.became.items():
             assert not self.client.exists(NAMES.taken_key(SITE.name, keys.member(visitor)))
             for item, old in self.model.items():
-                new = reactions.merge(old, visitor, account, old.version + 1)
+                new = choice.merge(old, visitor, account, old.version + 1)
                 if new is not old:
                     self.model[item] = Item(new.held, stored(self.client, SITE.name, item)[0].version)
 
@@ -216,8 +217,8 @@ async def test_a_retired_visitor_is_unauthorized(link: Engine, writer: Writer, r
         submitted(writer, "a:1", "b", "like"),
         submitted(writer, "a:2", "b", "dislike"),
     )
-    assert [type(answer) for answer in answers] == [Unauthorized, Receipt, Unauthorized, Receipt]
-    assert isinstance(answers[1], Receipt)
+    assert [type(answer) for answer in answers] == [Unauthorized, Committed, Unauthorized, Committed]
+    assert isinstance(answers[1], Committed)
     assert answers[1].counts == {"like": 2, "dislike": 0}
     # The same again is harmless, and another account comes too late.
     assert await merged(Merger(link), "a:1", "u:1") is None

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import Forbidden, Unavailable
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import moderation, writer
+from tallycast.ledger.moderation import freeze, remove, reset, start
+from tallycast.ledger.reader import Reader, State
+from tallycast.ledger.writer import Writer
 
-from server.errors import Forbidden, Unavailable
-from server.ledger import moderation, writer
-from server.ledger.engine import Engine
-from server.ledger.moderation import freeze, remove, reset, start
-from server.ledger.reader import Reader, State
-from server.ledger.writer import Writer
 from tests.ledger.support import SITE, cramped, membership, read, submitted, wish
 from tests.support.names import NAMES
 

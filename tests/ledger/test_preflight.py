@@ -1,13 +1,13 @@
 """What an engine says of itself: real ones, and forged ones for what no test can install."""
 
 import pytest
+from tallycast.contract.errors import EngineError
+from tallycast.engine.factory import open_store
+from tallycast.engine.preflight import facts as preflight
+from tallycast.engine.preflight.requirements import Facts
+from tallycast.engine.standalone import Engine
+from tallycast.engine.store import wait_until_ready
 
-from server.errors import EngineError
-from server.ledger import preflight
-from server.ledger.engine import Engine
-from server.ledger.parts import open_store
-from server.ledger.requirements import Facts
-from server.ledger.store import wait_until_ready
 from tests.support.cluster import Cluster
 from tests.support.forged import NO_PERMISSION, array, forged, info
 

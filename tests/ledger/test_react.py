@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis import Redis
 from redis.exceptions import ResponseError
+from tallycast.contract.errors import Forbidden, RateLimited, Refusal
+from tallycast.domain.sites import Site
+from tallycast.engine import keys
+from tallycast.engine.scripts import Script
+from tallycast.ledger.writer import Batch, Committed, SetReaction, receipts
+from tallycast.signals.choice import Item, react, start
 
-from server.errors import Forbidden, RateLimited, Refusal
-from server.ledger import keys
-from server.ledger.scripts import Script
-from server.ledger.writer import Batch, Receipt, Wish, receipts
-from server.rules.reactions import Item, react, start
-from server.rules.sites import Site
 from tests.ledger.support import bucket_keys, cramped, sequence, stored
 from tests.support.names import NAMES
 from tests.support.waiting import wait_for
@@ -69,14 +69,14 @@ class ScriptAndRule(RuleBasedStateMachine):
                 return heard
             heard.append((message["channel"], msgpack.unpackb(message["data"])))
 
-    def run(self, wishes: list[Wish], deadline: int) -> Any:
-        batch = Batch(NAMES, wishes)
+    def run(self, reactions: list[SetReaction], deadline: int) -> Any:
+        batch = Batch(NAMES, reactions)
         return msgpack.unpackb(
             self.client.eval(CRAMPED.text, len(batch.names), *batch.names, deadline, *batch.arguments)
         )
 
     @rule(
-        wishes=st.lists(
+        reactions=st.lists(
             st.tuples(
                 st.sampled_from(SITES),
                 st.sampled_from(ITEMS),
@@ -88,10 +88,12 @@ class ScriptAndRule(RuleBasedStateMachine):
             max_size=10,
         )
     )
-    def batch(self, wishes: list[tuple[Site, str, bytes, int, int]]) -> None:
+    def batch(self, reactions: list[tuple[Site, str, bytes, int, int]]) -> None:
         asked = [
-            Wish(site, item, visitor, None if k < 0 else site.kinds[k % len(site.kinds)], origin, print)
-            for site, item, visitor, k, origin in wishes
+            SetReaction(
+                site, item, visitor, None if k < 0 else site.kinds[k % len(site.kinds)], origin, print
+            )
+            for site, item, visitor, k, origin in reactions
         ]
         now, (answers, made) = self.run(asked, FAR)
         expected, touched, personal = [], {}, []
@@ -103,7 +105,7 @@ class ScriptAndRule(RuleBasedStateMachine):
                 continue
             before = self.model.get(where, Item())
             after = self.model[where] = react(before, wish.member, wish.reaction, now)
-            expected.append(Receipt(after.version, after.counts(wish.site.kinds)))
+            expected.append(Committed(after.version, after.counts(wish.site.kinds)))
             if after is not before:
                 new[wish.site] += before.version == 0
                 touched[where] = after
@@ -126,7 +128,7 @@ class ScriptAndRule(RuleBasedStateMachine):
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), visitor=st.sampled_from(VISITORS))
     def too_late(self, site: Site, item: str, visitor: bytes) -> None:
-        assert len(self.run([Wish(site, item, visitor, site.kinds[0], 0, print)], PAST)) == 1
+        assert len(self.run([SetReaction(site, item, visitor, site.kinds[0], 0, print)], PAST)) == 1
         assert self.drain() == []
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), deadline=st.sampled_from((FAR, PAST)))
@@ -265,7 +267,7 @@ def test_the_script_never_differs_from_the_rule(engine: str) -> None:
 def test_what_a_cut_off_split_left_behind_is_not_taken_for_members(engine: str) -> None:
     with Redis.from_url(engine) as client:
         client.hset(NAMES.bucket_key("default", "a", 0, 1), keys.member("a:stale"), 1)
-        batch = Batch(NAMES, [Wish(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS])
+        batch = Batch(NAMES, [SetReaction(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS])
         client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         state, held = stored(client, "default", "a")
         assert state.buckets == len(VISITORS)
@@ -279,7 +281,9 @@ def test_buckets_stay_compact(engine: str, item: str) -> None:
         sha = client.script_load(REACT.text)
         for start in range(0, 6000, 500):
             visitors = [keys.member(f"u:{number}") for number in range(start, start + 500)]
-            batch = Batch(NAMES, [Wish(Site(), item, visitor, "dislike", 0, print) for visitor in visitors])
+            batch = Batch(
+                NAMES, [SetReaction(Site(), item, visitor, "dislike", 0, print) for visitor in visitors]
+            )
             client.evalsha(sha, len(batch.names), *batch.names, FAR, *batch.arguments)
         state, held = stored(client, "default", item)
         assert len(held) == 6000
@@ -294,7 +298,9 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
     with Redis.from_url(engine) as client:
         key = NAMES.item_key("default", "a")
         client.hset(key, "", sequence(ahead, 0, 0, 1, 0))
-        batch = Batch(NAMES, [Wish(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS[:2]])
+        batch = Batch(
+            NAMES, [SetReaction(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS[:2]]
+        )
         _, (answers, _) = msgpack.unpackb(
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         )
@@ -305,12 +311,14 @@ def test_no_more_new_items_than_there_may_be(engine: str) -> None:
     """A reaction that is there already, or taking back what is not, makes none."""
     with Redis.from_url(engine) as client:
 
-        def run(*asked: tuple[Site, str, str | None]) -> tuple[list[Receipt | Refusal], list[int]]:
-            wishes = [Wish(site, item, VISITORS[0], reaction, 0, print) for site, item, reaction in asked]
-            batch = Batch(NAMES, wishes, room=lambda site: 1 if site is SITES[0] else 2)
+        def run(*asked: tuple[Site, str, str | None]) -> tuple[list[Committed | Refusal], list[int]]:
+            reactions = [
+                SetReaction(site, item, VISITORS[0], reaction, 0, print) for site, item, reaction in asked
+            ]
+            batch = Batch(NAMES, reactions, room=lambda site: 1 if site is SITES[0] else 2)
             packed = client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
             _, (answers, made) = msgpack.unpackb(packed)
-            return list(receipts(wishes, answers)), made
+            return list(receipts(reactions, answers)), made
 
         one, other = SITES[0], SITES[1]
         kind = one.kinds[0]
@@ -326,15 +334,15 @@ def test_no_more_new_items_than_there_may_be(engine: str) -> None:
         assert {name for name in found if not name.startswith(b"tc:{@")} == names
         assert client.zrange(NAMES.index_key(one.name, VISITORS[0]), 0, -1) == [b"a"]
         told, made = run((one, "a", kind), (one, "b", kind))
-        assert (made, isinstance(told[1], Receipt)) == ([1], True), "what is there already takes no room"
+        assert (made, isinstance(told[1], Committed)) == ([1], True), "what is there already takes no room"
 
 
 def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
     """Lua does not roll back what a script wrote before it failed."""
     with Redis.from_url(engine) as client:
-        good = [Wish(Site(), item, VISITORS[0], "like", 0, print) for item in ("a", "c")]
+        good = [SetReaction(Site(), item, VISITORS[0], "like", 0, print) for item in ("a", "c")]
         client.set(NAMES.item_key("default", "b"), "not a hash")
-        batch = Batch(NAMES, [good[0], Wish(Site(), "b", VISITORS[0], "like", 0, print), good[1]])
+        batch = Batch(NAMES, [good[0], SetReaction(Site(), "b", VISITORS[0], "like", 0, print), good[1]])
         with pytest.raises(ResponseError):
             client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
         assert client.keys("*") == [NAMES.item_key("default", "b")]
@@ -347,7 +355,7 @@ def test_a_user_that_may_not_publish_still_counts(engine: str) -> None:
         )
         try:
             with Redis.from_url(engine, username="mute", password="x") as mute:
-                batch = Batch(NAMES, [Wish(Site(), "a", VISITORS[0], "like", 0, print)])
+                batch = Batch(NAMES, [SetReaction(Site(), "a", VISITORS[0], "like", 0, print)])
                 _, (answers, _) = msgpack.unpackb(
                     mute.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
                 )
@@ -361,7 +369,7 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
     old, new = Site("s", kinds=("like", "love")), Site("s", kinds=("like", "dislike"))
     with Redis.from_url(engine) as client:
         for site, kind in ((old, "love"), (new, "dislike")):
-            batch = Batch(NAMES, [Wish(site, "a", VISITORS[0], kind, 0, print)])
+            batch = Batch(NAMES, [SetReaction(site, "a", VISITORS[0], kind, 0, print)])
             _, (answers, _) = msgpack.unpackb(
                 client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
             )
@@ -375,8 +383,8 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
         client.hset(NAMES.item_key("default", "a"), "", sequence(1, 0, 0, 1, 0, "like", 0))
         client.hset(NAMES.item_key("default", "a"), VISITORS[0], 1)
         wished = [
-            Wish(Site(), "a", VISITORS[0], None, 0, print),
-            Wish(Site(), "a", VISITORS[1], "like", 0, print),
+            SetReaction(Site(), "a", VISITORS[0], None, 0, print),
+            SetReaction(Site(), "a", VISITORS[1], "like", 0, print),
         ]
         batch = Batch(NAMES, wished)
         _, (answers, _), _, drifted = msgpack.unpackb(
@@ -394,7 +402,9 @@ def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
         counts = {}
         for site in sites:
             for number, kind in enumerate(site.kinds):
-                batch = Batch(NAMES, [Wish(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)])
+                batch = Batch(
+                    NAMES, [SetReaction(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)]
+                )
                 _, (answers, _) = msgpack.unpackb(
                     client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
                 )

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from server.errors import Unavailable
-from server.ledger import reader as reader_module
-from server.ledger.engine import Engine
-from server.ledger.reader import Query, Reader, State
-from server.ledger.writer import Writer
+from tallycast.contract.errors import Unavailable
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import reader as reader_module
+from tallycast.ledger.reader import Query, Reader, State
+from tallycast.ledger.writer import Writer
+
 from tests.ledger.support import SITE, read, wish
 
 NOTHING = {"like": 0, "dislike": 0}

@@ -1,8 +1,7 @@
 """What an engine must be: the rules, without an engine."""
 
 import pytest
-
-from server.ledger.requirements import Facts, demoted, risks, too_old, unknown, unusable
+from tallycast.engine.preflight.requirements import Facts, demoted, risks, too_old, unknown, unusable
 
 RIGHT = Facts("Valkey", "9.1.2", "standalone", is_replica=False, primary="", settings={})
 SAFE = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}

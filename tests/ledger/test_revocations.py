@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from server.ledger import keys, revocations
-from server.ledger.engine import Engine
-from server.ledger.revocations import KEEP, Revocations, revoke
+from tallycast.access import revocations
+from tallycast.access.revocations import KEEP, Revocations, revoke
+from tallycast.engine import keys
+from tallycast.engine.standalone import Engine
+
 from tests.support.names import NAMES
 
 

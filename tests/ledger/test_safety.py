@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tallycast.contract.errors import EngineError
+from tallycast.engine.factory import open_store
+from tallycast.engine.preflight import safety
+from tallycast.engine.standalone import Engine
 
-from server.errors import EngineError
-from server.ledger import safety
-from server.ledger.engine import Engine
-from server.ledger.parts import open_store
 from tests.support.cluster import Cluster
 from tests.support.engine import private_engine
 from tests.support.forged import forged, info
@@ -35,7 +35,7 @@ async def stop(running: "asyncio.Task[None]") -> None:
 
 async def test_a_policy_that_evicts_ends_the_start(link: Engine, client: Any) -> None:
     await safety.check(link)
-    assert not link.condition.evicting
+    assert not link.health.evicting
     await client.config_set("maxmemory-policy", "volatile-lru")
     with pytest.raises(EngineError, match=r"maxmemory-policy is volatile-lru: .* set it to noeviction"):
         await safety.check(link)
@@ -51,10 +51,10 @@ async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
     with capture_logs() as logs:
         running = asyncio.create_task(safety.follow(link))
         await client.config_set("maxmemory-policy", "allkeys-lru")
-        await eventually(lambda: link.condition.evicting)
-        assert link.condition.unsafe == ["maxmemory-policy"]
+        await eventually(lambda: link.health.evicting)
+        assert link.health.unsafe == ["maxmemory-policy"]
         await client.config_set("maxmemory-policy", "noeviction")
-        await eventually(lambda: not link.condition.evicting)
+        await eventually(lambda: not link.health.evicting)
         await stop(running)
     assert [(line["event"], line["log_level"], line["setting"]) for line in logs] == [
         (TELLS, "error", "maxmemory-policy"),
@@ -69,13 +69,13 @@ async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
     levels = []
     with capture_logs() as logs:
         await safety.check(link)
-        levels.append(link.condition.unsafe)
+        levels.append(link.health.unsafe)
         running = asyncio.create_task(safety.follow(link))
         for sync, unsafe in (("no", ["appendfsync"]), ("everysec", []), ("always", [])):
             await client.config_set("appendfsync", sync)
             await client.config_set("appendonly", "yes")
             told = len(logs)
-            await eventually(lambda: len(logs) > told and link.condition.unsafe == unsafe)  # noqa: B023
+            await eventually(lambda: len(logs) > told and link.health.unsafe == unsafe)  # noqa: B023
         await stop(running)
     assert levels == [["appendonly"]]
     assert [(line["log_level"], line["setting"]) for line in logs if line["event"] == TELLS] == [
@@ -111,11 +111,11 @@ async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_rig
     async with forged(replies) as url:
         link = Engine(url)
         running = asyncio.create_task(safety.follow(link))
-        await eventually(lambda: link.condition.evicting)
+        await eventually(lambda: link.health.evicting)
         del replies["INFO"]
-        asked = link.condition.risks
-        await eventually(lambda: link.condition.risks is not asked)
-        assert link.condition.evicting
+        asked = link.health.risks
+        await eventually(lambda: link.health.risks is not asked)
+        assert link.health.evicting
         await stop(running)
         await link.close()
 
@@ -135,7 +135,7 @@ async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setattr(link, "raw", raw)
     running = asyncio.create_task(safety.follow(link))
     await eventually(lambda: tried > 2)
-    assert link.condition.risks == set()
+    assert link.health.risks == set()
     await stop(running)
     await link.close()
 
@@ -151,7 +151,7 @@ async def test_every_primary_of_a_cluster_is_looked_at_and_named(ring: Cluster) 
     finally:
         node.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
     await safety.check(store)
-    assert {risk.node for risk in store.condition.risks} == {
+    assert {risk.node for risk in store.health.risks} == {
         f"127.0.0.1:{primary.port}" for primary in ring.primaries
     }
     await store.close()

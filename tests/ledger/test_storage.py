@@ -11,16 +11,16 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
+from tallycast.engine.embedded import server
+from tallycast.engine.embedded.server import EmbeddedEngine
+from tallycast.engine.embedded.storage import StorageWatch
 
-from server.ledger import embedded
-from server.ledger.embedded import EmbeddedEngine
-from server.ledger.storage import StorageWatch
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
 async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedEngine]:
-    monkeypatch.setattr(embedded, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
     engine = EmbeddedEngine(tmp_path / "data")
     await engine.start()
     yield engine
@@ -100,7 +100,7 @@ async def test_a_folder_at_the_sockets_path_is_named_and_left_alone(
 
 async def test_a_private_folder_that_was_tidied_up_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As systemd-tmpfiles does it, where the data folder's path is too long for a socket."""
-    monkeypatch.setattr(embedded, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
     with tempfile.TemporaryDirectory() as folder:
         engine = EmbeddedEngine(Path(folder) / ("long" * 30))
         await engine.start()
@@ -135,7 +135,7 @@ async def test_deleted_files_are_written_anew(engine: EmbeddedEngine, kept: Redi
 @pytest.mark.parametrize("whole_folder", [False, True])
 async def test_a_deleted_lock_is_made_anew(monkeypatch: pytest.MonkeyPatch, whole_folder: bool) -> None:
     """Where the socket is elsewhere it is not missed with the folder, but the lock is."""
-    monkeypatch.setattr(embedded, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / ("long" * 30)
         engine = EmbeddedEngine(folder)
@@ -148,8 +148,8 @@ async def test_a_deleted_lock_is_made_anew(monkeypatch: pytest.MonkeyPatch, whol
             (folder / "engine.lock").unlink()
         await eventually((folder / "engine.lock").exists)
         await reads(engine, b"before")
-        assert embedded.running_engine(folder) == engine.url
-        assert embedded.DataFolder(folder).take_engine_lock() is None, "a successor has to wait"
+        assert server.running_engine(folder) == engine.url
+        assert server.DataFolder(folder).take_engine_lock() is None, "a successor has to wait"
         await engine.stop()
 
 
@@ -171,7 +171,7 @@ async def test_a_deleted_or_moved_folder_is_made_anew_with_all_that_was_confirme
     await reads(engine, confirmed)
     await restarted(engine)
     assert await value(engine) == confirmed
-    assert not embedded.DataFolder(folder).take(), "another server is still kept out"
+    assert not server.DataFolder(folder).take(), "another server is still kept out"
 
 
 async def test_another_folder_with_data_is_not_touched_and_nothing_is_confirmed(

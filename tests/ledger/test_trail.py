@@ -4,10 +4,11 @@ import time
 from typing import Any
 
 import pytest
+from tallycast.engine import keys
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import trail
+from tallycast.ledger.trail import Entry, entries, note
 
-from server.ledger import keys, trail
-from server.ledger.engine import Engine
-from server.ledger.trail import Entry, entries, note
 from tests.support.names import NAMES
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from tallycast.contract.errors import Unavailable
+from tallycast.engine import probe
+from tallycast.engine.standalone import Engine
+from tallycast.ledger.writer import Writer
 
-from server.errors import Unavailable
-from server.ledger import writable
-from server.ledger.engine import Engine
-from server.ledger.writer import Writer
 from tests.ledger.support import submitted, wish
 from tests.support.engine import private_engine
 from tests.support.waiting import eventually
@@ -37,16 +37,16 @@ WAYS = {
 async def test_an_engine_that_takes_no_writes_is_found_out_and_found_back(
     link: Engine, writer: Writer, client: Any, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writable, "EVERY", 0.02)
-    monkeypatch.setattr(writable, "AGAIN", 0.02)
+    monkeypatch.setattr(probe, "EVERY", 0.02)
+    monkeypatch.setattr(probe, "AGAIN", 0.02)
     spoil, mend = WAYS[way]
-    assert await writable.look(link)
-    running = asyncio.create_task(writable.follow(link))
+    assert await probe.look(link)
+    running = asyncio.create_task(probe.follow(link))
     await client.execute_command(*spoil)
-    await eventually(lambda: not link.condition.writable)
+    await eventually(lambda: not link.health.writable)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
     await client.execute_command(*mend)
-    await eventually(lambda: link.condition.writable)
+    await eventually(lambda: link.health.writable)
     await wish(writer, "a:2", "x", "like")
     running.cancel()
     await asyncio.wait([running])
@@ -56,7 +56,7 @@ async def test_trying_writes_nothing(link: Engine, client: Any) -> None:
     before = await client.info("persistence")
     offset = (await client.info("replication"))["master_repl_offset"]
     for _ in range(10):
-        assert await writable.look(link)
+        assert await probe.look(link)
     assert await client.keys("*") == []
     assert (await client.info("persistence"))["rdb_changes_since_last_save"] == before[
         "rdb_changes_since_last_save"
@@ -70,15 +70,15 @@ async def test_a_reaction_that_was_refused_is_a_reason_to_try_and_one_that_was_t
     with Redis.from_url(engine) as client:
         client.config_set("maxmemory", 1)
         await submitted(writer, "a:1", "x", "like")
-        assert link.condition.doubted
-        link.condition.wrote(await writable.look(link))
-        assert not link.condition.writable
+        assert link.health.doubted
+        link.health.wrote(await probe.look(link))
+        assert not link.health.writable
         client.config_set("maxmemory", 0)
         await wish(writer, "a:1", "x", "like")
-        assert link.condition.writable
+        assert link.health.writable
 
 
 async def test_replicas_that_must_confirm_and_do_not_are_a_refusal_too(engine: str) -> None:
     strict = Engine(engine, replicas=1)
-    assert not await writable.look(strict)
+    assert not await probe.look(strict)
     await strict.close()

@@ -6,12 +6,12 @@ import signal
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import Refusal, Unavailable
+from tallycast.engine import keys
+from tallycast.engine.standalone import Engine
+from tallycast.ledger import writer as writer_module
+from tallycast.ledger.writer import Committed, SetReaction, Writer
 
-from server.errors import Refusal, Unavailable
-from server.ledger import keys
-from server.ledger import writer as writer_module
-from server.ledger.engine import Engine
-from server.ledger.writer import Receipt, Wish, Writer
 from tests.ledger.support import SITE, membership, submitted, wish
 from tests.support.waiting import eventually
 
@@ -45,16 +45,16 @@ async def test_what_comes_together_rides_together_and_in_order(writer: Writer, l
     calls.clear()
     futures = [submitted(writer, f"a:{i}", f"x{i % 3}", ("like", "dislike", None)[i % 3]) for i in range(900)]
     answers = await asyncio.gather(*futures)
-    assert all(isinstance(answer, Receipt) for answer in answers)
+    assert all(isinstance(answer, Committed) for answer in answers)
     assert len(calls) == 2, "512 and the rest"
-    versions = [answer.version for answer in answers[::3] if isinstance(answer, Receipt)]
+    versions = [answer.version for answer in answers[::3] if isinstance(answer, Committed)]
     assert versions == sorted(versions)
 
 
 async def test_of_two_wishes_in_one_batch_the_later_one_stands(writer: Writer, client: Any) -> None:
     futures = [submitted(writer, "a:1", "x", kind) for kind in ("like", None, "dislike", "like", "dislike")]
     answers = await asyncio.gather(*futures)
-    counts = [answer.counts for answer in answers if isinstance(answer, Receipt)]
+    counts = [answer.counts for answer in answers if isinstance(answer, Committed)]
     assert counts == [{"like": a, "dislike": b} for a, b in ((1, 0), (0, 0), (0, 1), (1, 0), (0, 1))]
     assert await membership(client, "x") == {"like": 0, "dislike": 1}
 
@@ -62,13 +62,13 @@ async def test_of_two_wishes_in_one_batch_the_later_one_stands(writer: Writer, c
 async def test_a_full_queue_refuses_at_once(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "ROOM", 3)
     writer = Writer(link)
-    answers: list[Receipt | Refusal] = []
+    answers: list[Committed | Refusal] = []
     for i in range(4):
-        writer.submit(Wish(SITE, "x", keys.member(f"a:{i}"), "like", 0, answers.append))
+        writer.submit(SetReaction(SITE, "x", keys.member(f"a:{i}"), "like", 0, answers.append))
     assert len(answers) == 1
     assert isinstance(answers[0], Unavailable)
     await eventually(lambda: len(answers) == 4)
-    assert [isinstance(answer, Receipt) for answer in answers] == [False, True, True, True]
+    assert [isinstance(answer, Committed) for answer in answers] == [False, True, True, True]
     await writer.close()
 
 
@@ -127,14 +127,14 @@ async def test_a_clock_that_was_set_costs_no_reaction(writer: Writer, link: Engi
 
 
 async def test_an_answer_that_cannot_be_taken_costs_the_others_nothing(writer: Writer) -> None:
-    def defect(answer: Receipt | Refusal) -> None:
+    def defect(answer: Committed | Refusal) -> None:
         raise ValueError("a defect")
 
     before = submitted(writer, "a:1", "x", "like")
-    writer.submit(Wish(SITE, "x", keys.member("a:2"), "like", 0, defect))
+    writer.submit(SetReaction(SITE, "x", keys.member("a:2"), "like", 0, defect))
     after = submitted(writer, "a:3", "x", "like")
     answers = await asyncio.gather(before, after)
-    assert [answer.counts["like"] for answer in answers if isinstance(answer, Receipt)] == [1, 3]
+    assert [answer.counts["like"] for answer in answers if isinstance(answer, Committed)] == [1, 3]
 
 
 async def test_an_engine_that_is_full_grants_nothing_and_loses_nothing(writer: Writer, client: Any) -> None:

@@ -5,9 +5,9 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
+from tallycast.contract.errors import CloseCode
 from websockets.exceptions import InvalidStatus
 
-from server.errors import CloseCode
 from tests.client.http1 import HANDSHAKE, open_http
 from tests.conftest import MakeServer
 from tests.limits.support import check_limited, client, opening, refused

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from tallycast.contract.errors import CloseCode
 from websockets.exceptions import ConnectionClosed
 
-from server.errors import CloseCode
 from tests.limits.support import client, is_limited, opening, token
 from tests.support.process import ServerProcess
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from tallycast.contract.errors import CloseCode
 
-from server.errors import CloseCode
 from tests.client.http1 import HANDSHAKE, open_http
 from tests.client.websocket import connect
 from tests.limits.support import check_limited

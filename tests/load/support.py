@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from server.load.faults import Faults
-from server.load.plan import make
-from server.load.room import Room
-from server.load.run import Result, Run
-from server.load.sightings import Sightings
-from server.load.speech import SPEECHES
-from server.load.target import Target
-from server.load.totals import Moment, Totals
-from server.load.verdict import Step
+from tallycast_load.faults import Faults
+from tallycast_load.plan import make
+from tallycast_load.room import Room
+from tallycast_load.run import Result, Run
+from tallycast_load.sightings import Sightings
+from tallycast_load.speech import SPEECHES
+from tallycast_load.target import Target
+from tallycast_load.totals import Moment, Totals
+from tallycast_load.verdict import Step
 
 
 def room(found: Faults, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **told: Any) -> Room:

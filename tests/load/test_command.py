@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tallycast.cli.command import main
+from tallycast.contract.errors import LoadError
+from tallycast_load import private, visitors
+from tallycast_load.command import _write
+from tallycast_load.plan import make
+from tallycast_load.verdict import INVALID, MISSED, PASSED
 
-from server.cli import main
-from server.errors import LoadError
-from server.load import private, visitors
-from server.load.command import _write
-from server.load.plan import make
-from server.load.verdict import INVALID, MISSED, PASSED
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
 from tests.support.process import ServerProcess, clean_environment
@@ -26,7 +26,7 @@ SMALL = [word for name, value in PLAN.items() for word in (f"--{name}", value)]
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-P", "-m", "server", "load", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "tallycast", "load", *map(str, arguments)]
 
 
 async def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

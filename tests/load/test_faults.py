@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
+from tallycast_load import faults
+from tallycast_load.run import Result
+from tallycast_load.totals import Totals
+from tallycast_load.verdict import ERROR, INVALID, PASSED, WRONG, Verdict
+from tallycast_load.worker import LAST_PATIENCE
 
-from server.load import faults
-from server.load.run import Result
-from server.load.totals import Totals
-from server.load.verdict import ERROR, INVALID, PASSED, WRONG, Verdict
-from server.load.worker import LAST_PATIENCE
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
 

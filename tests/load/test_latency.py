@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from tallycast_load.report import words
+from tallycast_load.run import Result
+from tallycast_load.verdict import INVALID, MISSED
 
-from server.load.report import words
-from server.load.run import Result
-from server.load.verdict import INVALID, MISSED
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
 from tests.support.processes import children
@@ -175,7 +175,7 @@ async def test_a_generator_that_is_late_is_invalid() -> None:
     async with Fake() as fake:
         running = asyncio.create_task(harness(fake.url, **{**PLAN, "duration": "2s"}))
         await eventually(lambda: fake.reactions > RATE)
-        (worker,) = (pid for pid, line in children(os.getpid()).items() if "server.load.worker" in line)
+        (worker,) = (pid for pid, line in children(os.getpid()).items() if "tallycast_load.worker" in line)
         os.kill(worker, signal.SIGSTOP)
         stopped = time.monotonic()
         await eventually(lambda: time.monotonic() > stopped + 20 / RATE)

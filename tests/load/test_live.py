@@ -5,12 +5,11 @@ import io
 import pytest
 from rich.console import Console
 from rich.text import Text
-
-from server.load import live
-from server.load.live import Lines, Picture
-from server.load.thresholds import Threshold
-from server.load.totals import Moment, Totals
-from server.load.verdict import Judged, Step
+from tallycast_load import live
+from tallycast_load.live import Lines, Picture
+from tallycast_load.thresholds import Threshold
+from tallycast_load.totals import Moment, Totals
+from tallycast_load.verdict import Judged, Step
 
 POINTS = {"p50": 0.004, "p99": 0.02, "max": 0.5}
 NONE = dict.fromkeys(POINTS)

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from tallycast.contract.errors import LoadError
+from tallycast_load import machine
+from tallycast_load.plan import Plan, make
 
-from server.errors import LoadError
-from server.load import machine
-from server.load.plan import Plan, make
 from tests.support.process import clean_environment
 
 
@@ -19,7 +19,7 @@ def plan(**flags: str) -> Plan:
 def test_a_low_limit_on_open_files_is_raised() -> None:
     code = (
         "import resource\n"
-        "from server.load.machine import allow_files\n"
+        "from tallycast_load.machine import allow_files\n"
         "allow_files(300)\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )

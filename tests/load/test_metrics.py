@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+from tallycast.contract.errors import LoadError
+from tallycast_load.metrics import Metrics
+from tallycast_load.plan import make
+from tallycast_load.report import charts
+from tallycast_load.run import Result
 
-from server.errors import LoadError
-from server.load.metrics import Metrics
-from server.load.plan import make
-from server.load.report import charts
-from server.load.run import Result
 from tests.load.fake import Fake
 
 EXPOSITION = """\

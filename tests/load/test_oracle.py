@@ -2,21 +2,21 @@
 
 import pytest
 from msgspec import structs
+from tallycast_load import faults, verdict
+from tallycast_load.faults import Faults
+from tallycast_load.latency import LONGEST, Latencies
+from tallycast_load.link import Audited, Shown, Tick
+from tallycast_load.oracle import Check, Evidence, judge, without_store
+from tallycast_load.plan import make
+from tallycast_load.report import data, words
+from tallycast_load.run import Result
+from tallycast_load.schedule import drops
+from tallycast_load.sightings import FORGET_AFTER, KEEP_REACTIONS, UNSEEN, Carried, Seen, Sightings
+from tallycast_load.store import Stored
+from tallycast_load.thresholds import Threshold
+from tallycast_load.totals import Totals
+from tallycast_load.verdict import INVALID, MISSED, PASSED, WRONG, Judged, Step, Verdict
 
-from server.load import faults, verdict
-from server.load.faults import Faults
-from server.load.latency import LONGEST, Latencies
-from server.load.link import Audited, Shown, Tick
-from server.load.oracle import Check, Evidence, judge, without_store
-from server.load.plan import make
-from server.load.report import data, words
-from server.load.run import Result
-from server.load.schedule import drops
-from server.load.sightings import FORGET_AFTER, KEEP_REACTIONS, UNSEEN, Carried, Seen, Sightings
-from server.load.store import Stored
-from server.load.thresholds import Threshold
-from server.load.totals import Totals
-from server.load.verdict import INVALID, MISSED, PASSED, WRONG, Judged, Step, Verdict
 from tests.load.support import room
 
 TALLY = {0: {"like": 2}}

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tallycast.contract.errors import LoadError
+from tallycast_load import private
+from tallycast_load.private import PrivateServer
 
-from server.errors import LoadError
-from server.load import private
-from server.load.private import PrivateServer
 from tests.load.support import harness
 from tests.support.process import clean_environment
 from tests.support.processes import children, wait_until_gone
@@ -96,7 +96,7 @@ async def test_it_refuses_no_client_for_being_too_fast() -> None:
 def test_neither_it_nor_the_processes_outlive_a_harness_that_is_killed(tmp_path: Path) -> None:
     arguments = ["--connections", "5", "--items", "1", "--duration", "60s"]
     harness = subprocess.Popen(
-        [sys.executable, "-P", "-m", "server", "load", *arguments],
+        [sys.executable, "-P", "-m", "tallycast", "load", *arguments],
         env=clean_environment({"TMPDIR": str(tmp_path)}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

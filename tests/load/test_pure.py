@@ -7,21 +7,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.errors import LoadError
-from server.load import faults, health, limits, schedule, units
-from server.load.book import MAY_LINGER, Book, Sent
-from server.load.faults import Faults
-from server.load.frames import end_of_frame, payload
-from server.load.latency import Latencies
-from server.load.oracle import Check, without_lateness
-from server.load.plan import make
-from server.load.schedule import Stage
-from server.load.sightings import NOTHING, READERS, Carried, Seen, Sightings, groups_of
-from server.load.spread import Picker, Spread
-from server.load.target import Target
-from server.load.thresholds import Threshold
-from server.protocol import frames
+from tallycast.contract import frames
+from tallycast.contract.errors import LoadError
+from tallycast_load import faults, health, limits, schedule, units
+from tallycast_load.book import MAY_LINGER, Book, Sent
+from tallycast_load.faults import Faults
+from tallycast_load.frames import end_of_frame, payload
+from tallycast_load.latency import Latencies
+from tallycast_load.oracle import Check, without_lateness
+from tallycast_load.plan import make
+from tallycast_load.schedule import Stage
+from tallycast_load.sightings import NOTHING, READERS, Carried, Seen, Sightings, groups_of
+from tallycast_load.spread import Picker, Spread
+from tallycast_load.target import Target
+from tallycast_load.thresholds import Threshold
 
 SECOND = 1_000_000_000
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from time import monotonic_ns as now
 
 import pytest
+from tallycast.contract.messages import Ack
+from tallycast_load import faults
+from tallycast_load.book import FIRST_REF, Sent
+from tallycast_load.faults import Faults
+from tallycast_load.reactor import Reactor
+from tallycast_load.schedule import Due
 
-from server.load import faults
-from server.load.book import FIRST_REF, Sent
-from server.load.faults import Faults
-from server.load.reactor import Reactor
-from server.load.schedule import Due
-from server.protocol.messages import Ack
 from tests.load.support import room
 
 SECOND = 1_000_000_000

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from time import monotonic_ns as now
 
 import pytest
+from tallycast_load import faults
+from tallycast_load.crowd import Crowd
+from tallycast_load.faults import ABNORMAL
+from tallycast_load.stream import Stream
+from tallycast_load.target import Target
+from tallycast_load.watcher import Reader, Watcher
 
-from server.load import faults
-from server.load.crowd import Crowd
-from server.load.faults import ABNORMAL
-from server.load.stream import Stream
-from server.load.target import Target
-from server.load.watcher import Reader, Watcher
 from tests.load.fake import Fake, Faults
 from tests.load.support import room
 from tests.support.waiting import eventually

@@ -58,7 +58,7 @@ def run(name: str, url: str, folder: Path) -> tuple[subprocess.CompletedProcess[
     file, out = folder / f"{name}.toml", folder / f"{name}.json"
     file.write_text(toml({**shipped, **LOOSE, **SHORT[name]}))
     done = subprocess.run(
-        [sys.executable, "-m", "server", "load", url, "--scenario", file, "--json", out],
+        [sys.executable, "-m", "tallycast", "load", url, "--scenario", file, "--json", out],
         env=clean_environment(),
         capture_output=True,
         text=True,

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+from tallycast.contract.errors import LoadError
+from tallycast_load import store
+from tallycast_load.http import Http, Reply, Request
+from tallycast_load.store import ITEMS_A_REQUEST, Store
+from tallycast_load.target import Target
 
-from server.errors import LoadError
-from server.load import store
-from server.load.http import Http, Reply, Request
-from server.load.store import ITEMS_A_REQUEST, Store
-from server.load.target import Target
 from tests.load.fake import Fake, Faults
 
 

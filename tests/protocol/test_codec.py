@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
-
-from server.errors import BadItem, BadMessage, BadReaction, Refusal
-from server.protocol import messages as m
-from server.protocol.codec import BY_SUBPROTOCOL, EVENTS, JSON, MSGPACK, WIRES, Unreadable, Wire
-from server.rules.items import check_item
+from tallycast.contract import messages as m
+from tallycast.contract.codec import BY_SUBPROTOCOL, EVENTS, JSON, MSGPACK, WIRES, Unreadable, Wire
+from tallycast.contract.errors import BadItem, BadMessage, BadReaction, Refusal
+from tallycast.contract.items import check_item
 
 wires = pytest.mark.parametrize("wire", [JSON, MSGPACK], ids=["json", "msgpack"])
 TOP = m.MAX_SAFE_INTEGER

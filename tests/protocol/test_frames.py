@@ -1,9 +1,8 @@
 """Ready-made frames are the frames websockets would make."""
 
 import pytest
+from tallycast.contract.frames import BINARY, TEXT, frame
 from websockets.frames import Frame, Opcode
-
-from server.protocol.frames import BINARY, TEXT, frame
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])

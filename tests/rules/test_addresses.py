@@ -3,8 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
-
-from server.rules.addresses import MOST_HOPS, Client, client, neighbourhood, networks, owner, prefix
+from tallycast.domain.addresses import MOST_HOPS, Client, client, neighbourhood, networks, owner, prefix
 
 TRUSTED = networks("127.0.0.0/8, ::1, 10.0.0.0/8, fd00::/8")
 PROXIES = ("127.0.0.1", "::1", "10.1.2.3", "fd00::1", "::ffff:10.9.9.9")

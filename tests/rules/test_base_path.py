@@ -1,12 +1,11 @@
 """Which base paths there may be, and what is left of a target."""
 
 import pytest
-
-from server.rules.base_path import RESERVED, check, strip
-from server.web import pages
-from server.web.admin import Admin
-from server.web.api import Api
-from server.web.handshake import PATH
+from tallycast.api import pages
+from tallycast.api.admin import Admin
+from tallycast.api.public import Api
+from tallycast.domain.base_path import RESERVED, check, strip
+from tallycast.transport.websocket.handshake import PATH
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """What of an engine's URL may be shown."""
 
 import pytest
-
-from server.rules.engine_url import without_password
+from tallycast.config.engine_url import without_password
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.errors import BadItem
-from server.rules.items import check_item
+from tallycast.contract.errors import BadItem
+from tallycast.contract.items import check_item
 
 
 @pytest.mark.parametrize(

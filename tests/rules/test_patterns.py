@@ -1,9 +1,8 @@
 """Patterns of item ids: what they match, what is refused, and that none is slow."""
 
 import pytest
-
-from server.rules.items import MAX_BYTES
-from server.rules.patterns import ItemPattern
+from tallycast.contract.items import MAX_BYTES
+from tallycast.domain.patterns import ItemPattern
 
 
 @pytest.mark.parametrize(

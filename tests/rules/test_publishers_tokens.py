@@ -8,10 +8,10 @@ import hypothesis.strategies as st
 import jwt
 import pytest
 from hypothesis import given
+from tallycast.contract.errors import Unauthorized
+from tallycast.domain import tokens
+from tallycast.domain.tokens import Claims, Identity, Key, KeySet, NotOurs, WrongClaim
 
-from server.errors import Unauthorized
-from server.rules import tokens
-from server.rules.tokens import Claims, Identity, Key, KeySet, NotOurs, WrongClaim
 from tests.support.signing import SECRET, private_key, public_pem
 
 NOW = 1_800_000_000

@@ -3,8 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-
-from server.rules.rates import SHARED, Buckets, Rate, rate
+from tallycast.domain.rates import SHARED, Buckets, Rate, rate
 
 rates = st.builds(Rate, st.floats(0.001, 1e4), st.integers(1, 50))
 # The clock counts from the start of the machine.

@@ -3,9 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.errors import BadReaction
-from server.rules.reactions import Item, check_reaction, react
+from tallycast.contract.errors import BadReaction
+from tallycast.signals.choice import Item, check_reaction, react
 
 KINDS = ("like", "dislike")
 wishes = st.lists(
@@ -16,21 +15,21 @@ wishes = st.lists(
 @given(wishes)
 def test_counts_are_the_last_wish_of_each_person(history: list[tuple[str, str | None, int]]) -> None:
     item = Item()
-    for visitor, wish, now in history:
-        item = react(item, visitor, wish, now)
-    last = {visitor: wish for visitor, wish, _ in history}
+    for visitor, apply, now in history:
+        item = react(item, visitor, apply, now)
+    last = {visitor: apply for visitor, apply, _ in history}
     assert item.counts(KINDS) == {kind: list(last.values()).count(kind) for kind in KINDS}
 
 
 @given(wishes, st.sampled_from("abc"), st.sampled_from([*KINDS, None]))
 def test_repeating_a_wish_changes_nothing(
-    history: list[tuple[str, str | None, int]], visitor: str, wish: str | None
+    history: list[tuple[str, str | None, int]], visitor: str, apply: str | None
 ) -> None:
     item = Item()
     for voter, what, now in history:
         item = react(item, voter, what, now)
-    once = react(item, visitor, wish, 5)
-    assert react(once, visitor, wish, 10**9) is once
+    once = react(item, visitor, apply, 5)
+    assert react(once, visitor, apply, 10**9) is once
 
 
 @given(wishes)
@@ -38,9 +37,9 @@ def test_versions_rise_with_every_change_even_when_the_clock_does_not(
     history: list[tuple[str, str | None, int]],
 ) -> None:
     item = Item()
-    for visitor, wish, now in history:
+    for visitor, apply, now in history:
         before = item
-        item = react(item, visitor, wish, now)
+        item = react(item, visitor, apply, now)
         if item is not before:
             assert item.version > before.version
             assert item.version >= now

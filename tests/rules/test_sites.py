@@ -1,10 +1,9 @@
 """Which origins belong to a site."""
 
 import pytest
-
-from server.errors import BadItem
-from server.rules.patterns import ItemPattern
-from server.rules.sites import Site
+from tallycast.contract.errors import BadItem
+from tallycast.domain.patterns import ItemPattern
+from tallycast.domain.sites import Site
 
 
 @pytest.mark.parametrize(

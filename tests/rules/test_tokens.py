@@ -4,9 +4,8 @@ import math
 
 import jwt
 import pytest
-
-from server.errors import Unauthorized
-from server.rules import tokens
+from tallycast.contract.errors import Unauthorized
+from tallycast.domain import tokens
 
 SECRET = b"s" * 32
 NOW = 1_800_000_000

@@ -7,18 +7,19 @@ import dataclasses
 import json
 from typing import Any
 
-from server.errors import CloseCode, Refusal, Unavailable
-from server.guard import Guard
-from server.ledger.merge import Merge
-from server.ledger.reader import Query, State
-from server.ledger.writer import Receipt, Wish
-from server.protocol.codec import JSON
-from server.rules.rates import Rate
-from server.rules.sites import Site
-from server.rules.tokens import Key, issue
-from server.topic import Topic
-from server.web.rounds import Rounds
-from server.web.session import Session
+from tallycast.access.guard import Guard
+from tallycast.contract.codec import JSON
+from tallycast.contract.errors import CloseCode, Refusal, Unavailable
+from tallycast.domain.rates import Rate
+from tallycast.domain.sites import Site
+from tallycast.domain.tokens import Key, issue
+from tallycast.fanout.topic import Topic
+from tallycast.ledger.merge import Merge
+from tallycast.ledger.reader import Query, State
+from tallycast.ledger.writer import Committed, SetReaction
+from tallycast.session.session import Session
+from tallycast.transport.timer_wheel import TimerWheel
+
 from tests.support.limits import LOOSE
 from tests.support.names import NAMES
 from tests.support.rooms import rooms
@@ -28,7 +29,7 @@ SITE = Site(limits=LOOSE)
 GONE = Unavailable("gone", retry_after=2.0)
 
 
-class Line:
+class Connection:
     """What the session wrote and asked for."""
 
     def __init__(self) -> None:
@@ -48,24 +49,24 @@ class Line:
 
     wire = JSON.index
 
-    def take(self, frame: bytes) -> bool:
+    def deliver(self, frame: bytes) -> bool:
         if not self.blocked:
             self.write(frame)
         return not self.blocked
 
-    def miss(self, topic: Topic) -> None:
+    def mark_stale(self, topic: Topic) -> None:
         self.missed.add(topic)
 
     def drain(self) -> None:
         self.blocked = False
         missed, self.missed = self.missed, set()
         for topic in missed:
-            topic.bring(self)
+            topic.deliver_latest(self)
 
-    def hold(self) -> None:
+    def pause_reading(self) -> None:
         self.held = True
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self.held = False
 
     def close(self, code: CloseCode) -> None:
@@ -76,7 +77,7 @@ class Store:
     """Wishes and queries wait here until the test answers them."""
 
     def __init__(self) -> None:
-        self.wishes: list[Wish] = []
+        self.wishes: list[SetReaction] = []
         self.queries: list[Query] = []
         self.merges: list[Merge] = []
         # The answer about a visitor without items.
@@ -88,7 +89,7 @@ class Store:
     def confirm(self, number: int = 1) -> None:
         for _ in range(number):
             self.version += 1
-            self.wishes.pop(0).done(Receipt(self.version, self.counts))
+            self.wishes.pop(0).done(Committed(self.version, self.counts))
 
     def ask(self, query: Query) -> None:
         if query.items:
@@ -112,12 +113,12 @@ class Talk:
         self.now = 1_800_000_000.0
         self.ready = True
         self.store = Store()
-        self.rounds = Rounds(lambda: self.now)
+        self.timers = TimerWheel(lambda: self.now)
         self.guard = Guard({"default": SITE}, b"s" * 32, lambda: self.now)
         self.rooms = rooms(
             lambda: self.now,
             guard=self.guard,
-            rounds=self.rounds,
+            timers=self.timers,
             write=self.store.wishes.append,
             read=self.store.ask,
             merge=self.store.merges.append,
@@ -126,8 +127,8 @@ class Talk:
         self.visitor, self.token, self.expires = self.guard.newcomer(SITE)
         self.session, self.line = self.another()
 
-    def another(self) -> tuple[Session, Line]:
-        line = Line()
+    def another(self) -> tuple[Session, Connection]:
+        line = Connection()
         session = Session(self.rooms, line, SITE, JSON)
         session.open(None)
         return session, line
@@ -150,7 +151,7 @@ def published(talk: Talk) -> str:
     """A token of a publisher that the site has from here on."""
     site = Site(keys=(Key("HS256", SECRET, None, SECRET.encode()),))
     talk.guard.sites = {"default": site}
-    talk.session.visit()
+    talk.session.on_tick()
     return issue("7", "default", site.keys[0], talk.now, 600)  # type: ignore[arg-type]
 
 
@@ -158,9 +159,9 @@ def scarce(talk: Talk, **limits: Rate) -> None:
     """From the next visit on the site has these limits."""
     site = dataclasses.replace(SITE, limits=dataclasses.replace(LOOSE, **limits))
     talk.rooms.guard.sites = {"default": site}
-    talk.session.visit()
+    talk.session.on_tick()
 
 
 def pass_time(talk: Talk, seconds: float) -> None:
     talk.now += seconds
-    talk.rounds.turn()
+    talk.timers.advance()

@@ -1,9 +1,9 @@
 """Limits of one connection, and of its visitor."""
 
 import pytest
+from tallycast.contract.errors import CloseCode
+from tallycast.domain.rates import Rate
 
-from server.errors import CloseCode
-from server.rules.rates import Rate
 from tests.session.support import Talk, pass_time, scarce
 
 

@@ -3,12 +3,12 @@
 import dataclasses
 
 import pytest
+from tallycast.contract.errors import CloseCode, Refusal, Unauthorized
+from tallycast.domain.sites import Site
+from tallycast.engine.keys import member
+from tallycast.ledger.reader import Query
+from tallycast.session.session import TOKEN_GRACE
 
-from server.errors import CloseCode, Refusal, Unauthorized
-from server.ledger.keys import member
-from server.ledger.reader import Query
-from server.rules.sites import Site
-from server.web.session import TOKEN_GRACE
 from tests.session.support import GONE, SITE, Talk, published
 from tests.support.names import NAMES
 
@@ -61,7 +61,7 @@ def test_a_merge_needs_a_stranger(talk: Talk) -> None:
 
 def test_a_visitor_revoked_while_merging_is_not_let_in(talk: Talk) -> None:
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
-    talk.rooms.people.revoke(NAMES.visitor_channel("default", member("u:7")), talk.now)
+    talk.rooms.visitors.revoke(NAMES.visitor_channel("default", member("u:7")), talk.now)
     talk.store.merges.pop().done(None)
     assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None), ("unauthorized", 1)]
 
@@ -78,7 +78,7 @@ def test_a_retired_visitor_is_told_once_and_watches_on(talk: Talk) -> None:
     talk.heard()
     channel = NAMES.visitor_channel("default", member(talk.visitor))
     for _ in range(2):
-        talk.rooms.people.retire(channel)
+        talk.rooms.visitors.retire(channel)
     talk.say("watch", items=["a"])
     talk.store.answer()
     assert talk.types() == ["error", "counts", "watching"]
@@ -130,24 +130,24 @@ def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> N
 def test_only_what_was_issued_before_is_revoked(talk: Talk) -> None:
     talk.say("auth", token=published(talk), ref=1)
     channel = NAMES.visitor_channel("default", member("u:7"))
-    talk.rooms.people.revoke(channel, talk.now - 1)
+    talk.rooms.visitors.revoke(channel, talk.now - 1)
     assert talk.types() == ["ready"]
-    talk.rooms.people.revoke(channel, talk.now)
+    talk.rooms.visitors.revoke(channel, talk.now)
     assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None)]
 
 
 def test_a_site_that_is_gone(talk: Talk) -> None:
     talk.guard.sites = {}
-    talk.session.visit()
+    talk.session.on_tick()
     assert talk.line.closed is CloseCode.UNKNOWN_SITE
 
 
 def test_a_site_that_was_read_again(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
     talk.guard.sites = {"default": Site(kinds=("love",), anonymous=False)}
-    talk.session.visit()
+    talk.session.on_tick()
     assert [(f["type"], f.get("ref")) for f in talk.heard()] == [("ready", None), ("error", None)]
-    talk.session.visit()
+    talk.session.on_tick()
     assert talk.heard() == []
     talk.say("auth", token=talk.token)
     assert [f["code"] for f in talk.heard()] == ["forbidden"]
@@ -165,10 +165,10 @@ def test_a_token_that_runs_out_leaves_an_anonymous_watcher(talk: Talk) -> None:
     talk.say("watch", items=["a"])
     talk.store.answer()
     talk.now = talk.expires + TOKEN_GRACE
-    talk.session.visit()
+    talk.session.on_tick()
     assert "error" not in talk.types()
     talk.now += 1
-    talk.session.visit()
+    talk.session.on_tick()
     assert [(f["code"], "ref" in f) for f in talk.heard()] == [("unauthorized", False)]
     talk.say("react", item="a", reaction="like")
     talk.publish("a", 200)

@@ -1,7 +1,8 @@
 """The end of a session: what is answered before it, and what is left behind."""
 
-from server.errors import CloseCode
-from server.ledger.keys import member
+from tallycast.contract.errors import CloseCode
+from tallycast.engine.keys import member
+
 from tests.session.support import SITE, Talk
 from tests.support.names import NAMES
 
@@ -16,10 +17,10 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     talk.session.gone()
     talk.store.confirm()
     talk.publish("a", 500)
-    talk.rooms.people.tell(NAMES.visitor_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
+    talk.rooms.visitors.notify(NAMES.visitor_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
     assert talk.heard() == []
     assert talk.store.queries == []
-    assert talk.rooms.people._present == {}
+    assert talk.rooms.visitors._present == {}
 
 
 def test_an_answer_to_a_connection_that_is_gone_is_still_taken_by_the_hub(talk: Talk) -> None:

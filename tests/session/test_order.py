@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from server.ledger.keys import member
-from server.ledger.writer import Wish
-from server.web.turns import MAX_UNDER_WAY, MAX_WAITING
+from tallycast.engine.keys import member
+from tallycast.ledger.writer import SetReaction
+from tallycast.session.queue import MAX_UNDER_WAY, MAX_WAITING
+
 from tests.session.support import GONE, Talk
 
 
@@ -52,7 +53,7 @@ def test_a_connection_that_sends_faster_than_it_is_answered_is_not_read(talk: Ta
 
 def test_thousands_of_messages_that_are_answered_at_once_do_not_pile_up(talk: Talk) -> None:
     """Answers that come at once must not call one another deeper and deeper."""
-    refusing: Callable[[Wish], None] = lambda wish: wish.done(GONE)  # noqa: E731
+    refusing: Callable[[SetReaction], None] = lambda wish: wish.done(GONE)  # noqa: E731
     object.__setattr__(talk.rooms, "write", refusing)
     talk.say("auth", token=talk.token)
     talk.say("watch", items=["a"])

@@ -1,8 +1,9 @@
 """Watches while the engine is away, and after."""
 
-from server.protocol.codec import JSON
-from server.web.session import Session
-from tests.session.support import SITE, Line, Talk
+from tallycast.contract.codec import JSON
+from tallycast.session.session import Session
+
+from tests.session.support import SITE, Connection, Talk
 
 
 def test_a_refused_watch_stands_until_the_engine_is_back(talk: Talk) -> None:
@@ -11,17 +12,17 @@ def test_a_refused_watch_stands_until_the_engine_is_back(talk: Talk) -> None:
     talk.store.fail()
     assert [(f["type"], f.get("code")) for f in talk.heard()] == [("ready", None), ("error", "unavailable")]
     talk.ready = False
-    talk.session.visit()
+    talk.session.on_tick()
     assert talk.store.queries == []
     talk.ready = True
-    talk.session.visit()
+    talk.session.on_tick()
     talk.store.fail()
     assert talk.heard() == [], "it was refused once, and that was said"
     talk.store.held["a"] = "like"
-    talk.session.visit()
+    talk.session.on_tick()
     talk.store.answer()
     assert sorted(frame["type"] for frame in talk.heard()) == ["counts", "counts", "mine"]
-    talk.session.visit()
+    talk.session.on_tick()
     assert talk.store.queries == []
     talk.publish("b", 300)
     assert talk.types() == ["counts"]
@@ -32,7 +33,7 @@ def test_a_refused_watch_remembers_what_was_shown(talk: Talk) -> None:
     talk.say("watch", items=["a"], since={"a": 500})
     talk.store.fail()
     talk.heard()
-    talk.session.visit()
+    talk.session.on_tick()
     talk.store.answer()
     assert [(f["version"], f.get("reset")) for f in talk.heard()] == [(100, True)]
 
@@ -47,12 +48,12 @@ def test_a_stranger_is_shown_the_store_when_updates_may_be_missing(talk: Talk) -
 
 
 def test_the_item_of_the_address_that_could_not_be_read_is_said(talk: Talk) -> None:
-    line = Line()
+    line = Connection()
     session = Session(talk.rooms, line, SITE, JSON)
     session.open("a")
     talk.store.fail()
     assert [(f["code"], f["item"], "ref" in f) for f in line.frames] == [("unavailable", "a", False)]
-    session.visit()
+    session.on_tick()
     talk.store.answer()
     assert line.frames[1]["type"] == "counts"
 
@@ -63,11 +64,11 @@ def test_what_is_owed_waits_for_a_read_that_is_under_way(talk: Talk) -> None:
     talk.say("auth", token=talk.token, ref=2)
     talk.heard()
     assert len(talk.store.queries) == 1, "the auth's"
-    talk.session.visit()
+    talk.session.on_tick()
     assert len(talk.store.queries) == 1
     talk.store.answer()
     assert talk.types() == ["ready"]
-    talk.session.visit()
+    talk.session.on_tick()
     assert len(talk.store.queries) == 1, "now it is watched again"
     talk.store.answer()
     assert talk.types() == ["counts"]
@@ -81,10 +82,10 @@ def test_what_is_owed_waits_for_its_turn(talk: Talk) -> None:
     talk.say("react", item="a", reaction="like", ref=2)
     talk.say("watch", items=["a"], ref=3)
     talk.heard()
-    talk.session.visit()
+    talk.session.on_tick()
     assert talk.store.queries == [], "the watch waits for the reaction, and what is owed behind it"
     talk.store.confirm()
     talk.store.answer()
     assert talk.types() == ["ack", "counts", "watching"]
-    talk.session.visit()
+    talk.session.on_tick()
     assert talk.store.queries == []

@@ -1,6 +1,7 @@
 """What is shown of items, and when, on one connection."""
 
-from server.ledger.keys import member
+from tallycast.engine.keys import member
+
 from tests.session.support import SITE, Talk
 from tests.support.names import NAMES
 
@@ -56,10 +57,10 @@ def test_other_tabs_are_told_and_the_own_one_is_not(talk: Talk) -> None:
     talk.heard()
     origin = talk.store.wishes[0].origin
     channel = NAMES.visitor_channel(SITE.name, member(talk.visitor))
-    talk.rooms.people.tell(channel, "a", 101, "like", origin)
+    talk.rooms.visitors.notify(channel, "a", 101, "like", origin)
     assert talk.heard() == []
-    talk.rooms.people.tell(channel, "a", 102, None, 0)
-    talk.rooms.people.tell(channel, "b", 103, "like", 0)
+    talk.rooms.visitors.notify(channel, "a", 102, None, 0)
+    talk.rooms.visitors.notify(channel, "b", 103, "like", 0)
     assert talk.heard() == [{"type": "mine", "item": "a", "version": 102, "reaction": None}]
 
 

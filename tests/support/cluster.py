@@ -19,8 +19,8 @@ from typing import Any
 from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
+from tallycast.engine.embedded import launch
 
-from server.ledger import launch
 from tests.support.engine import engine_program
 from tests.support.processes import is_alive
 from tests.support.waiting import wait_for

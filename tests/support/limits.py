@@ -5,9 +5,9 @@ They do in a second what people do in an hour. Tests that are about limits set t
 
 from pathlib import Path
 
-from server.load.private import SITES
-from server.rules.limits import Limits
-from server.rules.rates import Rate
+from tallycast.domain.limits import Limits
+from tallycast.domain.rates import Rate
+from tallycast_load.private import SITES
 
 _MUCH = Rate(1_000_000, 1_000_000)
 LOOSE = Limits(messages=_MUCH, ids=_MUCH, reactions=_MUCH, new_items=_MUCH)

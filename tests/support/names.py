@@ -1,5 +1,5 @@
 """The names of a deployment without a prefix, on database 0: what tests use unless they are about names."""
 
-from server.ledger.keys import Namespace
+from tallycast.engine.keys import Namespace
 
 NAMES = Namespace()

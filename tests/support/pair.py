@@ -12,9 +12,9 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
+from tallycast.engine.embedded import launch
+from tallycast.engine.embedded.server import find_binary
 
-from server.ledger import launch
-from server.ledger.embedded import find_binary
 from tests.support.cluster import free_ports
 from tests.support.waiting import wait_for
 

@@ -39,7 +39,7 @@ class ServerProcess:
         env: Mapping[str, str] | None = None,
         port: str | None = "0",
         cwd: Path | None = None,
-        package: str = "server",
+        package: str = "tallycast",
     ) -> None:
         self.data = folder / "data"
         self.url = ""

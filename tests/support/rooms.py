@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.admission import Admission
-from server.guard import Guard
-from server.hub import Hub
-from server.people import People
-from server.rules.limits import Caps
-from server.rules.sites import Site
-from server.web.drain import Drain
-from server.web.inbound import Shared
-from server.web.outbox import Outbox
-from server.web.rooms import Rooms
-from server.web.rounds import Rounds
+from tallycast.access.admission import Admission
+from tallycast.access.guard import Guard
+from tallycast.domain.limits import Caps
+from tallycast.domain.sites import Site
+from tallycast.fanout.hub import Hub
+from tallycast.fanout.visitors import VisitorChannels
+from tallycast.services.services import Rooms
+from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.drain import Drain
+from tallycast.transport.timer_wheel import TimerWheel
+from tallycast.transport.websocket.parser import SharedParser
+
 from tests.support.names import NAMES
 
 
@@ -23,22 +24,22 @@ def rooms(clock: Callable[[], float], **given: Any) -> Rooms:
     ``clock`` gives seconds; a call that is to come later comes at once.
     """
     nothing: Any = lambda *_: None  # noqa: E731
-    rounds: Rounds[Any] = given.get("rounds") or Rounds(clock)
+    timers: TimerWheel[Any] = given.get("timers") or TimerWheel(clock)
     parts: dict[str, Any] = {
         "namespace": NAMES,
         "guard": Guard({"default": Site()}, b"s" * 32),
         "admission": Admission(Caps(), clock),
         "hub": Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call()),
-        "people": People(nothing, nothing),
-        "rounds": rounds,
-        "drain": Drain(rounds),
-        "outbox": Outbox(nothing),
-        "parser": Shared(),
+        "visitors": VisitorChannels(nothing, nothing),
+        "timers": timers,
+        "drain": Drain(timers),
+        "coalescer": WriteCoalescer(nothing),
+        "parser": SharedParser(),
         "write": nothing,
         "read": nothing,
         "merge": nothing,
-        "holdings": None,
-        "deeds": None,
+        "visitor_reactions": None,
+        "admin_actions": None,
         "ready": lambda: True,
         "soon": nothing,
     }

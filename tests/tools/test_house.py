@@ -32,12 +32,12 @@ def test_this_repository_keeps_the_rules() -> None:
 
 
 def test_a_module_needs_a_docstring(tmp_path: Path) -> None:
-    write(tmp_path, "server/web/socket.py", "# A comment.\nx = 1\n")
+    write(tmp_path, "server/tallycast/transport/websocket/protocol.py", "# A comment.\nx = 1\n")
     write(tmp_path, "bench/__init__.py", "")
     write(tmp_path, "tests/test_socket.py", "x = 1\n")
     assert found(tmp_path) == [
         "bench/__init__.py:1: the module has no docstring",
-        "server/web/socket.py:1: the module has no docstring",
+        "server/tallycast/transport/websocket/protocol.py:1: the module has no docstring",
     ]
 
 

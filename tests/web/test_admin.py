@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tallycast.engine import keys
+from tallycast.services.moderation import ITEM_DEEDS
 
-from server.ledger import keys
-from server.ledger.deeds import ITEM_DEEDS
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for

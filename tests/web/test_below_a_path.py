@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 import pytest_asyncio
+from tallycast.api.pages import DEMO
 
-from server.web.pages import DEMO
 from tests.client.websocket import connect
 from tests.conftest import listed
 from tests.load.support import harness

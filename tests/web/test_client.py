@@ -11,13 +11,12 @@ import structlog
 import uvicorn
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
-
-from server.admission import Admission, Place
-from server.rules.addresses import Client, networks
-from server.rules.limits import Caps
-from server.web.http import Http, Intake
-from server.web.problems import CLIENT, on_defect
-from server.web.rounds import Rounds
+from tallycast.access.admission import Admission, ConnectionSlot
+from tallycast.domain.addresses import Client, networks
+from tallycast.domain.limits import Caps
+from tallycast.transport.http.problems import CLIENT, on_defect
+from tallycast.transport.http.protocol import Http, HttpContext
+from tallycast.transport.timer_wheel import TimerWheel
 
 UPGRADE = [
     "Upgrade: websocket",
@@ -44,14 +43,14 @@ class House:
             def connection_made(self, transport: Any) -> None:
                 self.transport = transport
 
-            def upgraded(self, _request: object, _place: Place, client: Client) -> None:
+            def upgraded(self, _request: object, _place: ConnectionSlot, client: Client) -> None:
                 place.came.append(client)
                 self.transport.close()
 
-        intake = Intake(networks(trusted), Rounds(), 10.0, Admission(Caps(), lambda: 0.0))
+        context = HttpContext(networks(trusted), TimerWheel(), 10.0, Admission(Caps(), lambda: 0.0))
         config = uvicorn.Config(
             self.application,
-            http=partial(Http, intake),  # type: ignore[arg-type]
+            http=partial(Http, context),  # type: ignore[arg-type]
             ws=Noting,
             interface="asgi3",
             lifespan="off",

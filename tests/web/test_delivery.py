@@ -12,15 +12,15 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tallycast.domain.addresses import Client
+from tallycast.fanout.hub import Hub
+from tallycast.ledger.reader import Query, State
+from tallycast.services.services import Rooms
+from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.websocket.broadcast import broadcast
+from tallycast.transport.websocket.protocol import Socket
 from websockets.frames import Frame, Opcode
 
-from server.hub import Hub
-from server.ledger.reader import Query, State
-from server.rules.addresses import Client
-from server.web.outbox import Outbox
-from server.web.rooms import Rooms
-from server.web.socket import Socket
-from server.web.spread import spread
 from tests.support.names import NAMES
 from tests.support.rooms import rooms
 from tests.web.test_socket import REQUEST, Transport
@@ -140,11 +140,13 @@ class Scene:
         self.queries: list[Query] = []
         self.version = dict.fromkeys(ITEMS, 0)
         nothing: Any = lambda *_: None  # noqa: E731
-        self.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: self.turns.append(call), spread)
+        self.hub = Hub(
+            NAMES.item_channel, nothing, nothing, lambda _, call: self.turns.append(call), broadcast
+        )
         parts = rooms(
             lambda: 0.0,
             hub=self.hub,
-            outbox=Outbox(self.turns.append),
+            coalescer=WriteCoalescer(self.turns.append),
             read=self.queries.append,
             soon=self.turns.append,
         )
@@ -233,7 +235,7 @@ def test_what_a_peer_reads_is_whole_rising_and_complete(events: list[tuple[str, 
                 )
         scene.settle()
         for peer in scene.peers:
-            assert not peer.socket._missed, "nothing is kept for a peer that has read all, or left"
+            assert not peer.socket._stale, "nothing is kept for a peer that has read all, or left"
             if not peer.over:
                 assert peer.data == b""
                 assert peer.watched == {item: scene.version[item] for item in peer.wanted}

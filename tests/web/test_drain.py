@@ -4,24 +4,23 @@ import asyncio
 import time
 
 import pytest
+from tallycast.transport import drain as module
+from tallycast.transport.drain import LATEST, SOONEST, Drain
+from tallycast.transport.timer_wheel import TimerWheel
 
-from server.web import drain as module
-from server.web.drain import LATEST, SOONEST, Drain
-from server.web.rounds import Rounds
 
-
-class Connection:
+class Drainable:
     """Leaves when it is told to, unless it is deaf."""
 
-    def __init__(self, rounds: Rounds, *, deaf: bool = False) -> None:
+    def __init__(self, timers: TimerWheel, *, deaf: bool = False) -> None:
         self.told: float | None = None
         self.left_at: float | None = None
         self.aborted = False
-        self._rounds = rounds
+        self._rounds = timers
         self._deaf = deaf
-        self._slice = rounds.join(self)
+        self._slice = timers.join(self)
 
-    def visit(self, now: float) -> None: ...
+    def on_tick(self, now: float) -> None: ...
 
     def bye(self, retry_after: float) -> None:
         assert self.told is None
@@ -40,16 +39,16 @@ class Connection:
 
 
 async def test_all_are_told_first_and_then_leave_evenly() -> None:
-    rounds = Rounds()
-    connections = [Connection(rounds) for _ in range(1000)]
-    drain = Drain(rounds)
+    timers = TimerWheel()
+    connections = [Drainable(timers) for _ in range(1000)]
+    drain = Drain(timers)
     assert not drain.begun
     began = time.monotonic()
     running = asyncio.create_task(drain.run(began + 2.0))
     await asyncio.sleep(0)
     assert drain.begun
     await running
-    assert len(rounds) == 0
+    assert len(timers) == 0
     pauses = {one.told for one in connections}
     assert None not in pauses
     assert all(SOONEST <= pause <= LATEST for pause in pauses if pause is not None)
@@ -61,43 +60,43 @@ async def test_all_are_told_first_and_then_leave_evenly() -> None:
 
 
 async def test_a_few_do_not_take_all_of_the_time() -> None:
-    rounds = Rounds()
-    connections = [Connection(rounds) for _ in range(3)]
+    timers = TimerWheel()
+    connections = [Drainable(timers) for _ in range(3)]
     began = time.monotonic()
-    await Drain(rounds).run(began + 3600)
+    await Drain(timers).run(began + 3600)
     assert time.monotonic() - began < 60
     assert all(one.left_at for one in connections)
 
 
 async def test_without_connections_there_is_no_wait() -> None:
-    await Drain(Rounds()).run(time.monotonic() + 3600)
+    await Drain(TimerWheel()).run(time.monotonic() + 3600)
 
 
 async def test_a_connection_that_does_not_go_is_cut_off_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACE", 1000.0)
-    rounds = Rounds()
-    deaf, other = Connection(rounds, deaf=True), Connection(rounds)
+    timers = TimerWheel()
+    deaf, other = Drainable(timers, deaf=True), Drainable(timers)
     until = time.monotonic() + 0.3
-    await Drain(rounds).run(until)
+    await Drain(timers).run(until)
     assert time.monotonic() >= until
     assert (deaf.aborted, other.aborted) == (True, False)
 
 
 async def test_a_connection_that_came_meanwhile_leaves_too() -> None:
-    rounds = Rounds()
-    Connection(rounds)
-    running = asyncio.create_task(Drain(rounds).run(time.monotonic() + 3600))
+    timers = TimerWheel()
+    Drainable(timers)
+    running = asyncio.create_task(Drain(timers).run(time.monotonic() + 3600))
     await asyncio.sleep(0)
-    late = Connection(rounds)
+    late = Drainable(timers)
     await running
     assert late.left_at is not None
     assert not late.aborted
 
 
 async def test_without_time_all_leave_at_once() -> None:
-    rounds = Rounds()
-    connections = [Connection(rounds) for _ in range(500)]
+    timers = TimerWheel()
+    connections = [Drainable(timers) for _ in range(500)]
     began = time.monotonic()
-    await Drain(rounds).run(began)
+    await Drain(timers).run(began)
     assert all(one.told and one.left_at for one in connections)
-    assert len(rounds) == 0
+    assert len(timers) == 0

@@ -7,9 +7,8 @@ from html.parser import HTMLParser
 
 import brotli
 import pytest
-
-from server.errors import SettingsError
-from server.web.embed import Script, installed, snippet
+from tallycast.api.embed import Script, installed, snippet
+from tallycast.contract.errors import SettingsError
 
 SCRIPT = Script(b"'use strict';\n" * 100)
 HERE = "https://tally.example"

@@ -5,8 +5,8 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
+from tallycast.transport.http.head import BadHead, check_head, origin_form
 
-from server.web.head import BadHead, check_head, origin_form
 from tests.support.process import ServerProcess
 from tests.web.test_http import exchange
 

@@ -7,9 +7,9 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
+from tallycast.transport.http.protocol import MAX_HEAD
 from websockets.frames import Frame, Opcode
 
-from server.web.http import MAX_HEAD
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 

@@ -4,21 +4,20 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-
-from server.web.inbound import (
+from tallycast.transport.websocket.parser import (
     BINARY,
     MAX_FRAGMENTS,
     MAX_FRAMES,
     Answer,
     Binary,
     Inbound,
-    Shared,
+    SharedParser,
     Text,
     TooManyFragments,
     new_core,
 )
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 DATA = (Opcode.TEXT, Opcode.BINARY)
 
@@ -132,7 +131,7 @@ def alone(stream: bytes) -> Heard:
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(streams, min_size=2, max_size=4), st.randoms(use_true_random=False))
 def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes], chance: Any) -> None:
-    shared = Shared()
+    shared = SharedParser()
     connections = [Inbound(shared) for _ in sent]
     heard = [Heard() for _ in sent]
     left = list(sent)
@@ -154,7 +153,7 @@ def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes]
 
 
 def test_a_short_message_alone_needs_no_parser() -> None:
-    connection = Inbound(Shared())
+    connection = Inbound(SharedParser())
     for size in (0, 1, 4, 125):
         assert connection.single(masked(Opcode.BINARY, bytes(range(size)))) == bytes(range(size))
     frame = masked(Opcode.TEXT, b"message")
@@ -175,13 +174,13 @@ def test_a_short_message_alone_needs_no_parser() -> None:
     assert [connection.single(data) for data in others] == [None] * len(others)
     connection.receive(frame[:3])
     assert connection.single(frame) is None, "these bytes belong to the frame that is under way"
-    closing = Inbound(Shared())
+    closing = Inbound(SharedParser())
     closing.close(1000)
     assert closing.single(frame) is None
 
 
 def test_an_idle_connection_has_no_parser_of_its_own() -> None:
-    connection = Inbound(Shared())
+    connection = Inbound(SharedParser())
     whole = masked(Opcode.TEXT, b"whole")
     pieces = in_pieces(Opcode.TEXT, [b"in", b" pieces"], b"ping")
     assert connection.receive(whole[:5]) == []
@@ -194,7 +193,7 @@ def test_an_idle_connection_has_no_parser_of_its_own() -> None:
 
 
 def test_the_shared_parser_is_replaced_after_an_error() -> None:
-    shared = Shared()
+    shared = SharedParser()
     bad, good = Inbound(shared), Inbound(shared)
     broken = b"\xc1" + masked(Opcode.TEXT, b"reserved bit")[1:]
     too_long = masked(Opcode.PING, b"")[:1] + b"\xfe\x00\x7e" + bytes(4 + 126)
@@ -208,7 +207,7 @@ def test_the_shared_parser_is_replaced_after_an_error() -> None:
 
 
 def test_a_message_in_endless_fragments_is_noticed() -> None:
-    connection = Inbound(Shared())
+    connection = Inbound(SharedParser())
     connection.receive(masked(Opcode.TEXT, b"", fin=False))
     events = connection.receive(masked(Opcode.CONT, b"", fin=False) * MAX_FRAGMENTS)
     while connection.more:
@@ -217,7 +216,7 @@ def test_a_message_in_endless_fragments_is_noticed() -> None:
 
 
 def test_a_close_is_sent_once_and_the_answer_to_it_ends_it() -> None:
-    connection = Inbound(Shared())
+    connection = Inbound(SharedParser())
     assert connection.close(4500) == b"\x88\x02\x11\x94"
     assert connection.close(1012) == b""
     events = connection.receive(masked(Opcode.TEXT, b"late") + masked(Opcode.CLOSE, b"\x11\x94"))

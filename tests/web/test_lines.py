@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from tallycast.access.admission import Admission
+from tallycast.api import ndjson
+from tallycast.api.ndjson import NdjsonResponse
+from tallycast.contract.errors import Unavailable
+from tallycast.domain.limits import Caps
+from tallycast.transport.http.protocol import TRANSPORT, Http, HttpContext
+from tallycast.transport.timer_wheel import TimerWheel
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from server.admission import Admission
-from server.errors import Unavailable
-from server.rules.limits import Caps
-from server.web import lines
-from server.web.http import TRANSPORT, Http, Intake
-from server.web.lines import Lines
-from server.web.rounds import Rounds
 from tests.support.waiting import eventually
 
 LINE = b'"' + b"x" * 997 + b'"\n'
@@ -33,10 +33,10 @@ class Place:
         self.made = 0
         self.over = False
         self.transport: Any
-        intake = Intake((), Rounds(), 10.0, Admission(Caps(), lambda: 0.0))
+        context = HttpContext((), TimerWheel(), 10.0, Admission(Caps(), lambda: 0.0))
         config = uvicorn.Config(
             self.application,
-            http=partial(Http, intake),  # type: ignore[arg-type]
+            http=partial(Http, context),  # type: ignore[arg-type]
             interface="asgi3",
             lifespan="off",
             log_config=None,
@@ -47,7 +47,7 @@ class Place:
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.transport = scope[TRANSPORT]
         try:
-            await Lines(self.source(), {"Cache-Control": "no-store"})(scope, receive, send)
+            await NdjsonResponse(self.source(), {"Cache-Control": "no-store"})(scope, receive, send)
         finally:
             self.over = True
 
@@ -110,7 +110,7 @@ async def _breaks_off(reader: asyncio.StreamReader) -> None:
 
 
 async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "STALL_AFTER", 0.3)
+    monkeypatch.setattr(ndjson, "STALL_AFTER", 0.3)
     async with serving(Place(many=20_000)) as place, place.asked() as reader:
         await eventually(lambda: place.over)
         await _breaks_off(reader)

@@ -11,8 +11,8 @@ import httpx
 import jwt
 import pytest
 from redis import Redis
+from tallycast.engine import keys
 
-from server.ledger import keys
 from tests.client.websocket import connect_blocking
 from tests.conftest import listed
 from tests.ledger.support import stored

@@ -9,10 +9,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from tallycast.api.admin import Admin
+from tallycast.api.openapi import document
+from tallycast.api.public import Api
 
-from server.web.admin import Admin
-from server.web.api import Api
-from server.web.openapi import document
 from tests.support.process import ServerProcess
 from tests.web.conftest import KEY
 

@@ -10,10 +10,10 @@ from urllib.parse import urljoin
 import brotli
 import httpx
 import pytest
+from tallycast.api.embed import STATIC, installed
+from tallycast.api.pages import DEMO
+from tallycast.config.settings import load
 
-from server.settings import load
-from server.web.embed import STATIC, installed
-from server.web.pages import DEMO
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from tallycast.access.admission import Admission
+from tallycast.access.guard import Guard
+from tallycast.api.cors import Origins
+from tallycast.domain.addresses import networks
+from tallycast.domain.limits import Caps
+from tallycast.domain.sites import Site
+from tallycast.transport.http import protocol
+from tallycast.transport.http.protocol import Http, HttpContext
+from tallycast.transport.timer_wheel import TimerWheel
 
-from server.admission import Admission
-from server.guard import Guard
-from server.rules.addresses import networks
-from server.rules.limits import Caps
-from server.rules.sites import Site
-from server.web import http
-from server.web.http import Http, Intake
-from server.web.origins import Origins
-from server.web.rounds import Rounds
 from tests.support.waiting import eventually
 
 STRANGER, PROXY = "192.0.2.7", "10.0.0.1"
@@ -36,15 +36,15 @@ class Place:
 
     def __init__(self, peer: str) -> None:
         self.admission = Admission(CAPS, lambda: 0.0)
-        self.rounds: Rounds[Http] = Rounds()
-        self.intake = Intake(networks("10.0.0.0/8"), self.rounds, 10.0, self.admission)
+        self.timers: TimerWheel[Http] = TimerWheel()
+        self.context = HttpContext(networks("10.0.0.0/8"), self.timers, 10.0, self.admission)
 
         class FromThere(Http):
             _peer = peer  # type: ignore[assignment]
 
         config = uvicorn.Config(
             Origins(application, Guard({"default": Site()}, b"s" * 32), self.admission),
-            http=partial(FromThere, self.intake),  # type: ignore[arg-type]
+            http=partial(FromThere, self.context),  # type: ignore[arg-type]
             interface="asgi3",
             lifespan="off",
             log_config=None,
@@ -77,7 +77,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     await serving
     assert not place.admission._at_address
     assert place.admission._connections == 0
-    assert not place.intake.surplus
+    assert not place.context.surplus
 
 
 async def test_an_address_that_has_too_many(place: Place) -> None:
@@ -89,7 +89,7 @@ async def test_an_address_that_has_too_many(place: Place) -> None:
             assert "connection: close" not in head
         crowded = await stack.enter_async_context(place.line())
         beyond = [await stack.enter_async_context(place.line()) for _ in range(3)]
-        await eventually(lambda: len(place.intake.surplus) == 3)
+        await eventually(lambda: len(place.context.surplus) == 3)
         head = await crowded("/v1/items")
         assert head.startswith("http/1.1 204")
         assert "connection: close" in head
@@ -152,12 +152,12 @@ async def test_those_without_a_place_make_room_for_each_other(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request at once is answered, however many connections send none."""
-    monkeypatch.setattr(http, "SURPLUS", 4)
+    monkeypatch.setattr(protocol, "SURPLUS", 4)
     async with AsyncExitStack() as stack:
         silent = [await asyncio.open_connection(*place.listener.getsockname()) for _ in range(40)]
         async with place.line() as ask:
             assert (await ask("/livez")).startswith("http/1.1 204")
-        await eventually(lambda: len(place.intake.surplus) <= 4)
+        await eventually(lambda: len(place.context.surplus) <= 4)
         gone = 0
         for reader, _ in silent[6:36]:
             try:
@@ -172,7 +172,7 @@ async def test_those_without_a_place_make_room_for_each_other(
 
 async def test_a_client_that_does_not_read_the_answers_is_not_waited_for(place: Place) -> None:
     now = 0.0
-    place.rounds._clock = lambda: now
+    place.timers._clock = lambda: now
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
@@ -185,16 +185,16 @@ async def test_a_client_that_does_not_read_the_answers_is_not_waited_for(place: 
             sent += sock.send(request)
         except BlockingIOError:
             await asyncio.sleep(0.01)
-            if len(connection.pipeline) >= http.WAITING and connection.flow.write_paused:
+            if len(connection.pipeline) >= protocol.WAITING and connection.flow.write_paused:
                 break
     assert len(connection.pipeline) < 100, "what has come is not all parsed at once"
     for _ in range(200):
         now += 0.1
-        place.rounds.turn()
-    await eventually(lambda: not place.rounds.everyone())
+        place.timers.advance()
+    await eventually(lambda: not place.timers.everyone())
     sock.close()
 
 
 async def _first(place: Place) -> Http:
-    await eventually(lambda: bool(place.rounds.everyone()))
-    return place.rounds.everyone()[0]
+    await eventually(lambda: bool(place.timers.everyone()))
+    return place.timers.everyone()[0]

@@ -1,10 +1,9 @@
 """Query strings: what is one id stays one id."""
 
 import pytest
-
-from server.errors import BadItem, UnknownSite
-from server.rules.items import check_item
-from server.web.query import Query
+from tallycast.contract.errors import BadItem, UnknownSite
+from tallycast.contract.items import check_item
+from tallycast.transport.http.query import Query
 
 
 @pytest.mark.parametrize(

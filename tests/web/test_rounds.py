@@ -1,13 +1,13 @@
 """The one timer: each member is visited once a round, and not after leaving."""
 
-from server.web.rounds import SLICES, Rounds
+from tallycast.transport.timer_wheel import SLICES, TimerWheel
 
 
 class Visited:
     def __init__(self) -> None:
         self.at: list[float] = []
 
-    def visit(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         self.at.append(now)
 
     def bye(self, retry_after: float) -> None: ...
@@ -18,29 +18,29 @@ class Visited:
 
 
 class Faulty(Visited):
-    def visit(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         raise ValueError("a defect")
 
 
 def test_every_member_is_visited_once_a_round() -> None:
     time = iter(range(1000))
-    rounds = Rounds(lambda: float(next(time)))
+    timers = TimerWheel(lambda: float(next(time)))
     visited = [Visited() for _ in range(25)]
-    slices = [rounds.join(one) for one in visited]
-    assert len(rounds) == 25
+    slices = [timers.join(one) for one in visited]
+    assert len(timers) == 25
     assert max(slices.count(i) for i in range(SLICES)) - min(slices.count(i) for i in range(SLICES)) <= 1
     for _ in range(2 * SLICES):
-        rounds.turn()
+        timers.advance()
     assert all(len(one.at) == 2 and one.at[1] - one.at[0] == SLICES for one in visited)
 
 
 def test_a_visit_after_leaving_is_none_and_a_defect_stops_no_other() -> None:
-    rounds = Rounds()
+    timers = TimerWheel()
     stays, goes, faulty = Visited(), Visited(), Faulty()
-    rounds.join(faulty)
-    rounds.join(stays)
-    at = rounds.join(goes)
-    rounds.leave(at, goes)
+    timers.join(faulty)
+    timers.join(stays)
+    at = timers.join(goes)
+    timers.leave(at, goes)
     for _ in range(SLICES):
-        rounds.turn()
-    assert (len(stays.at), goes.at, len(rounds)) == (1, [], 2)
+        timers.advance()
+    assert (len(stays.at), goes.at, len(timers)) == (1, [], 2)

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import CloseCode
+from tallycast.domain.addresses import Client
+from tallycast.fanout.hub import Hub
+from tallycast.fanout.topic import NO_FD, Topic
+from tallycast.ledger.reader import Query, State
+from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.timer_wheel import TimerWheel
+from tallycast.transport.websocket.broadcast import broadcast
+from tallycast.transport.websocket.parser import MAX_FRAGMENTS, MAX_FRAMES
+from tallycast.transport.websocket.protocol import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from server.errors import CloseCode
-from server.hub import Hub
-from server.ledger.reader import Query, State
-from server.rules.addresses import Client
-from server.topic import NO_DESCRIPTOR, Topic
-from server.web.inbound import MAX_FRAGMENTS, MAX_FRAMES
-from server.web.outbox import Outbox
-from server.web.rounds import Rounds
-from server.web.socket import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
-from server.web.spread import spread
 from tests.support.names import NAMES
 from tests.support.rooms import rooms
 
@@ -115,13 +115,15 @@ class Bench:
         self.turns: list[Any] = []
         self.queries: list[Query] = []
         self.transport = Transport()
-        self.rounds = Rounds(lambda: self.now)
+        self.timers = TimerWheel(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
         self.rooms = rooms(
             lambda: self.now,
-            hub=Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call(), spread, lambda: self.now),
-            rounds=self.rounds,
-            outbox=Outbox(lambda call: call()),
+            hub=Hub(
+                NAMES.item_channel, nothing, nothing, lambda _, call: call(), broadcast, lambda: self.now
+            ),
+            timers=self.timers,
+            coalescer=WriteCoalescer(lambda call: call()),
             read=self.queries.append,
             soon=self.turns.append,
         )
@@ -150,7 +152,7 @@ class Bench:
         end = self.now + seconds
         while self.now < end:
             self.now = min(self.now + 0.1, end)
-            self.rounds.turn()
+            self.timers.advance()
 
 
 @pytest.fixture
@@ -197,7 +199,7 @@ def test_silence_is_broken_by_a_beat(bench: Bench) -> None:
 def test_updates_break_the_silence_too(bench: Bench) -> None:
     for _ in range(6):
         bench.wait(BEAT_AFTER / 2)
-        assert bench.socket.take(b"update")
+        assert bench.socket.deliver(b"update")
     assert bench.transport.received() == b"update" * 6
 
 
@@ -222,7 +224,7 @@ def test_a_peer_that_takes_nothing_is_dropped(bench: Bench) -> None:
     assert bench.transport.waiting == b""
     bench.wait(2.1)
     assert bench.transport.waiting == Frame(Opcode.CLOSE, b"\x0f\xa1").serialize(mask=False), "4001"
-    bench.socket.take(b"update")
+    bench.socket.deliver(b"update")
     assert bench.transport.waiting.endswith(b"\x0f\xa1"), "nothing comes after a close"
     assert not bench.transport.aborted, "a peer that wakes up now is told"
     assert bench.transport.reading, "and its answer is heard"
@@ -291,19 +293,19 @@ def test_an_upgrade_that_never_comes_is_not_waited_for(bare: Bench) -> None:
 def test_what_the_socket_does_not_take_goes_through_the_transport(bench: Bench) -> None:
     assert bench.transport.high == 0, "a connection with anything waiting is blocked"
     bench.transport.fill()
-    assert bench.socket.take(b"frame")
+    assert bench.socket.deliver(b"frame")
     assert bench.transport.waiting == b"frame"
     bench.socket.pause_writing()
     bench.transport.received()
     bench.socket.write(b" answer")
     assert bench.transport.waiting == b"frame answer", "never past what waits already"
-    assert not bench.socket.take(b"update"), "an update is not queued"
-    assert not bench.socket.take(b"update")
+    assert not bench.socket.deliver(b"update"), "an update is not queued"
+    assert not bench.socket.deliver(b"update")
 
 
 def test_of_a_frame_that_is_taken_in_part_only_the_rest_waits(bench: Bench) -> None:
     """Sockets of a kernel's own take small writes as a whole or not at all; TCP does not."""
-    for send in (lambda data: spread(data, [bench.socket], True), bench.socket.write):
+    for send in (lambda data: broadcast(data, [bench.socket], True), bench.socket.write):
         frame = bytes(range(256)) * 8192
         send(frame)
         taken = bench.transport.received_all()
@@ -326,52 +328,52 @@ def test_the_handshake_does_not_overtake_an_answer_that_waits(bench: Bench) -> N
 
 def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: Bench) -> None:
     turn: list[Any] = []
-    object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
+    object.__setattr__(bench.rooms, "coalescer", WriteCoalescer(turn.append))
     bench.socket.write(b"first ")
-    assert bench.socket.take(b"second ")
+    assert bench.socket.deliver(b"second ")
     bench.socket.write(b"third")
     assert bench.transport.received() == b""
-    assert bench.socket.straight == NO_DESCRIPTOR, "nothing may overtake what waits"
+    assert bench.socket.fd == NO_FD, "nothing may overtake what waits"
     turn.pop()()
     assert bench.transport.received() == b"first second third"
-    assert bench.socket.straight == bench.descriptor
+    assert bench.socket.fd == bench.descriptor
 
 
 def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench: Bench) -> None:
     """The next connection may have been given it."""
     turn: list[Any] = []
-    object.__setattr__(bench.rooms, "outbox", Outbox(turn.append))
+    object.__setattr__(bench.rooms, "coalescer", WriteCoalescer(turn.append))
     bench.socket.write(b"written, and then it ended")
     bench.socket.connection_lost(None)
     turn.pop()()
     bench.socket.write(b"more")
-    bench.socket.take(b"more")
+    bench.socket.deliver(b"more")
     bench.socket.flush()
-    assert bench.socket.straight == NO_DESCRIPTOR
+    assert bench.socket.fd == NO_FD
     assert bench.transport.received() == b""
     assert bench.transport.waiting == b""
 
 
 def test_nothing_writes_past_a_connection_that_is_blocked_closing_or_over(bench: Bench) -> None:
     bench.socket.pause_writing()
-    assert bench.socket.straight == NO_DESCRIPTOR, "nothing may overtake what waits in the transport"
+    assert bench.socket.fd == NO_FD, "nothing may overtake what waits in the transport"
     bench.socket.resume_writing()
-    assert bench.socket.straight == bench.descriptor
+    assert bench.socket.fd == bench.descriptor
     bench.socket.close(CloseCode.ABUSIVE)
-    assert bench.socket.straight == NO_DESCRIPTOR, "nothing comes after a close"
+    assert bench.socket.fd == NO_FD, "nothing comes after a close"
 
 
 def test_the_descriptor_is_forgotten_at_the_end(bench: Bench) -> None:
     """The next connection may be given it before the hub hears of the end."""
-    assert bench.socket.straight == bench.descriptor
+    assert bench.socket.fd == bench.descriptor
     bench.socket.connection_lost(None)
-    assert bench.socket.straight == NO_DESCRIPTOR
+    assert bench.socket.fd == NO_FD
 
 
 def test_after_the_end_nothing_is_left(bench: Bench) -> None:
-    assert len(bench.rounds) == 1
+    assert len(bench.timers) == 1
     bench.socket.connection_lost(None)
-    assert len(bench.rounds) == 0
+    assert len(bench.timers) == 0
 
 
 def test_a_flood_is_taken_in_turns_and_not_read_on_meanwhile(bench: Bench) -> None:
@@ -392,9 +394,9 @@ def test_a_flood_is_taken_in_turns_and_not_read_on_meanwhile(bench: Bench) -> No
 
 
 def test_a_held_line_stays_held_when_the_peer_reads_again(bench: Bench) -> None:
-    bench.socket.hold()
+    bench.socket.pause_reading()
     bench.socket.pause_writing()
     bench.socket.resume_writing()
     assert not bench.transport.reading
-    bench.socket.resume()
+    bench.socket.resume_reading()
     assert bench.transport.reading

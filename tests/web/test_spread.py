@@ -5,9 +5,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-
-from server.topic import NO_DESCRIPTOR, Topic
-from server.web.spread import spread
+from tallycast.fanout.topic import NO_FD, Topic
+from tallycast.transport.websocket.broadcast import broadcast
 
 FRAME = b"a whole frame"
 
@@ -21,17 +20,17 @@ class Peer:
         self.ours, self.theirs = socket.socketpair()
         for end in (self.ours, self.theirs):
             end.setblocking(False)
-        self.straight = self.ours.fileno()
-        self.several = False
+        self.fd = self.ours.fileno()
+        self.watches_many = False
         self.rest = b""
 
     def overflow(self, rest: bytes) -> None:
         self.rest += rest
 
-    def take(self, frame: bytes) -> bool:
+    def deliver(self, frame: bytes) -> bool:
         raise AssertionError("the store is not asked here")
 
-    def miss(self, topic: Topic) -> None:
+    def mark_stale(self, topic: Topic) -> None:
         raise AssertionError("the store is not asked here")
 
     def fill(self) -> None:
@@ -62,19 +61,19 @@ def peers() -> Iterator[list[Peer]]:
 
 
 def test_every_peer_gets_the_same_frame(peers: list[Peer]) -> None:
-    assert list(spread(FRAME, peers, True)) == []
-    assert list(spread(b"another", peers, False)) == []
+    assert list(broadcast(FRAME, peers, True)) == []
+    assert list(broadcast(b"another", peers, False)) == []
     assert [peer.received() for peer in peers] == [FRAME + b"another"] * 8
-    assert list(spread(FRAME, [], True)) == []
+    assert list(broadcast(FRAME, [], True)) == []
 
 
 def test_a_peer_that_cannot_be_written_to_is_given_back_and_holds_up_no_other(peers: list[Peer]) -> None:
     peers[0].fill()
     peers[3].theirs.close()
     peers[4].fill()
-    peers[5].straight = NO_DESCRIPTOR
+    peers[5].fd = NO_FD
     peers[7].fill()
-    left = list(spread(FRAME, peers, True))
+    left = list(broadcast(FRAME, peers, True))
     assert {peers.index(peer) for peer in left} == {0, 3, 4, 5, 7}
     assert len(left) == 5
     assert [peers[at].received() for at in (1, 2, 6)] == [FRAME] * 3
@@ -83,16 +82,16 @@ def test_a_peer_that_cannot_be_written_to_is_given_back_and_holds_up_no_other(pe
 
 
 def test_a_peer_that_watches_several_waits_for_the_others(peers: list[Peer]) -> None:
-    peers[2].several = True
-    assert list(spread(FRAME, peers, False)) == [peers[2]]
+    peers[2].watches_many = True
+    assert list(broadcast(FRAME, peers, False)) == [peers[2]]
     assert peers[2].received() == b""
-    assert list(spread(FRAME, peers, True)) == []
+    assert list(broadcast(FRAME, peers, True)) == []
     assert peers[2].received() == FRAME
 
 
 def test_the_rest_of_a_frame_that_did_not_fit_is_handed_on(peers: list[Peer]) -> None:
     frame = os.urandom(8 << 20)
-    assert list(spread(frame, peers[:2], True)) == []
+    assert list(broadcast(frame, peers[:2], True)) == []
     for peer in peers[:2]:
         got = b"".join(iter(peer.received, b""))
         assert 0 < len(got) < len(frame)

@@ -13,19 +13,19 @@ import httpx
 import pytest
 from sse_starlette.sse import AppStatus
 from starlette.types import Message
+from tallycast.access.admission import ConnectionSlot
+from tallycast.access.guard import Guard
+from tallycast.contract.errors import Refusal, Unavailable
+from tallycast.domain.addresses import Client
+from tallycast.domain.sites import Site
+from tallycast.fanout.hub import Hub
+from tallycast.ledger.reader import Query, State
+from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.http.protocol import TRANSPORT
+from tallycast.transport.sse import Stream, StreamResponse
+from tallycast.transport.timer_wheel import TimerWheel
+from tallycast.transport.websocket.protocol import BEAT_AFTER, STALL_AFTER
 
-from server.admission import Place
-from server.errors import Refusal, Unavailable
-from server.guard import Guard
-from server.hub import Hub
-from server.ledger.reader import Query, State
-from server.rules.addresses import Client
-from server.rules.sites import Site
-from server.web.http import TRANSPORT
-from server.web.outbox import Outbox
-from server.web.rounds import Rounds
-from server.web.socket import BEAT_AFTER, STALL_AFTER
-from server.web.stream import Stream, StreamResponse
 from tests.conftest import MakeServer
 from tests.support.names import NAMES
 from tests.support.process import ServerProcess
@@ -35,7 +35,7 @@ from tests.support.waiting import eventually
 SITE = Site()
 
 UNKNOWN_CLIENT = Client("", forwarded=False)
-PLACE = Place(None, None, counted=True)
+PLACE = ConnectionSlot(None, None, counted=True)
 
 
 class Transport:
@@ -67,15 +67,15 @@ class Bench:
         self.ready = True
         self.answers: list[dict[str, State] | Refusal] = []
         self.asked: list[list[str]] = []
-        self.rounds = Rounds(lambda: self.now)
+        self.timers = TimerWheel(lambda: self.now)
         nothing: Any = lambda *_: None  # noqa: E731
         self.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call())
         self.rooms = rooms(
             lambda: self.now,
             guard=Guard({"default": SITE}, b"s" * 32),
             hub=self.hub,
-            rounds=self.rounds,
-            outbox=Outbox(lambda call: call()),
+            timers=self.timers,
+            coalescer=WriteCoalescer(lambda call: call()),
             read=self._read,
             ready=lambda: self.ready,
         )
@@ -131,7 +131,7 @@ class Bench:
         end = self.now + seconds
         while self.now < end:
             self.now = min(self.now + 0.1, end)
-            self.rounds.turn()
+            self.timers.advance()
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ async def test_an_engine_that_is_away_is_an_error_and_leaves_nothing_behind(benc
     with pytest.raises(Unavailable):
         await bench.open("a", "b")
     topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
-    assert [topic.holders for topic in topics] == [0, 0]
+    assert [topic.subscriptions for topic in topics] == [0, 0]
 
 
 @pytest.mark.parametrize("end", ["gone", "cancelled", "head", "left"])
@@ -236,8 +236,8 @@ async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: st
         bench.stream.leave()
     await asyncio.gather(bench.serving, return_exceptions=True)
     topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
-    assert [(topic.holders, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
-    assert len(bench.rounds) == 0
+    assert [(topic.subscriptions, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
+    assert len(bench.timers) == 0
     assert bench.transport.aborted is (end == "cancelled"), "what did not come to its end is not waited for"
 
 
@@ -344,12 +344,12 @@ async def test_bye_waits_for_room(bench: Bench) -> None:
 # On a real connection
 
 
-async def votes(url: str, items: list[str], rounds: int) -> dict[str, int]:
+async def votes(url: str, items: list[str], timers: int) -> dict[str, int]:
     """Vote on every item so many times; the last version of each."""
     last: dict[str, int] = {}
     async with httpx.AsyncClient(base_url=url) as http:
         token = (await http.post("/v1/visitors")).json()["token"]
-        for turn in range(rounds):
+        for turn in range(timers):
             wish = {"reaction": ("like", "dislike")[turn % 2]}
             asks = [
                 http.put(
@@ -367,7 +367,7 @@ async def votes(url: str, items: list[str], rounds: int) -> dict[str, int]:
 
 async def test_a_slow_reader_gets_the_latest_and_not_the_history(server: ServerProcess) -> None:
     items = [f"slow-stream-{number}-{'x' * 200}" for number in range(50)]
-    rounds = 12
+    timers = 12
     address = urlsplit(server.url)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -390,14 +390,14 @@ async def test_a_slow_reader_gets_the_latest_and_not_the_history(server: ServerP
                 shown[event["item"]] = event["version"]
                 events += 1
 
-        for _ in range(rounds // 2):
+        for _ in range(timers // 2):
             last = await votes(server.url, items, 2)
             for _ in range(15):  # slow, and not stalled: that would end it
                 await take_a_line()
         async with asyncio.timeout(60):
             while shown != last:
                 await take_a_line()
-        assert events < len(items) * rounds, "what was overtaken is not sent"
+        assert events < len(items) * timers, "what was overtaken is not sent"
     finally:
         writer.close()
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import open_store
+from tallycast.engine.store import wait_until_ready
+from tallycast.ledger.cluster.writer import ClusterReader, ClusterWriter
 
-from server.ledger.cluster import ClusterEngine
-from server.ledger.parts import open_store
-from server.ledger.scattered import ScatteredReader, ScatteredWriter
-from server.ledger.store import wait_until_ready
 from tests.support.cluster import Cluster, cluster
 
 
@@ -33,13 +33,13 @@ async def store(ring: Cluster) -> AsyncIterator[ClusterEngine]:
 
 @pytest.fixture
 async def writer(store: ClusterEngine) -> AsyncIterator[Any]:
-    writer = ScatteredWriter(store)
+    writer = ClusterWriter(store)
     yield writer
     await writer.close()
 
 
 @pytest.fixture
 async def reader(store: ClusterEngine) -> AsyncIterator[Any]:
-    reader = ScatteredReader(store)
+    reader = ClusterReader(store)
     yield reader
     await reader.close()

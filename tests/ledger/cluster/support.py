@@ -3,10 +3,10 @@
 import asyncio
 
 from redis.crc import key_slot
+from tallycast.contract.errors import Refusal
+from tallycast.engine.keys import member
+from tallycast.ledger.merge import Merge, Merger
 
-from server.errors import Refusal
-from server.ledger.keys import member
-from server.ledger.merge import Merge, Merger
 from tests.ledger.support import SITE, stored
 from tests.support.cluster import Cluster, Node
 from tests.support.names import NAMES

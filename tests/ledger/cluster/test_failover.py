@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import Refusal
+from tallycast.engine import keys
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import open_store
+from tallycast.engine.store import wait_until_ready
+from tallycast.ledger import merge
+from tallycast.ledger.cluster.writer import ClusterWriter
+from tallycast.ledger.merge import Merge, Merger
+from tallycast.ledger.writer import Committed
 
-from server.errors import Refusal
-from server.ledger import keys, merge
-from server.ledger.cluster import ClusterEngine
-from server.ledger.merge import Merge, Merger
-from server.ledger.parts import open_store
-from server.ledger.scattered import ScatteredWriter
-from server.ledger.store import wait_until_ready
-from server.ledger.writer import Receipt
 from tests.ledger.support import SITE, stored, submitted
 from tests.support.cluster import Cluster, cluster
 from tests.support.names import NAMES
@@ -33,7 +34,7 @@ def ring() -> Iterator[Cluster]:
 class Visitor:
     """A visitor that reacts again and again, and knows what may be stored: for each item, any of these."""
 
-    def __init__(self, number: int, writer: ScatteredWriter) -> None:
+    def __init__(self, number: int, writer: ClusterWriter) -> None:
         self.name = f"u:visitor-{number}"
         self.maybe: dict[str, set[str | None]] = {item: {None} for item in ITEMS}
         self.acks = 0
@@ -45,7 +46,7 @@ class Visitor:
         while not self.over:
             item, kind = self._dice.choice(ITEMS), self._dice.choice((*SITE.kinds, None))
             answer = await submitted(self._writer, self.name, item, kind)
-            if isinstance(answer, Receipt):
+            if isinstance(answer, Committed):
                 self.acks += 1
                 self.maybe[item] = {kind}
             else:
@@ -83,10 +84,10 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
     store = open_store(ring.url, replicas=1)
     assert isinstance(store, ClusterEngine)
     await wait_until_ready(store, 10.0)
-    writer, merger = ScatteredWriter(store), Merger(store)
+    writer, merger = ClusterWriter(store), Merger(store)
     for number in range(STRANGERS):
         for item in ITEMS:
-            assert isinstance(await submitted(writer, f"a:{number}", item, "like"), Receipt)
+            assert isinstance(await submitted(writer, f"a:{number}", item, "like"), Committed)
     visitors = [Visitor(number, writer) for number in range(VISITORS)]
     reacting = [asyncio.create_task(visitor.react()) for visitor in visitors]
     await eventually(lambda: all(visitor.acks > 10 for visitor in visitors))

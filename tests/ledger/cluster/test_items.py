@@ -4,16 +4,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from tallycast.contract.errors import EngineError
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import open_store
+from tallycast.engine.store import wait_until_ready
+from tallycast.fanout import reconciler as reconciliation
+from tallycast.fanout.hub import Hub
+from tallycast.ledger import audit
+from tallycast.ledger.audit import Outcome
+from tallycast.ledger.writer import Committed
 
-from server import relay
-from server.errors import EngineError
-from server.hub import Hub
-from server.ledger import audit
-from server.ledger.audit import Outcome
-from server.ledger.cluster import ClusterEngine
-from server.ledger.parts import open_store
-from server.ledger.store import wait_until_ready
-from server.ledger.writer import Receipt
 from tests.ledger.cluster.support import check
 from tests.ledger.support import SITE, read, sequence, stored, submitted, wish
 from tests.support.cluster import Cluster
@@ -31,10 +31,10 @@ async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader
             for visitor, kind in enumerate(SITE.kinds)
         )
     )
-    assert all(isinstance(answer, Receipt) for answer in answers)
+    assert all(isinstance(answer, Committed) for answer in answers)
     # In order for each item, though nothing waits.
     again = [submitted(writer, "a:0", "i/0", kind) for kind in ("dislike", None, "like", "dislike", "like")]
-    versions = [answer.version for answer in await asyncio.gather(*again) if isinstance(answer, Receipt)]
+    versions = [answer.version for answer in await asyncio.gather(*again) if isinstance(answer, Committed)]
     assert versions == sorted(set(versions))
     assert len(versions) == 5
     states = await read(reader, items, "a:0")
@@ -47,14 +47,14 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
     ring: Cluster, store: ClusterEngine, writer: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a feed, all is missed."""
-    monkeypatch.setattr(relay, "PERIOD", 0.2)
-    monkeypatch.setattr(relay, "GRACE", 0.2)
-    between = relay.Relay(reader.submit, NAMES)
-    reconciler = relay.Reconciler(between)
+    monkeypatch.setattr(reconciliation, "PERIOD", 0.2)
+    monkeypatch.setattr(reconciliation, "GRACE", 0.2)
+    between = reconciliation.Relay(reader.submit, NAMES)
+    reconciler = reconciliation.Reconciler(between)
     later = asyncio.get_running_loop().call_later
     between.hub = Hub(NAMES.item_channel, reconciler.follow, reconciler.leave, later)
     running = asyncio.create_task(reconciler.run())
-    topics = [between.hub.hold(SITE, f"i/{number}") for number in range(30)]
+    topics = [between.hub.subscribe(SITE, f"i/{number}") for number in range(30)]
     await eventually(lambda: all(topic.version == 0 for topic in topics))
     for number in range(30):
         await wish(writer, "a:1", f"i/{number}", "like")

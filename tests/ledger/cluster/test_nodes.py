@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 from redis.crc import key_slot
+from tallycast.contract.errors import EngineError, Refusal, Unavailable
+from tallycast.engine import probe
+from tallycast.engine.clock import DEADLINE
+from tallycast.engine.cluster.node import LostError
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import feed_of, open_store
+from tallycast.engine.keys import member
+from tallycast.engine.standalone import Engine
+from tallycast.engine.store import wait_until_ready
+from tallycast.ledger.cluster.writer import ClusterWriter
+from tallycast.ledger.writer import Committed, Writer
 
-from server.errors import EngineError, Refusal, Unavailable
-from server.ledger import writable
-from server.ledger.clock import DEADLINE
-from server.ledger.cluster import ClusterEngine
-from server.ledger.engine import Engine
-from server.ledger.keys import member
-from server.ledger.node import LostError
-from server.ledger.parts import feed_of, open_store
-from server.ledger.scattered import ScatteredWriter
-from server.ledger.store import wait_until_ready
-from server.ledger.writer import Receipt, Writer
 from tests.ledger.cluster.support import Heard, check, places
 from tests.ledger.support import SITE, submitted, wish
 from tests.support.cluster import Cluster
@@ -31,7 +31,7 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
         heard = Heard()
         feed = feed_of(store, heard)
         running = asyncio.create_task(feed.run())
-        own = ScatteredWriter(store)
+        own = ClusterWriter(store)
         items = [f"i/{number}" for number in range(30)]
         for item in items:
             feed.follow(NAMES.item_channel(SITE.name, item))
@@ -107,7 +107,7 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
         # Its commands wait; that it lives is told to the others all the same.
         slow.do("CLIENT", "PAUSE", 300, "ALL")
         answers = await react(SITE.kinds[turn % 2])
-        assert all(isinstance(answer, Receipt) for answer in answers)
+        assert all(isinstance(answer, Committed) for answer in answers)
     for item in items:
         check(ring, item, {"like": 0, "dislike": 3})
     slow.do("CLIENT", "PAUSE", int(1000 * DEADLINE) + 1500, "ALL")
@@ -118,7 +118,7 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
         for (visitor, item), answer in zip(
             ((visitor, item) for visitor in visitors for item in items), answers, strict=True
         )
-        if isinstance(answer, Receipt)
+        if isinstance(answer, Committed)
     }
     assert len(done) < len(answers)
     await eventually(slow.answers)
@@ -163,13 +163,13 @@ async def test_scripts_that_a_node_has_lost(ring: Cluster, writer: Any) -> None:
 async def test_a_primary_that_takes_no_writes_is_found_out(ring: Cluster, store: ClusterEngine) -> None:
     assert len(store.everywhere()) == 3
     for node in ring.primaries:
-        assert await writable.look(store)
+        assert await probe.look(store)
         node.do("CONFIG", "SET", "maxmemory", "1")
         try:
-            assert not await writable.look(store)
+            assert not await probe.look(store)
         finally:
             node.do("CONFIG", "SET", "maxmemory", "0")
-    assert await writable.look(store)
+    assert await probe.look(store)
 
 
 async def test_a_url_that_does_not_say_what_it_is(ring: Cluster, engine: str) -> None:
@@ -182,7 +182,7 @@ async def test_a_url_that_does_not_say_what_it_is(ring: Cluster, engine: str) ->
 async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store: ClusterEngine) -> None:
     strict = open_store(ring.url, replicas=1)
     assert isinstance(strict, ClusterEngine)
-    writer = ScatteredWriter(strict)
+    writer = ClusterWriter(strict)
     assert (await wish(writer, "a:1", "x", "like")).counts["like"] == 1
     _, primary, _ = places(ring, "x")
     replica = ring.replica_of(primary)
@@ -213,7 +213,7 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
     store = open_store(ring.url)
     assert isinstance(store, ClusterEngine)
     await wait_until_ready(store, 10.0)
-    writer: Any = ScatteredWriter(store)
+    writer: Any = ClusterWriter(store)
     stopped = ring.primaries[0]
     there, elsewhere = [], []
     for number in range(60):
@@ -234,6 +234,6 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
     # The wishes that are not waited for any more have not taken effect later.
     await eventually(stopped.answers)
     answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
-    assert all(isinstance(answer, Receipt | Unavailable) for answer in answers)
+    assert all(isinstance(answer, Committed | Unavailable) for answer in answers)
     await writer.close()
     await store.close()

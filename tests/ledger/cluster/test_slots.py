@@ -4,13 +4,14 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from server.errors import Unavailable
-from server.ledger import audit, moderation
-from server.ledger.audit import Outcome
-from server.ledger.cluster import ClusterEngine
-from server.ledger.keys import member
-from server.ledger.parts import feed_of
-from server.ledger.writer import Receipt
+from tallycast.contract.errors import Unavailable
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import feed_of
+from tallycast.engine.keys import member
+from tallycast.ledger import audit, moderation
+from tallycast.ledger.audit import Outcome
+from tallycast.ledger.writer import Committed
+
 from tests.ledger.cluster.support import Heard, check, followers, places
 from tests.ledger.support import SITE, read, stored, submitted, wish
 from tests.support.cluster import Cluster
@@ -91,7 +92,7 @@ async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_und
             number += 4
             visitor, kind = f"a:{number % 600}", SITE.kinds[number // 600 % 2]
             answer = await submitted(writer, visitor, "big", kind)
-            if isinstance(answer, Receipt):
+            if isinstance(answer, Committed):
                 maybe[visitor] = {kind}
             else:
                 maybe.setdefault(visitor, {"like" if number < 300 else None}).add(kind)
@@ -145,7 +146,7 @@ async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_misco
     source.do("MIGRATE", "127.0.0.1", target.port, NAMES.item_key(SITE.name, "big"), 0, 5000)
     asked = [submitted(writer, f"a:{visitor}", "big", "dislike") for visitor in range(size)]
     answers = await asyncio.gather(*asked)
-    assert {type(answer) for answer in answers} <= {Receipt, Unavailable}
+    assert {type(answer) for answer in answers} <= {Committed, Unavailable}
     assert any(isinstance(answer, Unavailable) for answer in answers)
     ring.move_keys(slot, source, target)
     ring.end_move(slot, source, target)

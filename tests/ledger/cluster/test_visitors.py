@@ -5,18 +5,18 @@ import time
 from typing import Any
 
 import pytest
+from tallycast.access.revocations import Revocations, revoke
+from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
+from tallycast.engine.clock import DEADLINE
+from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.factory import feed_of
+from tallycast.engine.keys import member
+from tallycast.ledger import merge, moderation
+from tallycast.ledger.cluster.writer import ClusterWriter
+from tallycast.ledger.merge import Merger
+from tallycast.ledger.writer import Committed
+from tallycast.services.accounts import VisitorReactions
 
-from server.errors import Refusal, Unauthorized, Unavailable
-from server.ledger import merge, moderation
-from server.ledger.clock import DEADLINE
-from server.ledger.cluster import ClusterEngine
-from server.ledger.holdings import Holdings
-from server.ledger.keys import member
-from server.ledger.merge import Merger
-from server.ledger.parts import feed_of
-from server.ledger.revocations import Revocations, revoke
-from server.ledger.scattered import ScatteredWriter
-from server.ledger.writer import Receipt
 from tests.ledger.cluster.support import Heard, check, merged
 from tests.ledger.support import SITE, read, submitted, wish
 from tests.support.cluster import Cluster
@@ -56,7 +56,7 @@ async def test_a_merge_across_the_cluster(
 
 
 async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_moved_too(
-    ring: Cluster, store: ClusterEngine, writer: ScatteredWriter, reader: Any, monkeypatch: pytest.MonkeyPatch
+    ring: Cluster, store: ClusterEngine, writer: ClusterWriter, reader: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half: list[Any] = []
     with monkeypatch.context() as slow:
@@ -72,7 +72,7 @@ async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_
     answer = await wished
     assert await moving is None
     # On a slow machine it may have come too late, and then it must not have been written at all.
-    likes = int(isinstance(answer, Receipt))
+    likes = int(isinstance(answer, Committed))
     state = (await read(reader, ["x"], "u:1"))[0]
     assert (state.counts["like"], state.reaction) == (likes, "like" if likes else None)
     check(ring, "x", {"like": likes})
@@ -83,7 +83,7 @@ async def test_all_that_a_visitor_holds_is_erased(
 ) -> None:
     for number in range(5):
         await wish(writer, "u:1", f"i/{number}", "like")
-    holdings = Holdings(store, reader.submit, writer.submit, Merger(store).bring_home)
+    holdings = VisitorReactions(store, reader.submit, writer.submit, Merger(store).finish_pending_merges)
     assert await holdings.erase(SITE, "u:1") == 5
     index = NAMES.index_key(SITE.name, member("u:1"))
     assert not ring.owner(index).client.exists(index)

@@ -1,0 +1,242 @@
+"""What is drawn of a run: latencies, rates, connections, the generator, the server's metrics.
+
+Owns the choice of lines and scales. Must not know SVG.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from math import log10
+
+from tallycast_load import units
+from tallycast_load.metrics import Series
+from tallycast_load.report.svg import Chart, Line, Point, Scale, fitting
+from tallycast_load.run import Result
+from tallycast_load.totals import Moment
+
+Drawn = tuple[str, str, Chart]
+# Names of metrics that are about the process or the language, not about the server's work.
+DULL = ("python_", "process_virtual", "process_start", "process_max")
+
+
+def all_of(result: Result) -> Iterator[Drawn]:
+    """Title, explanation and chart of everything that there is something to say about."""
+    moments = _from_warm_up(result)
+    if len(moments) >= 2:
+        yield from _latency(result, moments)
+    yield from _distribution(result)
+    if len(moments) >= 2:
+        yield from _rates(result, moments)
+        yield _connections(result)
+        yield _generator(result, moments)
+
+
+def metrics(result: Result) -> Iterator[tuple[str, str, str]]:
+    """Name, latest value and a small chart of each of the server's own metrics that ever changed."""
+    every = result.metrics.series if result.metrics is not None else {}
+    for series in every.values():
+        name, unit, points = _worth_seeing(series, every)
+        values = [value for _, value in points if value is not None]
+        if series.name.startswith(DULL) or len(points) < 2 or len(set(values)) < 2:
+            continue
+        x, y = Scale(points[0][0], points[-1][0]), fitting(values)
+        chart = Chart(
+            [Line("", "four", points, filled=True)],
+            x,
+            y,
+            units.show_amount,
+            lambda at: f"{at:g}",
+            name,
+            width=430,
+            right=12,
+            height=150,
+        )
+        yield name, f"at most {units.show_amount(max(values))}{unit}", chart.svg()
+
+
+def _from_warm_up(result: Result) -> list[Moment]:
+    return [moment for moment in result.totals.moments if moment.phase in ("warming up", "running")]
+
+
+def _time_axis(result: Result, moments: list[Moment]) -> tuple[Scale, list[tuple[float, float, str]]]:
+    warmup = result.plan.warmup
+    start, end = moments[0].at, max(moments[-1].at, moments[0].at + 1)
+    return Scale(start, end), [(start, min(warmup, end), "warm-up")] if start < warmup else []
+
+
+def _over_time(result: Result, moments: list[Moment], lines: list[Line], y: Scale, **how: object) -> Chart:
+    x, bands = _time_axis(result, moments)
+    show_y = how.pop("show_y")
+    label = str(how.pop("label"))
+    return Chart(
+        lines,
+        x,
+        y,
+        show_y,  # type: ignore[arg-type]
+        lambda at: f"{at:g} s",
+        label,
+        bands=bands,
+        **how,  # type: ignore[arg-type]
+    )
+
+
+def _latency(result: Result, moments: list[Moment]) -> Iterator[Drawn]:
+    for name, title, about in (
+        (
+            "update",
+            "Reaction → others",
+            "What other people saw, second by second: from when a reaction was due.",
+        ),
+        ("ack", "Reaction → ack", "What the person who reacted saw, second by second."),
+    ):
+        values = [point for moment in moments for point in moment.latencies[name].values()]
+        if not any(values):
+            continue
+        limits = [(one.limit, one.text) for one in result.plan.threshold if one.distribution == name]
+        y = fitting([*values, *(limit for limit, _ in limits)], logarithmic=True)
+        lines = [
+            Line(point, style, [(moment.at, moment.latencies[name][point]) for moment in moments])
+            for point, style in (("max", "quiet"), ("p99", "two"), ("p50", "one"))
+        ]
+        tips = [(moment.at, _told(moment, name)) for moment in moments]
+        chart = _over_time(
+            result, moments, lines, y, show_y=units.show_round_time, label=title, limits=limits, tips=tips
+        )
+        yield title, about, chart
+
+
+def _told(moment: Moment, name: str) -> str:
+    points = moment.latencies[name]
+    told = [f"{key} {units.show_time(value) if value is not None else '–'}" for key, value in points.items()]
+    return f"{moment.at:.0f} s\n" + "\n".join(told)
+
+
+def _distribution(result: Result) -> Iterator[Drawn]:
+    """Percentiles, each further nine as wide as the one before."""
+    lines, values, furthest = [], [], 1.0
+    for name, label, style in (
+        ("update", "others", "one"),
+        ("ack", "ack", "two"),
+        ("connect", "connect", "quiet"),
+    ):
+        curve = result.totals.all(name).curve()
+        if len(curve) > 1:
+            points: list[Point] = [(_nines(percentile), seconds) for percentile, seconds in curve]
+            furthest = max(furthest, points[-1][0])
+            values += [seconds for _, seconds in curve]
+            lines.append(Line(label, style, points))
+    if lines:
+        ticks = [tick for tick in (0.0, *map(_nines, (50, 90, 99, 99.9, 99.99, 99.999))) if tick <= furthest]
+        yield (
+            "Percentiles",
+            "How many were how fast: at 99 %, one in a hundred took longer. Each step to the right is a "
+            "tenth of the one before.",
+            Chart(
+                lines,
+                Scale(0.0, furthest),
+                fitting(values, logarithmic=True),
+                units.show_round_time,
+                lambda place: f"{100 - 100 / 10**place:.6g} %",
+                "Percentiles",
+                x_ticks=ticks,
+            ),
+        )
+
+
+def _nines(percentile: float) -> float:
+    return -log10(1 - percentile / 100)
+
+
+def _rates(result: Result, moments: list[Moment]) -> Iterator[Drawn]:
+    def line(name: str, label: str, style: str, **how: bool) -> Line:
+        return Line(label, style, [(moment.at, moment.rates[name]) for moment in moments], **how)
+
+    lines = [
+        Line("due", "quiet", [(moment.at, moment.target) for moment in moments], dashed=True),
+        line("sent", "sent", "one"),
+        line("acked", "acked", "two"),
+    ]
+    if result.totals.counted("refused"):
+        lines.append(line("refused", "refused", "three"))
+    values = [y for one in lines for _, y in one.points]
+    chart = _over_time(
+        result,
+        moments,
+        lines,
+        fitting(values),
+        show_y=lambda rate: f"{rate:,.0f}/s",
+        label="Reactions per second",
+    )
+    yield "Reactions", "Due by the schedule, sent, and acknowledged, per second.", chart
+    updates = [line("updates", "received", "four", filled=True)]
+    chart = _over_time(
+        result,
+        moments,
+        updates,
+        fitting([moment.rates["updates"] for moment in moments]),
+        show_y=lambda rate: f"{rate:,.0f}/s",
+        label="Updates per second",
+        height=190,
+    )
+    yield "Updates", "Frames with new counts that all watchers together received, per second.", chart
+
+
+def _connections(result: Result) -> Drawn:
+    # Seconds since the start of the warm-up: a run that was interrupted before has none.
+    moments = result.totals.moments
+    start = result.start / 1e9 or moments[0].clock
+    points: list[Point] = [(moment.clock - start, float(moment.up)) for moment in moments]
+    chart = Chart(
+        [Line("up", "four", points, filled=True)],
+        Scale(points[0][0], max(points[-1][0], points[0][0] + 1)),
+        fitting([up for _, up in points]),
+        lambda number: f"{number:,.0f}",
+        lambda at: f"{at:g} s",
+        "Connections",
+        height=190,
+    )
+    return "Connections", "That are there and show their items; zero is the start of the warm-up.", chart
+
+
+def _generator(result: Result, moments: list[Moment]) -> Drawn:
+    lines = [
+        Line(
+            f"cpu {number + 1}" if result.processes > 1 else "cpu",
+            "one",
+            [(moment.at, moment.cpu[number] if number < len(moment.cpu) else None) for moment in moments],
+        )
+        for number in range(result.processes)
+    ]
+    lines.append(Line("late", "two", [(moment.at, moment.late) for moment in moments]))
+    chart = _over_time(
+        result,
+        moments,
+        lines,
+        Scale(0.0, max(1.0, *(y or 0.0 for line in lines for _, y in line.points))),
+        show_y=lambda share: f"{share:.0%}",
+        label="Generator",
+        height=190,
+    )
+    about = (
+        "The harness itself: the share of a core that each of its processes used, and of reactions that left "
+        "more than 10 ms late. Near the top it measures itself."
+    )
+    return "Generator", about, chart
+
+
+def _worth_seeing(series: Series, every: Mapping[str, Series]) -> tuple[str, str, list[Point]]:
+    """A name, a unit and the points: a gauge as it is, a counter's rate, of a histogram's sum the mean."""
+    whole = every.get(f"{series.name.removesuffix('_sum')}_count")
+    if whole is not None and series.name.endswith("_sum"):
+        risen, number = dict(_risen(series)), dict(_risen(whole))
+        means = {at: risen[at] / number[at] for at in risen if number.get(at)}
+        return f"{series.name.removesuffix('_sum')}, mean", "", list(means.items())
+    if series.counter:
+        spans = {at: at - before for (before, _), (at, _) in pairwise(series.values)}
+        return series.name, "/s", [(at, more / spans[at]) for at, more in _risen(series)]
+    return series.name, "", list(series.values)
+
+
+def _risen(series: Series) -> list[tuple[float, float]]:
+    """How much a counter rose from one look to the next; one that began anew did not fall."""
+    looks = pairwise(series.values)
+    return [(at, max(0.0, most - least)) for (before, least), (at, most) in looks if at > before]

@@ -1,0 +1,97 @@
+"""The result as JSON: everything that the other reports show, for programs.
+
+Owns the shape; times are in seconds.
+"""
+
+import platform
+import time
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from tallycast import __version__
+
+from tallycast_load import machine
+from tallycast_load.report import words
+from tallycast_load.run import Result
+from tallycast_load.thresholds import DISTRIBUTIONS, POINTS
+from tallycast_load.verdict import Judged
+
+
+def text(result: Result) -> str:
+    """As indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(shaped(result))).decode() + "\n"
+
+
+def about(result: Result) -> dict[str, Any]:
+    """When, where and with what."""
+    return {
+        "tallycast": __version__,
+        "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.begun)),
+        "server": result.url,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": machine.cores(),
+    }
+
+
+def shaped(result: Result) -> dict[str, Any]:
+    """As plain data."""
+    verdict, totals = result.verdict, result.totals
+    return {
+        "about": about(result),
+        "status": verdict.status,
+        "verdict": verdict.word,
+        "partial": verdict.interrupted,
+        "outcome": words.outcome(result),
+        "plan": {**result.plan.model_dump(mode="json", exclude={"threshold", "spread"}), **_spoken(result)},
+        "measured_seconds": result.measured,
+        "latencies": {name: _latencies(result, name) for name in DISTRIBUTIONS},
+        "counters": {
+            **{
+                name: totals.count(name)
+                for name in ("sent", "acked", "never sent", "cut off", "updates", "resets", "reconnects")
+            },
+            "errors": totals.errors(),
+            "refused": dict(totals.counted("refused")),
+            "closed": {str(code): number for code, number in totals.counted("closed").items()},
+            "failures": dict(totals.counted("failures")),
+        },
+        "generator": {
+            "processes": result.processes,
+            "cpu": result.cpu,
+            "late": list(words.left_late(result)),
+        },
+        "checks": [check._asdict() for check in verdict.checks],
+        "complaints": verdict.complaints,
+        "advice": words.advice(result),
+        "thresholds": [_judged(one) for one in verdict.judged],
+        "steps": [
+            {"rate": step.rate, "held": step.passed, "thresholds": [_judged(one) for one in step.judged]}
+            for step in verdict.steps
+        ],
+        "moments": [asdict(moment) for moment in totals.moments],
+        "metrics": [asdict(series) for series in result.metrics.series.values()] if result.metrics else [],
+    }
+
+
+def _spoken(result: Result) -> dict[str, Any]:
+    return {
+        "spread": str(result.plan.spread),
+        "threshold": [threshold.text for threshold in result.plan.threshold],
+        "visitors": result.plan.people,
+    }
+
+
+def _latencies(result: Result, name: str) -> dict[str, Any]:
+    latencies = result.totals.all(name)
+    return {
+        "count": latencies.count,
+        **latencies.points(POINTS),
+        # The whole distribution, for HdrHistogram's tools.
+        "hdr": latencies.encode().decode(),
+    }
+
+
+def _judged(one: Judged) -> dict[str, Any]:
+    return {"threshold": one.threshold.text, "value": one.value, "holds": one.holds}

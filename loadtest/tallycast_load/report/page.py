@@ -1,0 +1,189 @@
+"""The result as a page: one file, no scripts, nothing loaded from anywhere.
+
+Owns its looks, light and dark. Must not know how a run goes.
+"""
+
+from collections.abc import Iterable, Iterator
+from html import escape
+
+from tallycast.domain.printable import printable
+
+from tallycast_load import units
+from tallycast_load.report import charts, data, words
+from tallycast_load.report.style import STYLE
+from tallycast_load.run import Result
+from tallycast_load.thresholds import DISTRIBUTIONS, POINTS
+from tallycast_load.verdict import INVALID, PASSED
+
+Row = Iterable[str]
+
+
+def text(result: Result) -> str:
+    """The whole page."""
+    verdict = result.verdict
+    mood = {PASSED: "good", INVALID: "odd"}.get(verdict.status, "bad")
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{escape(verdict.word)} · Tallycast load test</title><style>{STYLE}</style></head><body>",
+        f'<header class="{mood}"><p class="kind">Tallycast load test'
+        f"{' · partial report' if verdict.interrupted else ''}</p>",
+        f'<h1><span class="badge">{escape(verdict.word)}</span> {escape(words.outcome(result))}</h1>',
+        f'<p class="what"><b>{escape(printable(result.url))}</b><br>',
+        f"{escape(words.asked(result))}</p></header><main>",
+        *_advice(result),
+        _cards(result),
+        *_judgements(result),
+        *_charts(result),
+        *_details(result),
+        "</main>",
+        _footer(result),
+        "</body></html>\n",
+    ]
+    return "".join(parts)
+
+
+def _advice(result: Result) -> Iterator[str]:
+    advice = words.advice(result)
+    if advice:
+        title = "The generator did not keep up" if result.verdict.complaints else "Limits"
+        told = "".join(f"<li>{escape(line[0].upper() + line[1:])}." for line in advice)
+        yield f'<section class="note"><h2>{title}</h2><ul>{told}</ul></section>'
+
+
+def _cards(result: Result) -> str:
+    totals = result.totals
+    running = [moment for moment in totals.moments if moment.phase == "running"]
+    update, ack = totals.all("update"), totals.all("ack")
+    seconds = result.measured or 1.0
+    peak = max((moment.rates["updates"] for moment in running), default=0.0)
+    mean = sum(moment.rates["updates"] for moment in running) / len(running) if running else 0.0
+    acked, sent = totals.count("acked"), totals.count("sent")
+    measured = ack.count
+    return (
+        '<section class="cards">'
+        + _card("to others, median", _time(update.at(50.0)), f"p99 {_time(update.at(99.0))}")
+        + _card("to the ack, median", _time(ack.at(50.0)), f"p99 {_time(ack.at(99.0))}")
+        + _card(
+            "reactions", f"{units.show_count(measured / seconds)}/s", f"{acked:,} of {sent:,} acknowledged"
+        )
+        + _card("updates received", f"{units.show_count(mean)}/s", f"at most {units.show_count(peak)}/s")
+        + _card("connections", f"{max((m.up for m in totals.moments), default=0):,}", _connected(result))
+        + "</section>"
+    )
+
+
+def _connected(result: Result) -> str:
+    back = result.totals.count("reconnects")
+    took = f"median {_time(result.totals.all('connect').at(50.0))} to show"
+    return f"{back:,} came back" if back else took
+
+
+def _card(name: str, value: str, more: str) -> str:
+    return f"<div><p>{escape(name)}</p><b>{escape(value)}</b><p>{escape(more)}</p></div>"
+
+
+def _judgements(result: Result) -> Iterator[str]:
+    verdict = result.verdict
+    if verdict.checks:
+        rows = [
+            [_mark(check.passed), f"<b>{escape(check.name)}</b>", escape(check.promise), _found(check)]
+            for check in verdict.checks
+        ]
+        yield _section("Checks", _table(("", "check", "promise", "found"), rows))
+    if verdict.steps:
+        limits = [one.threshold.text for one in verdict.steps[0].judged]
+        rows = [
+            [
+                _mark(step.passed),
+                f"<b>{units.show_count(step.rate)}/s</b>",
+                *(escape(one.threshold.shown(one.value)) for one in step.judged),
+                units.show_share(step.late / step.due) if step.due else "–",
+            ]
+            for step in verdict.steps
+        ]
+        yield _section("Steps", _table(("", "reactions", *limits, "left late"), rows))
+    elif verdict.judged:
+        rows = [
+            [
+                _mark(one.holds),
+                f"<b>{escape(one.threshold.text)}</b>",
+                escape(one.threshold.shown(one.value)),
+            ]
+            for one in verdict.judged
+        ]
+        yield _section("Thresholds", _table(("", "threshold", "measured"), rows))
+
+
+def _found(check: object) -> str:
+    found, details = getattr(check, "found", ""), getattr(check, "details", ())
+    return "<br>".join(
+        [escape(printable(found)), *(f"<small>{escape(printable(one))}</small>" for one in details)]
+    )
+
+
+def _charts(result: Result) -> Iterator[str]:
+    for title, about, chart in charts.all_of(result):
+        yield _section(title, f'<p class="about">{escape(about)}</p><figure>{chart.svg()}</figure>')
+    small = list(charts.metrics(result))
+    if small:
+        told = "".join(
+            f'<figure class="small"><figcaption><b>{escape(name)}</b> {escape(now)}</figcaption>'
+            f"{svg}</figure>"
+            for name, now, svg in small
+        )
+        yield _section("The server's own metrics", f'<div class="grid-of">{told}</div>')
+
+
+def _details(result: Result) -> Iterator[str]:
+    rows: list[Row] = []
+    for name in DISTRIBUTIONS:
+        latencies = result.totals.all(name)
+        points = [_time(value) for value in latencies.points(POINTS).values()]
+        explained = f"{words.TITLES[name]}<br><small>{words.EXPLAINED[name]}</small>"
+        rows.append([explained, *points, f"{latencies.count:,}"])
+    heads = ("from → to", *POINTS, "measured")
+    yield _section("Latencies", _table(heads, rows, numbers=True))
+    yield '<div class="two">'
+    yield _section("Counted", _pairs(words.counts(result)))
+    yield _section("Generator", _pairs(words.generator(result)))
+    yield "</div>"
+
+
+def _footer(result: Result) -> str:
+    about = {name: escape(str(value)) for name, value in data.about(result).items()}
+    return (
+        "<footer><p>Reactions left on a schedule, whatever the server did, and every latency counts from "
+        "when its reaction or connection was due: a server that stalls is measured as people would have felt "
+        "it. Frames are seen when the harness reads them, so its own delays are part of them.</p>"
+        f"<p>{about['begun']} · tallycast {about['tallycast']} · seed {result.plan.seed} · "
+        f"{about['cores']} cores, {about['system']}, Python {about['python']}</p></footer>"
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _table(heads: Row, rows: Iterable[Row], *, numbers: bool = False) -> str:
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table class="{"numbers" if numbers else ""}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> str:
+    return "<dl>" + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in rows) + "</dl>"
+
+
+def _mark(good: bool | None) -> str:
+    if good is None:
+        return '<span class="mark odd">?</span>'
+    return f'<span class="mark {"good" if good else "bad"}">{"PASS" if good else "FAIL"}</span>'
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else units.show_time(seconds)

@@ -1,0 +1,108 @@
+"""Where the server is: its URL taken apart, and the addresses to come from.
+
+Pure but for the resolution of a name and one look at this machine's addresses.
+"""
+
+import errno
+import ipaddress
+import re
+import socket
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+from tallycast.contract.errors import LoadError
+
+# One address of this machine has some 28,000 ports for connections to one listener, and not all are free.
+CONNECTIONS_AN_ADDRESS = 5000
+MOST_ADDRESSES = 250
+# What may stand in a request line as it is (RFC 3986, section 3.3), but for the segments that clients and
+# proxies take out of a path.
+_SEGMENT = r"(?!(?:\.|%2[eE]){1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@%-]+"
+_PATH = re.compile(f"(/{_SEGMENT})*/?")
+
+
+class Target(NamedTuple):
+    """A server. ``address`` is where ``host`` was found; ``prefix`` the path before the API's own."""
+
+    tls: bool
+    host: str
+    port: int
+    prefix: str
+    address: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """Read ``http(s)://host[:port][/prefix]`` and find the host.
+
+        Raises:
+            LoadError: one line.
+        """
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port, path = parts.port, _PATH.fullmatch(parts.path)
+        except ValueError:
+            raise _not_one(url) from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise _not_one(url)
+        if path is None or parts.username is not None:
+            raise _not_one(url)
+        tls = parts.scheme == "https"
+        port = port or (443 if tls else 80)
+        try:
+            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # of a name with an empty label, or a character that no name has
+            raise _not_one(url) from None
+        except OSError as error:
+            raise LoadError(f"{parts.hostname}: {(error.strerror or str(error)).lower()}") from None
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+        return cls(tls, parts.hostname, port, parts.path.rstrip("/"), str(found[0][4][0]))
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the Host header has them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL, without a slash at its end."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
+
+    def websocket(self, site: str) -> str:
+        """The URL of the WebSocket."""
+        return f"{self.url.replace('http', 'ws', 1)}/ws?site={quote(site, safe='')}"
+
+    def path(self, path: str, site: str, items: "list[str] | tuple[str, ...]" = ()) -> str:
+        """A request's target: path and query."""
+        query = "".join(f"&item={quote(item, safe='')}" for item in items)
+        return f"{self.prefix}{path}?site={quote(site, safe='')}{query}"
+
+    def sources(self, connections: int) -> list[str]:
+        """Addresses of this machine to come from in turn; empty where the system chooses.
+
+        All of 127.0.0.0/8 is this machine's on Linux, and each address brings ports of its own.
+        """
+        number = min(-(-connections // CONNECTIONS_AN_ADDRESS), MOST_ADDRESSES)
+        address = ipaddress.ip_address(self.address)
+        if number < 2 or not address.is_loopback or address.version != 4:
+            return []
+        wanted = [f"127.0.0.{host + 1}" for host in range(number)]
+        return [source for source in wanted if _usable(source)]
+
+
+def _not_one(url: str) -> LoadError:
+    expected = "URL: expected one such as https://tally.example or https://example.org/tally"
+    if "@" in url:
+        return LoadError(f"{expected}, without user and password")
+    return LoadError(f"{expected} (no query, no fragment, no '.', '..' or empty segment), not {url!r}")
+
+
+def _usable(address: str) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return False
+            raise
+    return True

@@ -1,0 +1,125 @@
+"""Pages and scripts for browsers: the embed script, which every page on earth may load, and the demo pages.
+
+Owns their paths, and what caches and other origins may do with them. Must not know what is on a page.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from tallycast.api.embed import IDENTITY, STATIC, Script, installed
+from tallycast.api.encodings import choose
+from tallycast.api.etags import matches
+from tallycast.domain.base_path import ROOT
+
+FOLDER = STATIC / "pages"
+DEMO = {"/": "index.html", "/demo/wall": "wall.html", "/live": "live.html"}
+
+# Pages have a new version the next time they load it after five minutes, and do not wait for it.
+FRESH = "public, max-age=300, stale-while-revalidate=86400"
+FOREVER = "public, max-age=31536000, immutable"
+_SCRIPT = {
+    "Access-Control-Allow-Origin": "*",
+    # Pages that isolate themselves load nothing else from other origins (COEP).
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Vary": "Accept-Encoding",
+    "X-Content-Type-Options": "nosniff",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
+)
+_PAGE = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def routes(*, demo: bool, base_path: str) -> list[BaseRoute]:
+    """The paths; ``demo``: with the pages that show what the widget can do."""
+    script = _Embed(installed())
+    paths: list[BaseRoute] = [
+        Route("/embed.js", script.latest, methods=["GET"]),
+        Route("/embed.{digest}.js", script.pinned, methods=["GET"]),
+    ]
+    if demo:
+        files = _Files(directory=FOLDER)
+        paths += [Route(path, files.page(name), methods=["GET"]) for path, name in DEMO.items()]
+        paths.append(Mount("/static", _Assets(directory=FOLDER)))
+        if base_path != ROOT:
+            paths.append(Route(base_path.rstrip("/"), _slash(base_path), methods=["GET"]))
+    return paths
+
+
+def _slash(base_path: str) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for the base path without its slash, where the links of the page would lead nowhere."""
+
+    async def redirect(request: Request) -> Response:
+        query = request.scope["query_string"].decode("latin-1")
+        # Without scheme and host: those are the proxy's, and the Host header is anybody's.
+        return Response(status_code=308, headers={"Location": f"{base_path}?{query}" if query else base_path})
+
+    return redirect
+
+
+class _Embed:
+    """The endpoints of the embed script."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._codings = tuple(script.encoded)
+
+    async def latest(self, request: Request) -> Response:
+        """The script under the name that stays the same."""
+        return self._answer(request, FRESH)
+
+    async def pinned(self, request: Request) -> Response:
+        """The script under its version's own name."""
+        if request.path_params["digest"] != self._script.digest:
+            raise HTTPException(404, "this server has another version of the script")
+        return self._answer(request, FOREVER)
+
+    def _answer(self, request: Request, caching: str) -> Response:
+        coding = choose(request.headers.getlist("Accept-Encoding"), self._codings)
+        etag = self._script.etag(coding)
+        headers = {**_SCRIPT, "Cache-Control": caching, "ETag": etag}
+        if matches(request.headers.getlist("If-None-Match"), etag):
+            return Response(status_code=304, headers=headers)
+        if coding != IDENTITY:
+            headers["Content-Encoding"] = coding
+        return Response(self._script.encoded[coding], 200, headers, "text/javascript")
+
+
+class _Files(StaticFiles):
+    """The demo pages and what they load, looked at again by the browser each time."""
+
+    def file_response(self, *arguments: Any, **named: Any) -> Response:
+        """As Starlette's, with the headers of a page."""
+        response = super().file_response(*arguments, **named)
+        response.headers.update(_PAGE)
+        return response
+
+    def page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint for one file of the folder."""
+
+        async def page(request: Request) -> Response:
+            return await self.get_response(name, request.scope)
+
+        return page
+
+
+class _Assets(_Files):
+    """What the demo pages load."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """As Starlette's. The links of a page lead somewhere from its own address only."""
+        return ("", None) if path.endswith(".html") else super().lookup_path(path)

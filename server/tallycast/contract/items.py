@@ -1,0 +1,44 @@
+"""What an item id is.
+
+Owns the one check every path uses: 1 to 256 bytes of UTF-8, no control characters (U+0000 to U+001F and
+U+007F to U+009F), no lone surrogates. Ids are compared byte for byte, never normalised.
+"""
+
+import re
+
+from tallycast.contract.errors import BadItem
+
+MAX_BYTES = 256
+SHORTENED = "embed.js shortens longer ones on https pages only"
+MAX_VERSION = 2**53 - 1
+
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def check_item(item: object) -> str:
+    """Return ``item`` when it is an item id.
+
+    Raises:
+        BadItem: it is not; the refusal carries the id when it can be repeated to the client.
+    """
+    if not isinstance(item, str):
+        raise BadItem("an item id is a string")
+    if not item:
+        raise BadItem("an item id has at least 1 byte")
+    # ASCII without control characters, which is nearly every id there is, needs no encoding.
+    if len(item) <= MAX_BYTES and item.isascii() and item.isprintable():
+        return item
+    if _FORBIDDEN.search(item):
+        raise BadItem("an item id has no control characters and is valid Unicode", item=_repeatable(item))
+    if len(item.encode()) > MAX_BYTES:
+        # The widget relays this to the page's console, where the reason is in question.
+        raise BadItem(f"an item id has at most {MAX_BYTES} bytes of UTF-8 ({SHORTENED})")
+    return item
+
+
+def _repeatable(item: str) -> str | None:
+    """The id, where an error may carry it: not too long, and encodable."""
+    try:
+        return item if len(item.encode()) <= MAX_BYTES else None
+    except UnicodeEncodeError:
+        return None

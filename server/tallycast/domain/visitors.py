@@ -1,0 +1,26 @@
+"""What a visitor's id is, where an operator writes it: as tokens name visitors."""
+
+from tallycast.contract.errors import BadMessage
+from tallycast.domain.tokens import ANONYMOUS_ID, SUBJECT_BYTES
+
+
+def check_visitor(visitor: object) -> str:
+    """Return ``visitor`` when it is the id of one.
+
+    Raises:
+        BadMessage: it is not.
+    """
+    if isinstance(visitor, str):
+        kind, _, subject = visitor.partition(":")
+        if kind == "u" and 1 <= _size(subject) <= SUBJECT_BYTES:
+            return visitor
+        if ANONYMOUS_ID.fullmatch(visitor):
+            return visitor
+    raise BadMessage(f"a visitor is u: and your user's id (1 to {SUBJECT_BYTES} bytes), or an anonymous a:…")
+
+
+def _size(text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0

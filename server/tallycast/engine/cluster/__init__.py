@@ -1,0 +1,1 @@
+"""The engine as a Redis Cluster: nodes, slots, the sharded feed."""

@@ -1,0 +1,158 @@
+"""Watches that an embedded engine's socket and files are where they were when it started.
+
+Owns the checks, and what is done about a file that was deleted or replaced while the engine runs. The engine
+itself notices none of it: it goes on writing to deleted files, so that all it confirms is lost with its end,
+and goes on listening on a deleted socket, which no new connection reaches. Does not depend on how the engine
+is started.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tallycast.contract.errors import EngineError
+from tallycast.engine.embedded.folder import DataFolder, Place
+
+ANSWER = 2.0
+REWRITE_POLL = 0.05
+
+_log = structlog.get_logger("engine")
+
+
+class StorageWatch:
+    """Watches one engine process, from ``attach`` to ``detach``.
+
+    ``connect`` makes a client. One connection is kept, because a new one needs the socket.
+    """
+
+    def __init__(self, folder: DataFolder, socket: Path, connect: Callable[[Path], Redis]) -> None:
+        self._folder = folder
+        self._socket = socket
+        self._connect = connect
+        self._client: Redis | None = None
+        self._identity: tuple[int, int] | None = None
+        # What the engine writes to; a rewrite gives new names to new files.
+        self._parts: dict[str, tuple[int, int]] = {}
+        self._refusing = False
+        self._failure = ""
+
+    async def attach(self) -> None:
+        """Watch the engine that has just begun to serve on the socket.
+
+        Raises:
+            RedisError, TimeoutError: it does not answer.
+        """
+        client = self._connect(self._socket)
+        async with asyncio.timeout(ANSWER):
+            await client.ping()
+        self._client, self._identity = client, _socket_identity(self._socket)
+        self._parts = self._folder.parts() or {}
+        self._refusing = False
+
+    async def detach(self) -> None:
+        """Watch nothing."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def look(self) -> bool:
+        """Repair the files; whether the engine has to be restarted, for a new socket or a new lock.
+
+        While its files are missing the engine is told to refuse writes.
+        """
+        if self._client is None:
+            return False
+        place = self._place()
+        try:
+            if place is not Place.INTACT:
+                await self._repair(self._client, place)
+            elif self._refusing:
+                await self._refuse_writes(self._client, refuse=False)
+                _log.info("engine files are complete again; writes are accepted")
+        except (RedisError, OSError, TimeoutError, EngineError) as error:
+            self._failed(str(error) or type(error).__name__)
+            return False
+        self._failure = ""
+        if self._place() is not Place.INTACT:
+            return False
+        if _socket_identity(self._socket) != self._identity:
+            _log.error(
+                "engine socket was deleted or replaced; restarting the engine", socket=str(self._socket)
+            )
+            return True
+        if self._folder.noted_engine() is None:
+            # It says where the engine is, and keeps a successor waiting until this one has ended.
+            _log.error("engine lock was deleted; restarting the engine", data=str(self._folder.path))
+            return True
+        return False
+
+    def _place(self) -> Place:
+        place = self._folder.place()
+        if place is not Place.INTACT:
+            return place
+        parts = self._folder.parts() or {}
+        if any(parts.get(name, part) != part for name, part in self._parts.items()):
+            return Place.REPLACED
+        self._parts = parts
+        return Place.INTACT
+
+    async def _repair(self, client: Redis, place: Place) -> None:
+        if not self._refusing:
+            _log.error(
+                "engine files were deleted or replaced; writes are refused",
+                data=str(self._folder.path),
+                found=place.value,
+            )
+        # What it has confirmed is in its memory still. Nothing is to be confirmed that is not on disk.
+        await self._refuse_writes(client, refuse=True)
+        if place in (Place.FOREIGN, Place.REPLACED):
+            # It may be a backup, and whose data is to stand is not for a program to decide.
+            return
+        if place is Place.GONE:
+            self._folder.recreate()
+        async with asyncio.timeout(ANSWER):
+            await client.config_set("dir", str(self._folder.path))
+        await self._rewrite(client)
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._failure:
+            self._failure = reason
+            _log.error("engine files not repaired; tried again every second", reason=reason)
+
+    async def _refuse_writes(self, client: Redis, *, refuse: bool) -> None:
+        # It has no replicas: this is how an engine is told to refuse writes and answer all else.
+        async with asyncio.timeout(ANSWER):
+            await client.config_set("min-replicas-to-write", int(refuse))
+        self._refusing = refuse
+
+    async def _rewrite(self, client: Redis) -> None:
+        """Write all that is in memory to new files, synced, and wait for it.
+
+        Raises:
+            EngineError: it could not.
+        """
+        async with asyncio.timeout(ANSWER):
+            await client.bgrewriteaof()
+        while True:
+            async with asyncio.timeout(ANSWER):
+                info = await client.info("persistence")
+            if not (info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]):
+                break
+            await asyncio.sleep(REWRITE_POLL)
+        if info["aof_last_bgrewrite_status"] != "ok":
+            raise EngineError("the engine cannot write its data to new files")
+
+
+def _socket_identity(path: Path) -> tuple[int, int] | None:
+    """What identifies the socket at a path; the number of one that is listened on is not used again."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None

@@ -1,0 +1,134 @@
+"""The names of one deployment in the engine: its keys, its channels, and what stands for a visitor.
+
+Owns every such name; nothing else writes ``tc:``. Does not depend on how the engine is reached.
+
+Keys begin with the deployment's prefix (empty by default, see ``rules.key_prefix``) and ``tc:``:
+
+    tc:{site:item}       hash    "" -> the item's state, and member -> what it holds: see layout.lua
+    tc:{site:item}g.b    hash    member -> what it holds: bucket b of the item in its generation g
+    tc:{@site:member}    zset    item -> when it was last reacted to (µs); a superset of what is held
+                         string  of a retired visitor instead, the member it became: a mark, where react.lua
+                                 would add an item, and so keeps it from ever holding one again
+    …:taken              zset    what of a retired visitor's index is still to be moved
+    tc:merges            zset    MessagePack [site, visitor, account] of an unfinished merge -> when somebody
+                                 was last at it (s since 1970)
+    tc:auditor           string  who audits at present, or that it was done lately; it expires
+    tc:layout            string  the version of this layout
+    tc:secret            string  the secret that signs anonymous visitors' tokens
+    tc:revoked           stream site, member: whose tokens were revoked; its ids are when
+    tc:audit             stream who, what, site, item, member, more: what administrators did; its ids are when
+    tc:nowhere…          nothing, ever: a name for a script that needs one
+
+Channels also end in ``@`` and the number of the database, because pub/sub knows no databases: what is
+published on one is heard on all. Keys do without, so that data can be copied into another database.
+
+    tc:{site:item}@0       MessagePack [version, {kind: count}], and true: nobody holds anything
+    tc:me:site:member@0    MessagePack [item, version, kind or "", origin], or nothing: it is retired
+    tc:pulse:…@0           a worker's heartbeat to itself
+
+An item's channel has the hash tag of its key, and so its slot on a cluster. A visitor's index lies in a slot
+of its own. Site names have neither a colon nor an @, and of all keys that begin with ``tc:{`` only buckets
+end in a digit, so names are unambiguous whatever an item id holds.
+"""
+
+import re
+from hashlib import blake2b
+from typing import NamedTuple
+
+# Bytes of a member.
+MEMBER = 16
+# Rises when data that was written before could be misread.
+LAYOUT_VERSION = b"4"
+
+
+class Name(NamedTuple):
+    """What an item's key, or that of one of its buckets, says; an item's own has no generation."""
+
+    site: str
+    item: str
+    generation: int | None
+    bucket: int
+
+
+class Namespace:
+    """Makes the names of the deployment with this key prefix on this database.
+
+    ``root`` begins every name. ``channel_suffix`` makes an item's key its channel; scripts are given it. The
+    channels of items begin with ``items``, those of visitors with ``visitors``.
+    """
+
+    def __init__(self, prefix: str = "", database: int = 0) -> None:
+        root = f"{prefix}tc:"
+        head = root.encode()
+        self.secret = f"{root}secret"
+        self.layout = f"{root}layout"
+        self.merges = head + b"merges"
+        self.revoked = head + b"revoked"
+        self.auditor = head + b"auditor"
+        self.trail = head + b"audit"
+        self.items = head + b"{"
+        self.visitors = head + b"me:"
+        self.channel_suffix = f"@{database}".encode()
+        self.root = root
+        self._indexes = head + b"{@"
+        self._pulses = head + b"pulse:"
+        self._nowhere = head + b"nowhere"
+        self._item_end = f"}}@{database}"
+        self._item = re.compile(re.escape(root) + r"\{([^@:][^:]*):(.+)\}(?:([0-9]+)\.([0-9]+))?", re.DOTALL)
+
+    def item_key(self, site: str, item: str) -> bytes:
+        """The key of an item."""
+        return f"{self.root}{{{site}:{item}}}".encode()
+
+    def item_channel(self, site: str, item: str) -> bytes:
+        """The channel on which an item's counts are published."""
+        return f"{self.root}{{{site}:{item}{self._item_end}".encode()
+
+    def bucket_key(self, site: str, item: str, generation: int, bucket: int) -> bytes:
+        """The key of a bucket of an item's members; bucket 0 is the item's own."""
+        key = self.item_key(site, item)
+        return key + f"{generation}.{bucket}".encode() if bucket else key
+
+    def item_pattern(self, site: str | None = None) -> str:
+        """A glob pattern of the keys of a site's items and their buckets, or of every site's."""
+        return f"{self.root}{{*" if site is None else f"{self.root}{{{site}:*"
+
+    def parse(self, key: bytes) -> Name | None:
+        """What the key of an item or a bucket says; ``None``: it is neither."""
+        try:
+            found = self._item.fullmatch(key.decode())
+        except UnicodeDecodeError:
+            return None
+        if found is None:
+            return None
+        site, item, generation, bucket = found.groups()
+        return Name(site, item, None if generation is None else int(generation), int(bucket or 0))
+
+    def index_key(self, site: str, who: bytes) -> bytes:
+        """The key of a visitor's index of items."""
+        return self._indexes + site.encode() + b":" + who + b"}"
+
+    def taken_key(self, site: str, who: bytes) -> bytes:
+        """The key of the items on which a retired visitor's reactions are still to be moved."""
+        return self.index_key(site, who) + b":taken"
+
+    def visitor_channels(self, site: str) -> bytes:
+        """What the channels of a site's visitors begin with; the member and ``channel_suffix`` follow."""
+        return self.visitors + site.encode() + b":"
+
+    def visitor_channel(self, site: str, who: bytes) -> bytes:
+        """The channel on which a visitor's other tabs and devices hear of a change."""
+        return self.visitor_channels(site) + who + self.channel_suffix
+
+    def pulse_channel(self, name: str) -> bytes:
+        """The channel of a heartbeat."""
+        return self._pulses + name.encode() + self.channel_suffix
+
+    def nowhere_key(self, number: int = 0) -> bytes:
+        """A key that nothing is ever stored under."""
+        return self._nowhere + b".%d" % number
+
+
+def member(visitor: str) -> bytes:
+    """16 bytes that stand for a visitor: BLAKE2b (RFC 7693), so that two visitors never share one."""
+    return blake2b(visitor.encode(), digest_size=MEMBER).digest()

@@ -1,0 +1,1 @@
+"""Checks of the engine before and while it is used: version, rights, durability settings."""

@@ -1,0 +1,103 @@
+"""Asks one engine, or one primary of a cluster, what it is.
+
+Owns which commands are used for that. INFO comes first, because managed services forbid CONFIG; HELLO, which
+no access list can forbid, where INFO may not be used. Does not depend on what the answers mean.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
+from tallycast.engine.preflight.requirements import LOG, POLICY, SYNC, Facts
+
+
+class Primary(Protocol):
+    """One engine, or one primary of a cluster; ``address`` is empty where there is only one."""
+
+    @property
+    def address(self) -> str:
+        """Its host and port."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether it is a node of a cluster."""
+
+    def connection(self) -> AbstractConnection:
+        """A connection of one's own. Not yet connected."""
+
+    async def raw(self, *words: bytes | str | int) -> Any:
+        """Run one command.
+
+        Raises:
+            RedisError, OSError: as redis-py does.
+        """
+
+
+async def facts(primary: Primary) -> Facts:
+    """What it says of itself.
+
+    Raises:
+        RedisError, OSError: it does not answer.
+    """
+    try:
+        info = _texts(await primary.raw("INFO"))
+    except ResponseError:
+        return await _without_info(primary)
+    product = "Valkey" if "valkey_version" in info else "Redis"
+    return Facts(
+        product=product,
+        version=info.get(f"{product.lower()}_version", ""),
+        mode=info.get("redis_mode", info.get("server_mode", "")),
+        is_replica=info.get("role") == "slave",
+        primary=f"{info['master_host']}:{info['master_port']}" if "master_host" in info else "",
+        settings=await _settings(primary, info),
+    )
+
+
+async def _without_info(primary: Primary) -> Facts:
+    try:
+        hello = _pairs(await primary.raw("HELLO"))
+    except ResponseError:
+        hello = {}  # A proxy may not know it.
+    return Facts(
+        product="Valkey" if hello.get("server") == "valkey" else "Redis",
+        version=hello.get("version", ""),
+        mode=hello.get("mode", ""),
+        is_replica=hello.get("role") == "replica",
+        primary="",
+        settings=await _settings(primary, {}),
+    )
+
+
+async def _settings(primary: Primary, info: Mapping[str, str]) -> dict[str, str]:
+    """The settings that are known from INFO, or else from CONFIG."""
+    known = {}
+    if "maxmemory_policy" in info:
+        known[POLICY] = info["maxmemory_policy"]
+    if "aof_enabled" in info:
+        known[LOG] = "yes" if info["aof_enabled"] == "1" else "no"
+    for name in (POLICY, LOG, SYNC):
+        if name not in known and not (name == SYNC and known.get(LOG) == "no"):
+            try:
+                known |= _pairs(await primary.raw("CONFIG", "GET", name))
+            except ResponseError:
+                pass  # Forbidden, or renamed away.
+    return known
+
+
+def _texts(info: bytes | Mapping[str, Any]) -> dict[str, str]:
+    """INFO's answer, which redis-py has parsed where its client was used."""
+    if isinstance(info, bytes):
+        lines = info.decode(errors="replace").splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+    return {name: str(value) for name, value in info.items()}
+
+
+def _pairs(flat: Any) -> dict[str, str]:
+    """Names and values that follow each other. What stands in for an engine may answer something else."""
+    if not isinstance(flat, list):
+        return {}
+    texts = [part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=False))

@@ -1,0 +1,89 @@
+"""Where the bytes of an import come from: a file, or standard input.
+
+Owns reading, how far it is, and the digest of what was read. Does not depend on what the bytes mean.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tallycast.contract.errors import ImportFailed
+
+STANDARD_INPUT = Path("-")
+BLOCK = 65_536
+
+
+class Source:
+    """The bytes of a file; ``-`` is standard input."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            ImportFailed: it cannot be read.
+        """
+        self._path = path
+        self._done = 0
+        self._hash = sha256()
+        try:
+            self._file: Any = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
+            status = os.fstat(self._file.fileno())
+        except OSError as error:
+            raise self._failed(error) from None
+        # Of standard input some may have been read before.
+        self._start = self._file.tell() if stat.S_ISREG(status.st_mode) else 0
+        self._size = status.st_size - self._start if stat.S_ISREG(status.st_mode) else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; ``None`` when there is no telling how much is to come."""
+        return min(1.0, self._done / self._size) if self._size else None
+
+    @property
+    def name(self) -> str:
+        """What it is called, without where it is."""
+        return "standard input" if self._path == STANDARD_INPUT else self._path.name
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what was read so far, in hex digits: as ``sha256sum`` prints it."""
+        return self._hash.hexdigest()
+
+    def blocks(self) -> Iterator[bytes]:
+        """What is in it, as it comes.
+
+        Raises:
+            ImportFailed: it can be read no further.
+        """
+        try:
+            # What is there already: a pipe may be silent for long.
+            while block := self._file.read1(BLOCK):
+                self._done += len(block)
+                self._hash.update(block)
+                yield block
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def rewind(self) -> bool:
+        """Begin again; whether that can be done."""
+        if self._size:
+            self._file.seek(self._start)
+            self._done = 0
+            self._hash = sha256()
+        return bool(self._size)
+
+    def _failed(self, error: OSError) -> ImportFailed:
+        return ImportFailed(f"{self._path}: {(error.strerror or str(error)).lower()}")

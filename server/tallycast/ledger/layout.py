@@ -1,0 +1,59 @@
+"""How an item is stored, for those who read it outside of a script. ``layout.lua`` is the other half.
+
+Must not know where the bytes come from.
+"""
+
+from typing import NamedTuple
+
+import msgpack
+
+
+class Stored(NamedTuple):
+    """An item's state.
+
+    ``counts`` are those of its members, and have every kind that was ever held or imported, in the order of
+    their numbers. ``bases`` are the counts that it started from, of the same kinds.
+    """
+
+    version: int
+    frozen: bool
+    generation: int
+    buckets: int
+    counts: dict[str, int]
+    bases: dict[str, int]
+
+    def shown(self, kind: str) -> int:
+        """The count that everybody sees."""
+        return self.counts.get(kind, 0) + self.bases.get(kind, 0)
+
+
+def bucket_of(member: bytes, buckets: int) -> int:
+    """Which of so many buckets a member is in."""
+    bits = (buckets - 1).bit_length()
+    bucket = int.from_bytes(member[:3]) % (1 << bits)
+    return bucket if bucket < buckets else bucket - (1 << bits - 1)
+
+
+UNTOUCHED = Stored(0, False, 0, 1, {}, {})
+
+
+def unpack(stored: bytes | None) -> Stored:
+    """A state, from what is stored of it."""
+    if not stored:
+        return UNTOUCHED
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(stored)
+    version, frozen, generation, buckets, bases, *pairs = unpacker
+    if isinstance(frozen, list):
+        frozen = frozen[0]  # The rest is for the scripts: it is being counted.
+    kinds, shown = pairs[::2], pairs[1::2]
+    # A kind that came in later than the bases has none.
+    below = [*(bases or ()), *[0] * len(kinds)][: len(kinds)]
+    return Stored(
+        version,
+        bool(frozen),
+        generation,
+        buckets,
+        {kind: count - base for kind, count, base in zip(kinds, shown, below, strict=True)},
+        dict(zip(kinds, below, strict=True)),
+    )

@@ -1,0 +1,30 @@
+#!lua
+-- Retires an anonymous visitor in favour of an account, or finds out that this was done before.
+-- From here on the visitor can come to hold nothing more: see the mark in server/tallycast/engine/keys.py.
+--
+-- KEYS[1]  the visitor's index (zset of items; or the mark: a string, the account's member)
+-- KEYS[2]  the items whose reactions are still to be moved (zset)
+-- ARGV[1]  deadline, engine time in µs
+-- ARGV[2]  the account's member
+-- ARGV[3]  the visitor's channel
+-- ARGV[4]  how long the mark is kept (s)
+--
+-- Returns MessagePack [now] when refused, else [now, 1], or [now, 0] when another account came first.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if now > tonumber(ARGV[1]) then
+  return cmsgpack.pack({now})
+end
+
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'string' then
+  return cmsgpack.pack({now, redis.call('GET', KEYS[1]) == ARGV[2] and 1 or 0})
+end
+if kind == 'zset' then
+  redis.call('RENAME', KEYS[1], KEYS[2])
+  redis.call('EXPIRE', KEYS[2], ARGV[4])
+end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
+tell(ARGV[3], '')
+return cmsgpack.pack({now, 1, told})

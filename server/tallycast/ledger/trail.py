@@ -1,0 +1,66 @@
+"""The audit trail: what administrators and operators did.
+
+Owns a stream in the engine to which entries are only added; the engine stamps them with its own time, which
+keeps their order. Of a visitor it holds the member, not the id. Must not know what the deeds are.
+"""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from tallycast.engine.store import Store
+
+# So many entries, a little more at times, are kept: some 20 MB. Older ones are in the servers' logs.
+KEEP = 100_000
+PAGE = 1000
+
+
+class Entry(NamedTuple):
+    """One deed: when (ms since 1970), who, what, on which site, and to which item or visitor, if to any.
+
+    ``member`` is the visitor's, as in ``keys``, in hex digits. ``more`` is what else there is to say.
+    """
+
+    at: int
+    who: str
+    what: str
+    site: str
+    item: str
+    member: str
+    more: str
+
+
+async def note(
+    engine: Store,
+    who: str,
+    what: str,
+    site: str,
+    *,
+    item: str = "",
+    member: bytes = b"",
+    more: str = "",
+) -> None:
+    """Add an entry. It comes before the deed, so that nothing is done that is not in here.
+
+    Raises:
+        Unavailable: the engine did not confirm.
+    """
+    fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex(), "more", more)
+    await engine.command("XADD", engine.namespace.trail, "MAXLEN", "~", KEEP, "*", *fields)
+
+
+async def entries(engine: Store) -> AsyncIterator[list[Entry]]:
+    """All that is kept, the oldest first, in pages.
+
+    Raises:
+        Unavailable: the engine did not answer.
+    """
+    after = "-"
+    while page := await engine.command("XRANGE", engine.namespace.trail, after, "+", "COUNT", PAGE):
+        yield [_entry(stamp, fields) for stamp, fields in page]
+        after = f"({page[-1][0].decode()}"
+
+
+def _entry(stamp: bytes, fields: dict[bytes, bytes]) -> Entry:
+    # Anyone with access to the engine can write there.
+    texts = (fields.get(name.encode(), b"").decode(errors="replace") for name in Entry._fields[1:])
+    return Entry(int(stamp.partition(b"-")[0]), *texts)

@@ -1,0 +1,1 @@
+"""The processes of one server: supervisor, worker pool, listening socket, messages between processes."""

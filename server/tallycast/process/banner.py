@@ -1,0 +1,66 @@
+"""What a person reads when the server is ready.
+
+Owns its words and looks. Must not know how anything was started.
+"""
+
+import sys
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tallycast import __version__
+from tallycast.domain.printable import printable
+
+
+def show(
+    url: str,
+    engine: str,
+    data: str | None,
+    workers: int,
+    console: Console | None = None,
+    *,
+    demo: bool = True,
+    metrics: str | None = None,
+) -> None:
+    """Print it to standard output: drawn on a terminal, plain lines elsewhere.
+
+    ``demo``: there are pages. ``metrics`` is where those are.
+    """
+    console = console or Console(highlight=False)
+    rows = {
+        "Demo page" if demo else "Address": url,
+        "Engine": engine,
+        "Data": data,
+        "Workers": str(workers) if workers > 1 else None,
+        "Metrics": metrics,
+    }
+    told = {name: printable(value) for name, value in rows.items() if value is not None}
+    try:
+        if console.is_terminal:
+            console.print(Padding(_drawn(told, unicode=console.encoding.startswith("utf")), (1, 2)))
+        else:
+            print(_plain(told), file=console.file, flush=True)
+    except (OSError, ValueError) as error:  # Nobody reads, or not these characters: no reason not to serve.
+        print(f"tallycast: cannot print where to look: {error}", file=sys.stderr)
+
+
+def _drawn(told: dict[str, str], *, unicode: bool) -> Table:
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    title = Text.assemble(("Tallycast ", "bold"), (__version__, "dim"), (" is ready", "bold green"))
+    grid.add_row(Text("▲ ▼" if unicode else "+ -", style="bold magenta"), title)
+    grid.add_row()
+    for name, value in told.items():
+        style = f"bold cyan link {value}" if value == told.get("Demo page") else ""
+        grid.add_row(name, Text(value, style=style))
+    grid.add_row("Stop", Text("Ctrl+C"))
+    return grid
+
+
+def _plain(told: dict[str, str]) -> str:
+    title = f"Tallycast {__version__} is ready"
+    lines = [title, *(f"{name + ':':<11}{value}" for name, value in told.items())]
+    return "\n".join([*lines, f"{'Stop:':<11}Ctrl+C or SIGTERM"])

@@ -1,0 +1,4 @@
+"""What endpoints, sessions and transports call.
+
+Does not depend on any transport.
+"""

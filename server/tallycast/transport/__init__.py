@@ -1,0 +1,1 @@
+"""Transports: WebSocket, event stream, HTTP; timers and writes that they share."""

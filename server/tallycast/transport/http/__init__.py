@@ -1,0 +1,1 @@
+"""HTTP/1.1 connections and what all HTTP endpoints share."""

@@ -1,0 +1,96 @@
+"""Errors over HTTP: ``application/problem+json`` (RFC 9457) with the contract's ``code``, never cached."""
+
+import math
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from websockets.http11 import Response as Upgrade
+
+from tallycast.contract.errors import RateLimited, Refusal, Unauthorized, Unavailable
+from tallycast.domain.printable import printable
+
+MEDIA_TYPE = "application/problem+json"
+# Where an endpoint finds who the request came from in its scope: a ``rules.addresses.Client``.
+CLIENT = "tallycast.client"
+# And what became of its connection: an ``admission.ConnectionSlot``.
+PLACE = "tallycast.place"
+_OWN_CODES = {404: "not_found", 405: "method_not_allowed", 503: "unavailable"}
+
+_log = structlog.get_logger("web")
+
+
+def problem(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None, item: str | None = None
+) -> Response:
+    """A problem document as a response."""
+    more = {} if item is None else {"item": item}
+    return Response(
+        _document(status, code, detail, **more),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        MEDIA_TYPE,
+    )
+
+
+def _document(status: int, code: str, detail: str, **more: str) -> bytes:
+    """A problem document (RFC 9457)."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
+    # Problems are read by people, too: the escapes are JSON's.
+    return printable(msgspec.json.encode(body | {"detail": detail} | more).decode()).encode()
+
+
+def _own_code(status: int) -> str:
+    """The code for what was refused by a library, which knows only HTTP's statuses."""
+    return _OWN_CODES.get(status, "bad_message" if status < 500 else "internal")
+
+
+def refused(refusal: Refusal) -> Response:
+    """The answer to a request that was refused."""
+    headers = {}
+    if isinstance(refusal, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(refusal, RateLimited | Unavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_after or 1.0)))
+    return problem(refusal.status, refusal.code, str(refusal), headers, refusal.item)
+
+
+def as_problem(response: Upgrade) -> None:
+    """Make a problem document of the answer to an upgrade that was refused; its body is the reason."""
+    status = response.status_code
+    response.body = _document(status, _own_code(status), (response.body or b"").decode().strip())
+    for name in ("Content-Type", "Content-Length"):
+        del response.headers[name]
+    response.headers.update(
+        {
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(response.body)),
+            "Cache-Control": "no-store",
+            # For those who wanted another one (RFC 6455, 4.2.2).
+            "Sec-WebSocket-Version": "13",
+        }
+    )
+
+
+async def on_refusal(_request: Request, error: Exception) -> Response:
+    """Starlette's handler for a refusal."""
+    assert isinstance(error, Refusal)
+    return refused(error)
+
+
+async def on_http_exception(_request: Request, error: Exception) -> Response:
+    """Starlette's handler for its own errors: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, _own_code(error.status_code), error.detail, dict(error.headers or {}))
+
+
+async def on_defect(request: Request, error: Exception) -> Response:
+    """Starlette's handler for everything else: a defect of ours."""
+    client = request.scope.get(CLIENT)
+    address = client.address if client is not None else ""
+    # The path alone: clients put into a query what they like.
+    _log.error("request failed", path=request.scope["path"], client=address, exc_info=error)
+    return problem(500, "internal", "the server made a mistake; it is in its log")
