@@ -3,14 +3,16 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from tallycast.engine.standalone import Engine
 
+from tests.ledger.support import raw
 from tests.support.cluster import Cluster, cluster
 from tests.support.engine import flush, private_engine
 from tests.support.limits import loose
@@ -87,6 +89,22 @@ def engine(engine_url: str) -> str:
     """The URL of an engine with nothing in it."""
     flush(engine_url)
     return engine_url
+
+
+@pytest.fixture
+async def link(engine: str) -> AsyncIterator[Engine]:
+    """A link to ``engine``, as a worker has one."""
+    link = Engine(engine)
+    yield link
+    await link.close()
+
+
+@pytest.fixture
+async def client(engine: str) -> AsyncIterator[Any]:
+    """A client of ``engine``, past the ledger."""
+    client = raw(engine)
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture(scope="module")

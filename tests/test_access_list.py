@@ -15,6 +15,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.access import PASSWORD, USER, documented
@@ -22,14 +23,13 @@ from tests.support.cluster import cluster
 from tests.support.engine import private_engine
 from tests.support.process import ServerProcess
 from tests.support.scrape import FLAGS, scrape
+from tests.support.signing import user_token
 from tests.support.waiting import wait_for
 from tests.test_cli import tallycast
 from tests.web.test_on_a_cluster import (
     CONFIG,
     admin,
-    bearer,
     held,
-    known,
     react,
     shown,
     stranger,
@@ -90,7 +90,7 @@ def vote_and_follow(server: ServerProcess, http: httpx.Client) -> str:
 
 def become_known(server: ServerProcess, http: httpx.Client, token: str) -> None:
     """The stranger signs in, and takes everything back."""
-    ann = known("ann")
+    ann = user_token("ann")
     with connect_blocking(f"{server.ws_url}/ws?item=a") as page:
         assert page.ask("auth", token=ann, merge=token)["type"] == "ready"
         assert held(http, ann) == {"a": "like"}
@@ -100,20 +100,20 @@ def become_known(server: ServerProcess, http: httpx.Client, token: str) -> None:
 
 def administer(http: httpx.Client) -> None:
     for number in range(MANY):
-        assert react(http, known(f"{number}"), "big", "like").status_code == 200
+        assert react(http, user_token(f"{number}"), "big", "like").status_code == 200
     assert shown(http, ["big"]) == [(MANY, 0)]
     assert admin(http, "freeze", "big").json()["frozen"]
-    assert react(http, known("1"), "big", "dislike").status_code == 403
+    assert react(http, user_token("1"), "big", "dislike").status_code == 403
     assert not admin(http, "unfreeze", "big").json()["frozen"]
     assert admin(http, "erase", json={"visitor": "u:7"}).json() == {"erased": 1}
     assert admin(http, "reset", "big").json()["counts"] == {"like": 0, "dislike": 0}
-    assert react(http, known("1"), "big", "dislike").json()["counts"] == {"like": 0, "dislike": 1}
+    assert react(http, user_token("1"), "big", "dislike").json()["counts"] == {"like": 0, "dislike": 1}
     assert admin(http, "remove", "big").status_code == 200
     assert shown(http, ["big"]) == [(0, 0)]
 
 
 def operate(run: Callable[..., str], http: httpx.Client) -> None:
-    token = known("9")
+    token = user_token("9")
     assert react(http, token, "z", "like").status_code == 200
     assert "all counts are right" in run("audit", "--all")
     run("revoke", "--sub", "9")

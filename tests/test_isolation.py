@@ -4,7 +4,6 @@ Each is an engine's user that may touch nothing but the deployment's own keys an
 the prefix, or without the database, is refused, and the test that needs it fails.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import permutations
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-import jwt
 import pytest
 from redis import Redis
 from tallycast.cli import admin
@@ -22,13 +20,14 @@ from tallycast.engine.factory import is_cluster
 from tallycast.engine.keys import Namespace
 
 from tests.client.messages import new_item
+from tests.client.tokens import bearer
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import listed
 from tests.support.cluster import cluster
 from tests.support.engine import private_engine
 from tests.support.process import ServerProcess
 from tests.support.scrape import FLAGS, scrape
-from tests.support.signing import SECRET
+from tests.support.signing import SECRET, user_token
 from tests.support.waiting import wait_for
 from tests.test_cli import tallycast
 
@@ -58,14 +57,14 @@ class Deployment(NamedTuple):
     http: httpx.Client
 
     def react(self, user: str, item: str, reaction: str) -> httpx.Response:
-        return self.send("PUT", "/v1/reaction", known(user), item, json={"reaction": reaction})
+        return self.send("PUT", "/v1/reaction", user_token(user), item, json={"reaction": reaction})
 
     def admin(self, what: str, item: str) -> httpx.Response:
         return self.send("POST", f"/v1/admin/{what}", KEY, item)
 
     def send(self, method: str, path: str, token: str, item: str = "", **more: Any) -> httpx.Response:
         params = {"item": item} if item else {}
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = bearer(token) if token else {}
         return self.http.request(method, self.server.url + path, params=params, headers=headers, **more)
 
     def is_ready(self) -> bool:
@@ -86,13 +85,8 @@ class Pair(NamedTuple):
     clients: list[Any]
 
 
-def known(user: str) -> str:
-    now = int(time.time())
-    return jwt.encode({"sub": user, "aud": "default", "iat": now, "exp": now + 600}, SECRET, "HS256")
-
-
 def sign_in(tab: BlockingConnection, user: str) -> None:
-    assert tab.ask("auth", token=known(user))["type"] == "ready"
+    assert tab.ask("auth", token=user_token(user))["type"] == "ready"
 
 
 def _databases(folder: Path) -> Iterator[Pair]:
@@ -217,11 +211,11 @@ def test_visitors(pair: Pair) -> None:
             each.send("PUT", "/v1/reaction", token, item, json={"reaction": "like"}).raise_for_status()
     assert other.send("GET", "/v1/me", strangers[0]).status_code == 401
     with one.open(items[0]) as tab:
-        assert tab.ask("auth", token=known("eve"), merge=strangers[0])["type"] == "ready"
+        assert tab.ask("auth", token=user_token("eve"), merge=strangers[0])["type"] == "ready"
     assert one.send("GET", "/v1/me", strangers[0]).status_code == 401
-    assert len(one.send("GET", "/v1/me", known("eve")).text.splitlines()) == 3
-    assert other.send("GET", "/v1/me", known("eve")).text == ""
-    assert one.send("DELETE", "/v1/me", known("eve")).json() == {"erased": 3}
+    assert len(one.send("GET", "/v1/me", user_token("eve")).text.splitlines()) == 3
+    assert other.send("GET", "/v1/me", user_token("eve")).text == ""
+    assert one.send("DELETE", "/v1/me", user_token("eve")).json() == {"erased": 3}
     assert [other.shown(item)["like"] for item in items] == [1, 1, 1]
 
 
@@ -235,7 +229,7 @@ def test_the_command_line(pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixt
         assert counts_audit.run(each.settings, [], everything=True, site=None) == 0
         said = capsys.readouterr().out.splitlines()
         assert said[-1] == f"{items} items audited: all counts are right."
-    tokens = [known("zoe"), known("zoe")]
+    tokens = [user_token("zoe"), user_token("zoe")]
     admin.revoke_tokens(one.settings, "default", "zoe")
     wait_for(lambda: one.send("GET", "/v1/me", tokens[0]).status_code == 401, "the revocation")
     assert other.send("GET", "/v1/me", tokens[1]).status_code == 200

@@ -17,6 +17,7 @@ from tallycast.observability.measures import Snapshot
 from tallycast.process.exporter import Listener
 from websockets.typing import Subprotocol
 
+from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes
@@ -48,7 +49,7 @@ def until(server: ServerProcess, condition: Callable[[Scrape], bool], what: str)
 
 def token(http: httpx.Client) -> dict[str, str]:
     answer = http.post("/v1/visitors").raise_for_status().json()
-    return {"Authorization": f"Bearer {answer['token']}"}
+    return bearer(answer["token"])
 
 
 def put(http: httpx.Client, reaction: str, headers: dict[str, str]) -> Any:
@@ -117,8 +118,7 @@ def test_every_metric_against_what_was_done(two: ServerProcess) -> None:
 
         # Many at once: some of them travel together, and some updates are overtaken.
         sender = stack.enter_context(connect_blocking(f"{two.ws_url}/ws"))
-        bearer = token(http)["Authorization"].removeprefix("Bearer ")
-        sender.post("auth", token=bearer, ref=1000)
+        sender.post("auth", token=visitor_token_blocking(two.url), ref=1000)
         for ref in range(300):
             reaction = ("like", "dislike")[ref % 2]
             sender.post("react", item=ITEM, reaction=reaction, ref=ref)
@@ -210,14 +210,14 @@ def test_an_engine_that_is_gone_shows(make_server: MakeServer) -> None:
     server = make_server(flags=FLAGS)
     assert scrape(server).get_one("engine_up") == 1
     with httpx.Client(base_url=server.url, timeout=30) as http:
-        bearer = token(http)
+        headers = token(http)
     engine = server.engine
     assert engine is not None
     os.kill(engine, signal.SIGSTOP)
     try:
         until(server, lambda found: found.get_one("engine_up") == 0, "the loss is noticed")
         with httpx.Client(base_url=server.url, timeout=30) as http:
-            assert put(http, "like", bearer)["code"] == "unavailable"
+            assert put(http, "like", headers)["code"] == "unavailable"
     finally:
         os.kill(engine, signal.SIGCONT)
     found = until(server, lambda found: found.get_one("engine_up") == 1, "it is back")

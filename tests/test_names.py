@@ -15,6 +15,7 @@ import msgpack
 import pytest
 from websockets.typing import Subprotocol
 
+from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import listed
 from tests.support.process import ServerProcess, clean_environment
@@ -41,10 +42,6 @@ def server(folder: Path) -> Iterator[ServerProcess]:
         yield process.start()
 
 
-def visitor(server: ServerProcess) -> str:
-    return str(httpx.post(f"{server.url}/v1/visitors?site={SITE}").raise_for_status().json()["token"])
-
-
 def in_order(counts: dict[str, int]) -> bool:
     """Whether the map that was read, in the order of its bytes, has the site's kinds in theirs."""
     return list(counts) == KINDS
@@ -65,7 +62,7 @@ def answer(page: BlockingConnection, form: Any, message: dict[str, Any]) -> dict
 @pytest.mark.parametrize("form", [json, msgpack], ids=["json", "msgpack"])
 def test_over_a_socket(server: ServerProcess, form: Any) -> None:
     subprotocol = Subprotocol(f"tallycast.v1.{form.__name__}")
-    token = visitor(server)
+    token = visitor_token_blocking(server.url, SITE)
     before = held(server, ITEMS[0])
     with connect_blocking(f"{server.ws_url}/ws?site={SITE}&item=7", subprotocols=[subprotocol]) as page:
         watch = {"type": "watch", "items": ITEMS, "since": dict.fromkeys(ITEMS, 1), "ref": 1}
@@ -82,7 +79,7 @@ def test_over_a_socket(server: ServerProcess, form: Any) -> None:
 
 
 def held(server: ServerProcess, item: str, token: str | None = None) -> dict[str, int]:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers = {} if token is None else bearer(token)
     params = {"site": SITE, "item": item}
     (one,) = httpx.get(f"{server.url}/v1/items", params=params, headers=headers).json()["items"]
     assert one["item"] == item
@@ -91,8 +88,8 @@ def held(server: ServerProcess, item: str, token: str | None = None) -> dict[str
 
 
 def test_over_http(server: ServerProcess) -> None:
-    token = visitor(server)
-    headers = {"Authorization": f"Bearer {token}"}
+    token = visitor_token_blocking(server.url, SITE)
+    headers = bearer(token)
     for kind in KINDS:
         params = {"site": SITE, "item": "http"}
         put = httpx.put(

@@ -16,6 +16,7 @@ from redis import Redis
 from tallycast.engine.embedded.server import running_engine
 from tallycast.engine.keys import member
 
+from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.names import NAMES
@@ -61,7 +62,7 @@ class Talker:
 
     def over_http(self, token: str) -> None:
         self.private.append(token)
-        bearer = {"Authorization": f"Bearer {token}"}
+        headers = bearer(token)
         for method, path, body in (
             ("GET", "/v1/items", None),
             ("PUT", "/v1/reaction", {"reaction": "like"}),
@@ -72,7 +73,7 @@ class Talker:
             ("GET", "/v1/nothing", None),
         ):
             self.http.request(
-                method, path, params={"site": "blog", "item": "a", "token": token}, json=body, headers=bearer
+                method, path, params={"site": "blog", "item": "a", "token": token}, json=body, headers=headers
             )
 
     def over_a_socket(self, *messages: dict[str, Any]) -> None:
@@ -165,9 +166,9 @@ def test_nothing_private_is_ever_said(make_server: MakeServer, tmp_path: Path, a
 
 def test_what_is_private_is_in_no_address(server: ServerProcess) -> None:
     """Nothing here redirects, or hands out a link with anything in it."""
-    token = httpx.post(f"{server.url}/v1/visitors").json()["token"]
+    token = visitor_token_blocking(server.url)
     for path in ("/v1/items?item=a", "/v1/visitors", "/v1", "/v1/", "/nothing", "/embed.js"):
-        answer = httpx.get(f"{server.url}{path}", headers={"Authorization": f"Bearer {token}"})
+        answer = httpx.get(f"{server.url}{path}", headers=bearer(token))
         assert "location" not in answer.headers
         assert token not in answer.text
     # In the query it is not accepted.

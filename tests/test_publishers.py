@@ -15,6 +15,7 @@ import jwt
 import pytest
 from tallycast.engine.keys import member
 
+from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
@@ -116,7 +117,7 @@ def status(server: ServerProcess, token: str, site: str = "blog") -> int:
         f"{server.url}/v1/reaction",
         params={"site": site, "item": "a"},
         json={"reaction": "like"},
-        headers={"Authorization": f"Bearer {token}"},
+        headers=bearer(token),
     ).status_code
 
 
@@ -225,12 +226,8 @@ def test_revoking(server: ServerProcess, file: Path) -> None:
     assert [status(server, token) for token in (old, new, other)] == [401, 200, 200]
 
 
-def stranger(server: ServerProcess) -> str:
-    return str(httpx.post(f"{server.url}/v1/visitors?site=blog").raise_for_status().json()["token"])
-
-
 def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Path) -> None:
-    mine, known = stranger(server), made(file, "77")
+    mine, known = visitor_token_blocking(server.url, "blog"), made(file, "77")
     address = f"{server.ws_url}/ws?site=blog&item=x"
     with ExitStack() as stack:
         # Enough tabs for both workers.
@@ -251,7 +248,7 @@ def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Pa
         watcher.next("counts", counts={"like": 0, "dislike": 1})
         held = httpx.get(
             f"{server.url}/v1/items?site=blog&item=x&item=y&item=z",
-            headers={"Authorization": f"Bearer {known}"},
+            headers=bearer(known),
         ).json()["items"]
         assert [(one["reaction"], *one["counts"].values()) for one in held] == [
             ("dislike", 0, 1),
@@ -267,16 +264,16 @@ def test_a_stranger_who_signs_in_keeps_the_votes(server: ServerProcess, file: Pa
         assert page.ask("react", item="x", reaction="like", ref=7)["code"] == "unauthorized"
         assert page.ask("auth", token=other, ref=8)["visitor"] == "u:78"
     assert status(server, mine) == 401
-    bearer = {"Authorization": f"Bearer {mine}"}
+    headers = bearer(mine)
     asked = [("GET", "items?item=x&"), ("DELETE", "reaction?item=x&"), ("POST", "visitors?")]
     for method, path in [*asked, ("GET", "me?"), ("DELETE", "me?")]:
-        answer = httpx.request(method, f"{server.url}/v1/{path}site=blog", headers=bearer)
+        answer = httpx.request(method, f"{server.url}/v1/{path}site=blog", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized"), path
 
 
 def test_nobody_takes_over_who_is_not_theirs(server: ServerProcess, file: Path) -> None:
-    known, mine = made(file, "70"), stranger(server)
-    elsewhere = httpx.post(f"{server.url}/v1/visitors?site=other").json()["token"]
+    known, mine = made(file, "70"), visitor_token_blocking(server.url, "blog")
+    elsewhere = visitor_token_blocking(server.url, "other")
     for token, site in ((mine, "blog"), (elsewhere, "other"), (made(file, "71"), "blog")):
         assert status(server, token, site) == 200
     head, _, tail = mine.rpartition(".")
@@ -292,7 +289,7 @@ def test_nobody_takes_over_who_is_not_theirs(server: ServerProcess, file: Path) 
             # It is unauthenticated then, though the other token was right.
             assert page.ask("react", item="a", reaction="like", ref=ref + 10)["code"] == "unauthorized"
         # An anonymous visitor takes over no visitor, not even itself.
-        for token in (mine, stranger(server)):
+        for token in (mine, visitor_token_blocking(server.url, "blog")):
             assert page.ask("auth", token=token, merge=mine, ref=20)["code"] == "forbidden"
         assert page.ask("auth", token=mine, ref=21)["type"] == "ready"
         assert page.ask("react", item="a", reaction=None, ref=22)["counts"]["like"] == 1
@@ -301,7 +298,11 @@ def test_nobody_takes_over_who_is_not_theirs(server: ServerProcess, file: Path) 
 
 def test_many_tabs_sign_in_at_once_and_vote(server: ServerProcess, file: Path) -> None:
     """Whatever overtakes what: one vote for each item, and it is the account's."""
-    known, mine, items = made(file, "72"), stranger(server), [f"race/{number}" for number in range(200)]
+    known, mine, items = (
+        made(file, "72"),
+        visitor_token_blocking(server.url, "blog"),
+        [f"race/{number}" for number in range(200)],
+    )
     with ExitStack() as stack:
         tabs = [stack.enter_context(connect_blocking(f"{server.ws_url}/ws?site=blog")) for _ in range(6)]
         for ref, tab in enumerate(tabs):
@@ -321,10 +322,10 @@ def test_many_tabs_sign_in_at_once_and_vote(server: ServerProcess, file: Path) -
             tab.next(ref=1001)
         assert tabs[0].ask("auth", token=known, merge=mine, ref=1002)["type"] == "ready"
         pages = [items[:100], items[100:]]
-        bearer = {"Authorization": f"Bearer {known}"}
+        headers = bearer(known)
         for page in pages:
             params = [("site", "blog"), *(("item", item) for item in page)]
-            held = httpx.get(f"{server.url}/v1/items", params=params, headers=bearer).json()["items"]
+            held = httpx.get(f"{server.url}/v1/items", params=params, headers=headers).json()["items"]
             for one in held:
                 assert one["reaction"] is not None
                 assert one["counts"] == {"like": 0, "dislike": 0} | {one["reaction"]: 1}, one
@@ -333,12 +334,12 @@ def test_many_tabs_sign_in_at_once_and_vote(server: ServerProcess, file: Path) -
 
 def test_who_has_an_account_can_take_everything_back(server: ServerProcess, file: Path) -> None:
     token = made(file, "90")
-    me, bearer = f"{server.url}/v1/me?site=blog", {"Authorization": f"Bearer {token}"}
+    me, headers = f"{server.url}/v1/me?site=blog", bearer(token)
     assert [status(server, token), status(server, token, "other")] == [200, 401]
-    (line,) = httpx.get(me, headers=bearer).text.splitlines()
+    (line,) = httpx.get(me, headers=headers).text.splitlines()
     assert json.loads(line).items() >= {"item": "a", "reaction": "like"}.items()
-    assert httpx.delete(me, headers=bearer).json() == {"erased": 1}
-    assert httpx.get(me, headers=bearer).text == ""
+    assert httpx.delete(me, headers=headers).json() == {"erased": 1}
+    assert httpx.get(me, headers=headers).text == ""
 
 
 WRONG = {

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from tests.client.tokens import bearer
 from tests.conftest import MakeServer
 from tests.support.engine import private_engine
 from tests.support.pair import pair
@@ -40,10 +41,10 @@ def test_an_engine_without_memory_takes_nothing_and_shows_everything(
     server = make_server(flags=["--workers", "2", *FLAGS], env={"REDIS_URL": url})
     with httpx.Client(base_url=server.url, timeout=30) as http, Redis.from_url(url) as engine:
         token = http.post("/v1/visitors").json()["token"]
-        bearer = {"Authorization": f"Bearer {token}"}
+        headers = bearer(token)
 
         def react(reaction: str) -> httpx.Response:
-            return http.put("/v1/reaction?item=x", json={"reaction": reaction}, headers=bearer)
+            return http.put("/v1/reaction?item=x", json={"reaction": reaction}, headers=headers)
 
         assert react("like").status_code == 200
         until(server, OK)
@@ -80,7 +81,7 @@ def test_an_engine_that_is_told_to_evict_is_an_error_until_it_is_told_not_to(
         assert "maxmemory-policy is allkeys-lru" in server.output()
         # It is for the operator to mend; a vote is taken meanwhile.
         token = http.post("/v1/visitors").json()["token"]
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = bearer(token)
         assert http.put("/v1/reaction?item=x", json={"reaction": "like"}, headers=headers).status_code == 200
         refused = make_server(env={"REDIS_URL": url}, start=False).start(wait=False)
         assert refused.wait() == 1

@@ -18,7 +18,7 @@ from tallycast.fanout.topic import Topic
 from tallycast.ledger.reader import Query, Reader, State
 from tallycast.ledger.writer import Writer
 
-from tests.ledger.support import raw, wish
+from tests.ledger.support import wish
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
@@ -148,13 +148,6 @@ async def scene(engine: str, quick: None) -> AsyncIterator[Scene]:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await link.close()
-
-
-@pytest.fixture
-async def client(engine: str) -> AsyncIterator[Any]:
-    client = raw(engine)
-    yield client
-    await client.aclose()
 
 
 async def test_what_was_missed_is_found_counted_told_and_repaired(scene: Scene) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.typing import Origin
 
+from tests.client.tokens import visitor_token_blocking
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support import processes
@@ -57,7 +58,7 @@ def everywhere(server: ServerProcess, site: str, expected: int) -> None:
 
 def test_sites_change_in_place(make_server: MakeServer, file: Path) -> None:
     server = make_server(flags=["--workers", "2", "--config", str(file)])
-    token = httpx.post(f"{server.url}/v1/visitors?site=a").json()["token"]
+    token = visitor_token_blocking(server.url, "a")
     with (
         connect_blocking(f"{server.ws_url}/ws?site=a&item=x") as page,
         connect_blocking(f"{server.ws_url}/ws?site=b&item=x") as gone,
@@ -111,7 +112,7 @@ def test_a_mistake_changes_nothing(make_server: MakeServer, file: Path) -> None:
 
 def test_anonymous_visitors_who_are_not_wanted_any_more(make_server: MakeServer, file: Path) -> None:
     server = make_server(flags=["--config", str(file)])
-    token = httpx.post(f"{server.url}/v1/visitors?site=a").json()["token"]
+    token = visitor_token_blocking(server.url, "a")
     with connect_blocking(f"{server.ws_url}/ws?site=a&item=x") as page:
         assert page.ask("auth", token=token, ref=1)["type"] == "ready"
         file.write_text(BEFORE.replace("[sites.b]", "anonymous = false\n[sites.b]"))

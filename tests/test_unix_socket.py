@@ -15,6 +15,7 @@ from tallycast.process import listener
 from tallycast.process.listener import listen_at
 from tallycast.process.unix_socket import Owner, UnixListener, owner
 
+from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
@@ -196,7 +197,7 @@ def test_a_server_on_a_unix_socket(make_server: MakeServer, path: str) -> None:
     ):
         token = client.post("/v1/visitors").raise_for_status().json()["token"]
         put = {"params": {"item": "u"}, "json": {"reaction": "like"}}
-        client.put("/v1/reaction", **put, headers={"Authorization": f"Bearer {token}"}).raise_for_status()  # type: ignore[arg-type]
+        client.put("/v1/reaction", **put, headers=bearer(token)).raise_for_status()  # type: ignore[arg-type]
         watcher.next("counts", counts={"like": 1, "dislike": 0})
         with client.stream("GET", "/v1/stream", params={"item": "u"}) as stream:
             assert next(stream.iter_lines()) == "event: counts"

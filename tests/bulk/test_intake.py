@@ -1,6 +1,5 @@
 """Rows on a real engine: what they become, and that the same ones again change nothing."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,24 +13,10 @@ from tallycast.ledger.moderation import freeze, reset
 from tallycast.ledger.reader import Reader, State
 from tallycast.ledger.writer import Writer
 
-from tests.ledger.support import SITE, membership, raw, read, wish
+from tests.ledger.support import SITE, membership, read, wish
 from tests.support.names import NAMES
 
 ANONYMOUS = "a:" + "x" * 22
-
-
-@pytest.fixture
-async def link(engine: str) -> AsyncIterator[Engine]:
-    link = Engine(engine)
-    yield link
-    await link.close()
-
-
-@pytest.fixture
-async def client(engine: str) -> AsyncIterator[Any]:
-    client = raw(engine)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

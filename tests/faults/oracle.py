@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from websockets.exceptions import WebSocketException
 
+from tests.client.tokens import bearer, visitor_token
 from tests.client.websocket import Connection, connect
 from tests.ledger.support import membership, raw
 from tests.support.waiting import eventually
@@ -119,7 +120,7 @@ class Crowd:
         """Every visitor gets an identity."""
         async with httpx.AsyncClient(base_url=url) as http:
             for _ in range(self._size):
-                self.visitors.append(Visitor((await http.post("/v1/visitors")).json()["token"]))
+                self.visitors.append(Visitor(await visitor_token(http)))
 
     def start(self, ws_url: str, pause: float = 0.0, *, again: bool = False) -> "list[asyncio.Task[None]]":
         """All visitors react, until their connection ends or they are cancelled.
@@ -150,7 +151,7 @@ class Crowd:
                 answer = await http.get(
                     "/v1/items",
                     params=[("item", item) for item in self.items],
-                    headers={"Authorization": f"Bearer {visitor.token}"},
+                    headers=bearer(visitor.token),
                 )
                 for shown in answer.raise_for_status().json()["items"]:
                     item, reaction = shown["item"], shown["reaction"]

@@ -11,6 +11,7 @@ import httpx
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
+from tests.client.tokens import bearer, visitor_token
 from tests.conftest import MakeServer
 from tests.faults import rounds
 from tests.faults.conftest import Measured
@@ -113,12 +114,12 @@ async def test_a_failover_loses_what_the_replica_had_not_received_and_everyone_i
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
 
         async def react(reaction: str) -> dict[str, int]:
-            token = (await http.post("/v1/visitors")).raise_for_status().json()["token"]
+            token = await visitor_token(http)
             answer = await http.put(
                 "/v1/reaction",
                 params={"item": item},
                 json={"reaction": reaction},
-                headers={"Authorization": f"Bearer {token}"},
+                headers=bearer(token),
             )
             return dict(answer.raise_for_status().json()["counts"])
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from tallycast.engine.embedded.server import running_engine
 
+from tests.client.tokens import visitor_token
 from tests.client.websocket import Connection, connect
 from tests.conftest import MakeServer
 from tests.faults import FULL, rounds
@@ -24,6 +25,7 @@ from tests.faults.conftest import Measured
 from tests.faults.oracle import Crowd, audience, quiet, stored
 from tests.ledger.support import membership, raw
 from tests.support.process import ServerProcess
+from tests.support.processes import resident
 from tests.support.waiting import eventually
 
 # Together more than a thousand reactions a second, on one item.
@@ -181,16 +183,11 @@ class Sender:
 @asynccontextmanager
 async def sending(server: ServerProcess) -> AsyncIterator[Sender]:
     async with httpx.AsyncClient(base_url=server.url) as http:
-        token = (await http.post("/v1/visitors")).json()["token"]
+        token = await visitor_token(http)
     async with connect(f"{server.ws_url}/ws") as socket:
         await socket.send(json.dumps({"type": "auth", "token": token}))
         assert json.loads(await socket.recv())["type"] == "ready"
         yield Sender(socket)
-
-
-def resident(pid: int) -> int:
-    """The resident memory of a process (bytes)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 # A full disk

@@ -20,6 +20,7 @@ from tallycast.engine.standalone import Engine
 from tallycast.ledger.writer import Committed, SetReaction, apply
 from websockets.exceptions import WebSocketException
 
+from tests.client.tokens import bearer
 from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.faults.conftest import Measured
@@ -62,7 +63,7 @@ class Person:
 
     @property
     def bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
+        return bearer(self.token)
 
     async def react_to_all(self, member: bytes) -> None:
         engine = Engine(running_engine(self._server.data))
@@ -131,7 +132,7 @@ def check(server: ServerProcess, person: Person, held: dict[str, str]) -> None:
         assert client.get(NAMES.index_key(SITE.name, person.stranger)) == person.account
         for gone in (NAMES.merges, NAMES.taken_key(SITE.name, person.stranger)):
             assert not client.exists(gone)
-    answer = httpx.get(person.me, headers={"Authorization": f"Bearer {person.strangers_token}"})
+    answer = httpx.get(person.me, headers=bearer(person.strangers_token))
     assert answer.status_code == 401
     lines = httpx.get(person.me, headers=person.bearer, timeout=30).text.splitlines()
     assert {line["item"]: line["reaction"] for line in map(json.loads, lines)} == held

@@ -12,6 +12,7 @@ import pytest
 from tallycast.engine.embedded.server import running_engine
 from websockets.exceptions import ConnectionClosed
 
+from tests.client.tokens import bearer, visitor_token
 from tests.client.websocket import connect
 from tests.conftest import MakeServer
 from tests.faults import FULL, rounds
@@ -55,7 +56,7 @@ class Visitor:
                     "/v1/reaction",
                     params={"item": self.item},
                     json={"reaction": wish},
-                    headers={"Authorization": f"Bearer {self.token}"},
+                    headers=bearer(self.token),
                 )
                 assert answer.status_code == 200, answer.text
                 self.acked(wish)
@@ -80,7 +81,7 @@ class Visitor:
 
 async def arrive(server: ServerProcess, number: int) -> list[Visitor]:
     async with httpx.AsyncClient(base_url=server.url) as http:
-        tokens = [(await http.post("/v1/visitors")).json()["token"] for _ in range(number)]
+        tokens = [await visitor_token(http) for _ in range(number)]
     return [Visitor(token, ITEMS[i % len(ITEMS)]) for i, token in enumerate(tokens)]
 
 

@@ -11,6 +11,7 @@ from tallycast.contract.errors import CloseCode
 from tallycast.transport.websocket.protocol import CLOSE_WITHIN, STALL_AFTER
 from websockets.exceptions import ConnectionClosed
 
+from tests.client.tokens import visitor_token
 from tests.client.websocket import Connection, connect
 from tests.conftest import MakeServer
 from tests.faults import FULL
@@ -99,7 +100,7 @@ async def test_a_stopped_reader_is_dropped_and_one_that_reads_on_gets_the_latest
     # Two workers: what holds for each holds for one.
     server = make_server(flags=["--workers", "2"])
     async with httpx.AsyncClient(base_url=server.url) as http:
-        token = (await http.post("/v1/visitors")).json()["token"]
+        token = await visitor_token(http)
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(connect(f"{server.ws_url}/ws"))
         await line.ask("auth", token=token)

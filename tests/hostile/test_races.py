@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 from websockets.exceptions import ConnectionClosed
 
+from tests.client.tokens import bearer, visitor_token, visitor_token_blocking
 from tests.client.websocket import connect
 from tests.hostile.watch import FULL, attack
 from tests.support.process import ServerProcess
@@ -59,7 +60,7 @@ async def test_a_thousand_sockets_race_one_visitor(lenient: ServerProcess) -> No
 async def race_all(lenient: ServerProcess, many: int, times: int) -> str:
     """Let so many sockets of one visitor react so often each; what came of it."""
     async with httpx.AsyncClient(base_url=lenient.url, trust_env=False) as http:
-        token = (await http.post("/v1/visitors")).json()["token"]
+        token = await visitor_token(http)
         url = f"{lenient.ws_url}/ws?item=raced"
         few = asyncio.Semaphore(50)
         acked: Counter[str] = Counter()
@@ -83,7 +84,7 @@ async def race_all(lenient: ServerProcess, many: int, times: int) -> str:
         await eventually(lambda: len(ready) == many or racing.done(), within=300)
         start.set()
         await racing
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = bearer(token)
         (mine,) = (await http.get("/v1/items?item=raced", headers=headers)).json()["items"]
         (item,) = (await http.get("/v1/items?item=raced")).json()["items"]
     assert acked == {"ack": many * times}
@@ -182,7 +183,7 @@ def test_mutated_conversations(lenient: ServerProcess) -> None:
     """No traceback, no growth; and valid messages are answered as ever."""
     total, talkers = (100_000, 8) if FULL else (4_000, 4)
     seed = int(time.time()) if FULL else SEED
-    token = httpx.post(f"{lenient.url}/v1/visitors").json()["token"]
+    token = visitor_token_blocking(lenient.url)
 
     async def talk() -> int:
         protocols = ("tallycast.v1.json", "tallycast.v1.msgpack")

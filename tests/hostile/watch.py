@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.process import ServerProcess
+from tests.support.processes import resident
 from tests.support.waiting import wait_for
 
 # ``make hostile``; else a short form, on machines that do other things as well.
@@ -20,11 +21,6 @@ MEMORY = 2 * 2**20
 # How long (s) a good client waits at most.
 PATIENCE = 1.0 if FULL else 10.0
 SETTLE = 60.0
-
-
-def resident(pid: int) -> int:
-    """The resident memory of a process (bytes)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def highest(pid: int) -> int:

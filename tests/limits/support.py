@@ -30,13 +30,6 @@ async def refused(server: ServerProcess, address: str | None = None) -> int | No
         return await line.refused()
 
 
-async def token(http: httpx.AsyncClient, site: str = "default") -> str:
-    """A new visitor's."""
-    answer = await http.post(f"/v1/visitors?site={site}")
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["token"])
-
-
 def is_limited(answer: dict[str, Any]) -> bool:
     """Whether an answer says to come later, and when."""
     if answer.get("code") != "rate_limited":

@@ -55,12 +55,8 @@ async def test_connections_in_all(make_server: MakeServer) -> None:
         assert int(answer.headers["Retry-After"]) >= 1
 
         # One that does not answer the close keeps its place for a while.
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
-        writer.write(
-            b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        assert b"101" in await reader.readline()
+        silent = await stack.enter_async_context(open_http(server))
+        assert (await silent.get("/ws", *HANDSHAKE))[0] == 101
         with pytest.raises(InvalidStatus) as caught:
             await refused(server)
         assert caught.value.response.status_code == 503
@@ -68,7 +64,7 @@ async def test_connections_in_all(make_server: MakeServer) -> None:
         assert int(caught.value.response.headers["Retry-After"]) >= 1
         for path in ("/livez", "/readyz"):
             assert (await http.get(path)).status_code == 200
-        writer.close()
+        await silent.close()
 
         await lines[0].close()
         await streams[0].aclose()

@@ -5,7 +5,8 @@ import asyncio
 from tallycast.contract.errors import CloseCode
 from websockets.exceptions import ConnectionClosed
 
-from tests.limits.support import client, is_limited, opening, token
+from tests.client.tokens import visitor_token
+from tests.limits.support import client, is_limited, opening
 from tests.support.process import ServerProcess
 
 
@@ -46,7 +47,7 @@ async def test_pings_and_fragments_are_messages(tight: ServerProcess) -> None:
 async def test_sign_ins_of_one_connection(tight: ServerProcess) -> None:
     """A signature costs ten messages; one that is refused leaves the connection unauthenticated."""
     async with client(tight) as http, opening(tight) as line:
-        mine = await token(http)
+        mine = await visitor_token(http)
         answers = [await line.ask("auth", token=mine) for _ in range(4)]
         assert [answer["type"] for answer in answers] == ["ready"] * 3 + ["error"]
         assert is_limited(answers[-1])

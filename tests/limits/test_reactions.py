@@ -3,15 +3,16 @@
 import httpx
 from redis import Redis
 
+from tests.client.tokens import bearer, visitor_token
 from tests.conftest import MakeServer
-from tests.limits.support import check_limited, client, is_limited, opening, token
+from tests.limits.support import check_limited, client, is_limited, opening
 from tests.support.process import ServerProcess
 
 
 async def test_reactions_of_one_visitor_by_all_ways(tight: ServerProcess) -> None:
     async with client(tight) as http, opening(tight) as line, opening(tight) as other:
-        mine = await token(http)
-        headers = {"Authorization": f"Bearer {mine}"}
+        mine = await visitor_token(http)
+        headers = bearer(mine)
         for one in (line, other):
             assert (await one.ask("auth", token=mine))["type"] == "ready"
         for one in (line, other):
@@ -30,7 +31,7 @@ async def test_reactions_of_one_visitor_by_all_ways(tight: ServerProcess) -> Non
         (item,) = (await http.get("/v1/items?item=ways")).json()["items"]
         assert (item["version"], item["counts"]) == (last.json()["version"], {"like": 1, "dislike": 0})
         # The budget is that visitor's only.
-        assert (await other.ask("auth", token=await token(http)))["type"] == "ready"
+        assert (await other.ask("auth", token=await visitor_token(http)))["type"] == "ready"
         assert (await other.ask("react", item="ways", reaction="like"))["type"] == "ack"
 
 
@@ -43,7 +44,7 @@ async def test_reactions_of_one_connection_of_many_visitors(make_server: MakeSer
     async with client(server) as http, opening(server) as line:
         answers = []
         for _ in range(7):
-            assert (await line.ask("auth", token=await token(http)))["type"] == "ready"
+            assert (await line.ask("auth", token=await visitor_token(http)))["type"] == "ready"
             answers.append(await line.ask("react", item="many", reaction="like"))
         assert [answer["type"] for answer in answers] == ["ack"] * 5 + ["error"] * 2
         assert is_limited(answers[-1])
@@ -51,7 +52,7 @@ async def test_reactions_of_one_connection_of_many_visitors(make_server: MakeSer
 
 async def test_new_items_of_a_site(tight: ServerProcess) -> None:
     async with client(tight) as http:
-        headers = {"Authorization": f"Bearer {await token(http, 'few')}"}
+        headers = bearer(await visitor_token(http, "few"))
 
         async def react(item: str) -> httpx.Response:
             path = f"/v1/reaction?site=few&item={item}"
@@ -71,7 +72,7 @@ async def test_a_full_engine_loses_nothing(make_server: MakeServer) -> None:
     """Above its memory reactions are answer, reading goes on, and what was acknowledged is there."""
     server = make_server(flags=["--engine-memory", "64mb"])
     async with client(server) as http:
-        headers = {"Authorization": f"Bearer {await token(http)}"}
+        headers = bearer(await visitor_token(http))
         path = "/v1/reaction?item=full"
         first = await http.put(path, json={"reaction": "like"}, headers=headers)
         assert first.status_code == 200

@@ -4,16 +4,17 @@ import asyncio
 
 import httpx
 
+from tests.client.tokens import bearer, visitor_token
 from tests.limits.conftest import ADMIN_KEY
-from tests.limits.support import check_limited, client, token
+from tests.limits.support import check_limited, client
 from tests.support.process import ServerProcess
 
 
 async def test_requests_and_new_visitors_of_one_address(tight: ServerProcess) -> None:
     async with client(tight, "192.0.2.4") as http:
-        held = [await token(http) for _ in range(3)]
+        held = [await visitor_token(http) for _ in range(3)]
         check_limited(await http.post("/v1/visitors"))
-        renewed = await http.post("/v1/visitors", headers={"Authorization": f"Bearer {held[0]}"})
+        renewed = await http.post("/v1/visitors", headers=bearer(held[0]))
         assert renewed.status_code == 201, "a renewed visitor is not new"
         statuses = [(await http.get("/v1/items?item=a")).status_code for _ in range(26)]
         assert statuses == [200] * 25 + [429]
@@ -24,7 +25,7 @@ async def test_requests_and_new_visitors_of_one_address(tight: ServerProcess) ->
             assert (await http.get(path)).status_code == 200, "pages have a budget of their own"
     async with client(tight) as http:
         for _ in range(40):
-            await token(http)
+            await visitor_token(http)
 
 
 async def test_admin_keys_are_not_guessed(tight: ServerProcess) -> None:
@@ -32,7 +33,7 @@ async def test_admin_keys_are_not_guessed(tight: ServerProcess) -> None:
     async with client(tight, "192.0.2.10") as http:
 
         async def ask(key: str) -> httpx.Response:
-            return await http.post("/v1/admin/reset?item=a", headers={"Authorization": f"Bearer {key}"})
+            return await http.post("/v1/admin/reset?item=a", headers=bearer(key))
 
         assert (await ask(ADMIN_KEY)).status_code == 200
         guess = await ask("guess")
@@ -49,7 +50,7 @@ async def test_admin_keys_are_not_guessed(tight: ServerProcess) -> None:
 async def test_all_of_a_visitors_own_costs_more(tight: ServerProcess) -> None:
     async with client(tight) as http:
         for method in ("GET", "DELETE"):
-            headers = {"Authorization": f"Bearer {await token(http)}"}
+            headers = bearer(await visitor_token(http))
             assert (await http.request(method, "/v1/me", headers=headers)).status_code == 200
             check_limited(await http.request(method, "/v1/me", headers=headers))
             check_limited(await http.put("/v1/reaction?item=own", json={"reaction": "like"}, headers=headers))

@@ -53,6 +53,11 @@ def clients(pid: int) -> int:
     return sum(_leads_to(entry) in established for entry in Path(f"/proc/{pid}/fd").iterdir())
 
 
+def resident(pid: int) -> int:
+    """The resident memory of a process (bytes)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def listening_port(pid: int) -> int | None:
     """The first TCP port that a process listens on."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]

@@ -11,6 +11,7 @@ import pytest
 from tallycast.engine import keys
 from tallycast.services.moderation import ITEM_DEEDS
 
+from tests.client.tokens import bearer
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
@@ -40,7 +41,7 @@ def admin(
     site: str = "blog",
     **more: Any,
 ) -> httpx.Response:
-    headers = {**({} if key is None else {"Authorization": f"Bearer {key}"}), **more.pop("headers", {})}
+    headers = {**({} if key is None else bearer(key)), **more.pop("headers", {})}
     params = {"site": site, **({} if item is None else {"item": item})}
     return httpx.post(f"{server.url}/v1/admin/{what}", params=params, headers=headers, **more)
 
@@ -56,7 +57,7 @@ class Visitor:
             f"{self._url}/v1/reaction",
             params={"site": "blog", "item": item},
             json={"reaction": reaction},
-            headers={"Authorization": f"Bearer {self.token}"},
+            headers=bearer(self.token),
         )
 
 
@@ -253,7 +254,7 @@ def test_callers_without_the_right(server: ServerProcess, item: str, what: str) 
         assert (answer.status_code, answer.json()["code"]) == (status, code), site
     answer = admin(server, what, item, headers={"Origin": "https://evil.example"}, **more)
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    answer = httpx.get(f"{server.url}/v1/admin/{what}?site=blog", headers={"Authorization": f"Bearer {KEY}"})
+    answer = httpx.get(f"{server.url}/v1/admin/{what}?site=blog", headers=bearer(KEY))
     assert answer.status_code == 405
     assert shown(server, item)["version"] == version, "nothing happened"
     assert trail(server, item) == []

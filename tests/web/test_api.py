@@ -8,20 +8,17 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import connect
 from tests.support.process import ServerProcess
 
 ALLOWED, OTHER = "http://page.example", "http://other.example"
 
 
-def token_of(server: ServerProcess) -> str:
-    return str(httpx.post(f"{server.url}/v1/visitors").json()["token"])
-
-
 def test_a_cache_tells_strangers_from_visitors(server: ServerProcess) -> None:
     url = f"{server.url}/v1/items?item=cached"
     public = httpx.get(url)
-    private = httpx.get(url, headers={"Authorization": f"Bearer {token_of(server)}"})
+    private = httpx.get(url, headers=bearer(visitor_token_blocking(server.url)))
     unchanged = httpx.get(url, headers={"If-None-Match": public.headers["ETag"]})
     assert (public.status_code, private.status_code, unchanged.status_code) == (200, 200, 304)
     for answer in (public, private, unchanged):
@@ -31,7 +28,7 @@ def test_a_cache_tells_strangers_from_visitors(server: ServerProcess) -> None:
 @pytest.mark.parametrize("origins", [(ALLOWED, OTHER), (ALLOWED, ALLOWED)])
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
 def test_a_request_has_one_origin(server: ServerProcess, method: str, origins: tuple[str, str]) -> None:
-    token = token_of(server)
+    token = visitor_token_blocking(server.url)
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
     path = "/v1/items?item=twice" if method == "GET" else "/v1/reaction?item=twice"
     connection.putrequest(method, path)

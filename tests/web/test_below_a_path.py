@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from tallycast.api.pages import DEMO
 
+from tests.client.tokens import bearer, visitor_token
 from tests.client.websocket import connect
 from tests.conftest import listed
 from tests.load.support import harness
@@ -38,8 +39,8 @@ async def test_everything_is_there(url: str) -> None:
     async with httpx.AsyncClient(base_url=url) as http:
         for path in ("/readyz", "/livez", "/embed.js", "/openapi.json", "/v1/items?item=a", *DEMO):
             assert (await http.get(path)).status_code == 200, path
-        token = (await http.post("/v1/visitors")).raise_for_status().json()["token"]
-        headers = {"Authorization": f"Bearer {token}"}
+        token = await visitor_token(http)
+        headers = bearer(token)
         body = {"reaction": "like"}
         put = await http.put("/v1/reaction", params={"item": "below"}, json=body, headers=headers)
         assert put.json()["reaction"] == "like"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.client.tokens import bearer, visitor_token
 from tests.support.process import ServerProcess
 from tests.web.test_http import exchange
 from tests.web.test_lines import LINE, Place, serving
@@ -40,9 +41,9 @@ async def head_of(reader: asyncio.StreamReader) -> dict[str, list[str]]:
 
 async def react(http: httpx.AsyncClient, item: str) -> str:
     """Like an item; the token of the visitor that does."""
-    token = str((await http.post("/v1/visitors")).json()["token"])
-    bearer = {"Authorization": f"Bearer {token}"}
-    answer = await http.put(f"/v1/reaction?item={item}", json={"reaction": "like"}, headers=bearer)
+    token = await visitor_token(http)
+    headers = bearer(token)
+    answer = await http.put(f"/v1/reaction?item={item}", json={"reaction": "like"}, headers=headers)
     assert answer.status_code == 200
     return token
 
@@ -117,7 +118,7 @@ async def test_only_http_1_1_waits_to_be_told_to_go_on(
 ) -> None:
     """HTTP/1.0 would take a 100 for the answer (RFC 9110, section 10.1.1)."""
     async with httpx.AsyncClient(base_url=server.url) as http:
-        token = (await http.post("/v1/visitors")).json()["token"]
+        token = await visitor_token(http)
     body = '{"reaction":"like"}'
     request = (
         f"PUT /v1/reaction?item=a HTTP/{version}\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\n"

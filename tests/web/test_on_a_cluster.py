@@ -1,25 +1,24 @@
 """All of a visitor, the admin API and the command line on a cluster: as on one engine. Two workers."""
 
 import json
-import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 from redis import Redis
 from tallycast.engine import keys
 
+from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.conftest import listed
 from tests.ledger.support import stored
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.process import ServerProcess
-from tests.support.signing import SECRET
+from tests.support.signing import SECRET, user_token
 from tests.test_cli import tallycast
 
 KEY = "the admin key of the tests"
@@ -53,15 +52,6 @@ def server(ring: Cluster, config: Path) -> Iterator[ServerProcess]:
 def http(server: ServerProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def known(user: str) -> str:
-    now = int(time.time())
-    return jwt.encode({"sub": user, "aud": "default", "iat": now, "exp": now + 600}, SECRET, "HS256")
 
 
 def stranger(http: httpx.Client) -> str:
@@ -100,7 +90,7 @@ def test_a_person_from_the_first_vote_to_the_last_trace(
 ) -> None:
     items = [f"me/{number}" for number in range(30)]
     assert len({ring.owner(NAMES.item_key("default", item)) for item in items}) == 3
-    mine, ann, other = stranger(http), known("ann"), stranger(http)
+    mine, ann, other = stranger(http), user_token("ann"), stranger(http)
     for item in items:
         react(http, mine, item, "like")
         react(http, other, item, "like")
@@ -129,7 +119,7 @@ def test_a_person_from_the_first_vote_to_the_last_trace(
 
 def test_the_admin_api(server: ServerProcess, ring: Cluster, http: httpx.Client) -> None:
     item, zero = "admin/1", {"like": 0, "dislike": 0}
-    one, ann = stranger(http), known("ben")
+    one, ann = stranger(http), user_token("ben")
     react(http, one, item, "like")
     with (
         connect_blocking(f"{server.ws_url}/ws?item={item}") as page,
@@ -187,6 +177,6 @@ def test_what_was_imported_into_one_engine_goes_to_a_cluster(
             source.execute_command("MIGRATE", "127.0.0.1", node.port, key, 0, 5000, "COPY", "REPLACE")
     assert shown(http, items) == [(10, 0)] * 50
     check(ring, items)
-    assert held(http, known("3")) == dict.fromkeys(items, "like")
-    assert react(http, known("3"), items[0], "dislike").json()["counts"] == {"like": 9, "dislike": 1}
+    assert held(http, user_token("3")) == dict.fromkeys(items, "like")
+    assert react(http, user_token("3"), items[0], "dislike").json()["counts"] == {"like": 9, "dislike": 1}
     check(ring, items)

@@ -13,6 +13,7 @@ from tallycast.api.admin import Admin
 from tallycast.api.openapi import document
 from tallycast.api.public import Api
 
+from tests.client.tokens import visitor_token_blocking
 from tests.support.process import ServerProcess
 from tests.web.conftest import KEY
 
@@ -26,7 +27,7 @@ ADMIN_OPERATIONS = [found.ok() for found in SCHEMA.include(path_regex=ADMIN).get
 
 @pytest.fixture(scope="module")
 def token(server: ServerProcess) -> str:
-    return str(httpx.post(f"{server.url}/v1/visitors").json()["token"])
+    return visitor_token_blocking(server.url)
 
 
 def test_every_route_is_described_and_nothing_else() -> None:

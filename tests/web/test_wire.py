@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Opcode
 
+from tests.client.tokens import visitor_token
 from tests.client.websocket import connect, frame
 from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
@@ -25,7 +26,7 @@ async def test_many_messages_in_one_piece(server: ServerProcess) -> None:
 async def test_a_message_before_a_close_in_the_same_piece_takes_effect(server: ServerProcess) -> None:
     """As when a page says its last word and goes."""
     async with httpx.AsyncClient(base_url=server.url) as http, connect(f"{server.ws_url}/ws") as peer:
-        token = (await http.post("/v1/visitors")).json()["token"]
+        token = await visitor_token(http)
         words = [{"type": "auth", "token": token}, {"type": "react", "item": "last", "reaction": "like"}]
         data = b"".join(frame(Opcode.TEXT, json.dumps(word).encode()) for word in words)
         await peer.write(data + frame(Opcode.CLOSE, b"\x03\xe9"))

@@ -15,6 +15,7 @@ from tallycast.contract.codec import MAX_MESSAGE
 from tallycast.contract.errors import CloseCode
 from websockets.exceptions import ConnectionClosed
 
+from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.hostile.conftest import warm
 from tests.hostile.watch import FULL, attack
@@ -150,7 +151,7 @@ def test_the_matrix_of_tokens(guarded: ServerProcess) -> None:
             with connect_blocking(f"{guarded.ws_url}/ws") as line:
                 assert (line.ask("auth", token=token)["type"] == "ready") is good, name
                 assert (line.ask("react", item="t", reaction="like")["type"] == "ack") is good, name
-            headers = {"Authorization": f"Bearer {token}"}
+            headers = bearer(token)
             answer = http.put("/v1/reaction?item=t", json={"reaction": "like"}, headers=headers)
             assert answer.status_code == (200 if good else 401), name
         (item,) = http.get("/v1/items?item=t").json()["items"]
