@@ -68,7 +68,7 @@ def lines(server: ServerProcess) -> list[str]:
 def test_beside_a_kubernetes_service_of_its_name(make_server: MakeServer) -> None:
     """Its address is in TALLYCAST_PORT: ignored with one line, by the server and by other commands."""
     env = {"TALLYCAST_PORT": "tcp://10.96.0.10:8000", "TALLYCAST_SERVICE_HOST": "10.96.0.10", "PORT": "0"}
-    server = make_server(env=env, port=None)
+    server = make_server(flags=["--workers", "2"], env=env, port=None)
     told = [line for line in server.output().splitlines() if "TALLYCAST_" in line]
     assert len(told) == 1
     line = json.loads(told[0])

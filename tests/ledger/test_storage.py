@@ -202,6 +202,31 @@ async def test_another_folder_with_data_is_not_touched_and_nothing_is_confirmed(
     assert await value(engine) == b"now"
 
 
+async def test_files_that_were_replaced_are_not_touched_and_nothing_is_confirmed(
+    engine: EmbeddedEngine, kept: Redis, tmp_path: Path
+) -> None:
+    """As rsync and tar replace them: the engine still writes to those that have no name any more."""
+    files = list((tmp_path / "data" / "appendonlydir").iterdir())
+    with structlog.testing.capture_logs() as logs:
+        for file in files:
+            copy = file.with_name("copy")
+            shutil.copy(file, copy)
+            copy.rename(file)
+        await eventually(lambda: any(entry.get("found") == "other files of the same names" for entry in logs))
+
+    async def refuses() -> bool:
+        try:
+            await kept.set("key", "lost")
+        except ResponseError as error:
+            return "NOREPLICAS" in str(error)
+        return False
+
+    await eventually(refuses)
+    assert list((tmp_path / "data" / "appendonlydir").iterdir()) == files
+    await restarted(engine)
+    assert await value(engine) == b"before"
+
+
 async def test_an_engine_that_dies_without_its_files_is_not_started_on_none(
     engine: EmbeddedEngine, kept: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

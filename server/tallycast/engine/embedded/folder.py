@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Place(Enum):
 
     INTACT = "as it was"
     DAMAGED = "files of the engine are missing"
+    REPLACED = "other files of the same names"
     GONE = "the folder is missing"
     FOREIGN = "another folder with data"
 
@@ -93,8 +95,14 @@ class DataFolder:
             return Place.GONE
         if not same:
             return Place.FOREIGN if files.exists() else Place.GONE
+        return Place.DAMAGED if self.parts() is None else Place.INTACT
+
+    def parts(self) -> dict[str, tuple[int, int]] | None:
+        """The files of the engine's manifest, with what identifies each; ``None``: not all are there."""
+        files = self.path / "appendonlydir"
+        found = _parts(files)
         # Once more, because a rewrite may just have replaced what the manifest named.
-        return Place.INTACT if _is_complete(files) or _is_complete(files) else Place.DAMAGED
+        return _parts(files) if found is None else found
 
     def check_intact(self) -> None:
         """Make sure that an engine that is started again finds what it has confirmed, not an empty folder.
@@ -253,15 +261,18 @@ class DataFolder:
             raise EngineError(f"cannot use the data folder {self.path}: {reason}{where}") from error
 
 
-def _is_complete(files: Path) -> bool:
-    """Whether every file that the engine's manifest names is there."""
+def _parts(files: Path) -> dict[str, tuple[int, int]] | None:
     try:
         manifest = (files / "appendonly.aof.manifest").read_text(encoding="utf-8")
+        # "file appendonly.aof.1.base.rdb seq 1 type b"; type h is history, about to be deleted.
+        words = [line.split() for line in manifest.splitlines()]
+        names = [line[1] for line in words if len(line) > 5 and line[5] != "h"]
+        found = {name: (files / name).stat() for name in names}
     except (OSError, ValueError):
-        return False
-    # "file appendonly.aof.1.base.rdb seq 1 type b"; type h is history, about to be deleted.
-    words = [line.split() for line in manifest.splitlines()]
-    return all((files / line[1]).is_file() for line in words if len(line) > 5 and line[5] != "h")
+        return None
+    if not all(stat.S_ISREG(part.st_mode) for part in found.values()):
+        return None
+    return {name: (part.st_dev, part.st_ino) for name, part in found.items()}
 
 
 def _number(file: Path) -> int:

@@ -37,6 +37,8 @@ class StorageWatch:
         self._connect = connect
         self._client: Redis | None = None
         self._identity: tuple[int, int] | None = None
+        # What the engine writes to; a rewrite gives new names to new files.
+        self._parts: dict[str, tuple[int, int]] = {}
         self._refusing = False
         self._failure = ""
 
@@ -50,6 +52,7 @@ class StorageWatch:
         async with asyncio.timeout(ANSWER):
             await client.ping()
         self._client, self._identity = client, _socket_identity(self._socket)
+        self._parts = self._folder.parts() or {}
         self._refusing = False
 
     async def detach(self) -> None:
@@ -65,7 +68,7 @@ class StorageWatch:
         """
         if self._client is None:
             return False
-        place = self._folder.place()
+        place = self._place()
         try:
             if place is not Place.INTACT:
                 await self._repair(self._client, place)
@@ -76,7 +79,7 @@ class StorageWatch:
             self._failed(str(error) or type(error).__name__)
             return False
         self._failure = ""
-        if self._folder.place() is not Place.INTACT:
+        if self._place() is not Place.INTACT:
             return False
         if _socket_identity(self._socket) != self._identity:
             _log.error(
@@ -89,6 +92,16 @@ class StorageWatch:
             return True
         return False
 
+    def _place(self) -> Place:
+        place = self._folder.place()
+        if place is not Place.INTACT:
+            return place
+        parts = self._folder.parts() or {}
+        if any(parts.get(name, part) != part for name, part in self._parts.items()):
+            return Place.REPLACED
+        self._parts = parts
+        return Place.INTACT
+
     async def _repair(self, client: Redis, place: Place) -> None:
         if not self._refusing:
             _log.error(
@@ -98,7 +111,7 @@ class StorageWatch:
             )
         # What it has confirmed is in its memory still. Nothing is to be confirmed that is not on disk.
         await self._refuse_writes(client, refuse=True)
-        if place is Place.FOREIGN:
+        if place in (Place.FOREIGN, Place.REPLACED):
             # It may be a backup, and whose data is to stand is not for a program to decide.
             return
         if place is Place.GONE:
