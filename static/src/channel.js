@@ -113,8 +113,7 @@ const channel = (server, site, key) => {
     }
     auth(me._token());
     try {
-      const anew = !presented && unsent()[0];
-      if (link._isOpen() && (anew || me._due())) auth(await me._ask(anew));
+      if (link._isOpen()) auth(await me._ask(!presented && unsent()[0]));
     } catch (caught) {
       problem = { code: 'unavailable', .../** @type {any} */ (caught) }; // a publisher's function rejects with anything
     }

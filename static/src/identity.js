@@ -6,7 +6,7 @@
 import { request } from './http.js';
 import { load, onChange, save } from './storage.js';
 
-/** @typedef {{token: string, renew: number}} Pass `renew`: by this browser's clock, in seconds since 1970; 0 when refused */
+/** @typedef {{token: string, renew: number}} Pass `renew`: by this browser's clock, in milliseconds since 1970; 0 when refused */
 /** @typedef {string | (() => string | Promise<string>) | null} Publisher */
 
 /** The page's own, for every server and site. @type {Publisher | undefined} */
@@ -15,39 +15,28 @@ export let publisher;
 /** @param {Publisher} next */
 export const publish = (next) => (publisher = next);
 
-// Seconds: well before the server ends a pass. That is a span of time by this browser's clock, whatever time it shows; one
+// Milliseconds: well before the server ends a pass. That is a span of time by this browser's clock, whatever time it shows; one
 // that ends earlier after all is renewed when the server says so.
-const RENEW = 20 * 86400;
-
-const now = () => Date.now() / 1000;
+const RENEW = 20 * 864e5;
 
 /** @param {import('./http.js').Addresses} at @param {string} key @param {() => void} changed another tab has a token */
 export const identity = (at, key, changed) => {
   /** @type {string | null | undefined} what the publisher last gave */
   let given;
-  /** @type {Pass | null | undefined} */
-  let pass;
   /** @type {Promise<any>} */
   let turn = Promise.resolve();
 
-  const recall = () => {
-    const kept = load(key);
-    return (pass = kept?.token ? kept : pass);
-  };
+  /** Looked at anew each time, because all tabs share it. @returns {Pass | null | undefined} */
+  const pass = () => load(key);
 
   /** The token to present, unless the server has refused it: only the server knows what time it is. */
-  const token = () => (publisher ? given : pass?.renew !== 0 && pass?.token);
-
-  /** Whether asking for a token needs nobody's click: one is known, but old, or not fetched yet. */
-  const due = () => (publisher ? !given : /** @type {Pass} */ (pass)?.renew < now());
+  const token = () => (publisher ? given : pass()?.renew !== 0 && pass()?.token);
 
   /** @param {string} [old] */
   const obtain = async (old) => {
     const { token: fresh } = await request('POST', at('/v1/visitors'), old);
     // Two tabs may make a visitor in the same moment: the first one written is the person.
-    if (recall()?.token !== old && token()) return;
-    pass = { token: fresh, renew: now() + RENEW };
-    save(key, pass);
+    if (pass()?.token === old || !token()) save(key, { token: fresh, renew: Date.now() + RENEW });
   };
 
   /** @param {unknown} [anew] @returns {Promise<string | false | null | undefined>} */
@@ -58,36 +47,28 @@ export const identity = (at, key, changed) => {
       // Somebody else may have signed in while it was on its way, or nobody be left who had.
       return asked === publisher ? (given = answer) : ask(anew);
     }
-    recall(); // another tab may have been quicker
-    if (due()) {
+    if (/** @type {Pass} */ (pass())?.renew < Date.now()) {
       try {
-        await obtain(pass?.token);
+        await obtain(pass()?.token);
       } catch (problem) {
         if (/** @type {any} */ (problem).code !== 'unauthorized') throw problem;
-        forget(); // too old, or from before the server's secret changed
+        save(key, null); // too old, or from before the server's secret changed
       }
     }
     if (anew && !token()) await obtain();
     return token();
   };
 
-  const forget = () => save(key, (pass = null));
-
-  recall();
-  onChange(key, () => {
-    const before = pass?.token;
-    if (recall()?.token !== before) changed();
-  });
+  onChange(key, () => token() && changed());
 
   return {
     _token: token,
-    _due: due,
 
     /** That visitor's votes have gone over to a user, and the visitor with them. */
-    _merged: forget,
+    _merged: () => save(key, null),
 
     /** The token of the anonymous visitor whose votes a publisher's user is to take over. */
-    _orphan: () => publisher && pass?.token,
+    _orphan: () => publisher && pass()?.token,
 
     /**
      * A good token for the same person, renewed or asked for; with `anew`, for a visitor made now if there is none.
@@ -99,9 +80,7 @@ export const identity = (at, key, changed) => {
     /** The server does not accept this token. @param {string} refused */
     _failed(refused) {
       given = null;
-      if (recall()?.token !== refused) return;
-      /** @type {Pass} */ (pass).renew = 0;
-      save(key, pass);
+      if (pass()?.token === refused) save(key, { token: refused, renew: 0 });
     },
 
     /** Whoever spoke for the person, somebody else does now, or nobody. */

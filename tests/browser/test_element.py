@@ -163,7 +163,7 @@ async def test_a_token_from_another_life_of_the_server_is_replaced(server: Serve
     tab.tolerant = True  # the browser reports the 401 itself
     await tab.visit(server, f'<live-reactions item="{item}"></live-reactions>')
     key = f"tallycast:{server.url}:default"
-    value = json.dumps({"token": "not.a.token", "expires": 4_000_000_000, "renew": 4_000_000_000})
+    value = json.dumps({"token": "not.a.token", "renew": 4e12})
     await tab.page.evaluate("([key, value]) => localStorage.setItem(key, value)", [key, value])
     await tab.page.reload()
     await tab.widget.shows(like=0, dislike=0)

@@ -24,7 +24,7 @@ async def kept(page: Page) -> dict[str, str | None]:
 async def alone(scripted: ScriptedServer) -> Widget:
     """A page with a visitor, and a server that is just away."""
     page = scripted.page
-    visitor = json.dumps({"token": "me", "expires": 4e9, "renew": 4e9})
+    visitor = json.dumps({"token": "me", "renew": 4e12})
     await page.add_init_script(f"localStorage[{json.dumps(KEY)}] ??= {json.dumps(visitor)}")
     await page.clock.install(time=1_000_000)
     widget = await scripted.open()
