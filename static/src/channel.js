@@ -94,7 +94,13 @@ const channel = (server, site, key) => {
   /** All tabs are one person, whose last wish counts; with `adopting`, what they have not sent is for me to send. */
   const heed = (adopting = !link._isOpen()) => {
     if (publisher) return; // a user's wishes are not left behind for the next one
-    for (const [id, reaction] of Object.entries(kept(wishes))) {
+    const all = kept(wishes);
+    // Another tab has had the others answered, while this one was away or in the back/forward cache.
+    for (const item of those((item) => adopting && !(item._id in all))) {
+      item._wish = undefined;
+      update(item);
+    }
+    for (const [id, reaction] of Object.entries(all)) {
       const item = itemOf(id);
       if (item._wish?._reaction !== reaction) item._wish = undefined;
       if (adopting) item._wish ??= { _reaction: reaction };

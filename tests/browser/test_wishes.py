@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import pytest
 from playwright.async_api import Page, expect
 
 from .script import ORIGIN, ScriptedServer
@@ -98,6 +99,49 @@ async def test_taking_a_vote_back_counts_as_the_last_word_too(scripted: Scripted
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
     assert (await scripted.hear("react"))["reaction"] is None
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "adopted"])
+async def test_a_vote_that_another_tab_has_sent_is_not_sent_again(
+    scripted: ScriptedServer, own: bool
+) -> None:
+    """It was acknowledged there, and may have been taken back since. A page that was kept for going back
+    has heard no event of that."""
+    widget = await alone(scripted)
+    if own:
+        await widget.like.click()
+    else:
+        await other_tab(scripted, "a", "like")
+    await widget.holds("like")
+    await scripted.page.evaluate("key => { localStorage[key] = '{}'; }", WISHES)
+
+    await scripted.page.clock.run_for(1_100)
+    await scripted.connection()
+    watch = await scripted.hear("watch")
+    scripted.say("watching", ref=watch["ref"])
+    await widget.holds(None)
+    await widget.dislike.click()
+    assert (await scripted.hear("react"))["reaction"] == "dislike", "the first that is heard of"
+
+
+async def test_a_vote_is_kept_where_storage_is_full(scripted: ScriptedServer) -> None:
+    """While the page lives."""
+    widget = await alone(scripted)
+    await scripted.page.evaluate(
+        """key => {
+          localStorage[key] = '{}';
+          localStorage.filler = '';
+          let size = 1 << 24;
+          while (size >= 1) {
+            try { localStorage.filler += 'x'.repeat(size); } catch { size /= 2; }
+          }
+        }""",
+        WISHES,
+    )
+    await widget.like.click()
+    await scripted.page.clock.run_for(1_100)
+    await scripted.connection()
+    assert (await scripted.hear("react"))["reaction"] == "like"
 
 
 async def test_while_live_another_tabs_vote_is_its_own_to_send(scripted: ScriptedServer) -> None:

@@ -19,6 +19,9 @@ class ChromiumWindow:
     async def open(self, url: str) -> None:
         await self._page.goto(url)
 
+    async def back(self) -> None:
+        await self._page.go_back()
+
     async def call(self, function: str, arguments: str) -> str:
         answer: str = await self._page.evaluate(function, arguments)
         return answer

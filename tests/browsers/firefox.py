@@ -39,6 +39,9 @@ class FirefoxWindow:
     async def open(self, url: str) -> None:
         await self._command("browsingContext.navigate", url=url, wait="complete")
 
+    async def back(self) -> None:
+        await self.call("async () => { setTimeout(() => history.back()); return ''; }", "")
+
     async def call(self, function: str, arguments: str) -> str:
         answer: str = (await self._script(function, {"type": "string", "value": arguments}))["value"]
         return answer

@@ -22,6 +22,9 @@ class Window(Protocol):
     async def open(self, url: str) -> None:
         """Navigate, and wait for the load event."""
 
+    async def back(self) -> None:
+        """Begin to go back in the history."""
+
     async def call(self, function: str, arguments: str) -> str:
         """Run an async function that takes a string and returns one."""
 

@@ -37,6 +37,11 @@ class Tab:
     async def open(self, url: str) -> None:
         await self._window.open(url)
 
+    async def back(self, url: str) -> None:
+        """Go back to the page before, which has this URL."""
+        await self._window.back()
+        await self.waits("() => [location.href, document.readyState]", [url, "complete"])
+
     async def visit(
         self,
         server: Server,

@@ -112,6 +112,9 @@ class WebkitWindow:
     async def open(self, url: str) -> None:
         await self._command("POST", "/url", {"url": url})
 
+    async def back(self) -> None:
+        await self.call("async () => { setTimeout(() => history.back()); return ''; }", "")
+
     async def call(self, function: str, arguments: str) -> str:
         body = {"script": f"return ({function})(...arguments)", "args": [arguments]}
         answer: str = await self._command("POST", "/execute/sync", body)
