@@ -52,6 +52,7 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
         await read(ids);
         clearTimeout(timer);
         timer = setTimeout(follow, POLL);
+        address = ''; // the next stream begins with snapshots
         line({ type: 'open' });
       }
       // Of more than a stream may have it is refused, and the next way is gone.
@@ -64,7 +65,7 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
         for (const type of ['counts', 'beat', 'bye']) {
           source.addEventListener(type, ({ data }) => {
             const message = parse(data);
-            line({ ...message, reset: fresh.delete(message.item) });
+            line({ ...message, reset: fresh.delete(message.item) || message.reset });
           });
         }
       }

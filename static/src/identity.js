@@ -13,7 +13,7 @@ import { load, onChange, save } from './storage.js';
 export let publisher;
 
 /** @param {Publisher} next */
-export const publish = (next) => (publisher = next);
+export const publish = (next) => (publisher = next || undefined);
 
 // Milliseconds: well before the server ends a pass. That is a span of time by this browser's clock, whatever time it shows; one
 // that ends earlier after all is renewed when the server says so.

@@ -116,6 +116,15 @@ async def test_other_kinds_are_a_row_of_buttons(scripted: ScriptedServer) -> Non
     await expect(buttons.nth(0)).to_have_accessible_name("Adore")
 
 
+async def test_a_kind_may_be_called_like_a_part(scripted: ScriptedServer) -> None:
+    widget = await show(scripted, {"wow": 2, "bar": 1, "count": 4})
+    looks = """all => all.map((button) => {
+      const { margin, backgroundColor, minWidth } = getComputedStyle(button);
+      return [margin, backgroundColor, minWidth].join();
+    })"""
+    assert len(set(await widget.element.get_by_role("button").evaluate_all(looks))) == 1
+
+
 NUMBERS = [
     ("compact", "en", 999, "999"),
     ("compact", "en", 1_250, "1.2K"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -134,6 +135,50 @@ async def test_elements_that_come_and_go(
     await tab.page.evaluate("document.querySelector('live-reactions').remove()")
     await tab.widget.shows(like=1, dislike=0)
     await tab.widget.holds("like")
+
+
+async def test_an_element_that_comes_back_is_shown(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall
+) -> None:
+    """By the stream that is still open; to somebody who has not voted yet, and so has no token."""
+    tab = await behind(wall, new_person, new_tab, server, fresh_item())
+    await tab.page.clock.run_for(2_000)
+    await tab.widget.shows(like=0, dislike=0)
+    await tab.page.evaluate(
+        """() => {
+          window.element = document.querySelector('live-reactions');
+          element.remove();
+        }"""
+    )
+    await tab.page.clock.run_for(1_000)
+    await tab.page.evaluate("document.body.append(element)")
+    await tab.widget.shows(like=0, dislike=0)
+    await tab.event("tallycast:react", tab.widget.like.click)
+    await tab.widget.shows(like=1, dislike=0)
+
+
+async def test_a_stream_of_a_store_that_went_back_is_believed(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall
+) -> None:
+    """A restored backup, behind a server that went on."""
+    item = fresh_item()
+    person = await new_person()
+    told = [
+        {"type": "counts", "item": item, "version": 10, "counts": {"like": 8, "dislike": 0}},
+        {"type": "counts", "item": item, "version": 5, "counts": {"like": 3, "dislike": 0}, "reset": True},
+        {"type": "counts", "item": item, "version": 4, "counts": {"like": 2, "dislike": 0}},
+    ]
+    stream = "".join(f"event: counts\ndata: {json.dumps(one)}\n\n" for one in told)
+    await wall.stand(person)
+    await person.route(
+        STREAM, lambda route: route.fulfill(body=stream, headers={"Content-Type": "text/event-stream"})
+    )
+    tab = await new_tab(person)
+    tab.tolerant = True
+    await tab.page.clock.install()
+    await tab.visit(server, f'<live-reactions item="{item}"></live-reactions>')
+    await tab.page.clock.run_for(2_000)
+    await tab.widget.shows(like=3, dislike=0)
 
 
 async def test_the_websocket_is_tried_again_after_five_minutes(

@@ -237,6 +237,25 @@ async def test_a_vote_whose_answer_was_lost_is_nobody_elses(scripted: ScriptedSe
     assert (await scripted.hear("react"))["reaction"] == "dislike"
 
 
+@pytest.mark.parametrize("nobody", ["null", "''"])
+async def test_a_kept_vote_is_shown_where_the_page_says_that_nobody_is_signed_in(
+    scripted: ScriptedServer, nobody: str
+) -> None:
+    """As a page may do whenever it loads."""
+    widget = await alone(scripted)
+    await widget.like.click()
+    await widget.holds("like")
+    await scripted.page.reload()
+    await scripted.page.evaluate(f"tallycast.auth({nobody})")
+    await scripted.page.clock.run_for(1_100)
+    await scripted.connection()
+    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    await widget.shows(like=1, dislike=0)
+    await widget.holds("like")
+    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=WISHES)
+    await widget.holds("like")
+
+
 async def test_a_vote_that_is_confirmed_late_was_still_its_own(scripted: ScriptedServer) -> None:
     """Messages take effect in the order sent: what Ann sent is hers, whoever has signed in behind it."""
     page = scripted.page
@@ -306,6 +325,24 @@ async def test_a_vote_that_waits_says_so(scripted: ScriptedServer) -> None:
     await widget.holds("like")
     scripted.ack(react, 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
+
+
+async def test_a_vote_that_waits_is_told_of_on_its_own_item_only(scripted: ScriptedServer) -> None:
+    """The element has turned to another one meanwhile."""
+    page = scripted.page
+    await page.clock.install(time=1_000_000)
+    widget = await scripted.open()
+    await page.clock.pause_at(1_000_010)
+    await page.evaluate(
+        "window.told = []; document.addEventListener('tallycast:error', ({ detail }) => told.push(detail))"
+    )
+    await widget.like.click()
+    await scripted.hear("react")
+    await widget.element.evaluate("element => element.setAttribute('item', 'b')")
+    await scripted.hear("watch")
+    await page.clock.run_for(10_000)
+    assert await page.evaluate("told") == []
+    await expect(widget.status).to_have_text("")
 
 
 async def test_a_vote_that_waits_because_it_was_too_fast_keeps_that_reason(scripted: ScriptedServer) -> None:
