@@ -18,7 +18,7 @@ TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage hostile bench faults soak check widget screenshots browsers installed-browsers strace nginx redis compiler install constraints clean
+.PHONY: help serve test coverage hostile bench faults soak check widget tables screenshots browsers installed-browsers strace nginx redis compiler install constraints clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers, sizes, links; whether 
 
 widget: $(FOR_TESTS) $(FOR_WIDGET) ## Make static/embed.js from static/src
 	@$(NODE) node tools/widget.mjs
+
+tables: $(FOR_USE) ## Write the tables of settings into the documents
+	@$(BIN)/python -m tools.tables
 
 screenshots: $(FOR_TESTS) installed-browsers ## Make the pictures in docs/
 	@$(BIN)/python -m tests.browser.screenshots

@@ -3,25 +3,23 @@
 import re
 from pathlib import Path
 
-import pytest
-from tallycast.config.settings import Settings, default_text, environment_names
 from tallycast.contract import messages
 from tallycast.contract.errors import CloseCode, Refusal
 
+from tools import tables
+
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_has_its_row_in_the_readme(name: str) -> None:
-    field = Settings.model_fields[name]
-    names = " or ".join(f"`{variable}`" for variable in environment_names(name))
-    row = next(line for line in README.splitlines() if line.startswith("|") and names in line)
-    assert str(field.description) in row
-    if field.default is not None:
-        assert f"| `--{name.replace('_', '-')}` |" in row
-        assert f"| `{default_text(name)}` |" in row
+def test_tables_are_current() -> None:
+    """``make tables`` writes them."""
+    found = []
+    for name in tables.DOCUMENTS:
+        text = (ROOT / name).read_text()
+        assert tables.updated(text) == text, f"{name}: run make tables"
+        found += re.findall(r"<!-- table: (\S+) -->", text)
+    assert sorted(found) == sorted(tables.TABLES)
 
 
 def test_every_code_stands_in_the_protocol() -> None:

@@ -6,8 +6,9 @@ import sys
 from threading import Thread
 
 import pytest
-from tallycast.cli.health import check, health
+from tallycast.cli.health import health
 from tallycast.contract.errors import NotHealthy
+from tallycast.process.probe import check
 
 from tests.support.process import ServerProcess, clean_environment
 
@@ -37,7 +38,7 @@ def test_where_the_environment_says(server: ServerProcess, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "/readyz is answered 503"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "/readyz answered 503"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "ssh-2.0-openssh_9.2"),
         (b"", "remote end closed connection without response"),
     ],

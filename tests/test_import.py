@@ -236,7 +236,7 @@ def test_on_a_terminal(server: ServerProcess, votes: Path) -> None:
         (
             ["/dev/null", "--site", "nope"],
             2,
-            "--site: there is no site 'nope' without a file of sites: give it with --config",
+            "--site: no site 'nope' without a sites file: give the file with --config",
         ),
         (["/dev/null", "--delimiter", "::"], 2, "--delimiter: expected one character, or tab, not '::'"),
         (["/dev/null", "--encoding", "nope"], 2, "--encoding: expected one like utf-8, utf-16-le or cp1252"),

@@ -343,7 +343,7 @@ def test_who_has_an_account_can_take_everything_back(server: ServerProcess, file
 
 
 WRONG = {
-    "--site nope": "--site: there is no site 'nope'; there are: blog, other",
+    "--site nope": "--site: no site 'nope'; expected one of blog, other",
     "--site other": "site other has no secret in the sites file",
     "--site blog --sub=": "--sub: expected 1 to 128 bytes",
     f"--site blog --sub={'é' * 65}": "--sub: expected 1 to 128 bytes",
@@ -363,8 +363,8 @@ def test_a_token_that_cannot_be_made(file: Path, arguments: str, line: str) -> N
 @pytest.mark.parametrize(
     ("site", "line"),
     [
-        ("default", "--config: a token is signed with a key of a file of sites: say which file"),
-        ("blog", "--site: there is no site 'blog' without a file of sites: give it with --config"),
+        ("default", "--config: required, because a token is signed with a key of the sites file"),
+        ("blog", "--site: no site 'blog' without a sites file: give the file with --config"),
     ],
 )
 def test_no_token_without_a_file_of_sites(site: str, line: str) -> None:

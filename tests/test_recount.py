@@ -71,7 +71,7 @@ def test_single_items(stored: str) -> None:
     assert done.stdout.splitlines() == [
         "right     default  posts/6 é  like 2",
         "repaired  default  posts/7 é  like 5 -> 2",
-        "unknown   default  gone  nobody has ever reacted to it",
+        "unknown   default  gone  no reactions stored",
         "3 items audited: 1 differed and was repaired.",
     ]
     done = tallycast("audit", "--site", "blog", "--items", "x", env={"REDIS_URL": stored})

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tallycast.cli.health import check
 from tallycast.contract.errors import NotHealthy, SettingsError, StartError
 from tallycast.process import listener
 from tallycast.process.listener import listen_at
+from tallycast.process.probe import check
 from tallycast.process.unix_socket import Owner, UnixListener, owner
 
 from tests.client.tokens import bearer

@@ -1,6 +1,6 @@
-"""What an operator reads when a setting is wrong: one line with its flag or variable, and no secret.
+"""Error lines for invalid settings: one line with the flag or variable, what was expected, and no secret.
 
-Does not depend on which settings there are: their fields are handed in.
+Does not depend on which settings there are: their fields are arguments.
 """
 
 import os
@@ -14,8 +14,14 @@ from pydantic.fields import FieldInfo
 from tallycast.config import environment
 
 
+def declared(field: FieldInfo) -> dict[str, Any]:
+    """What a setting declares beside its default and its help text: ``metavar``, ``expected``, ``panel``."""
+    assert isinstance(field.json_schema_extra, dict)
+    return dict(field.json_schema_extra)
+
+
 def variables(field: FieldInfo) -> list[str]:
-    """The environment variables of a setting, the first one leading."""
+    """The environment variables of a setting; the first one has precedence."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
@@ -23,18 +29,16 @@ def variables(field: FieldInfo) -> list[str]:
 
 
 def one_line(error: ValidationError, flags: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> str:
-    """What is wrong, and what was expected; ``flags`` are those that were given."""
+    """The setting, what was expected and what was found; ``flags`` are those given on the command line."""
     first = error.errors()[0]
     where = str(first["loc"][0])
     name = next((name for name, field in fields.items() if where == name or where in variables(field)), where)
-    extra = fields[name].json_schema_extra
-    assert isinstance(extra, dict)
     label = f"--{name.replace('_', '-')}" if name in flags else _variable(fields[name])
-    return f"{label}: expected {extra['expected']}, not {_shown(name, first['input'])}"
+    return f"{label}: expected {declared(fields[name])['expected']}, not {_shown(name, first['input'])}"
 
 
 def _variable(field: FieldInfo) -> str:
-    """The variable that the wrong value came from."""
+    """The variable that the invalid value came from."""
     names = variables(field)
     given = {name: os.environ.get(name, "") for name in names}
     used = (name for name, value in given.items() if value and not environment.is_injected(name, value))
@@ -44,6 +48,6 @@ def _variable(field: FieldInfo) -> str:
 def _shown(name: str, value: object) -> str:
     if name != "redis_url":
         return repr(str(value))
-    # It may hold a password in any place: only what is surely none of it is repeated.
+    # A password may stand anywhere in an invalid URL: only the scheme is repeated.
     scheme = re.match(r"([a-z]+)://", str(value))
-    return f"'{scheme[1]}://…'" if scheme else "the one given (not shown: it may hold a password)"
+    return f"'{scheme[1]}://…'" if scheme else "the given one (hidden: it may hold a password)"

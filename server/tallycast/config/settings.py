@@ -1,17 +1,24 @@
-"""The settings of a server: the environment, read once and frozen.
+"""Settings of a server, read once from flags, the environment and defaults, then frozen.
 
-Owns names, defaults, ranges and help texts of every setting; the command line and the README's table
-are made from this one list. Must not know what the settings are used for. Only ``app``, ``cli`` and the
-two processes between them (``supervisor``, ``worker``) read it.
+Owns the declaration of every setting: name, default, range, help text. Flags, variables, ``--help`` and the
+README's table are derived from it. Does not depend on what the settings are used for. Only ``app``,
+``cli`` and ``process`` read it.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasGenerator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -26,19 +33,67 @@ from tallycast.domain.addresses import networks
 from tallycast.domain.base_path import ROOT
 from tallycast.domain.base_path import check as check_base_path
 from tallycast.domain.limits import Caps
-from tallycast.domain.rates import rate
-
-_RATE = "a rate, such as '1/s burst 30'"
+from tallycast.domain.rates import Rate, rate
 
 
-def _a_rate(text: str) -> str:
+def _setting(
+    default: Any,
+    metavar: str | None,
+    description: str,
+    expected: str,
+    *,
+    panel: str = "Options",
+    **field: Any,
+) -> Any:
+    """Declare a setting.
+
+    Args:
+        default: Its default.
+        metavar: What its flag's value is called in ``--help``. None: it has no flag, only a variable.
+        description: Its help text.
+        expected: What a valid value is, as errors put it.
+        panel: The part of ``--help`` that it is listed in.
+        field: Constraints of its value, and ``validation_alias`` where its variable is not TALLYCAST_NAME.
+    """
+    extra: Any = {"metavar": metavar, "expected": expected, "panel": panel}
+    return Field(default, description=description, json_schema_extra=extra, **field)
+
+
+def _number(default: float | None, ge: int, le: int, description: str, **more: Any) -> Any:
+    expected = f"a whole number from {ge} to {le}"
+    return _setting(default, "NUMBER", description, expected, ge=ge, le=le, **more)
+
+
+def _switch(default: bool | None, description: str) -> Any:
+    return _setting(default, "", description, "on or off", panel="Switches")
+
+
+def _rate(default: Rate, description: str) -> Any:
+    return _setting(str(default), "RATE", description, "a rate, such as '1/s burst 30'", panel="Limits")
+
+
+def _check_rate(text: str) -> str:
     rate(text)
     return text
 
 
-def _says(expected: str) -> dict[str, Any]:
-    """What a right value looks like, as the error line puts it."""
-    return {"expected": expected}
+def _check_networks(text: str) -> str:
+    networks(text)
+    return text
+
+
+def _path(value: str | Path) -> Path:
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("not a path")
+    try:  # A Procfile or a service file has no shell that would expand it.
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError("no such home") from error
+
+
+_Host = Annotated[str, AfterValidator(hosts.check)]
+_Path = Annotated[Path, BeforeValidator(_path)]
+_Rate = Annotated[str, AfterValidator(_check_rate)]
 
 
 class _Environment(EnvSettingsSource):
@@ -53,244 +108,149 @@ class _Environment(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """What one server was told. Flags win over the environment, the environment over defaults."""
+    """The settings of one server. Flags override the environment, the environment overrides defaults."""
 
-    # Names of fields are accepted too (flags come by name). Without prefix and case sensitivity that
-    # would make a plain HOST, which some shells export, a setting.
+    # Field names are accepted too, because flags come by name. Without prefix and case sensitivity, that
+    # would make HOST, which some shells export, a setting.
     model_config = SettingsConfigDict(
         frozen=True,
         extra="ignore",
         populate_by_name=True,
-        env_prefix="TALLYCAST_",
+        alias_generator=AliasGenerator(validation_alias=lambda name: f"{environment.PREFIX}{name.upper()}"),
+        env_prefix=environment.PREFIX,
         case_sensitive=True,
         env_ignore_empty=True,
     )
 
-    host: Annotated[
-        str,
-        AfterValidator(hosts.check),
-        Field(
-            validation_alias="TALLYCAST_HOST",
-            description="Address to listen on; 0.0.0.0 for every interface, unix:/run/tallycast.sock for a "
-            "Unix socket.",
-            json_schema_extra=_says(
-                f"an IP address, a host name, or unix: and an absolute path of at most {hosts.MAX_PATH} bytes"
-            ),
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=65535,
-            validation_alias=AliasChoices("TALLYCAST_PORT", "PORT"),
-            description="Port to listen on; 0 picks a free one.",
-            json_schema_extra=_says("a whole number from 0 to 65535"),
-        ),
-    ] = 8000
-    socket_mode: Annotated[
-        str,
-        Field(
-            pattern=r"^0?[0-7]{3}$",
-            validation_alias="TALLYCAST_SOCKET_MODE",
-            description="Permissions of the Unix socket: its proxy must be able to write to it.",
-            json_schema_extra=_says("three octal digits, such as 660"),
-        ),
-    ] = "660"
-    socket_owner: Annotated[
-        str | None,
-        Field(
-            pattern=r"^([\w.-]+(:[\w.-]+)?|:[\w.-]+)$",
-            validation_alias="TALLYCAST_SOCKET_OWNER",
-            description="Owner of the Unix socket: user, user:group or :group.",
-            json_schema_extra=_says("user, user:group or :group"),
-        ),
-    ] = None
-    base_path: Annotated[
-        str,
-        AfterValidator(check_base_path),
-        Field(
-            validation_alias="TALLYCAST_BASE_PATH",
-            description="Path below which browsers reach the server, such as /tally for "
-            "https://example.org/tally/.",
-            json_schema_extra=_says(
-                "a path such as /tally (letters, digits, '.', '_', '~' and '-', not one of the server's own)"
-            ),
-        ),
-    ] = ROOT
-    workers: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=256,
-            validation_alias="TALLYCAST_WORKERS",
-            description="Worker processes; about one per core.",
-            json_schema_extra=_says("a whole number from 1 to 256"),
-        ),
-    ] = 1
-    data: Annotated[
-        Path,
-        Field(
-            validation_alias="TALLYCAST_DATA",
-            description="Folder of the embedded engine's data. Unused when REDIS_URL is set.",
-            json_schema_extra=_says("a folder"),
-        ),
-    ] = Path("data")
-    drain: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=3600,
-            validation_alias="TALLYCAST_DRAIN",
-            description="Seconds to stop in: connections are closed evenly over most of them.",
-            json_schema_extra=_says("a whole number of seconds from 0 to 3600"),
-        ),
-    ] = 8
-    config: Annotated[
-        Path | None,
-        Field(
-            validation_alias="TALLYCAST_CONFIG",
-            description="File with your sites: see docs/configuration.md. SIGHUP reads it again.",
-            json_schema_extra=_says("a file"),
-        ),
-    ] = None
-    forwarded_allow_ips: Annotated[
-        str,
-        Field(
-            validation_alias="TALLYCAST_FORWARDED_ALLOW_IPS",
-            description="Proxies whose X-Forwarded-For is believed: addresses, networks, unix (the peer on a "
-            "Unix socket), or none.",
-            json_schema_extra=_says("addresses and networks, such as 127.0.0.1,10.0.0.0/8,unix, or none"),
-        ),
-    ] = "127.0.0.0/8,::1,unix"
-    log_addresses: Annotated[
-        bool,
-        Field(
-            validation_alias="TALLYCAST_LOG_ADDRESSES",
-            description="Let log lines have the addresses of clients.",
-            json_schema_extra=_says("on or off"),
-        ),
-    ] = False
-    demo: Annotated[
-        bool | None,
-        Field(
-            validation_alias="TALLYCAST_DEMO",
-            description="Serve the demo pages: /, /demo/wall and /live. On unless there is a sites file.",
-            json_schema_extra=_says("on or off"),
-        ),
-    ] = None
-    metrics_port: Annotated[
-        int | None,
-        Field(
-            ge=0,
-            le=65535,
-            validation_alias="TALLYCAST_METRICS_PORT",
-            description="Serve metrics for Prometheus on this port, at /metrics; 0 picks a free one.",
-            json_schema_extra=_says("a whole number from 0 to 65535"),
-        ),
-    ] = None
-    metrics_host: Annotated[
-        str,
-        Field(
-            pattern=r"^[\w.:%-]+$",
-            validation_alias="TALLYCAST_METRICS_HOST",
-            description="Address for the metrics' port. They are for you, not for the world.",
-            json_schema_extra=_says("an IP address or a host name"),
-        ),
-    ] = "127.0.0.1"
-    durability: Annotated[
-        Literal["local", "replica"],
-        Field(
-            validation_alias="TALLYCAST_DURABILITY",
-            description="What confirms a reaction: the server of REDIS_URL alone (local), or a replica too.",
-            json_schema_extra=_says("local or replica"),
-        ),
-    ] = "local"
-    connections: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=1_000_000,
-            validation_alias="TALLYCAST_CONNECTIONS",
-            description="Open connections of a worker, plain HTTP too; more are told to come later.",
-            json_schema_extra=_says("a whole number from 1 to 1000000"),
-        ),
-    ] = Caps().connections
-    address_connections: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=1_000_000,
-            validation_alias="TALLYCAST_ADDRESS_CONNECTIONS",
-            description="Open connections of one address with a worker.",
-            json_schema_extra=_says("a whole number from 1 to 1000000"),
-        ),
-    ] = Caps().address_connections
-    address_arrivals: Annotated[
-        str,
-        AfterValidator(_a_rate),
-        Field(
-            validation_alias="TALLYCAST_ADDRESS_ARRIVALS",
-            description="New sockets and event streams of one address with a worker.",
-            json_schema_extra=_says(_RATE),
-        ),
-    ] = str(Caps().address_arrivals)
-    address_requests: Annotated[
-        str,
-        AfterValidator(_a_rate),
-        Field(
-            validation_alias="TALLYCAST_ADDRESS_REQUESTS",
-            description="HTTP requests of one address to a worker, health checks and the script aside.",
-            json_schema_extra=_says(_RATE),
-        ),
-    ] = str(Caps().address_requests)
-    address_visitors: Annotated[
-        str,
-        AfterValidator(_a_rate),
-        Field(
-            validation_alias="TALLYCAST_ADDRESS_VISITORS",
-            description="New anonymous visitors that a worker makes for one address.",
-            json_schema_extra=_says(_RATE),
-        ),
-    ] = str(Caps().address_visitors)
-    request_within: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=3600,
-            validation_alias="TALLYCAST_REQUEST_WITHIN",
-            description="Seconds in which a request, or an upgrade, must have come.",
-            json_schema_extra=_says("seconds, more than 0 and at most 3600"),
-        ),
-    ] = 10.0
-    engine_memory: Annotated[
-        str,
-        Field(
-            pattern=r"^[1-9]\d{0,9}(mb|gb)$",
-            validation_alias="TALLYCAST_ENGINE_MEMORY",
-            description="What the embedded engine may hold; then reactions are refused, and none is lost.",
-            json_schema_extra=_says("a number and mb or gb, such as 512mb"),
-        ),
-    ] = "1gb"
-    redis_url: Annotated[
-        str | None,
-        Field(
-            repr=False,
-            validation_alias="REDIS_URL",
-            description="Use this Redis or Valkey server instead of the embedded engine: "
-            "redis://, rediss:// or unix://. With ?cluster=true it is one node of a cluster.",
-            json_schema_extra=_says("a redis://, rediss:// or unix:// URL"),
-        ),
-    ] = None
-    prefix: Annotated[
-        Annotated[str, AfterValidator(key_prefix.check)] | None,
-        Field(
-            validation_alias="TALLYCAST_PREFIX",
-            description="What all keys and channels in the engine begin with, such as staging:. "
-            "One for each deployment that shares a database.",
-            json_schema_extra=_says(key_prefix.EXPECTED),
-        ),
-    ] = None
+    host: _Host = _setting(
+        "127.0.0.1",
+        "ADDRESS",
+        "Address to listen on; 0.0.0.0 for every interface, unix:/run/tallycast.sock for a Unix socket.",
+        f"an IP address, a host name, or unix: and an absolute path of at most {hosts.MAX_PATH} bytes",
+    )
+    port: int = _number(
+        8000,
+        0,
+        65535,
+        "Port to listen on; 0 picks a free one.",
+        validation_alias=AliasChoices("TALLYCAST_PORT", "PORT"),
+    )
+    socket_mode: str = _setting(
+        "660",
+        "MODE",
+        "Permissions of the Unix socket. The proxy needs write access.",
+        "three octal digits, such as 660",
+        pattern=r"^0?[0-7]{3}$",
+    )
+    socket_owner: str | None = _setting(
+        None,
+        "OWNER",
+        "Owner of the Unix socket: user, user:group or :group.",
+        "user, user:group or :group",
+        pattern=r"^([\w.-]+(:[\w.-]+)?|:[\w.-]+)$",
+    )
+    base_path: Annotated[str, AfterValidator(check_base_path)] = _setting(
+        ROOT,
+        "PATH",
+        "URL path prefix of the server, such as /tally for https://example.org/tally/.",
+        "a path such as /tally (letters, digits, '.', '_', '~' and '-', not one of the server's own)",
+    )
+    workers: int = _number(1, 1, 256, "Worker processes; about one per core.")
+    data: _Path = _setting(
+        Path("data"),
+        "FOLDER",
+        "Data folder of the embedded engine. Unused when REDIS_URL is set.",
+        "a folder",
+    )
+    drain: int = _setting(
+        8,
+        "SECONDS",
+        "Time limit of a graceful shutdown, in seconds. Connections are closed evenly over most of it.",
+        "a whole number of seconds from 0 to 3600",
+        ge=0,
+        le=3600,
+    )
+    config: _Path | None = _setting(
+        None, "FILE", "Sites file: see docs/configuration.md. SIGHUP reloads it.", "a file"
+    )
+    forwarded_allow_ips: Annotated[str, AfterValidator(_check_networks)] = _setting(
+        "127.0.0.0/8,::1,unix",
+        "LIST",
+        "Trusted proxies, whose X-Forwarded-For is used: addresses, networks, unix (the peer on a Unix "
+        "socket), or none.",
+        "addresses and networks, such as 127.0.0.1,10.0.0.0/8,unix, or none",
+    )
+    log_addresses: bool = _switch(False, "Log client IP addresses.")
+    demo: bool | None = _switch(
+        None, "Serve the demo pages: /, /demo/wall and /live. On unless there is a sites file."
+    )
+    metrics_port: int | None = _number(
+        None, 0, 65535, "Serve Prometheus metrics on this port, at /metrics; 0 picks a free one."
+    )
+    metrics_host: str = _setting(
+        "127.0.0.1",
+        "ADDRESS",
+        "Address of the metrics port. Keep it private.",
+        "an IP address or a host name",
+        pattern=r"^[\w.:%-]+$",
+    )
+    durability: Literal["local", "replica"] = _setting(
+        "local",
+        "local|replica",
+        "Acknowledge a reaction after the server at REDIS_URL has stored it (local), or a replica too.",
+        "local or replica",
+    )
+    connections: int = _number(
+        Caps().connections,
+        1,
+        1_000_000,
+        "Open connections per worker, HTTP included. Further ones are rejected with 503 or close code 4003.",
+        panel="Limits",
+    )
+    address_connections: int = _number(
+        Caps().address_connections, 1, 1_000_000, "Open connections per address and worker.", panel="Limits"
+    )
+    address_arrivals: _Rate = _rate(
+        Caps().address_arrivals, "New WebSockets and event streams per address and worker."
+    )
+    address_requests: _Rate = _rate(
+        Caps().address_requests,
+        "HTTP requests per address and worker. Health checks and the script are not counted.",
+    )
+    address_visitors: _Rate = _rate(Caps().address_visitors, "New anonymous visitors per address and worker.")
+    request_within: float = _setting(
+        10.0,
+        "SECONDS",
+        "Request read timeout, in seconds.",
+        "seconds, more than 0 and at most 3600",
+        panel="Limits",
+        gt=0,
+        le=3600,
+    )
+    engine_memory: str = _setting(
+        "1gb",
+        "SIZE",
+        "Memory limit of the embedded engine. When it is reached, reactions are refused; none is lost.",
+        "a number and mb or gb, such as 512mb",
+        panel="Limits",
+        pattern=r"^[1-9]\d{0,9}(mb|gb)$",
+    )
+    redis_url: Annotated[str, AfterValidator(engine_url.check)] | None = _setting(
+        None,
+        None,
+        "Redis or Valkey server to use instead of the embedded engine: redis://, rediss:// or unix://. "
+        "With ?cluster=true, a node of a cluster.",
+        "a redis://, rediss:// or unix:// URL",
+        repr=False,
+        validation_alias="REDIS_URL",
+    )
+    prefix: Annotated[str, AfterValidator(key_prefix.check)] | None = _setting(
+        None,
+        None,
+        "Prefix of all keys and channels in the engine, such as staging:. "
+        "Use one per deployment that shares a database.",
+        key_prefix.EXPECTED,
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -305,56 +265,53 @@ class Settings(BaseSettings):
 
     @property
     def socket_path(self) -> str | None:
-        """The path of the Unix socket to listen on; ``None`` where it is a TCP port."""
+        """The path of the Unix socket to listen on; None for a TCP port."""
         return hosts.unix_path(self.host)
 
     @property
     def replicas(self) -> int:
-        """How many replicas must confirm a write."""
+        """The number of replicas that must confirm a write."""
         return int(self.durability == "replica")
 
     @property
     def has_demo(self) -> bool:
-        """Whether the demo pages are served: as said, else where nobody has sites of their own."""
+        """Whether the demo pages are served: as set, by default without a sites file."""
         return self.config is None if self.demo is None else self.demo
 
-    @field_validator("data", "config", mode="before")
-    @classmethod
-    def _a_path(cls, value: str | Path | None) -> Path | None:
-        if value is None:
-            return None
-        if not str(value).strip() or "\0" in str(value):
-            raise ValueError("not a path")
-        try:  # A Procfile or a service file has no shell that would expand it.
-            return Path(value).expanduser()
-        except RuntimeError as error:
-            raise ValueError("no such home") from error
 
-    @field_validator("forwarded_allow_ips")
-    @classmethod
-    def _networks(cls, value: str) -> str:
-        networks(value)
-        return value
+class Flag(NamedTuple):
+    """How a setting is given on the command line."""
 
-    @field_validator("redis_url")
-    @classmethod
-    def _an_engine(cls, value: str | None) -> str | None:
-        return None if value is None else engine_url.check(value)
+    name: str
+    metavar: str
+    panel: str
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it has no value: ``--demo`` and ``--no-demo``."""
+        return not self.metavar
+
+
+def flag(name: str) -> Flag | None:
+    """The flag of a setting; None: there is only the variable."""
+    extra = errors.declared(Settings.model_fields[name])
+    if extra["metavar"] is None:
+        return None
+    return Flag(f"--{name.replace('_', '-')}", extra["metavar"], extra["panel"])
+
+
+def help_text(name: str) -> str:
+    """The help text of a setting."""
+    return str(Settings.model_fields[name].description)
 
 
 def environment_names(name: str) -> list[str]:
-    """The environment variables of a setting, the first one leading."""
+    """The environment variables of a setting; the first one has precedence."""
     return errors.variables(Settings.model_fields[name])
 
 
-def ignored() -> list[Ignored]:
-    """The environment variables that look like settings and have no effect."""
-    names = [variable for name in Settings.model_fields for variable in environment_names(name)]
-    return environment.ignored(os.environ, names)
-
-
 def default_text(name: str) -> str:
-    """A setting's default as a person writes it."""
+    """The default of a setting as it is typed."""
     default = Settings.model_fields[name].default
     if isinstance(default, bool):
         return "on" if default else "off"
@@ -363,11 +320,17 @@ def default_text(name: str) -> str:
     return "none" if default is None else str(default)
 
 
+def ignored() -> list[Ignored]:
+    """The environment variables that look like settings and have no effect."""
+    names = [variable for name in Settings.model_fields for variable in environment_names(name)]
+    return environment.ignored(os.environ, names)
+
+
 def load(**flags: Any) -> Settings:
-    """Settings from the flags that were given (``None``: not given), the environment and the defaults.
+    """Read the settings from flags (None: not given), the environment and defaults.
 
     Raises:
-        SettingsError: a value is wrong; its text is one line that names the setting and the value.
+        SettingsError: a value is invalid; one line with the name of the setting and the value.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
@@ -377,10 +340,10 @@ def load(**flags: Any) -> Settings:
 
 
 def pack(settings: Settings) -> str:
-    """Settings as one string, for a child process."""
+    """Encode settings for a child process."""
     return settings.model_dump_json()
 
 
 def unpack(text: str) -> Settings:
-    """The settings that ``pack`` was given. The environment has no say: the parent has read it."""
+    """Decode what ``pack`` returned. The environment is not read again."""
     return Settings(**json.loads(text))
