@@ -228,3 +228,17 @@ async def test_no_upgrade_follows_the_last_answer(server: ServerProcess) -> None
     head, body = await exchange(server.url, last + UPGRADE)
     assert head.startswith(b"HTTP/1.1 200 ")
     assert json.loads(body) == {"status": "ok"}
+
+
+@pytest.mark.parametrize("trailer", [b"Authorization: Bearer %s", b"Origin: https://evil.example"])
+async def test_a_trailer_is_no_part_of_the_head(server: ServerProcess, trailer: bytes) -> None:
+    _, body = await exchange(server.url, NEWCOMER)
+    token = json.loads(body)["token"].encode()
+    head = b"PUT /v1/reaction?item=trailer HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n13\r\n" + b'{"reaction":"like"}' + b"\r\n0\r\n"
+    has_token = b"%s" not in trailer
+    if has_token:
+        head += b"Sec-Fetch-Site: cross-site\r\nAuthorization: Bearer " + token + b"\r\n"
+    line = trailer if has_token else trailer % token
+    answer, _ = await exchange(server.url, head + chunks + line + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 403 " if has_token else b"HTTP/1.1 401 ")

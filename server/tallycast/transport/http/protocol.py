@@ -212,6 +212,15 @@ class Http(HttpToolsProtocol):
             self._since = self._timers.now
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; one of a trailer is dropped (RFC 9110, section 6.5.1).
+
+        httptools calls this for both. A token behind the body would be taken for one of the head, which has
+        been checked, and filtered by proxies.
+        """
+        if self._head is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The request's head is here.
 
