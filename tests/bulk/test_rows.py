@@ -128,7 +128,7 @@ VISITOR = "a visitor is u: and your user's id (1 to 128 bytes), or an anonymous 
         (b"\xe9,u:1,like\n", "byte 0xE9 is not utf-8"),
         (
             "a\rb,u:1,like",
-            "not CSV: new-line character seen in unquoted field",
+            "not CSV: line ends are mixed, a CR stands alone",
         ),
         (
             f"{'é' * 129},u:1,like",

@@ -17,6 +17,7 @@ DELIMITERS = (",", ";", "\t", "|")
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 TOO_LONG = f"a row has at most {LONGEST_LINE} characters"
+_MIXED = "not CSV: line ends are mixed, a CR stands alone: write them all as LF or as CRLF"
 _STRAY = "not CSV: a value with a quote in it stands in quotes, and each quote in it is doubled"
 
 
@@ -104,7 +105,8 @@ def _read(source: _Lines, number: int, text: str, delimiter: str) -> list[str] |
         return f"not CSV: the quote that opens here is not closed within {LONGEST_LINE} characters"
     except csv.Error as error:
         where = f" (lines {number} to {more[-1][0]})" if more else ""
-        return f"not CSV: {error}{where}"
+        what = _MIXED if "\r" in text else f"not CSV: {error}"
+        return f"{what}{where}"
     whole = "\n".join((text, *(line for _, line in more)))
     # The reader takes any other quote for a character. It may end a value whose beginning was refused.
     if any('"' in value and f'"{value.replace(chr(34), chr(34) * 2)}"' not in whole for value in values):
