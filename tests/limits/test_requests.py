@@ -98,3 +98,15 @@ async def test_half_a_request_times_out_however_slowly_it_goes_on(tight: ServerP
         HALF, await asyncio.gather(*(said(half, more) for half, more, _ in HALF)), strict=True
     ):
         assert (b"HTTP/1.1 408" in answer and b'"code":"request_timeout"' in answer) is told, half
+
+
+async def test_a_body_that_does_not_come_is_told_too(tight: ServerProcess) -> None:
+    async with client(tight) as http:
+        token = (await visitor_token(http)).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(tight.url.rpartition(":")[2]))
+    head = b"PUT /v1/reaction?item=a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % token
+    writer.write(head + b"Content-Length: 50\r\n\r\n{")
+    async with asyncio.timeout(60):
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await writer.wait_closed()

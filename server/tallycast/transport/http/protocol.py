@@ -143,10 +143,10 @@ class Http(HttpToolsProtocol):
             return
         if self._since is None or now - self._since <= self._context.within or self.transport.is_closing():
             return
-        if self._head is not None and (self.cycle is None or self.cycle.response_complete):
-            self._refuse(408, f"a request must come within {self._context.within:g} s", "request_timeout")
+        if self._head is None and self.is_idle:
+            self.transport.abort()  # The request has been answered, before all of its body was here.
         else:
-            self.transport.abort()  # In the middle of something, where no answer would be understood.
+            self._refuse(408, f"a request must come within {self._context.within:g} s", "request_timeout")
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
