@@ -27,6 +27,9 @@ REFUSED = {
     "a Host that is a list": (GET + b"Host: a, b:\r\n", b"", 400),
     "a Host beyond ASCII": (GET + "Host: é\r\n".encode(), b"", 400),
     "a port that is none": (GET + b"Host: a:b\r\n", b"", 400),
+    "a fragment": (b"GET /livez#a HTTP/1.1\r\n" + HOST, b"", 400),
+    "a fragment of a socket's": (b"GET /ws?item=a#b HTTP/1.1\r\n" + HOST + UPGRADE, b"", 400),
+    "a user in the target": (b"GET http://me@localhost/livez HTTP/1.1\r\n" + HOST, b"", 400),
     "an upgrade without Host": (b"GET /ws HTTP/1.1\r\n" + UPGRADE, b"", 400),
     "an upgrade with a length": (
         b"GET /ws HTTP/1.1\r\n" + HOST + UPGRADE + b"Content-Length: 5\r\n",

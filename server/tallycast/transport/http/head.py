@@ -61,10 +61,18 @@ def check_head(version: str, headers: Headers, *, upgrade: bool) -> None:
 
 
 def origin_form(target: bytes) -> bytes:
-    """The path and query of a request target, which names a server too where it was meant for a proxy."""
+    """The path and query of a request target, which names a server too where it was meant for a proxy.
+
+    Raises:
+        BadHead: it has a fragment (RFC 9112, section 3.2), or a user (RFC 9110, section 4.2.4).
+    """
+    if b"#" in target:
+        raise BadHead("a request target has no fragment")
     authority = _AUTHORITY.match(target)
     if authority is None:
         return target
+    if b"@" in authority[0]:
+        raise BadHead("a request target names no user")
     rest = target[authority.end() :]
     return rest if rest.startswith(b"/") else b"/" + rest
 
