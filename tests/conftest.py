@@ -5,10 +5,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from httpx._transports import default
 from hypothesis import settings
 from tallycast.engine.standalone import Engine
 
@@ -30,6 +33,9 @@ sys.dont_write_bytecode = False
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
+
+# Every client would load all root certificates for it, 20 ms; most tests make some, and none needs them.
+default.create_ssl_context = cache(httpx.create_ssl_context)
 
 _running: list[ServerProcess] = []
 
