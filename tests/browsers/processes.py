@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.browser.tabs import PATIENCE
+from tests.support.reaper import reap_later
 
 
 class Process:
@@ -26,6 +27,7 @@ class Process:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        reap_later(self._process.pid)
 
     @property
     def pid(self) -> int:

@@ -13,6 +13,7 @@ from typing import Self
 import httpx
 
 from tests.support import processes
+from tests.support.reaper import reap_later
 from tests.support.waiting import wait_for
 
 START, STOP = 60.0, 30.0
@@ -108,6 +109,7 @@ class ServerProcess:
                 env=self._env,
                 cwd=self._cwd,
             )
+        reap_later(self._process.pid)
         if wait:
             self.url = wait_for(lambda: self._address(before), "the server's address", START)
             wait_for(self._is_ready, "/readyz", START)
