@@ -31,7 +31,7 @@ def tallycast(
         stdin=stdin,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -175,7 +175,7 @@ def test_embed_on_a_terminal_says_where_it_goes() -> None:
             env=clean_environment({"TERM": "xterm"}),
             stdout=theirs,
             stderr=subprocess.PIPE,
-            timeout=30,
+            timeout=120,
             check=True,
         )
         os.close(theirs)
