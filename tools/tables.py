@@ -1,16 +1,19 @@
-"""Writes the tables of settings into the documents, from their declarations.
+"""Writes the tables of settings, and of the keys of the sites file, into the documents.
 
 Usage: python -m tools.tables. A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
-Depends on ``tallycast.config`` alone.
+Their content is declared in ``tallycast.config``, the only part of the server that this depends on.
 """
 
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
 from tallycast.config import settings
+from tallycast.config.sites_schema import FORMS, default_text
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md",)
+DOCUMENTS = ("README.md", "docs/configuration.md")
+TABLES = ("settings", *FORMS)
 
 _TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -24,7 +27,12 @@ def main() -> None:
 
 def updated(text: str) -> str:
     """A document with current tables."""
-    return _TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}", text)
+    return _TABLE.sub(lambda match: f"{match[1]}\n{table(match[2])}\n{match[3]}", text)
+
+
+def table(name: str) -> str:
+    """The table of the settings, or of the keys of a form of the sites file."""
+    return settings_table() if name == "settings" else keys_table(FORMS[name])
 
 
 def settings_table() -> str:
@@ -39,12 +47,16 @@ def settings_table() -> str:
     return _markdown(("flag", "environment", "default", "description"), rows)
 
 
+def keys_table(form: type[BaseModel]) -> str:
+    """Every key of a form: default, description."""
+    fields = form.model_fields.items()
+    rows = [(f"`{name}`", default_text(field), str(field.description)) for name, field in fields]
+    return _markdown(("key", "default", "description"), rows)
+
+
 def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = (head, ("---",) * len(head), *rows)
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
-
-
-TABLES = {"settings": settings_table}
 
 
 if __name__ == "__main__":
