@@ -287,7 +287,7 @@ const channel = (server, site, key) => {
     /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
     _react(item, reaction, by) {
       const wish = (item._wish = { _reaction: reaction, _by: by, _whose: publisher, _base: item._wish?._base });
-      const late = () => item._wish === wish && item._elements.has(by) && by._failed({ code: 'offline' }, true);
+      const late = () => item._elements.has(by) && item._wish === wish && by._failed({ code: 'offline' }, true);
       if (!publisher) keep(wishes, item._id, reaction);
       update(item);
       if (refusal) end(item, refusal);

@@ -39,7 +39,12 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   /** @param {Iterable<string>} ids */
   const read = async (ids) => {
     for (const part of parts(ids)) {
-      for (const item of (await request('GET', at('/v1/items', part), token)).items) line({ ...item, type: 'counts' });
+      const found = await request('GET', at('/v1/items', part), token).catch((problem) => {
+        // One must not cost the others theirs: which one it is, the watch of each will tell.
+        if (problem.code === 'bad_item') for (const id of part) watched.delete(id);
+        throw problem;
+      });
+      for (const item of found.items) line({ ...item, type: 'counts' });
     }
   };
 
@@ -69,8 +74,9 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
           });
         }
       }
-    } catch (problem) {
-      failed(/** @type {object} */ (problem)); // a policy of the page may forbid a stream, too
+    } catch (/** @type {any} */ problem) {
+      if (problem.code === 'bad_item') follow();
+      else failed(problem); // a policy of the page may forbid a stream, too
     }
   };
 

@@ -137,6 +137,45 @@ async def test_elements_that_come_and_go(
     await tab.widget.holds("like")
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["stream", "polling"])
+async def test_one_bad_item_does_not_cost_the_others_theirs(
+    server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall, streams: bool
+) -> None:
+    """A stream that is asked for it is refused as a whole, and so is a poll; then the others are polled."""
+    wall.streams = streams
+    good, late = fresh_item(), fresh_item()
+    tab = await behind(wall, new_person, new_tab, server, "bad\x01item", good)
+    bob = await new_tab()
+    await bob.visit(server, f'<live-reactions item="{good}"></live-reactions>')
+
+    async def polling() -> str:
+        await tab.page.clock.run_for(1_000)
+        return await status(tab)
+
+    await wait_until(polling, "polling")
+    await tab.widgets(1).shows(like=0, dislike=0)
+    await bob.event("tallycast:react", bob.widget.like.click)
+    await tab.page.clock.run_for(15_000)
+    await tab.widgets(1).shows(like=1, dislike=0)
+    await tab.event("tallycast:react", tab.widgets(1).like.click)
+
+    await tab.page.evaluate(
+        """(items) => {
+          for (const item of items) {
+            const element = document.createElement('live-reactions');
+            element.setAttribute('item', item);
+            document.body.append(element);
+          }
+        }""",
+        ["bad\x02item", late],
+    )
+    await tab.widgets(3).shows(like=0, dislike=0)
+    await bob.event("tallycast:react", bob.widget.dislike.click)
+    await tab.page.clock.run_for(15_000)
+    await tab.widgets(1).shows(like=1, dislike=1)
+    assert await status(tab) == "polling"
+
+
 async def test_an_element_that_comes_back_is_shown(
     server: Server, new_person: NewPerson, new_tab: NewTab, wall: Wall
 ) -> None:
