@@ -240,6 +240,9 @@ def test_a_revocation_holds_for_tokens_that_say_only_when_the_user_signed_in(clo
     with pytest.raises(Unauthorized, match="revoked"):
         identify(guard, site, before)
     assert identify(guard, site, after).visitor == "u:42"
+    with capture_logs() as logged, pytest.raises(Unauthorized, match="revoked"):
+        identify(guard, site, published("HS256", SECRET, iat=None))
+    assert logged[0]["claim"] == "iat"
 
 
 def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> None:

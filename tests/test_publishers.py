@@ -147,7 +147,7 @@ def test_all_kinds_of_keys(server: ServerProcess, file: Path, publisher: Publish
 
 
 def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_path: Path) -> None:
-    """An audience that is an address, a number for the user, and only the time at which that signed in."""
+    """An audience that is an address, a number for the user, no time of issue."""
     key, audience = private_key("RS256"), ["https://api.example", "https://login.example/userinfo"]
 
     def of_service(**claims: Any) -> str:
@@ -161,14 +161,16 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
         assert (told["code"], told["message"]) == ("unauthorized", "the token is not one of this site's")
         told = page.ask("auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
         assert told["code"] == "unauthorized"
-        told = page.ask("auth", token=of_service(auth_time=None, nbf=int(time.time())), ref=4)
-        assert (told["code"], told["message"]) == ("unauthorized", "the token has no time of issue")
+        late = int(time.time()) + 2 * 86400
+        told = page.ask("auth", token=of_service(auth_time=None, exp=late), ref=4)
+        assert (told["code"], told["message"]) == ("unauthorized", "the token ends too late")
+        assert page.ask("auth", token=of_service(auth_time=None), ref=5)["visitor"] == "u:4711"
     assert status(server, of_service(), "blog") == 401
     wait_for(lambda: "user_id" in server.output(), "the log", 10)
     lines = [json.loads(line) for line in server.output().splitlines() if '"token refused"' in line]
     wrong_audience = {"claim": "aud", "found": "'https://other.example'", "expected": "'https://api.example'"}
     assert wrong_audience.items() <= lines[0].items()
-    no_issue = {"claim": "iat", "found": "missing", "expected": "one, or auth_time"}
+    no_issue = {"claim": "exp", "expected": "at most 1 day ahead, without iat"}
     assert any(no_issue.items() <= line.items() for line in lines)
     assert "Mallory" not in server.output()
     # The command makes such a token, too, and a revocation holds for those without `iat`.
@@ -176,12 +178,15 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
     private.write_text(private_pem(key))
     more = ["--config", str(file), "--site", "service", "--sub", "4711"]
     made = tallycast("token", *more, "--key-file", str(private)).stdout.strip()
-    assert [status(server, token, "service") for token in (made, of_service())] == [200, 200]
+    assert [
+        status(server, token, "service") for token in (made, of_service(), of_service(auth_time=None))
+    ] == [200] * 3
     assert tallycast("revoke", *more, "--data", str(server.data)).returncode == 0
     wait_for(lambda: all(status(server, of_service(), "service") == 401 for _ in range(10)), "refusals", 10)
     later = int(time.time()) + 1
     assert status(server, of_service(auth_time=later), "service") == 200
     assert status(server, of_service(nbf=later), "service") == 401
+    assert status(server, of_service(auth_time=None), "service") == 401
 
 
 def test_a_token_that_ends_on_an_open_socket(server: ServerProcess) -> None:

@@ -122,6 +122,8 @@ class Guard:
             _allow_anonymous(site)
         revoked = self._revoked(site.name, identity.visitor)
         if revoked is not None and identity.issued <= revoked:
+            if not identity.issued:
+                self._log.refused(site, "iat", "missing", "one, after the user's tokens were revoked")
             raise Unauthorized("the token was revoked")
         return identity
 

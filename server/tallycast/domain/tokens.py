@@ -28,6 +28,8 @@ LEEWAY = 30
 # A publisher's token is taken for so long (s) after it was issued, whatever it says of its end. A revocation
 # refuses what was issued before it, and so need not be remembered for longer.
 MAX_AGE = 90 * 86400
+# How far ahead (s) a token may end that does not say when it was issued.
+MAX_AHEAD_UNDATED = 86400
 SUBJECT_BYTES = 128
 MAX_TIME = 2**53
 # Characters of a claim that are shown to the operator.
@@ -85,7 +87,8 @@ class KeySet:
 class Identity:
     """Who a token speaks for: the visitor, from when and until when (seconds since 1970).
 
-    Where a token does not say when it was issued, ``issued`` is when the user signed in, which is no later.
+    Where a token does not say when it was issued, ``issued`` is when the user signed in, which is no later;
+    or 0, which is before every revocation.
     ``key`` is what it was signed with, or the key set that it came from; ``None`` means by this server.
     """
 
@@ -185,6 +188,8 @@ def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float
     claims = _decode(token, names.audience or site, key.algorithm, key.loaded, ("aud", "exp", names.subject))
     subject = _subject(names.subject, claims[names.subject])
     issued, expires = _times(claims, now)
+    if claims.get(_issue(claims)) is None:
+        return Identity(f"u:{subject}", issued, max(expires, now), trusted)
     if now > issued + MAX_AGE + LEEWAY:
         raise WrongClaim("the token is too old", _issue(claims), _ago(now - issued), "at most 90 days ago")
     # On an open connection, too, it holds no longer than it would be taken.
@@ -259,7 +264,10 @@ def _decode(token: str, audience: str, algorithm: str, key: Any, required: Seque
 
 
 def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[float, float]:
-    """When it was issued, or some time before that, and when it ends."""
+    """When it was issued, or some time before that, and when it ends; 0 where its issue is unknown.
+
+    Such a token has to end soon: its age cannot be told, and a revocation is remembered for ``MAX_AGE`` only.
+    """
     issue = _issue(claims)
     times = {name: 0 if claims.get(name) is None else claims[name] for name in (issue, "nbf", "exp")}
     for name, value in times.items():
@@ -272,6 +280,9 @@ def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[fl
         raise WrongClaim("the token is not valid yet", begins, ahead, f"at most {LEEWAY} s ahead")
     if now > times["exp"] + expired_for + LEEWAY:
         raise WrongClaim("the token has expired", "exp", _ago(now - times["exp"]), "the future")
+    if claims.get(issue) is None and times["exp"] > now + MAX_AHEAD_UNDATED + LEEWAY:
+        ahead = f"{(times['exp'] - now) / 86400:.0f} days ahead"
+        raise WrongClaim("the token ends too late", "exp", ahead, "at most 1 day ahead, without iat")
     return times[issue], times["exp"]
 
 
@@ -279,13 +290,9 @@ def _issue(claims: dict[str, Any]) -> str:
     """The claim that says when a token was issued, at the latest.
 
     `auth_time` is when the user signed in (OpenID Connect Core, section 2), which is never after the issue.
-    `nbf` may be, so that it cannot stand for `iat`. Without either the age is unknown: a revocation is
-    remembered for `MAX_AGE`, and a token that lives longer would hold again after that.
+    `nbf` may be, so that it cannot stand for `iat`: a token issued before a revocation would outlive it.
     """
-    for name in ("iat", "auth_time"):
-        if claims.get(name) is not None:
-            return name
-    raise WrongClaim("the token has no time of issue", "iat", "missing", "one, or auth_time")
+    return "auth_time" if claims.get("iat") is None else "iat"
 
 
 def _ago(seconds: float) -> str:
