@@ -3,12 +3,17 @@
 import re
 from pathlib import Path
 
+import pytest
 from tallycast.contract import messages
 from tallycast.contract.errors import CloseCode, Refusal
 
 from tools import tables
 
 ROOT = Path(__file__).parents[1]
+# Where the paths begin that these documents name.
+FOLDERS = [ROOT, ROOT / "server" / "tallycast"]
+WITH_PATHS = ["README.md", "docs/storage.md"]
+PATH = re.compile(r"[\w.]+(/[\w.]+)*(/|\.(py|lua|js|sh|txt|json))")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 
@@ -20,6 +25,15 @@ def test_tables_are_current() -> None:
         assert tables.updated(text) == text, f"{name}: run make tables"
         found += re.findall(r"<!-- table: (\S+) -->", text)
     assert sorted(found) == sorted(tables.TABLES)
+
+
+@pytest.mark.parametrize("document", WITH_PATHS)
+def test_every_path_leads_to_a_file(document: str) -> None:
+    spans = re.findall(r"`([^`\s]+)`", (ROOT / document).read_text())
+    paths = [span for span in spans if PATH.fullmatch(span)]
+    assert paths
+    for path in paths:
+        assert any((folder / path).exists() for folder in FOLDERS), path
 
 
 def test_every_code_stands_in_the_protocol() -> None:
