@@ -9,12 +9,12 @@ from rich.console import Console
 from tallycast.ledger.bulk_import.rows import Bad
 from tallycast.ledger.bulk_import.show import Complaints, Lines, Picture
 from tallycast.process import banner
-from tallycast_load.oracle import Check
-from tallycast_load.plan import make
+from tallycast_load.coordinator.run import Result
+from tallycast_load.plan.plan import make
 from tallycast_load.report import page, table
-from tallycast_load.run import Result
+from tallycast_load.verdict.checks import Check
 
-from tests.load.test_oracle import tick
+from tests.load.verdict.test_checks import tick
 from tests.test_cli import tallycast
 
 EVIL = "a\u202eb\x1b[2Jc\u2028d\u200be"

@@ -23,7 +23,7 @@ from redis import Redis
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tallycast_load import units
+from tallycast_load.plan import units
 
 from bench.usage import open_files, resident_memory
 from tests.support.process import ServerProcess

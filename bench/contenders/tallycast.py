@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tallycast_load.private import SITES
+from tallycast_load.coordinator.private_server import SITES
 
 from bench.contenders.base import Contender, Dialect, Running
 from tests.support.process import ServerProcess

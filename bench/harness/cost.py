@@ -22,15 +22,15 @@ from resource import RUSAGE_SELF, getrusage
 import uvloop
 from tallycast.contract.frames import TEXT, frame
 from tallycast.contract.messages import Counts, Watching
-from tallycast_load.crowd import Crowd
-from tallycast_load.faults import Faults
-from tallycast_load.latency import Latencies
-from tallycast_load.machine import allow_files
-from tallycast_load.room import Room
-from tallycast_load.sightings import Carried, Sightings
-from tallycast_load.speech import SPEECHES
-from tallycast_load.target import Target
-from tallycast_load.watcher import Watcher
+from tallycast_load.client.codec import SPEECHES
+from tallycast_load.client.target import Target
+from tallycast_load.connections.connection import Room
+from tallycast_load.connections.pool import Crowd
+from tallycast_load.connections.websocket import Watcher
+from tallycast_load.measure.latency import Latencies
+from tallycast_load.measure.updates import Carried, Sightings
+from tallycast_load.measure.violations import Faults
+from tallycast_load.processes.machine import allow_files
 
 from bench.errors import InvalidMeasurementError
 from bench.programs import program

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from tallycast_load.faults import Faults
-from tallycast_load.plan import make
-from tallycast_load.room import Room
-from tallycast_load.run import Result, Run
-from tallycast_load.sightings import Sightings
-from tallycast_load.speech import SPEECHES
-from tallycast_load.target import Target
-from tallycast_load.totals import Moment, Totals
-from tallycast_load.verdict import Step
+from tallycast_load.client.codec import SPEECHES
+from tallycast_load.client.target import Target
+from tallycast_load.connections.connection import Room
+from tallycast_load.coordinator.run import Result, Run
+from tallycast_load.measure.updates import Sightings
+from tallycast_load.measure.violations import Faults
+from tallycast_load.plan.plan import make
+from tallycast_load.verdict.totals import Moment, Totals
+from tallycast_load.verdict.verdict import Step
 
 
 def room(found: Faults, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **told: Any) -> Room:

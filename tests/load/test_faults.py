@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from tallycast_load import faults
-from tallycast_load.run import Result
-from tallycast_load.totals import Totals
-from tallycast_load.verdict import ERROR, INVALID, PASSED, WRONG, Verdict
-from tallycast_load.worker import LAST_PATIENCE
+from tallycast_load.coordinator.run import Result
+from tallycast_load.measure import violations
+from tallycast_load.verdict.totals import Totals
+from tallycast_load.verdict.verdict import ERROR, INVALID, PASSED, WRONG, Verdict
+from tallycast_load.worker.worker import LAST_PATIENCE
 
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
@@ -33,17 +33,17 @@ CASES = [
     case("nothing", Faults(), "", ""),
     Case("nothing, to event streams", Faults(), frozenset(), "", "sse"),
     case("loses an acknowledged reaction", Faults(lose_reactions_from=40), "acked counts", "stored"),
-    case("loses an ack", Faults(lose_ack=20), "answers", faults.UNANSWERED),
-    case("answers twice", Faults(answer_twice=20), "answers", faults.ANSWERED_TWICE),
-    case("repeats a version", Faults(repeat_version=30), "versions", faults.REPEATED),
-    case("has two counts of a version", Faults(two_counts=30), "versions", faults.TWO_COUNTS),
-    case("goes backwards", Faults(go_down=30), "versions", faults.WENT_DOWN),
+    case("loses an ack", Faults(lose_ack=20), "answers", violations.UNANSWERED),
+    case("answers twice", Faults(answer_twice=20), "answers", violations.ANSWERED_TWICE),
+    case("repeats a version", Faults(repeat_version=30), "versions", violations.REPEATED),
+    case("has two counts of a version", Faults(two_counts=30), "versions", violations.TWO_COUNTS),
+    case("goes backwards", Faults(go_down=30), "versions", violations.WENT_DOWN),
     case("drops frames", Faults(drop_frames_from=30), "converged", "the store has"),
-    case("cuts a connection", Faults(cut_connection=30), "closes", faults.LOST),
-    case("closes without a code", Faults(close_without_code=30), "closes", faults.LOST),
+    case("cuts a connection", Faults(cut_connection=30), "closes", violations.LOST),
+    case("closes without a code", Faults(close_without_code=30), "closes", violations.LOST),
     case("counts wrong", Faults(miscount=1), "counts converged", "the visitors hold"),
-    case("says what is no message", Faults(garbage=30), "answers", faults.UNREADABLE),
-    case("answers something else", Faults(wrong_answer=20), "answers", faults.WRONG_ANSWER),
+    case("says what is no message", Faults(garbage=30), "answers", violations.UNREADABLE),
+    case("answers something else", Faults(wrong_answer=20), "answers", violations.WRONG_ANSWER),
     # What it may do: none of it is a fault.
     case("says goodbye", Faults(goodbye=30), "", ""),
     case("is odd", Faults(odd=True), "", ""),

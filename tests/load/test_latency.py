@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from tallycast_load.report import words
-from tallycast_load.run import Result
-from tallycast_load.verdict import INVALID, MISSED
+from tallycast_load.coordinator.run import Result
+from tallycast_load.report import summary
+from tallycast_load.verdict.verdict import INVALID, MISSED
 
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
@@ -167,7 +167,7 @@ def check_what_could_not_leave(result: Result) -> None:
     assert totals.errors() == (unsent + cut) / due
     assert [one.holds for one in result.verdict.judged] == [False]
     assert not [check for check in result.verdict.checks if check.passed is False]
-    assert any("limits refused" in line for line in words.advice(result))
+    assert any("limits refused" in line for line in summary.advice(result))
 
 
 async def test_a_generator_that_is_late_is_invalid() -> None:

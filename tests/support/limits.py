@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tallycast.domain.limits import Limits
 from tallycast.domain.rates import Rate
-from tallycast_load.private import SITES
+from tallycast_load.coordinator.private_server import SITES
 
 _MUCH = Rate(1_000_000, 1_000_000)
 LOOSE = Limits(messages=_MUCH, ids=_MUCH, reactions=_MUCH, new_items=_MUCH)

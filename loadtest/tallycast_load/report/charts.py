@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from math import log10
 
-from tallycast_load import units
-from tallycast_load.metrics import Series
+from tallycast_load.client.metrics import Series
+from tallycast_load.coordinator.run import Result
+from tallycast_load.plan import units
 from tallycast_load.report.svg import Chart, Line, Point, Scale, fitting
-from tallycast_load.run import Result
-from tallycast_load.totals import Moment
+from tallycast_load.verdict.totals import Moment
 
 Drawn = tuple[str, str, Chart]
 # Names of metrics that are about the process or the language, not about the server's work.

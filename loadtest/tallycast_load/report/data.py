@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from tallycast import __version__
 
-from tallycast_load import machine
-from tallycast_load.report import words
-from tallycast_load.run import Result
-from tallycast_load.thresholds import DISTRIBUTIONS, POINTS
-from tallycast_load.verdict import Judged
+from tallycast_load.coordinator.run import Result
+from tallycast_load.plan.thresholds import DISTRIBUTIONS, POINTS
+from tallycast_load.processes import machine
+from tallycast_load.report import summary
+from tallycast_load.verdict.verdict import Judged
 
 
 def text(result: Result) -> str:
@@ -43,7 +43,7 @@ def shaped(result: Result) -> dict[str, Any]:
         "status": verdict.status,
         "verdict": verdict.word,
         "partial": verdict.interrupted,
-        "outcome": words.outcome(result),
+        "outcome": summary.outcome(result),
         "plan": {**result.plan.model_dump(mode="json", exclude={"threshold", "spread"}), **_spoken(result)},
         "measured_seconds": result.measured,
         "latencies": {name: _latencies(result, name) for name in DISTRIBUTIONS},
@@ -60,11 +60,11 @@ def shaped(result: Result) -> dict[str, Any]:
         "generator": {
             "processes": result.processes,
             "cpu": result.cpu,
-            "late": list(words.left_late(result)),
+            "late": list(summary.left_late(result)),
         },
         "checks": [check._asdict() for check in verdict.checks],
         "complaints": verdict.complaints,
-        "advice": words.advice(result),
+        "advice": summary.advice(result),
         "thresholds": [_judged(one) for one in verdict.judged],
         "steps": [
             {"rate": step.rate, "held": step.passed, "thresholds": [_judged(one) for one in step.judged]}

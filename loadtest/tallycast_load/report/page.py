@@ -8,12 +8,12 @@ from html import escape
 
 from tallycast.domain.printable import printable
 
-from tallycast_load import units
-from tallycast_load.report import charts, data, words
+from tallycast_load.coordinator.run import Result
+from tallycast_load.plan import units
+from tallycast_load.plan.thresholds import DISTRIBUTIONS, POINTS
+from tallycast_load.report import charts, data, summary
 from tallycast_load.report.style import STYLE
-from tallycast_load.run import Result
-from tallycast_load.thresholds import DISTRIBUTIONS, POINTS
-from tallycast_load.verdict import INVALID, PASSED
+from tallycast_load.verdict.verdict import INVALID, PASSED
 
 Row = Iterable[str]
 
@@ -29,9 +29,9 @@ def text(result: Result) -> str:
         f"<title>{escape(verdict.word)} · Tallycast load test</title><style>{STYLE}</style></head><body>",
         f'<header class="{mood}"><p class="kind">Tallycast load test'
         f"{' · partial report' if verdict.interrupted else ''}</p>",
-        f'<h1><span class="badge">{escape(verdict.word)}</span> {escape(words.outcome(result))}</h1>',
+        f'<h1><span class="badge">{escape(verdict.word)}</span> {escape(summary.outcome(result))}</h1>',
         f'<p class="what"><b>{escape(printable(result.url))}</b><br>',
-        f"{escape(words.asked(result))}</p></header><main>",
+        f"{escape(summary.asked(result))}</p></header><main>",
         *_advice(result),
         _cards(result),
         *_judgements(result),
@@ -45,7 +45,7 @@ def text(result: Result) -> str:
 
 
 def _advice(result: Result) -> Iterator[str]:
-    advice = words.advice(result)
+    advice = summary.advice(result)
     if advice:
         title = "The generator did not keep up" if result.verdict.complaints else "Limits"
         told = "".join(f"<li>{escape(line[0].upper() + line[1:])}." for line in advice)
@@ -141,13 +141,13 @@ def _details(result: Result) -> Iterator[str]:
     for name in DISTRIBUTIONS:
         latencies = result.totals.all(name)
         points = [_time(value) for value in latencies.points(POINTS).values()]
-        explained = f"{words.TITLES[name]}<br><small>{words.EXPLAINED[name]}</small>"
+        explained = f"{summary.TITLES[name]}<br><small>{summary.EXPLAINED[name]}</small>"
         rows.append([explained, *points, f"{latencies.count:,}"])
     heads = ("from → to", *POINTS, "measured")
     yield _section("Latencies", _table(heads, rows, numbers=True))
     yield '<div class="two">'
-    yield _section("Counted", _pairs(words.counts(result)))
-    yield _section("Generator", _pairs(words.generator(result)))
+    yield _section("Counted", _pairs(summary.counts(result)))
+    yield _section("Generator", _pairs(summary.generator(result)))
     yield "</div>"
 
 

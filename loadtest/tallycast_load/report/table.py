@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 from tallycast.domain.printable import printable
 
-from tallycast_load import units
-from tallycast_load.report import words
-from tallycast_load.run import Result
-from tallycast_load.thresholds import DISTRIBUTIONS, POINTS
-from tallycast_load.verdict import INVALID, PASSED
+from tallycast_load.coordinator.run import Result
+from tallycast_load.plan import units
+from tallycast_load.plan.thresholds import DISTRIBUTIONS, POINTS
+from tallycast_load.report import summary
+from tallycast_load.verdict.verdict import INVALID, PASSED
 
 WIDE = 120
 
@@ -42,7 +42,7 @@ def drawn(result: Result) -> Group:
         parts += [Text(), _thresholds(result)]
     if verdict.checks:
         parts += [Text(), _checks(result)]
-    advice = words.advice(result)
+    advice = summary.advice(result)
     parts += [Text()] if advice else []
     parts += [Text(f"{line[0].upper()}{line[1:]}.", style="yellow") for line in advice]
     return Group(*parts)
@@ -53,9 +53,9 @@ def _heading(result: Result) -> Group:
     colour = {PASSED: "green", INVALID: "yellow"}.get(verdict.status, "red")
     return Group(
         Text.assemble(
-            (f" {verdict.word} ", f"bold white on {colour}"), "  ", (words.outcome(result), "bold")
+            (f" {verdict.word} ", f"bold white on {colour}"), "  ", (summary.outcome(result), "bold")
         ),
-        Text(f"{printable(result.url)} · {words.asked(result)}", style="dim"),
+        Text(f"{printable(result.url)} · {summary.asked(result)}", style="dim"),
     )
 
 
@@ -72,12 +72,12 @@ def _latencies(result: Result) -> Table:
         latencies = result.totals.all(name)
         values = latencies.points(POINTS).values()
         cells = ["–" if value is None else units.show_time(value) for value in values]
-        grid.add_row(words.TITLES[name], *cells, f"{latencies.count:,}")
+        grid.add_row(summary.TITLES[name], *cells, f"{latencies.count:,}")
     return grid
 
 
 def _counts(result: Result) -> Table:
-    left, right = words.counts(result), words.generator(result)
+    left, right = summary.counts(result), summary.generator(result)
     grid = _grid("counted", "", "generator", "", right=1)
     for row in range(max(len(left), len(right))):
         cells = [

@@ -9,7 +9,7 @@ import sys
 from typing import Annotated
 
 import typer
-from tallycast_load import command as load
+from tallycast_load.cli import command as load
 
 from tallycast import __version__
 from tallycast.cli import audit, embed, health, import_file, revoke, serve, token

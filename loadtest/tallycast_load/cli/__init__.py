@@ -1,0 +1,1 @@
+"""The command ``tallycast load``: options, reports written, exit statuses."""

@@ -1,0 +1,1 @@
+"""The connections that watch items: WebSockets and event streams, and the pool of those of one process."""

@@ -1,0 +1,1 @@
+"""The coordinating process: the phases of a run, and the private server that it may need."""

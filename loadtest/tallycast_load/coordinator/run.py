@@ -1,0 +1,361 @@
+"""A whole run, phase by phase: preparing, connecting, warming up, running, draining, checking.
+
+Owns the order of things and the exchange between the processes. Must not know connections, nor how anything
+is shown.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic_ns as now
+
+from tallycast.contract.errors import LoadError
+
+from tallycast_load.client import visitors
+from tallycast_load.client.http import Http
+from tallycast_load.client.items import Store, Stored
+from tallycast_load.client.metrics import Metrics
+from tallycast_load.client.target import Target
+from tallycast_load.coordinator.observer import RunObserver
+from tallycast_load.plan.plan import Plan
+from tallycast_load.processes import ipc, machine
+from tallycast_load.processes.pool import Fleet
+from tallycast_load.verdict import checks, generator, server_limits, verdict
+from tallycast_load.verdict.checks import Evidence
+from tallycast_load.verdict.totals import Totals
+from tallycast_load.verdict.verdict import Step, Verdict
+
+SECOND = 1_000_000_000
+# Beyond the ramp's own length.
+CONNECT_PATIENCE = 30.0
+DRAIN_PATIENCE = 8.0
+CONVERGE_WITHIN = 1.0
+# What belongs to a stage may be known so much later.
+AFTERMATH = 1.5
+EXCHANGE = 0.1
+LOOK = 0.05
+LAST_SIGHTINGS = 2 * SECOND // 5
+
+
+@dataclass
+class Result:
+    """What a run found.
+
+    ``start`` is the moment from which the timeline counts (ns of the monotonic clock), ``measured`` how many
+    seconds of the measured time passed.
+    """
+
+    plan: Plan
+    url: str
+    processes: int
+    begun: float
+    totals: Totals = field(default_factory=Totals)
+    verdict: Verdict = field(default_factory=Verdict)
+    start: int = 0
+    measured: float = 0.0
+    phase: str = "preparing"
+    metrics: Metrics | None = None
+    cpu: list[float] = field(default_factory=list)
+
+
+class Run:
+    """``token_key`` signs the visitors' tokens; ``metrics`` is asked every second."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        target: Target,
+        observer: RunObserver,
+        token_key: str | None,
+        metrics: Metrics | None,
+    ):
+        self._plan = plan
+        self._target = target
+        self._observer = observer
+        self._key = token_key
+        self._metrics = metrics
+        self._id = secrets.token_hex(4)
+        self._shared = target.sources(10**6) != [] or target.address in ("::1", "127.0.0.1")
+        self._count = machine.processes_for(plan, shared=self._shared)
+        self.result = Result(plan, target.url, self._count, time.time(), metrics=metrics)
+        self._totals = self.result.totals
+        self._fleet = Fleet(self._heard)
+        self._http = Http(target, 8)
+        self._store = Store(self._http, target, plan.site)
+        self._token = ""
+        self._kinds: list[str] = []
+        self._acked: list[tuple[int, int, int, int, int]] = []
+        self._prepared: dict[int, ipc.Prepared] = {}
+        self._shown: dict[int, ipc.Shown] = {}
+        self._audited: dict[int, ipc.Audited] = {}
+        self._start = 0  # of the warm-up
+        self._stages = plan.stages()
+        self._warmed: dict[int, tuple[int, float]] = {}
+
+    async def execute(self) -> Result:
+        """Do it all, and end everything that was started.
+
+        Raises:
+            LoadError: it cannot be done.
+        """
+        helpers: list[asyncio.Task[None]] = []
+        work = asyncio.create_task(self._work(helpers))
+        try:
+            await asyncio.wait({work, self._fleet.failed}, return_when=asyncio.FIRST_COMPLETED)
+            if self._fleet.failed.done():
+                self._fleet.failed.result()
+            await work
+        finally:
+            for task in (work, *helpers):
+                task.cancel()
+            await asyncio.gather(work, *helpers, return_exceptions=True)
+            await self._fleet.stop()
+            self._http.close()
+        return self.result
+
+    def interrupt(self) -> Result:
+        """What is known of a run that was cancelled."""
+        self.result.verdict.interrupted = True
+        self.result.verdict.judged = verdict.judge(self._plan.threshold, self._totals)
+        self.result.measured = self._measured()
+        return self.result
+
+    # The phases
+
+    async def _work(self, helpers: "list[asyncio.Task[None]]") -> None:
+        await self._prepare()
+        helpers += [asyncio.create_task(self._exchange()), asyncio.create_task(self._seconds())]
+        await self._connect()
+        await self._go()
+        await self._drain()
+        await self._check()
+
+    async def _prepare(self) -> None:
+        self._phase("preparing")
+        machine.allow_files(machine.files_for(self._plan, self._count))
+        if self._metrics is not None:
+            await self._metrics.begin()
+        await self._meet()
+        await self._fleet.start(
+            [
+                ipc.Begin(
+                    number=number,
+                    processes=self._count,
+                    plan=self._plan.model_dump_json(),
+                    url=self._target.url,
+                    run=self._id,
+                    kinds=self._kinds,
+                    token_key=self._key,
+                )
+                for number in range(self._count)
+            ]
+        )
+        await self._until(
+            lambda: sum(word.done for word in self._prepared.values()) == self._count,
+            lambda: (sum(word.visitors for word in self._prepared.values()), self._plan.people),
+        )
+
+    async def _meet(self) -> None:
+        """Learn who the site's reactions are, and that the server answers at all."""
+        if self._key is not None:
+            self._token = visitors.sign(self._key, self._plan.site, self._id, -1)
+        else:
+            (self._token,) = await visitors.newcomers(
+                self._http, self._target, self._plan.site, 1, lambda _: None
+            )
+        (first,) = await self._store.read(self._items(1), self._token)
+        self._kinds = list(first.counts)
+
+    async def _connect(self) -> None:
+        wanted = self._plan.connections
+        self._phase("connecting", wanted / self._plan.ramp)
+        at = now() + SECOND // 5
+        self._start = at
+        self._fleet.tell(ipc.Open(at))
+        deadline = at + int((wanted / self._plan.ramp + CONNECT_PATIENCE) * SECOND)
+        await self._until(
+            lambda: self._totals.sum("up") >= wanted or now() > deadline,
+            lambda: (self._totals.sum("up"), wanted),
+        )
+        up = self._totals.sum("up")
+        if up < wanted:
+            reasons = self._totals.counted("failures").most_common(1)
+            why = f": {reasons[0][0]} ({reasons[0][1]:,} times)" if reasons else ""
+            advice = "".join(
+                f"; {line}" for line in server_limits.connections(self._totals.counted("failures"))
+            )
+            raise LoadError(f"only {up:,} of {wanted:,} connections could be opened{why}{advice}")
+
+    async def _go(self) -> None:
+        warmup = self._plan.warmup
+        self._start = self.result.start = at = now() + SECOND // 4
+        self._fleet.tell(ipc.Run(at))
+        if warmup > 0:
+            self._phase("warming up", warmup)
+            await self._wait_until(at + int(warmup * SECOND), warmup)
+        self._phase("running", self._plan.duration)
+        self._warmed = {number: (tick.at, tick.cpu) for number, tick in self._totals.ticks.items()}
+        if self._plan.steps is None:
+            await self._wait_until(at + int((warmup + self._plan.duration) * SECOND), self._plan.duration)
+        else:
+            await self._climb(at)
+        self.result.measured = self._measured()
+        self.result.cpu = [
+            (tick.cpu - self._warmed[number][1]) / max(1e-9, (tick.at - self._warmed[number][0]) / 1e9)
+            for number, tick in sorted(self._totals.ticks.items())
+            if number in self._warmed
+        ]
+
+    async def _climb(self, start: int) -> None:
+        """Step by step, until a threshold breaks."""
+        for stage in self._stages:
+            if stage.number == 0:
+                continue
+            await self._wait_until(start + int((stage.end + AFTERMATH) * SECOND), self._plan.duration)
+            step = Step(
+                stage.rate,
+                tuple(verdict.judge(self._plan.threshold, self._totals, [stage.number])),
+                *self._totals.late([stage.number]),
+            )
+            self.result.verdict.steps.append(step)
+            self._observer.step(step)
+            if verdict.is_over(self.result.verdict.steps):
+                break
+
+    async def _drain(self) -> None:
+        self._phase("draining", DRAIN_PATIENCE)
+        self._fleet.tell(ipc.Halt())
+        halted = now()
+        deadline = halted + int(DRAIN_PATIENCE * SECOND)
+        await self._until(
+            lambda: (
+                now() > deadline
+                or (
+                    all(tick.at > halted + SECOND // 10 for tick in self._totals.ticks.values())
+                    and self._totals.sum("under_way") == 0
+                )
+            ),
+            lambda: (0, self._totals.sum("under_way")),
+        )
+
+    async def _check(self) -> None:
+        self._phase("checking")
+        last_write = max((tick.last_ack for tick in self._totals.ticks.values()), default=0)
+        await asyncio.sleep(max(0.0, (last_write - now()) / SECOND + CONVERGE_WITHIN))
+        self._fleet.tell(ipc.Freeze())
+        frozen = now()
+        await self._until(lambda: len(self._shown) == self._count)
+        store = await self._audit()
+        # The last sightings are counted two reports after they were made.
+        ticks = self._totals.ticks
+        await self._until(lambda: all(tick.at > frozen + LAST_SIGHTINGS for tick in ticks.values()))
+        self._judge(store)
+
+    async def _audit(self) -> list[Stored]:
+        """What the store holds, and every process's comparison with it; nothing when it cannot be read."""
+        # A server that died under the load: what was measured until then is still worth telling.
+        try:
+            store = await self._store.read(self._items(), self._token)
+        except LoadError as error:
+            self.result.verdict.unread = str(error)
+            return []
+        self._fleet.tell(ipc.Audit())
+        await self._until(lambda: len(self._audited) == self._count)
+        self.result.verdict.unread = next(
+            (audited.unread for audited in self._audited.values() if audited.unread), ""
+        )
+        return store
+
+    def _judge(self, store: list[Stored]) -> None:
+        result, totals = self.result.verdict, self._totals
+        evidence = Evidence(
+            items=self._items(),
+            kinds=self._kinds,
+            store=store,
+            audited=list(self._audited.values()),
+            shown=list(self._shown.values()),
+            faults=totals.faults,
+            closed=totals.counted("closed"),
+            answered=totals.count("acked") + sum(totals.counted("refused").values()),
+        )
+        held = [stage.number for stage in self._stages if stage.number]
+        if self._plan.steps is not None:
+            # A step that broke may have broken because of the generator: only those that held are trusted.
+            held = [number for number, step in enumerate(result.steps, 1) if step.held] or [1]
+        else:
+            result.judged = verdict.judge(self._plan.threshold, totals)
+        result.complaints = generator.complaints(
+            *totals.late(held),
+            self.result.cpu if self._plan.steps is None else [],
+            machine.cores(),
+            shared=self._shared,
+        )
+        result.checks = checks.judge(evidence)
+        if result.unread:
+            result.checks = checks.without_store(result.checks)
+        if result.complaints:
+            result.checks = checks.without_lateness(result.checks, totals.faults)
+
+    # Helpers
+
+    def _items(self, number: int | None = None) -> list[str]:
+        return [f"load/{self._id}/{item}" for item in range(number or self._plan.items)]
+
+    def _measured(self) -> float:
+        passed = (now() - self._start) / SECOND - self._plan.warmup
+        return min(max(0.0, passed), self._plan.duration) if self.result.phase != "connecting" else 0.0
+
+    def _phase(self, name: str, seconds: float | None = None) -> None:
+        self.result.phase = name
+        self._observer.phase(name, seconds)
+
+    def _heard(self, number: int, word: ipc.WORD) -> None:
+        match word:
+            case ipc.Tick():
+                self._totals.take(number, word)
+                self._acked += word.acked
+            case ipc.Prepared():
+                self._prepared[number] = word
+            case ipc.Shown():
+                self._shown[number] = word
+            case ipc.Audited():
+                self._audited[number] = word
+
+    async def _exchange(self) -> None:
+        """Every process hears what was acknowledged in any."""
+        while True:
+            await asyncio.sleep(EXCHANGE)
+            ticks = self._totals.ticks.values()
+            if len(ticks) == self._count:
+                acked, self._acked = self._acked, []
+                self._fleet.tell(ipc.News(acked, min(tick.watermark for tick in ticks)))
+
+    async def _seconds(self) -> None:
+        """Every second is a point in the report."""
+        while True:
+            await asyncio.sleep(1.0 - time.monotonic() % 1.0)
+            moment = self._totals.moment(self.result.phase, self._start, now(), self._rate())
+            self._observer.moment(moment, self._totals)
+            if self._metrics is not None:
+                await self._metrics.look(moment.at)
+
+    def _rate(self) -> float:
+        """The rate asked for at this moment."""
+        if self.result.phase not in ("warming up", "running"):
+            return 0.0
+        at = (now() - self._start) / SECOND
+        return next((stage.rate for stage in self._stages if stage.start <= at < stage.end), 0.0)
+
+    async def _wait_until(self, moment: int, length: float) -> None:
+        begun = moment - int(length * SECOND)
+        await self._until(lambda: now() >= moment, lambda: ((now() - begun) / SECOND, length))
+
+    async def _until(
+        self, condition: Callable[[], bool], progress: Callable[[], tuple[float, float]] | None = None
+    ) -> None:
+        while not condition():
+            if progress is not None:
+                self._observer.progress(*progress())
+            await asyncio.sleep(LOOK)

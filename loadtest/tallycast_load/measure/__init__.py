@@ -1,0 +1,1 @@
+"""What is measured: latencies, updates received, violations of the contract. Pure."""

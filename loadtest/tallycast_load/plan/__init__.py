@@ -1,0 +1,1 @@
+"""What a run does: options, schedule, spread over items, thresholds. Pure but for reading a scenario."""

@@ -1,0 +1,57 @@
+"""The entry point of a worker process: commands on standard input, events on standard output.
+
+Owns the two pipes. A worker ends when its coordinator does.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+import uvloop
+from tallycast.contract.errors import LoadError
+
+from tallycast_load.processes import ipc, machine
+from tallycast_load.processes.ipc import Begin
+from tallycast_load.worker.worker import Worker
+
+
+async def _run() -> None:
+    reader, writer = await _pipes()
+    begin = await ipc.next_order(reader)
+    if not isinstance(begin, Begin):
+        return
+    try:
+        worker = Worker(begin, writer)
+        await worker.prepare()
+    except LoadError as error:
+        writer.write(ipc.packed(ipc.Failed(str(error))))
+        await writer.drain()
+        return
+    while (order := await ipc.next_order(reader)) is not None:
+        worker.obey(order)
+        await writer.drain()
+    worker.close()
+    # The close frames leave in the next turn of the loop.
+    await asyncio.sleep(0.05)
+
+
+async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**26)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.streams.FlowControlMixin(loop=loop), os.fdopen(os.dup(1), "wb")
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def main() -> None:
+    """Work until the coordinator is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    machine.go_first()
+    uvloop.run(_run())
+
+
+if __name__ == "__main__":
+    main()
