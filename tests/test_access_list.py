@@ -206,7 +206,7 @@ def test_rights_that_are_taken_away_while_it_runs(
             assert "may not run HSET on keys tc:{*: " in server.output()
             assert scrape(server).get_one("engine_writable") == 0
             os.kill(server.workers[0], signal.SIGKILL)
-            wait_for(lambda: "a worker is back" in server.output(), "a worker", 30)
+            wait_for(lambda: "worker restarted" in server.output(), "a worker", 30)
             assert not is_ready()
             assert shown(http, ["b"]) == [(0, 0)]
             engine.execute_command("ACL", "SETUSER", USER, "+hset")

@@ -102,7 +102,10 @@ def test_a_wrong_word(arguments: tuple[str, ...], end: str) -> None:
 
 def test_a_host_that_is_not_here() -> None:
     line = refused(1, "serve", "--host", "192.0.2.1", "--port", "0")
-    assert line == "host 192.0.2.1 is not an address of this machine; --host 0.0.0.0 takes them all"
+    assert (
+        line
+        == "host 192.0.2.1 is not an address of this machine; use --host 0.0.0.0 for all of its addresses"
+    )
 
 
 def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:

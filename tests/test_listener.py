@@ -74,7 +74,7 @@ async def test_a_host_name_that_does_not_resolve() -> None:
 
 
 def test_other_reasons_are_said_too() -> None:
-    assert "needs rights" in listener.refused(OSError(errno.EACCES, "Permission denied"), "h", 80)
+    assert "requires privileges" in listener.refused(OSError(errno.EACCES, "Permission denied"), "h", 80)
     assert listener.refused(OSError(errno.EMFILE, "Too many files"), "h", 8) == (
         "cannot listen on h, port 8: too many files"
     )

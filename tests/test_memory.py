@@ -8,8 +8,8 @@ PROGRAM = """
 import asyncio
 from tallycast.process import heap as memory
 
-memory.EVERY = 0.05
-memory.LONGEST = 0.2
+memory.CHECK_INTERVAL = 0.05
+memory.MAX_INTERVAL = 0.2
 looked = 0
 resident = memory.resident
 

@@ -146,7 +146,7 @@ def test_nothing_private_is_ever_said(make_server: MakeServer, tmp_path: Path, a
     private.write_text(private_pem(private_key("RS256")))
     file.write_text(SITES + f'secret = "{SECRET}"\n')
     os.kill(server.pid, signal.SIGHUP)
-    wait_for(lambda: "nothing changes" in server.output(), "the complaint about the file")
+    wait_for(lambda: "sites file rejected" in server.output(), "the complaint about the file")
     assert server.engine is not None
     os.kill(server.engine, signal.SIGKILL)
     talker.over_http(known)

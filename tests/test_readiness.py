@@ -107,7 +107,7 @@ def test_a_worker_that_is_restarted_meanwhile_serves_and_is_not_ready(
         os.kill(server.workers[0], signal.SIGKILL)
         until(server, NOT)
         assert httpx.get(f"{server.url}/v1/items?item=x", timeout=30).status_code == 200
-        assert server.output().count("a worker died; starting another") == 1
+        assert server.output().count("worker died") == 1
 
 
 def test_a_data_folder_that_was_replaced_by_another(make_server: MakeServer) -> None:
@@ -150,7 +150,7 @@ def test_a_worker_that_dies_during_a_failover_waits_for_the_primary(make_server:
         os.kill(server.workers[0], signal.SIGKILL)
         # Said again by the same one, or for the first time by another.
         wait_for(lambda: server.output().count("waiting for the engine") == 2, "the second line", 60)
-        assert server.output().count("a worker died; starting another") == 1
+        assert server.output().count("worker died") == 1
         two.primary.do("REPLICAOF", "NO", "ONE")
         until(server, OK)
         assert "the engine is ready" in server.output()

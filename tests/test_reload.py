@@ -69,7 +69,7 @@ def test_sites_change_in_place(make_server: MakeServer, file: Path) -> None:
             "dislike": 0,
         }
         file.write_text(AFTER)
-        hang_up(server, "sites read again")
+        hang_up(server, "sites file reloaded")
         assert gone.closed() == 4504
         everywhere(server, "b", 404)
         everywhere(server, "c", 200)
@@ -89,7 +89,7 @@ def test_sites_change_in_place(make_server: MakeServer, file: Path) -> None:
     worker = server.workers[0]
     processes.kill(worker)
     wait_for(lambda: len(server.workers) == 2 and worker not in server.workers, "another worker")
-    wait_for(lambda: "a worker is back" in server.output(), "its word")
+    wait_for(lambda: "worker restarted" in server.output(), "its word")
     everywhere(server, "b", 404)
 
 
@@ -105,7 +105,7 @@ def test_a_mistake_changes_nothing(make_server: MakeServer, file: Path) -> None:
             else:
                 file.write_text(text)
             hang_up(server, reason)
-            assert "nothing changes" in server.output()
+            assert "sites file rejected" in server.output()
             assert [status(server, site) for site in "abc"] == [200, 200, 404]
         assert page.ask("ping", ref=1)["type"] == "pong"
 
@@ -116,7 +116,7 @@ def test_anonymous_visitors_who_are_not_wanted_any_more(make_server: MakeServer,
     with connect_blocking(f"{server.ws_url}/ws?site=a&item=x") as page:
         assert page.ask("auth", token=token, ref=1)["type"] == "ready"
         file.write_text(BEFORE.replace("[sites.b]", "anonymous = false\n[sites.b]"))
-        hang_up(server, "sites read again")
+        hang_up(server, "sites file reloaded")
         assert "ref" not in page.next("error", code="unauthorized")
         assert page.ask("react", item="x", reaction="like", ref=2)["code"] == "unauthorized"
         assert page.ask("auth", token=token, ref=3)["code"] == "forbidden"
@@ -140,7 +140,7 @@ def test_a_wrong_file_stops_the_start(make_server: MakeServer, file: Path) -> No
 
 
 def test_a_public_server_without_a_file_warns(make_server: MakeServer, file: Path) -> None:
-    warning = "any page on the web may use this server"
+    warning = "all origins allowed"
     assert warning not in make_server(limited=True).output()
     assert warning in make_server(flags=["--host", "0.0.0.0"], limited=True).output()
     assert warning not in make_server(flags=["--host", "0.0.0.0", "--config", str(file)]).output()

@@ -121,7 +121,7 @@ def test_a_second_signal_does_not_wait(make_server: MakeServer) -> None:
     worker = server.workers[0]
     os.kill(worker, signal.SIGSTOP)  # It will not take notice of any SIGTERM.
     os.kill(server.pid, signal.SIGTERM)
-    wait_for(lambda: "stopping" in server.output(), "the first signal")
+    wait_for(lambda: "shutdown started" in server.output(), "the first signal")
     os.kill(server.pid, signal.SIGTERM)
     assert server.wait(5) == 0
     server.family_is_gone()
@@ -213,7 +213,7 @@ def test_a_killed_worker_is_replaced_without_disturbing_the_other(make_server: M
     server = make_server(flags=["--workers", "2"])
     first, second = server.workers
     processes.kill(first)
-    wait_for(lambda: "a worker is back" in server.output(), "another worker")
+    wait_for(lambda: "worker restarted" in server.output(), "another worker")
     assert len(server.workers) == 2
     assert second in server.workers
     assert first not in server.workers
@@ -233,7 +233,7 @@ def test_connections_of_the_other_worker_live_on(make_server: MakeServer) -> Non
             assert len(sockets) < 500, "all went to one worker"
         kept = clients(second) - before
         processes.kill(first)
-        wait_for(lambda: "a worker is back" in server.output(), "another worker")
+        wait_for(lambda: "worker restarted" in server.output(), "another worker")
         react(server, "kept")
         assert sum(shows(one, likes=1) for one in sockets) == kept
 
@@ -313,7 +313,5 @@ def test_a_worker_that_never_becomes_ready(
     """Three deaths in a row stop the server; ``false`` stands for a Python that cannot even begin."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     settings = load(port="0").model_copy(update={"redis_url": engine})
-    with pytest.raises(
-        StartError, match=r"^worker 1 died 3 times before it was ready \(the last time with status 1\)"
-    ):
+    with pytest.raises(StartError, match=r"^worker 1 died 3 times before it was ready \(last status: 1\)"):
         supervisor.run(settings)

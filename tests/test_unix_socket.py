@@ -104,7 +104,7 @@ async def test_a_live_socket_is_not(path: str) -> None:
             for client in (first, second):
                 client.setblocking(False)
                 client.connect_ex(path)
-            said = f"{path} is in use: stop the server that listens there, or choose another --host"
+            said = f"{path} is in use: stop the process that listens there, or choose another --host"
             assert await refusal(path) == said
     assert Path(path).is_socket()  # noqa: ASYNC240
 

@@ -31,14 +31,14 @@ def test_a_new_worker_that_does_not_serve_changes_nothing(make_server: MakeServe
     before = server.workers
     flag.touch()
     os.kill(server.pid, signal.SIGUSR2)
-    wait_for(lambda: said(server, "the new worker does not serve; the old one stays"), "the failure")
+    wait_for(lambda: said(server, "worker not replaced"), "the failure")
     assert server.workers == before
     assert httpx.get(f"{server.url}/readyz").status_code == 200
     # The place is as it was: its worker is still looked after.
     flag.unlink()
     os.kill(before[0], signal.SIGKILL)
-    wait_for(lambda: said(server, "a worker is back"), "another worker")
-    assert said(server, "all workers were replaced") == 0
+    wait_for(lambda: said(server, "worker restarted"), "another worker")
+    assert said(server, "worker replacement completed") == 0
 
 
 async def test_stopped_while_it_replaces(make_server: MakeServer) -> None:
@@ -52,7 +52,7 @@ async def test_stopped_while_it_replaces(make_server: MakeServer) -> None:
         os.kill(server.pid, signal.SIGUSR2)
         await eventually(lambda: len(server.workers) == 2, within=30)
         os.kill(server.pid, signal.SIGUSR2)
-        await eventually(lambda: said(server, "are being replaced already") == 1)
+        await eventually(lambda: said(server, "a replacement is under way") == 1)
         os.kill(server.pid, signal.SIGTERM)
         os.kill(old, signal.SIGCONT)
         assert await asyncio.to_thread(server.wait, 30) == 0
@@ -65,7 +65,7 @@ def test_sites_are_told_to_a_worker_that_came_by_replacement(make_server: MakeSe
     config.write_text('[sites.first]\norigins = ["*"]\n')
     server = make_server(flags=["--config", str(config)])
     os.kill(server.pid, signal.SIGUSR2)
-    wait_for(lambda: said(server, "all workers were replaced"), "the replacement")
+    wait_for(lambda: said(server, "worker replacement completed"), "the replacement")
     config.write_text('[sites.second]\norigins = ["*"]\n')
     os.kill(server.pid, signal.SIGHUP)
     items = f"{server.url}/v1/items?item=a&site="

@@ -91,7 +91,7 @@ async def test_one_worker_of_two_is_killed(make_server: MakeServer, measured: Me
             tasks, lost = await _spread(crowd, pace, workers[(turn + 1) % 2], server.ws_url)
             os.kill(workers[turn % 2], signal.SIGKILL)
             await eventually(lambda tasks=tasks, lost=lost: sum(task.done() for task in tasks) >= lost)
-            await eventually(lambda turn=turn: server.output().count("a worker is back") > turn)
+            await eventually(lambda turn=turn: server.output().count("worker restarted") > turn)
             assert sum(task.done() for task in tasks) == lost, (
                 "connections of the other worker are not disturbed"
             )

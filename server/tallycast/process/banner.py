@@ -1,6 +1,6 @@
-"""What a person reads when the server is ready.
+"""The start banner: what is printed when the server is ready.
 
-Owns its words and looks. Must not know how anything was started.
+Owns its text and layout. Does not depend on how anything was started.
 """
 
 import sys
@@ -24,9 +24,16 @@ def show(
     demo: bool = True,
     metrics: str | None = None,
 ) -> None:
-    """Print it to standard output: drawn on a terminal, plain lines elsewhere.
+    """Print the banner to standard output: with colours on a terminal, as plain lines elsewhere.
 
-    ``demo``: there are pages. ``metrics`` is where those are.
+    Args:
+        url: Address of the server.
+        engine: Description of the engine.
+        data: Data folder of the embedded engine.
+        workers: Number of workers.
+        console: Where to print.
+        demo: Whether the demo pages are served.
+        metrics: Address of the metrics.
     """
     console = console or Console(highlight=False)
     rows = {
@@ -36,31 +43,31 @@ def show(
         "Workers": str(workers) if workers > 1 else None,
         "Metrics": metrics,
     }
-    told = {name: printable(value) for name, value in rows.items() if value is not None}
+    shown = {name: printable(value) for name, value in rows.items() if value is not None}
     try:
         if console.is_terminal:
-            console.print(Padding(_drawn(told, unicode=console.encoding.startswith("utf")), (1, 2)))
+            console.print(Padding(_table(shown, unicode=console.encoding.startswith("utf")), (1, 2)))
         else:
-            print(_plain(told), file=console.file, flush=True)
-    except (OSError, ValueError) as error:  # Nobody reads, or not these characters: no reason not to serve.
-        print(f"tallycast: cannot print where to look: {error}", file=sys.stderr)
+            print(_plain(shown), file=console.file, flush=True)
+    except (OSError, ValueError) as error:  # Closed, or another encoding: the server runs all the same.
+        print(f"tallycast: cannot print the start banner: {error}", file=sys.stderr)
 
 
-def _drawn(told: dict[str, str], *, unicode: bool) -> Table:
+def _table(shown: dict[str, str], *, unicode: bool) -> Table:
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     title = Text.assemble(("Tallycast ", "bold"), (__version__, "dim"), (" is ready", "bold green"))
     grid.add_row(Text("▲ ▼" if unicode else "+ -", style="bold magenta"), title)
     grid.add_row()
-    for name, value in told.items():
-        style = f"bold cyan link {value}" if value == told.get("Demo page") else ""
+    for name, value in shown.items():
+        style = f"bold cyan link {value}" if value == shown.get("Demo page") else ""
         grid.add_row(name, Text(value, style=style))
     grid.add_row("Stop", Text("Ctrl+C"))
     return grid
 
 
-def _plain(told: dict[str, str]) -> str:
+def _plain(shown: dict[str, str]) -> str:
     title = f"Tallycast {__version__} is ready"
-    lines = [title, *(f"{name + ':':<11}{value}" for name, value in told.items())]
+    lines = [title, *(f"{name + ':':<11}{value}" for name, value in shown.items())]
     return "\n".join([*lines, f"{'Stop:':<11}Ctrl+C or SIGTERM"])

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, on a listener of their own.
+"""Metrics for Prometheus, on a port of their own.
 
-Owns their form and the listener. Must not know what the numbers mean, nor how workers are asked: it is given
-a function that brings what all of them know, and that waits for none that hangs.
+Owns the exposition format and the listener. Does not depend on what the metrics mean, nor on how they are
+collected from workers: a function that returns a snapshot is an argument.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,15 +22,15 @@ FLAGS = "--metrics-"
 class Listener:
     """Serves ``/metrics`` on ``host`` and ``port`` from threads of its own, until ``close``.
 
-    ``look`` is called in one of those threads for each scrape.
+    ``collect`` is called in one of those threads for each scrape.
 
     Raises:
         StartError: the address cannot be used.
     """
 
-    def __init__(self, host: str, port: int, look: Callable[[], Snapshot]) -> None:
+    def __init__(self, host: str, port: int, collect: Callable[[], Snapshot]) -> None:
         registry = CollectorRegistry()
-        registry.register(_Metrics(look))
+        registry.register(_Metrics(collect))
         try:
             self._server, self._thread = start_http_server(port, host, registry)
         except OSError as error:
@@ -39,42 +39,42 @@ class Listener:
         self.url = f"http://{name}:{self._server.server_port}/metrics"
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
 
 class _Metrics(Collector):
-    def __init__(self, look: Callable[[], Snapshot]) -> None:
-        self._look = look
+    def __init__(self, collect: Callable[[], Snapshot]) -> None:
+        self._collect = collect
 
-    # A registry asks for this before anybody is there who could be looked at.
+    # Called at registration, before any worker runs.
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
-        return families(self._look())
+        return families(self._collect())
 
 
-def families(found: Snapshot) -> Iterable[Metric]:
-    """The metrics in Prometheus' form."""
+def families(snapshot: Snapshot) -> Iterable[Metric]:
+    """A snapshot as Prometheus' metric families."""
     for name, kind, text, label in (*WORKERS_METRICS, *SERVER_METRICS):
         full, labels = PREFIX + name, [label] if label else []
         if kind == "histogram":
-            # Without any worker there are no buckets to be shown.
-            if name in found.histograms:
-                yield _histogram(full, text, found.histograms[name])
+            # Without any worker there are no buckets.
+            if name in snapshot.histograms:
+                yield _histogram(full, text, snapshot.histograms[name])
             continue
         counter = kind == "counter"
         family = (CounterMetricFamily if counter else GaugeMetricFamily)(full, text, labels=labels)
-        values = (found.counters if counter else found.gauges).get(name, {})
+        values = (snapshot.counters if counter else snapshot.gauges).get(name, {})
         for value in values:
             family.add_metric([value] if label else [], values[value])
         yield family
 
 
-def _histogram(name: str, text: str, found: Distribution) -> Metric:
-    bounds = [*map(str, found.bounds), "+Inf"]
-    buckets = list(zip(bounds, accumulate(found.counts), strict=True))
-    return HistogramMetricFamily(name, text, buckets, found.total)
+def _histogram(name: str, text: str, values: Distribution) -> Metric:
+    bounds = [*map(str, values.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(values.counts), strict=True))
+    return HistogramMetricFamily(name, text, buckets, values.total)

@@ -1,8 +1,8 @@
-"""Gives back to the system the memory that is free.
+"""Heap trimming: returns free memory to the operating system.
 
-Owns the look at it. What is freed goes back to the C library, and the GNU one keeps it when anything lies
-beyond it: after a flood a server could hold tens of megabytes of nothing for good. Elsewhere nothing is done.
-And the end of a process, which must not take long.
+Owns when that is done. Freed memory goes to the C library, and the GNU one keeps it while anything above it
+is in use: after a flood, a process could hold tens of megabytes of free memory for good. Other systems are
+left alone. Does not depend on what uses memory.
 """
 
 import asyncio
@@ -13,46 +13,46 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-EVERY = 5.0
-# Less than this (bytes) more than there was is not worth a look. But what was in use then may be free now,
-# which nothing shows, so there is one after this time (s) in any case.
-MORE = 2**20
-LONGEST = 30.0
+CHECK_INTERVAL = 5.0  # seconds
+# Growth (bytes) that is worth trimming. Memory that was in use at the last trim may be free now, which no
+# number shows, so the heap is trimmed after this many seconds in any case.
+MIN_GROWTH = 2**20
+MAX_INTERVAL = 30.0
 
 _STATM = Path("/proc/self/statm")
 
 
 def resident() -> int:
-    """The resident memory of this process (bytes)."""
+    """The resident memory of this process, in bytes."""
     return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def trim_heap() -> None:
-    """Give back what is free, now and then; until cancelled. Where that cannot be done, it is not."""
+    """Trim the heap from time to time, until cancelled; return at once where malloc_trim(3) is missing."""
     trim = _trim()
     if trim is None:
         return
-    least, looked = resident(), 0.0
+    lowest, elapsed = resident(), 0.0
     while True:
-        await asyncio.sleep(EVERY)
-        looked += EVERY
-        least = min(least, resident())
-        if resident() - least > MORE or looked >= LONGEST:
+        await asyncio.sleep(CHECK_INTERVAL)
+        elapsed += CHECK_INTERVAL
+        lowest = min(lowest, resident())
+        if resident() - lowest > MIN_GROWTH or elapsed >= MAX_INTERVAL:
             trim(0)
-            least, looked = resident(), 0.0
+            lowest, elapsed = resident(), 0.0
 
 
 def skip_final_gc() -> None:
-    """This process is about to end: let the system take all there is, at once.
+    """Skip the garbage collections at the end of this process.
 
-    The interpreter would look through everything for cycles, several times, a tenth of a second in all, and
-    on a busy machine a second or two of the time there is to stop in.
+    The interpreter would search all objects for cycles several times: a tenth of a second, and on a busy
+    machine one or two seconds of the time limit of a shutdown.
     """
     gc.freeze()
 
 
 def _trim() -> Callable[[int], object] | None:
-    """malloc_trim(3), where there is one."""
+    """malloc_trim(3), where it exists."""
     if sys.platform != "linux":
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,11 +1,9 @@
-"""The line between the parent process and one worker: a socket pair that is the worker's standard input.
+"""Messages between the supervisor and one worker, over a socket pair that is the worker's standard input.
 
-Owns how a worker is told its settings and its sites, how it says that it serves or cannot, and how each side
-learns that the other is gone: the line ends. And how the parent asks for a worker's numbers. Must not know
-what a worker does or when one is started.
-
-The settings are in the environment. The sites come over the line, because they may change: first those of the
-start, later whatever is read anew, each as one line.
+Owns their format: one line each. The supervisor sends the sites, first those of the start, later reloaded
+ones, and requests for metrics; the worker answers that it is ready, has failed, or its metrics. Settings do
+not change, and so are passed in the environment. The end of the stream is the end of the other process. Does
+not depend on what a worker does or when one is started.
 """
 
 import json
@@ -21,49 +19,49 @@ from tallycast.contract.errors import StartError
 from tallycast.observability.measures import Snapshot
 
 SETTINGS = "TALLYCAST_WORKER_SETTINGS"
-# The last word of a worker's command line where another has served in its place before.
+# The last argument of a worker that replaces one that was ready.
 RESTARTED = "restarted"
 READY = b"ready"
 FAILED = b"failed "
 MEASURED = b"measured "
-# To a worker; anything else is its sites.
+# To a worker; any other line is its sites.
 MEASURE = b"measure\n"
 
 _PARENT = 0
 
 
 class Parent:
-    """The parent, as a worker hears it."""
+    """The supervisor, as a worker sees it: a thread reads its messages."""
 
     def __init__(self) -> None:
-        self._first: SimpleQueue[str | None] = SimpleQueue()
-        self._later: SimpleQueue[str | None] = SimpleQueue()
+        self._initial: SimpleQueue[str | None] = SimpleQueue()
+        self._reloaded: SimpleQueue[str | None] = SimpleQueue()
         self._measure: Callable[[], None] = lambda: None
-        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+        threading.Thread(target=self._read, name="parent", daemon=True).start()
 
-    def first(self) -> str | None:
-        """The text of the sites file at the start, waited for; ``None``: there is no file."""
-        return self._first.get()
+    def initial_sites(self) -> str | None:
+        """Wait for the text of the sites file at the start; None: there is no file."""
+        return self._initial.get()
 
-    def then(self, heard: Callable[[str | None], None]) -> None:
-        """Call ``heard``, in a thread of its own, with each text that comes after the first."""
+    def on_reload(self, callback: Callable[[str | None], None]) -> None:
+        """Call ``callback``, in a thread of its own, with each later text of the sites file."""
 
-        def hear() -> None:
+        def run() -> None:
             while True:
-                heard(self._later.get())
+                callback(self._reloaded.get())
 
-        threading.Thread(target=hear, name="sites", daemon=True).start()
+        threading.Thread(target=run, name="sites", daemon=True).start()
 
-    def when_asked(self, measure: Callable[[], None]) -> None:
-        """Call ``measure``, in another thread, when the parent wants to hear the worker's numbers.
+    def on_measure(self, measure: Callable[[], None]) -> None:
+        """Call ``measure``, in another thread, when the supervisor requests the metrics.
 
-        It asks nobody who has not said ``ready``.
+        It requests them from workers that are ready only.
         """
         self._measure = measure
 
-    def _listen(self) -> None:
-        """From here on this process ends at once when its parent does, however that came about."""
-        queue = self._first
+    def _read(self) -> None:
+        """Read messages until the parent ends, then end this process at once."""
+        queue = self._initial
         try:
             with open(_PARENT, "rb", closefd=False) as lines:
                 for line in lines:
@@ -71,46 +69,46 @@ class Parent:
                         self._measure()
                         continue
                     queue.put(json.loads(line))
-                    queue = self._later
+                    queue = self._reloaded
         except (OSError, ValueError):
-            pass  # a parent that dies in the middle of a line
-        # Nobody waits for this process any more, and a clean shutdown could take long: its port and
-        # connections must be free for the successor. What was acknowledged is in the engine.
+            pass  # the parent died in the middle of a line
+        # A clean shutdown could take long, and the port must be free for the successor. What was acknowledged
+        # is in the engine.
         os._exit(1)
 
 
 def settings_from_parent() -> Settings:
-    """The settings of this worker process; taken out of the environment, so that no child inherits them."""
+    """The settings of this worker; removed from the environment, so that no child inherits them."""
     return unpack(os.environ.pop(SETTINGS))
 
 
 def sites_line(text: str | None) -> bytes:
-    """The line that tells a worker what the sites file says."""
+    """The message with the text of the sites file."""
     return json.dumps(text).encode() + b"\n"
 
 
-def say_ready() -> None:
-    """Tell the parent that connections are being accepted."""
-    _say(READY)
+def send_ready() -> None:
+    """Tell the parent that this worker accepts connections."""
+    _send(READY)
 
 
-def say_failed(error: StartError) -> None:
-    """Tell the parent why this worker cannot serve."""
-    _say(FAILED + " ".join(str(error).split()).encode())
+def send_failed(error: StartError) -> None:
+    """Tell the parent why this worker cannot start."""
+    _send(FAILED + " ".join(str(error).split()).encode())
 
 
-def say_measured(snapshot: Snapshot) -> None:
-    """Tell the parent the worker's numbers, asked or at the end."""
-    _say(MEASURED + msgspec.json.encode(snapshot))
+def send_measured(snapshot: Snapshot) -> None:
+    """Send the metrics of this worker to the parent, on request or at the end."""
+    _send(MEASURED + msgspec.json.encode(snapshot))
 
 
 def measured(line: bytes) -> Snapshot:
-    """The numbers in a worker's line that begins with ``MEASURED``."""
+    """The metrics in a line of a worker that begins with ``MEASURED``."""
     return msgspec.json.decode(line.removeprefix(MEASURED), type=Snapshot)
 
 
-def _say(line: bytes) -> None:
+def _send(line: bytes) -> None:
     try:
         os.write(_PARENT, line + b"\n")
     except OSError:
-        pass  # The parent is gone, and soon so is this process.
+        pass  # The parent has ended, and this process will.

@@ -1,7 +1,7 @@
-"""The worker processes: started, kept up, replaced and stopped.
+"""The worker pool: starts, restarts, replaces and stops worker processes.
 
-Owns the places that workers have, and the processes that fill them. Must not know what a worker serves, nor
-of the engine. A worker never outlives this process: see ``link``.
+Owns the workers, and the processes that run them. Does not depend on what a worker serves, nor on the engine.
+A worker never outlives this process: see ``ipc``.
 """
 
 import asyncio
@@ -18,107 +18,105 @@ from tallycast.contract.errors import StartError
 from tallycast.observability.measures import Snapshot
 from tallycast.process import ipc
 
-FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
-# A worker that dies so often, so soon, before it was ever ready will not do better the next time.
-EARLY, TOO_OFTEN = 10.0, 3
-# A successor that is not ready by then (s) is not waited for.
-READY_WITHIN = 30.0
-# A worker that does not tell its numbers within this (s) is not waited for.
-MEASURE_WAIT = 1.0
-# Even who has no time to drain has a little (s) to end.
-LEAST_PATIENCE = 1.0
+# Backoff (s) between restarts, and the uptime that resets it.
+MIN_BACKOFF, MAX_BACKOFF, STABLE_UPTIME = 0.1, 5.0, 10.0
+# The start fails when a worker that was never ready dies this many times within this uptime (s).
+EARLY_UPTIME, MAX_EARLY_DEATHS = 10.0, 3
+# Timeouts in seconds: of a successor until it is ready, of a worker's metrics, of a worker's end at least.
+READY_TIMEOUT = 30.0
+MEASURE_TIMEOUT = 1.0
+MIN_STOP_TIMEOUT = 1.0
 
 _log = structlog.get_logger()
 
 
 class End(NamedTuple):
-    """How a process ended: its status, and the reason that it gave for not serving."""
+    """How a process ended: its exit status, and its reason for not starting."""
 
     status: int
     failure: str | None
 
 
 class Process:
-    """One worker process. ``ready`` is set when it accepts connections; ``end`` is awaited for its end.
+    """One worker process. ``ready`` is set when it accepts connections; await ``end`` for its end.
 
-    ``told`` are the numbers that it told last.
+    ``snapshot`` has the metrics that it sent last.
     """
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
+    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
         self.ready = asyncio.Event()
         self.pid = process.pid
-        self.told = Snapshot()
+        self.snapshot = Snapshot()
         self._log = _log.bind(worker=number)
         self._process = process
-        self._socket = ours
         self._writer: asyncio.StreamWriter | None = None
-        # What it was asked for and has not told yet.
-        self._asked: asyncio.Future[None] | None = None
+        # A request for metrics that is not answered yet.
+        self._measuring: asyncio.Future[None] | None = None
         self.end: asyncio.Task[End]
 
     @classmethod
     async def start(
         cls, number: int, listener: int, settings: Settings, sites: str | None, *, restarted: bool
     ) -> Self:
-        """Start one on the shared listener, and tell it its sites and whether it replaces one that served."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # -P: a folder named "server" where the operator happens to be is none of ours.
+        """Start a process on the shared listener; ``restarted``: it replaces one that was ready."""
+        parent_end, child_end = socket.socketpair()
+        with child_end:
+            # -P: do not import a package called tallycast from the current folder.
             command = [sys.executable, "-P", "-m", "tallycast.process.worker", str(number), str(listener)]
             if restarted:
                 command.append(ipc.RESTARTED)
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=theirs.fileno(),
+                stdin=child_end.fileno(),
                 pass_fds=(listener,),
                 env={**os.environ, ipc.SETTINGS: pack(settings)},
                 start_new_session=True,
             )
-        started = cls(number, process, ours)
-        reader, started._writer = await asyncio.open_connection(sock=ours)
-        started.tell(sites)
-        started.end = asyncio.create_task(started._hear(reader))
+        started = cls(number, process)
+        reader, started._writer = await asyncio.open_connection(sock=parent_end)
+        started.send_sites(sites)
+        started.end = asyncio.create_task(started._read(reader))
         return started
 
     @property
-    def runs(self) -> bool:
+    def running(self) -> bool:
         """Whether it has not ended."""
         return self._process.returncode is None
 
-    def tell(self, sites: str | None) -> None:
-        """What the sites file says."""
+    def send_sites(self, sites: str | None) -> None:
+        """Send the text of the sites file."""
         if self._writer is not None:
             self._writer.write(ipc.sites_line(sites))
 
     async def measure(self) -> Snapshot | None:
-        """Its numbers, if it answers in time."""
+        """Its metrics, if it answers in time."""
         if self._writer is None or not self.ready.is_set():
             return None
-        # One that hangs is asked once, however often somebody wants to know.
-        if self._asked is None:
-            self._asked = asyncio.get_running_loop().create_future()
+        # A process that hangs gets one request, however many scrapes there are.
+        if self._measuring is None:
+            self._measuring = asyncio.get_running_loop().create_future()
             self._writer.write(ipc.MEASURE)
-        asked = self._asked
-        either: set[asyncio.Future[Any]] = {asked, self.end}
-        await asyncio.wait(either, timeout=MEASURE_WAIT, return_when=asyncio.FIRST_COMPLETED)
-        return self.told if asked.done() else None
+        measuring = self._measuring
+        either: set[asyncio.Future[Any]] = {measuring, self.end}
+        await asyncio.wait(either, timeout=MEASURE_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        return self.snapshot if measuring.done() else None
 
     def kill(self) -> None:
         """End it at once."""
-        if self.runs:
+        if self.running:
             self._process.kill()
 
     async def stop(self, until: float) -> None:
-        """Let it drain; it is killed when it still runs at ``until`` (monotonic clock)."""
-        if self.runs:
+        """Let it drain; kill it if it still runs at ``until`` (monotonic clock)."""
+        if self.running:
             self._process.terminate()
-            await asyncio.wait({self.end}, timeout=max(until - time.monotonic(), LEAST_PATIENCE))
-            if self.runs:
-                self._log.error("a worker does not stop; killing it", pid=self.pid)
+            await asyncio.wait({self.end}, timeout=max(until - time.monotonic(), MIN_STOP_TIMEOUT))
+            if self.running:
+                self._log.error("worker killed", reason="did not stop in time", pid=self.pid)
                 self.kill()
         await self.end
 
-    async def _hear(self, reader: asyncio.StreamReader) -> End:
+    async def _read(self, reader: asyncio.StreamReader) -> End:
         failure = None
         try:
             async for line in reader:
@@ -126,16 +124,16 @@ class Process:
                 if line == ipc.READY:
                     self.ready.set()
                 elif line.startswith(ipc.MEASURED):
-                    self.told = ipc.measured(line)
-                    if self._asked is not None:
-                        self._asked.set_result(None)
-                        self._asked = None
+                    self.snapshot = ipc.measured(line)
+                    if self._measuring is not None:
+                        self._measuring.set_result(None)
+                        self._measuring = None
                 elif line.startswith(ipc.FAILED):
                     failure = line.removeprefix(ipc.FAILED).decode("utf-8", "replace")
         except ConnectionError:
-            pass  # It ended before it had read what it was told.
+            pass  # It ended before it had read all messages.
         status = await self._process.wait()
-        # Never earlier than the end of the process: to a worker the end of the link is the parent's death.
+        # Not before the end of the process: a worker takes the end of the stream for the end of its parent.
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -143,9 +141,9 @@ class Process:
 
 
 class Worker:
-    """One place for a worker, and whichever process fills it. ``ready`` when one has served.
+    """A worker: one process at a time, two while it is replaced. ``ready`` is set once one was ready.
 
-    ``restarts`` counts the processes that had to be started because one had died.
+    ``restarts`` counts the processes that were started because one had died.
     """
 
     def __init__(self, number: int, listener: int, settings: Settings, sites: str | None) -> None:
@@ -157,103 +155,104 @@ class Worker:
         self._sites = sites
         self._log = _log.bind(worker=number)
         self._current: Process | None = None
-        # The current one; while it is replaced, its predecessor or its successor too.
+        # The current one, and while it is replaced its predecessor or successor.
         self._processes: list[Process] = []
-        # The numbers of processes that are gone.
-        self._past = Snapshot()
+        # The counters of processes that have ended.
+        self._ended_counters = Snapshot()
 
-    async def keep(self) -> None:
-        """Run one process after the other, more patiently each time one does not stay up.
+    async def run(self) -> None:
+        """Run processes, one after another, with a backoff between restarts; ends when cancelled.
 
         Raises:
-            StartError: it never was ready, and there is no hope.
+            StartError: none was ever ready.
         """
-        pause, early = FIRST_PAUSE, 0
+        backoff, early = MIN_BACKOFF, 0
         while True:
             started = time.monotonic()
             status, failure = await self._run_one()
-            lived = time.monotonic() - started
+            uptime = time.monotonic() - started
             if not self.ready.is_set():
-                early = early + 1 if lived < EARLY else 0
-                self._give_up(status, failure, early)
-            if lived >= STEADY_AFTER:
-                pause = FIRST_PAUSE
-            self._log.error("a worker died; starting another", status=status, reason=failure)
+                early = early + 1 if uptime < EARLY_UPTIME else 0
+                self._check_start(status, failure, early)
+            if uptime >= STABLE_UPTIME:
+                backoff = MIN_BACKOFF
+            self._log.error("worker died", status=status, reason=failure)
             self.restarts += 1
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(backoff)
+            backoff = min(2 * backoff, MAX_BACKOFF)
 
     async def replace(self) -> bool:
-        """Let a new process take over, then drain the old one; ``False``: the new one does not serve."""
+        """Start a successor, then drain the current process; False: the successor was not ready."""
         successor = await self._start()
         ready = asyncio.create_task(successor.ready.wait())
         try:
             await asyncio.wait(
-                {ready, successor.end}, timeout=READY_WITHIN, return_when=asyncio.FIRST_COMPLETED
+                {ready, successor.end}, timeout=READY_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             ready.cancel()
         if not successor.ready.is_set():
             successor.kill()
             status, failure = await self._ended(successor)
-            self._log.error("the new worker does not serve; the old one stays", status=status, reason=failure)
+            self._log.error("worker not replaced", status=status, reason=failure or "not ready")
             return False
         predecessor, self._current = self._current, successor
         if predecessor is not None:
             await predecessor.stop(time.monotonic() + self._settings.drain)
             await self._ended(predecessor)
-        self._log.info("a worker was replaced", pid=successor.pid)
+        self._log.info("worker replaced", pid=successor.pid)
         return True
 
-    def tell(self, sites: str | None) -> None:
-        """The sites file was read again."""
+    def update_sites(self, sites: str | None) -> None:
+        """Send the text of a reloaded sites file to its processes, and to later ones."""
         self._sites = sites
         for process in self._processes:
-            process.tell(sites)
+            process.send_sites(sites)
 
-    async def measure(self, found: Snapshot) -> Snapshot | None:
-        """Add what was counted in this place since the start; the process's own, if it answered in time."""
+    async def measure(self, total: Snapshot) -> Snapshot | None:
+        """Add all that this worker has counted to ``total``; its current metrics, if it answers in time."""
         current = self._current
-        asking = {process: asyncio.create_task(process.measure()) for process in self._processes}
-        if asking:
-            await asyncio.wait(asking.values())
-        found.add(self._past)
+        requests = {process: asyncio.create_task(process.measure()) for process in self._processes}
+        if requests:
+            await asyncio.wait(requests.values())
+        total.add(self._ended_counters)
         for process in self._processes:
-            found.add(process.told)
-        return asking[current].result() if current in asking else None
+            total.add(process.snapshot)
+        return requests[current].result() if current in requests else None
 
     def kill(self) -> None:
-        """End whatever runs at once."""
+        """End its processes at once."""
         for process in self._processes:
             process.kill()
 
     async def stop(self, until: float) -> None:
-        """Let it finish what it does, until then (monotonic clock).
+        """Drain its processes until then (monotonic clock).
 
-        ``keep`` and ``replace`` must be cancelled before.
+        ``run`` and ``replace`` must be cancelled before.
         """
         await asyncio.gather(*(process.stop(until) for process in self._processes))
 
     async def _start(self) -> Process:
-        given = self._number, self._listener, self._settings, self._sites
-        process = await Process.start(*given, restarted=self.ready.is_set())
+        process = await Process.start(
+            self._number, self._listener, self._settings, self._sites, restarted=self.ready.is_set()
+        )
         self._processes.append(process)
         return process
 
     async def _run_one(self) -> End:
-        """Fill the place, and wait until whoever fills it has died."""
+        """Start a process, and wait until it, or the last of its successors, has ended."""
         process = self._current = await self._start()
-        is_back = self.ready.is_set()
+        restarted = self.ready.is_set()
         ready = asyncio.create_task(process.ready.wait())
         await asyncio.wait({ready, process.end}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if process.ready.is_set():
             self.ready.set()
-            if is_back:
-                self._log.info("a worker is back", pid=process.pid)
+            if restarted:
+                self._log.info("worker restarted", pid=process.pid)
         await asyncio.shield(process.end)
         while process is not self._current:
-            # It was replaced, and has left as it should.
+            # It ended because it was replaced.
             process = self._current
             await asyncio.shield(process.end)
         return await self._ended(process)
@@ -262,15 +261,15 @@ class Worker:
         end = await asyncio.shield(process.end)
         if process in self._processes:
             self._processes.remove(process)
-            # What it counted stays true, so that no counter ever falls.
-            self._past.add(process.told, gauges=False)
+            # Kept, so that no counter ever decreases.
+            self._ended_counters.add(process.snapshot, gauges=False)
         return end
 
-    def _give_up(self, status: int, failure: str | None, early: int) -> None:
+    def _check_start(self, status: int, failure: str | None, early: int) -> None:
         if failure is not None:
             raise StartError(failure)
-        if early >= TOO_OFTEN:
+        if early >= MAX_EARLY_DEATHS:
             raise StartError(
-                f"worker {self._number} died {early} times before it was ready (the last time with status "
-                f"{status}); the lines above say why"
+                f"worker {self._number} died {early} times before it was ready (last status: {status}); "
+                "see the log lines above"
             )

@@ -1,13 +1,13 @@
-"""The parent process: the listener, the engine and the workers, in the order in which they need each other.
+"""The supervisor, the parent process: starts the listener, the engine and the workers in this order.
 
-Owns the start, the restarts and the stop of a whole server. Must not know how requests are served; it never
-accepts a connection itself.
+Owns the start, the restarts and the shutdown of a whole server. Does not depend on how requests are served;
+it never accepts a connection itself.
 
-Neither a worker outlives this process (see ``link``) nor the engine (see ``ledger.embedded``). Children run
-in sessions of their own, so that Ctrl+C on a terminal reaches only this process, which then stops them in
-turn: the workers first, while the engine still confirms what they write.
+Neither a worker (see ``ipc``) nor the engine (see ``engine.embedded``) outlives this process. Children run in
+sessions of their own, so that Ctrl+C on a terminal reaches only this process, which then stops them in order:
+the workers first, while the engine still confirms what they write.
 
-SIGTERM and SIGINT stop the server, SIGHUP reads the sites again, SIGUSR2 replaces the workers one by one.
+SIGTERM and SIGINT stop the server, SIGHUP reloads the sites file, SIGUSR2 replaces the workers one by one.
 """
 
 import asyncio
@@ -30,17 +30,18 @@ from tallycast.observability.measures import Snapshot
 from tallycast.process import banner, heap
 from tallycast.process.exporter import Listener as Metrics
 from tallycast.process.listener import is_loopback, listen, listen_at, url
-from tallycast.process.pool import MEASURE_WAIT, Worker
+from tallycast.process.pool import MEASURE_TIMEOUT, Worker
 from tallycast.process.unix_socket import UnixListener, owner
 
-# Of the time for stopping so much (s) is the engine's, which ends after the workers, and this process's own.
-FOR_ENGINE, FOR_SELF = 1.0, 0.5
+# Parts (s) of the time limit of a shutdown: for the engine, which ends after the workers, and for this
+# process.
+ENGINE_STOP_TIME, OWN_STOP_TIME = 1.0, 0.5
 
 log = structlog.get_logger()
 
 
 def run(settings: Settings) -> int:
-    """Run a whole server until SIGTERM or SIGINT; returns the exit status.
+    """Run a whole server until SIGTERM or SIGINT; the exit status.
 
     Raises:
         StartError: it cannot start.
@@ -59,9 +60,9 @@ class _Supervisor:
         self._workers: list[Worker] = []
         self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        # When (monotonic clock) everything is to be over; None: nobody has told it to stop.
-        self._until: float | None = None
-        # What the sites file said when it was last found to be right; None: there is no file.
+        # The deadline (monotonic clock) of the shutdown; None: no signal was received.
+        self._deadline: float | None = None
+        # The last valid text of the sites file; None: there is no file.
         self._sites: str | None = None
 
     async def run(self) -> int:
@@ -69,27 +70,28 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         self._read_sites()
-        # Without a file it means what it always does: the terminal is gone, and so must this be.
-        hang_up = self._on_hang_up if self._settings.config else partial(self._on_signal, signal.SIGHUP)
+        # Without a sites file, SIGHUP has its usual meaning: the terminal was closed.
+        hang_up = self._on_reload if self._settings.config else partial(self._on_signal, signal.SIGHUP)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
         loop.add_signal_handler(signal.SIGUSR2, self._on_replace)
-        work = asyncio.create_task(self._work(), name="server")
-        told_to_stop = asyncio.create_task(self._stopping.wait())
+        work = asyncio.create_task(self._serve(), name="server")
+        stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({work, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             work.cancel()
-            told_to_stop.cancel()
-            await asyncio.gather(work, told_to_stop, return_exceptions=True)
+            stopping.cancel()
+            await asyncio.gather(work, stopping, return_exceptions=True)
             await self._shut_down()
         if not work.cancelled():
-            work.result()  # Raises: it does not end in any other way.
+            work.result()  # Raises: it ends by an error only.
         return 0
 
     def _on_signal(self, number: int) -> None:
         if not self._stopping.is_set():
-            log.info("stopping; a second signal stops at once", signal=signal.Signals(number).name)
-            self._until = time.monotonic() + self._settings.drain
+            name = signal.Signals(number).name
+            log.info("shutdown started", signal=name, hint="a second signal stops at once")
+            self._deadline = time.monotonic() + self._settings.drain
             self._stopping.set()
             return
         for worker in self._workers:
@@ -97,45 +99,45 @@ class _Supervisor:
         if self._engine is not None:
             self._engine.kill()
 
-    def _on_hang_up(self) -> None:
-        """Read the sites again; what is served changes only when all of the file is right."""
+    def _on_reload(self) -> None:
+        """Reload the sites file; an invalid file changes nothing."""
         try:
             self._read_sites()
         except SettingsError as error:
-            log.error("sites not read again, nothing changes", reason=str(error))
+            log.error("sites file rejected", reason=str(error))
             return
         for worker in self._workers:
-            worker.tell(self._sites)
-        log.info("sites read again", file=str(self._settings.config))
+            worker.update_sites(self._sites)
+        log.info("sites file reloaded", file=str(self._settings.config))
 
     def _on_replace(self) -> None:
-        """Replace every worker by a new one, unless that is being done or the server is not up yet."""
+        """Start to replace every worker, unless that is under way or some are still starting."""
         if self._stopping.is_set():
             return
         if not self._workers or not all(worker.ready.is_set() for worker in self._workers):
-            log.warning("workers are still starting; not replaced")
+            log.warning("workers not replaced", reason="some are still starting")
         elif self._replacing is not None and not self._replacing.done():
-            log.warning("workers are being replaced already")
+            log.warning("workers not replaced", reason="a replacement is under way")
         else:
             self._replacing = asyncio.create_task(self._replace(), name="replace")
 
     async def _replace(self) -> None:
-        """One after the other, so that all but one serve at any time, and the new one before the old goes."""
-        log.info("replacing the workers", workers=len(self._workers))
+        """Replace the workers one by one, so that all but one accept connections at any time."""
+        log.info("worker replacement started", workers=len(self._workers))
         for worker in self._workers:
             try:
                 if not await worker.replace():
                     return
             except OSError as error:
-                log.error("a worker cannot be started; the others stay", reason=str(error))
+                log.error("worker not replaced", reason=str(error))
                 return
-        log.info("all workers were replaced")
+        log.info("worker replacement completed")
 
     def _read_sites(self) -> None:
-        """Know what the file says.
+        """Read and validate the sites file.
 
         Raises:
-            SettingsError: it is wrong.
+            SettingsError: it is invalid.
         """
         path = self._settings.config
         if path is not None:
@@ -143,25 +145,25 @@ class _Supervisor:
             sites_file.sites(text, str(path))
             self._sites = text
 
-    async def _work(self) -> None:
-        """Bring everything up and keep it up; ends only by an error or when cancelled."""
-        # The listener first: a port in use is the commonest mistake, and the clients of a server that
-        # restarts wait in the backlog instead of being refused.
+    async def _serve(self) -> None:
+        """Start everything and keep it running; ends by an error or when cancelled."""
+        # The listener first: a port in use is the most common error, and clients of a server that restarts
+        # wait in the backlog instead of being refused.
         self._listener = await self._listen()
         if self._sites is None and not is_loopback(self._listener):
-            log.warning("no sites file: any page on the web may use this server; see --config")
+            log.warning("all origins allowed", reason="no sites file: see --config")
         self._serve_metrics()
         settings = await self._with_engine()
         numbers = range(1, settings.workers + 1)
         self._workers = [Worker(number, self._listener.fileno(), settings, self._sites) for number in numbers]
-        keepers = [asyncio.create_task(worker.keep()) for worker in self._workers]
-        greeter = asyncio.create_task(self._greet(url(self._listener, self._settings.base_path)))
+        runners = [asyncio.create_task(worker.run()) for worker in self._workers]
+        banner_task = asyncio.create_task(self._show_banner(url(self._listener, self._settings.base_path)))
         try:
-            await _until_one_fails(*keepers, greeter)
+            await _until_one_fails(*runners, banner_task)
         finally:
-            for task in (*keepers, greeter):
+            for task in (*runners, banner_task):
                 task.cancel()
-            await asyncio.gather(*keepers, greeter, return_exceptions=True)
+            await asyncio.gather(*runners, banner_task, return_exceptions=True)
 
     async def _listen(self) -> socket.socket:
         settings = self._settings
@@ -171,7 +173,7 @@ class _Supervisor:
         return await listen_at(path, int(settings.socket_mode, 8), owner(settings.socket_owner))
 
     async def _with_engine(self) -> Settings:
-        """The settings as workers need them: with an engine that answers."""
+        """Start the embedded engine, unless REDIS_URL is set; the settings with the URL of the engine."""
         if self._settings.redis_url is not None:
             return self._settings
         if self._settings.replicas:
@@ -185,27 +187,29 @@ class _Supervisor:
         if port is not None:
             loop = asyncio.get_running_loop()
 
-            def look() -> Snapshot:
-                return asyncio.run_coroutine_threadsafe(self._measure(), loop).result(2 * MEASURE_WAIT)
+            def collect() -> Snapshot:
+                return asyncio.run_coroutine_threadsafe(self._measure(), loop).result(2 * MEASURE_TIMEOUT)
 
-            self._metrics = Metrics(self._settings.metrics_host, port, look)
+            self._metrics = Metrics(self._settings.metrics_host, port, collect)
 
     async def _measure(self) -> Snapshot:
-        """What all workers have counted, and what is known of them here."""
-        found = Snapshot()
-        answered = await asyncio.gather(*(worker.measure(found) for worker in self._workers))
-        up = {str(number): int(answer is not None) for number, answer in enumerate(answered, 1)}
-        told = [answer for answer in answered if answer is not None]
-        found.gauge("engine_up", {"": int(bool(told) and all(one.engine_up for one in told))})
-        found.gauge("engine_writable", {"": int(bool(told) and all(one.engine_writable for one in told))})
-        unsafe = {setting for one in told for setting in one.engine_unsafe}
-        found.gauge("engine_unsafe", {setting: int(setting in unsafe) for setting in SETTINGS})
-        found.gauge("worker_up", up)
-        found.count("worker_restarts", {"": sum(worker.restarts for worker in self._workers)})
-        found.gauge("build_info", {__version__: 1})
-        return found
+        """The sum of all workers' metrics, and those of the supervisor."""
+        total = Snapshot()
+        answers = await asyncio.gather(*(worker.measure(total) for worker in self._workers))
+        up = {str(number): int(answer is not None) for number, answer in enumerate(answers, 1)}
+        present = [answer for answer in answers if answer is not None]
+        total.gauge("engine_up", {"": int(bool(present) and all(one.engine_up for one in present))})
+        total.gauge(
+            "engine_writable", {"": int(bool(present) and all(one.engine_writable for one in present))}
+        )
+        unsafe = {setting for one in present for setting in one.engine_unsafe}
+        total.gauge("engine_unsafe", {setting: int(setting in unsafe) for setting in SETTINGS})
+        total.gauge("worker_up", up)
+        total.count("worker_restarts", {"": sum(worker.restarts for worker in self._workers)})
+        total.gauge("build_info", {__version__: 1})
+        return total
 
-    async def _greet(self, address: str) -> None:
+    async def _show_banner(self, address: str) -> None:
         for worker in self._workers:
             await worker.ready.wait()
         if self._engine is None:
@@ -222,27 +226,27 @@ class _Supervisor:
         banner.show(address, engine, data, self._settings.workers, demo=demo, metrics=metrics)
 
     async def _shut_down(self) -> None:
-        """End everything within the time that there is, by force if need be."""
+        """Stop everything within the time limit, by force if necessary."""
         drain = self._settings.drain
-        until = time.monotonic() + drain if self._until is None else self._until
+        deadline = time.monotonic() + drain if self._deadline is None else self._deadline
         if self._listener is not None:
             if isinstance(self._listener, UnixListener):
                 self._listener.remove()
-            self._listener.close()  # When the workers close theirs too, new clients are refused.
+            self._listener.close()  # New clients are refused as soon as the workers close theirs too.
         if self._replacing is not None:
             self._replacing.cancel()
             await asyncio.gather(self._replacing, return_exceptions=True)
-        of_workers = until - min(FOR_ENGINE, drain / 4)
-        await asyncio.gather(*(worker.stop(of_workers) for worker in self._workers))
+        workers_deadline = deadline - min(ENGINE_STOP_TIME, drain / 4)
+        await asyncio.gather(*(worker.stop(workers_deadline) for worker in self._workers))
         rest: list[Awaitable[None]] = []
         if self._engine is not None:
-            # To kill it would lose nothing: what was confirmed is on the disk.
-            rest.append(self._engine.stop(max(until - FOR_SELF - time.monotonic(), FOR_SELF)))
+            # Killing it would lose nothing: confirmed writes are on disk.
+            rest.append(self._engine.stop(max(deadline - OWN_STOP_TIME - time.monotonic(), OWN_STOP_TIME)))
         if self._metrics is not None:
             rest.append(asyncio.to_thread(self._metrics.close))
         await asyncio.gather(*rest)
         if self._stopping.is_set():
-            log.info("stopped")
+            log.info("shutdown completed")
 
 
 async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:

@@ -1,6 +1,6 @@
-"""A listening Unix socket: bound at a path, given its owner and mode, removed in the end.
+"""A listening Unix socket: bound at a path, with its owner and mode, removed at the end.
 
-Owns the file. One that a killed server left is replaced, a socket that something accepts on is not. Does not
+Owns the file. One that a killed server left is replaced, a socket that accepts connections is not. Does not
 depend on settings or on what accepts connections.
 """
 
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from tallycast.contract.errors import SettingsError, StartError
 
-# Of a user or a group on Linux: the number above it means "as it is" (chown(2)).
-HIGHEST = 2**32 - 2
+# The highest user or group id on Linux; the next number means "unchanged" (chown(2)).
+MAX_ID = 2**32 - 2
 
 
 class Owner(NamedTuple):
-    """Numbers of a user and a group; -1 leaves what it is."""
+    """A user id and a group id; -1 leaves it unchanged."""
 
     user: int = -1
     group: int = -1
@@ -46,13 +46,13 @@ def owner(text: str | None) -> Owner:
 
 def _number(text: str) -> int:
     number = int(text)
-    if number > HIGHEST:
-        raise SettingsError(f"--socket-owner: expected a number up to {HIGHEST}, not {text}")
+    if number > MAX_ID:
+        raise SettingsError(f"--socket-owner: expected a number up to {MAX_ID}, not {text}")
     return number
 
 
 class UnixListener(socket.socket):
-    """The socket; ``remove`` it before it is closed."""
+    """The socket. Call ``remove`` before it is closed."""
 
     _inode: tuple[int, int] | None = None
 
@@ -61,8 +61,8 @@ class UnixListener(socket.socket):
         """Listen at ``path``.
 
         Raises:
-            OSError: the path cannot be used; with ``EADDRINUSE`` something accepts connections there, or is
-                about to; with ``EEXIST`` it is not a socket.
+            OSError: the path cannot be used. ``EADDRINUSE``: another process accepts connections there, or is
+                about to; ``EEXIST``: it is not a socket.
         """
         listener = cls(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -71,7 +71,7 @@ class UnixListener(socket.socket):
                 listener.bind(path)
                 found = os.lstat(path)
                 listener._inode = found.st_dev, found.st_ino
-                # Until it listens, connections are refused, whatever the mode is.
+                # Connections are refused until it listens, whatever the mode is.
                 if owner != Owner():
                     os.chown(path, *owner)
                 os.chmod(path, mode)
@@ -83,9 +83,9 @@ class UnixListener(socket.socket):
         return listener
 
     def remove(self) -> None:
-        """Remove the file, unless another socket is at its path by now.
+        """Remove the file, unless another socket has taken its path.
 
-        While the socket is open its inode is not given to another file.
+        While the socket is open, no other file gets its inode number.
         """
         if self._inode is None:
             return
@@ -99,7 +99,7 @@ class UnixListener(socket.socket):
 def refused(error: OSError, path: str) -> StartError:
     """Why a path cannot be used, in one line."""
     if error.errno == errno.EADDRINUSE:
-        return StartError(f"{path} is in use: stop the server that listens there, or choose another --host")
+        return StartError(f"{path} is in use: stop the process that listens there, or choose another --host")
     if error.errno == errno.EEXIST:
         return StartError(f"{path} is not a socket: remove it, or choose another --host")
     return StartError(f"cannot listen on {path}: {(error.strerror or str(error)).lower()}")
@@ -107,7 +107,7 @@ def refused(error: OSError, path: str) -> StartError:
 
 @contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    """Let no other server replace a socket of the folder meanwhile."""
+    """Lock the folder, so that no other server replaces a socket in it meanwhile."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -120,7 +120,7 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket on which connections are refused."""
+    """Remove a socket that refuses connections."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

@@ -1,9 +1,8 @@
-"""A worker process: takes the shared listener, the settings and the sites from its parent, and serves.
+"""A worker process: serves with the shared listener, the settings and the sites from its parent.
 
-Owns the entry of the process. Must not know of other workers or of the embedded engine.
+Owns the entry point of the process. Does not depend on other workers or on the embedded engine.
 
-Usage, by the supervisor only: python -m tallycast.process.worker
-<number> <descriptor of the listener> [restarted]
+Usage, by the supervisor only: python -m tallycast.process.worker NUMBER LISTENER_FD [restarted]
 """
 
 import resource
@@ -21,48 +20,48 @@ from tallycast.process import heap, ipc
 
 
 def main(number: int, descriptor: int, *, restarted: bool) -> int:
-    """Serve until SIGTERM; the status is 0 after a clean end."""
-    _raise_files()
+    """Serve until SIGTERM; the exit status."""
+    _raise_file_limit()
     parent = ipc.Parent()
     settings = ipc.settings_from_parent()
     logs.configure({"worker": number}, addresses=settings.log_addresses)
 
-    def on_sites(take: Callable[[Mapping[str, Site]], None]) -> None:
-        parent.then(lambda text: take(sites_file.sites(text, str(settings.config))))
+    def on_sites(update: Callable[[Mapping[str, Site]], None]) -> None:
+        parent.on_reload(lambda text: update(sites_file.sites(text, str(settings.config))))
 
     with socket.socket(fileno=descriptor) as listener:
         try:
-            # The parent has checked what it says.
-            sites = sites_file.sites(parent.first(), str(settings.config))
+            # The parent has validated it.
+            sites = sites_file.sites(parent.initial_sites(), str(settings.config))
             last = run_worker(
                 settings,
                 listener,
-                ipc.say_ready,
+                ipc.send_ready,
                 sites,
                 on_sites,
-                parent.when_asked,
-                ipc.say_measured,
+                parent.on_measure,
+                ipc.send_measured,
                 heap.trim_heap,
                 restarted=restarted,
             )
         except StartError as error:
-            ipc.say_failed(error)
+            ipc.send_failed(error)
             return 1
-        ipc.say_measured(last)
+        ipc.send_measured(last)
     heap.skip_final_gc()
     return 0
 
 
-def _raise_files() -> None:
-    """Every connection is an open file, and what a shell allows is often a thousand."""
+def _raise_file_limit() -> None:
+    """Raise the limit of open files: each connection is one, and the default is often 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":
-    # Ctrl+C is the parent's, and so are the orders to read the sites again and to replace the workers; a
-    # SIGINT by hand is no reason for a traceback.
+    # Ctrl+C, reloading and replacing are for the parent. A SIGINT sent to this process ends it without a
+    # traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
