@@ -13,7 +13,7 @@ import httpx
 import pytest
 from httpx._transports import default
 from hypothesis import settings
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
 
 from tests.ledger.support import raw
 from tests.support.cluster import Cluster, cluster
@@ -98,9 +98,9 @@ def engine(engine_url: str) -> str:
 
 
 @pytest.fixture
-async def link(engine: str) -> AsyncIterator[Engine]:
+async def link(engine: str) -> AsyncIterator[StandaloneStore]:
     """A link to ``engine``, as a worker has one."""
-    link = Engine(engine)
+    link = StandaloneStore(engine)
     yield link
     await link.close()
 

@@ -21,11 +21,11 @@ from tallycast.domain.sites import Site
 from tallycast.engine import feed
 from tallycast.engine import standalone as engine_module
 from tallycast.engine.keys import member
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
 from tallycast.fanout import hub
 from tallycast.fanout import reconciler as reconciliation
 from tallycast.ledger import auditor, merge
-from tallycast.ledger.writer import Committed, SetReaction, Writer
+from tallycast.ledger.writer import Committed, SetReaction, StandaloneWriter
 from tallycast.observability.measures import Snapshot
 from tallycast.transport.websocket.protocol import Socket
 
@@ -98,7 +98,7 @@ def test_an_item_is_left_some_time_after_its_last_watcher(
 def test_the_engines_clock_is_looked_at_when_nothing_else_asks(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "KEEP_TIME_EVERY", 0.01)
+    monkeypatch.setattr(engine_module, "MAINTENANCE_INTERVAL", 0.01)
 
     def act(address: str) -> None:
         with Redis.from_url(engine) as client:
@@ -118,8 +118,8 @@ def test_what_was_not_published_is_found_and_counted(engine: str, monkeypatch: p
     monkeypatch.setattr(reconciliation, "GRACE", 0.1)
 
     async def react_quietly() -> None:
-        link = Engine(engine.replace("unix://", "unix://quiet@"))
-        writer = Writer(link)
+        link = StandaloneStore(engine.replace("unix://", "unix://quiet@"))
+        writer = StandaloneWriter(link)
         loop = asyncio.get_running_loop()
         receipt: asyncio.Future[Any] = loop.create_future()
         writer.submit(SetReaction(Site(), "x", member("a:1"), "like", 0, receipt.set_result))

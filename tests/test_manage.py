@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tallycast.engine import keys
 from tallycast.engine.embedded.server import running_engine
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
 from tallycast.ledger import trail
 
 from tests.conftest import MakeServer
@@ -36,7 +36,7 @@ def trailed() -> Iterator[str]:
 
 
 async def _note(url: str, many: int) -> None:
-    engine = Engine(url)
+    engine = StandaloneStore(url)
     for number in range(many):
         await trail.note(engine, ADMIN, "reset", "blog", item=f"posts/{number} é")
     await trail.note(engine, ADMIN, "erase", "blog", member=keys.member("u:42"))
@@ -64,7 +64,7 @@ def test_on_a_terminal(trailed: str) -> None:
     """Nothing is broken in the middle of a word where the line is too long; and no text moves the cursor."""
 
     async def more() -> None:
-        engine = Engine(trailed)
+        engine = StandaloneStore(trailed)
         await trail.note(
             engine, "cli:root", "imported", "blog", more=f"a\x1b[2J.csv: 7 rows, sha256:{'0' * 64}"
         )

@@ -139,7 +139,7 @@ def test_nothing_private_is_ever_said(make_server: MakeServer, tmp_path: Path, a
             talker.private.append(newer)
             page.ask("auth", token=newer)
             wait_for(lambda: client.publish(person, b"nonsense"), "a worker that follows the visitor")
-            wait_for(lambda: "not an update" in server.output(), "its complaint")
+            wait_for(lambda: "malformed update ignored" in server.output(), "its complaint")
         client.set("tc:{blog:a}", "not a hash")
     talker.over_http(signed(sub="another"))
     private = tmp_path / "private.pem"

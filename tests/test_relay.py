@@ -10,13 +10,13 @@ from tallycast.contract.errors import Unavailable
 from tallycast.domain.sites import Site
 from tallycast.engine import feed
 from tallycast.engine.clock import DEADLINE
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
 from tallycast.fanout import reconciler as module
 from tallycast.fanout.hub import Hub
 from tallycast.fanout.reconciler import Reconciler, Relay
 from tallycast.fanout.topic import Topic
-from tallycast.ledger.reader import Query, Reader, State
-from tallycast.ledger.writer import Writer
+from tallycast.ledger.reader import Query, StandaloneReader, State
+from tallycast.ledger.writer import StandaloneWriter
 
 from tests.ledger.support import wish
 from tests.support.names import NAMES
@@ -115,9 +115,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Scene:
     """A hub that hears nothing, and the reconciler that looks after it."""
 
-    def __init__(self, link: Engine) -> None:
-        self.writer = Writer(link)
-        self.reader = Reader(link)
+    def __init__(self, link: StandaloneStore) -> None:
+        self.writer = StandaloneWriter(link)
+        self.reader = StandaloneReader(link)
         self.queries: list[Query] = []
         relay = Relay(self.read, NAMES)
         self.reconciler = Reconciler(relay)
@@ -141,7 +141,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(engine: str, quick: None) -> AsyncIterator[Scene]:
-    link = Engine(engine)
+    link = StandaloneStore(engine)
     scene = Scene(link)
     running = asyncio.create_task(scene.reconciler.run())
     yield scene
@@ -216,7 +216,7 @@ async def test_what_is_not_watched_any_more_is_not_compared(
 def test_everything_is_compared_and_repaired_within_what_is_promised() -> None:
     """30 s: a round, a share more, the wait for what is only on its way, and a read that is slow."""
     assert module.PERIOD + module.PERIOD / module.SHARES + module.GRACE + DEADLINE < 30
-    assert feed.SILENCE + feed.PULSE < 5, "until a link that is half open is left"
+    assert feed.SILENCE + feed.HEARTBEAT_INTERVAL < 5, "until a link that is half open is left"
 
 
 async def test_a_round_takes_in_everything_evenly(scene: Scene) -> None:

@@ -26,7 +26,7 @@ from tallycast.engine import keys
 from tallycast.engine.embedded.server import find_binary
 from tallycast.engine.keys import LAYOUT_VERSION, Namespace
 from tallycast.engine.scripts import Script
-from tallycast.ledger.writer import ANY
+from tallycast.ledger.writer import UNLIMITED
 
 BATCH = 500
 SITE, ITEM = "blog", "posts/2026/a-title-of-usual-length"
@@ -157,7 +157,7 @@ def _key(number: int) -> bytes:
 
 
 def _react(client: Any, sha: str, items: list[str], flat: list[Any]) -> None:
-    known = [(NAMES.visitor_channels(SITE), ANY, "like", "dislike")]
+    known = [(NAMES.visitor_channels(SITE), UNLIMITED, "like", "dislike")]
     packed = msgpack.packb([known, [(1, item) for item in items], flat], use_bin_type=False)
     names = [NAMES.item_key(SITE, item) for item in items]
     client.evalsha(sha, len(names) + 1, *names, INDEX, NO_DEADLINE, packed, NAMES.channel_suffix)

@@ -26,15 +26,16 @@ from tallycast.domain.limits import Caps
 from tallycast.domain.rates import rate
 from tallycast.domain.sites import Site
 from tallycast.engine import probe
-from tallycast.engine.factory import feed_of, open_store
+from tallycast.engine.factory import open_store
 from tallycast.engine.keys import Namespace
 from tallycast.engine.preflight import safety
-from tallycast.engine.store import Store, wait_until_ready
+from tallycast.engine.startup import wait_until_ready
+from tallycast.engine.store import Store
 from tallycast.fanout.hub import Hub
 from tallycast.fanout.reconciler import Reconciler, Relay
 from tallycast.fanout.visitors import VisitorChannels
 from tallycast.ledger.auditor import Auditor
-from tallycast.ledger.factory import reader_of, writer_of
+from tallycast.ledger.factory import build_reader, build_writer
 from tallycast.ledger.merge import Merger
 from tallycast.observability.measures import Histogram, Snapshot
 from tallycast.services.accounts import VisitorReactions
@@ -106,16 +107,16 @@ async def _serve(
         patience = math.inf if restarted else ENGINE_PATIENCE
         secret = await wait_until_ready(engine, patience, strict=not restarted)
         await safety.check(engine, strict=not restarted)
-        writer, reader, merger = writer_of(engine), reader_of(engine), Merger(engine)
+        writer, reader, merger = build_writer(engine), build_reader(engine), Merger(engine)
         relay = Relay(reader.submit, engine.namespace)
         reconciler, auditor = Reconciler(relay), Auditor(engine)
-        feed = feed_of(engine, relay)
+        feed = engine.feed(relay)
         loop = asyncio.get_running_loop()
-        follow, leave = _both(feed.follow, reconciler.follow), _both(feed.leave, reconciler.leave)
+        follow, leave = _both(feed.subscribe, reconciler.follow), _both(feed.unsubscribe, reconciler.leave)
         relay.hub = Hub(
             engine.namespace.item_channel, follow, leave, loop.call_later, broadcast, age=engine.age
         )
-        relay.visitors = VisitorChannels(feed.follow, feed.leave)
+        relay.visitors = VisitorChannels(feed.subscribe, feed.unsubscribe)
         key_sets = KeySets()
         revocations = Revocations(engine, partial(_tell, relay.visitors, engine.namespace))
         try:
@@ -158,7 +159,7 @@ async def _serve(
             _vital(upkeep(), "upkeep"),
             _vital(_sweep(relay.hub), "sweep"),
             _vital(reconciler.run(), "reconciler"),
-            _vital(engine.keep_time(), "clock"),
+            _vital(engine.maintain(), "clock"),
             _vital(probe.follow(engine), "writable"),
             _vital(safety.follow(engine), "safety"),
             _vital(safety.follow_rights(engine), "rights"),

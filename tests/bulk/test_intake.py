@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from tallycast.contract.errors import Forbidden, Refusal, Unauthorized
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 from tallycast.ledger.bulk_import.rows import Start, Vote
 from tallycast.ledger.bulk_import.writer import ImportWriter
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.moderation import freeze, reset
-from tallycast.ledger.reader import Reader, State
-from tallycast.ledger.writer import Writer
+from tallycast.ledger.reader import Reader, StandaloneReader, State
+from tallycast.ledger.writer import StandaloneWriter, Writer
 
 from tests.ledger.support import SITE, membership, read, wish
 from tests.support.names import NAMES
@@ -20,18 +20,18 @@ ANONYMOUS = "a:" + "x" * 22
 
 
 @pytest.fixture
-def importer(link: Engine) -> ImportWriter:
+def importer(link: Store) -> ImportWriter:
     return ImportWriter(link, SITE)
 
 
 @pytest.fixture
-def reader(link: Engine) -> Reader:
-    return Reader(link)
+def reader(link: Store) -> Reader:
+    return StandaloneReader(link)
 
 
 @pytest.fixture
-def writer(link: Engine) -> Writer:
-    return Writer(link)
+def writer(link: Store) -> Writer:
+    return StandaloneWriter(link)
 
 
 def vote(item: str, visitor: str, reaction: str, at: int | None = None) -> Vote:
@@ -77,7 +77,7 @@ async def test_counts_to_start_from_are_shown_with_the_votes(
     last = await shown(reader, "a")
     assert last.counts == {"like": 11, "dislike": 0}
     assert last.version > before
-    await reset(importer._engine, SITE.name, "a")
+    await reset(importer._store, SITE.name, "a")
     assert (await shown(reader, "a")).counts == {"like": 0, "dislike": 0}
 
 
@@ -141,7 +141,7 @@ async def test_a_time_is_when_the_visitor_is_listed_with(importer: ImportWriter,
 
 @pytest.mark.parametrize("at", [None, 5_000_000])
 async def test_what_is_not_granted_is_told_for_its_row(
-    importer: ImportWriter, link: Engine, reader: Reader, at: int | None
+    importer: ImportWriter, link: Store, reader: Reader, at: int | None
 ) -> None:
     await freeze(link, SITE.name, "frozen", frozen=True)
     merger = Merger(link)

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tallycast.contract.errors import Unavailable
-from tallycast.engine.standalone import Engine
-from tallycast.ledger.writer import Committed, Writer
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.ledger.writer import Committed, StandaloneWriter, Writer
 
 from tests.faults import rounds
 from tests.faults.conftest import Measured
@@ -29,9 +29,9 @@ async def writers(url: str, number: int) -> AsyncIterator[list[Writer]]:
     async with AsyncExitStack() as stack:
         made = []
         for _ in range(number):
-            link = Engine(url)
+            link = StandaloneStore(url)
             stack.push_async_callback(link.close)
-            writer = Writer(link)
+            writer = StandaloneWriter(link)
             stack.push_async_callback(writer.close)
             made.append(writer)
         yield made
@@ -54,9 +54,9 @@ async def confirmed(writer: Writer, visitor: str, item: str, reaction: str | Non
 async def told(url: str, item: str) -> Committed:
     """What the engine tells of an item; asked by a wish that changes nothing."""
     async with AsyncExitStack() as stack:
-        link = Engine(url)
+        link = StandaloneStore(url)
         stack.push_async_callback(link.close)
-        return await confirmed(Writer(link), "a:unknown", item, None)
+        return await confirmed(StandaloneWriter(link), "a:unknown", item, None)
 
 
 async def test_a_reply_is_lost_after_the_engine_has_done_what_was_asked(

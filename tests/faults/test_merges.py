@@ -16,7 +16,7 @@ from redis import Redis
 from tallycast.domain.sites import Site
 from tallycast.engine import keys
 from tallycast.engine.embedded.server import running_engine
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
 from tallycast.ledger.writer import Committed, SetReaction, apply
 from websockets.exceptions import WebSocketException
 
@@ -66,7 +66,7 @@ class Person:
         return bearer(self.token)
 
     async def react_to_all(self, member: bytes) -> None:
-        engine = Engine(running_engine(self._server.data))
+        engine = StandaloneStore(running_engine(self._server.data))
         for at in range(0, len(ITEMS), 500):
             wishes = [
                 SetReaction(SITE, item, member, "like", 0, lambda _: None) for item in ITEMS[at : at + 500]

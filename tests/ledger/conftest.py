@@ -3,20 +3,20 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from tallycast.engine.standalone import Engine
-from tallycast.ledger.reader import Reader
-from tallycast.ledger.writer import Writer
+from tallycast.engine.store import Store
+from tallycast.ledger.reader import Reader, StandaloneReader
+from tallycast.ledger.writer import StandaloneWriter, Writer
 
 
 @pytest.fixture
-async def writer(link: Engine) -> AsyncIterator[Writer]:
-    writer = Writer(link)
+async def writer(link: Store) -> AsyncIterator[Writer]:
+    writer = StandaloneWriter(link)
     yield writer
     await writer.close()
 
 
 @pytest.fixture
-async def reader(link: Engine) -> AsyncIterator[Reader]:
-    reader = Reader(link)
+async def reader(link: Store) -> AsyncIterator[Reader]:
+    reader = StandaloneReader(link)
     yield reader
     await reader.close()

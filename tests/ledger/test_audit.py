@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 from tallycast.ledger import audit, auditor, layout, writer
 from tallycast.ledger.audit import Finding, Outcome, check, pages, sweep
 from tallycast.ledger.auditor import Auditor
@@ -47,7 +47,7 @@ async def filled(writer: Writer, item: str = "x", members: int = 30) -> None:
         await wish(writer, f"u:{number}", item, "dislike")
 
 
-async def test_counts_that_are_right_stay(link: Engine, writer: Writer, reader: Reader) -> None:
+async def test_counts_that_are_right_stay(link: Store, writer: Writer, reader: Reader) -> None:
     await filled(writer)
     [before] = await read(reader, ["x"])
     counts = {"like": 30, "dislike": 5}
@@ -57,7 +57,12 @@ async def test_counts_that_are_right_stay(link: Engine, writer: Writer, reader: 
 
 @pytest.mark.parametrize("large", [1, 500], ids=["in pages", "in steps"])
 async def test_a_difference_is_repaired_and_published(
-    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch, large: int
+    link: Store,
+    writer: Writer,
+    reader: Reader,
+    client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    large: int,
 ) -> None:
     monkeypatch.setattr(audit, "LARGE", large)
     await filled(writer)
@@ -77,12 +82,12 @@ async def test_a_difference_is_repaired_and_published(
     assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
 
 
-async def test_an_untouched_item_is_absent(link: Engine, client: Any) -> None:
+async def test_an_untouched_item_is_absent(link: Store, client: Any) -> None:
     assert (await check(link, SITE.name, "x")).outcome is Outcome.ABSENT
     assert await client.keys("*") == []
 
 
-async def test_all_items_are_found_and_nothing_else(link: Engine, writer: Writer, client: Any) -> None:
+async def test_all_items_are_found_and_nothing_else(link: Store, writer: Writer, client: Any) -> None:
     items = {f"i{number}" for number in range(40)} | {"a}0.1", "b:c", "{d", "é", "0.1", "}"}
     for item in items:
         await wish(writer, "a:1", item, "like")
@@ -103,7 +108,7 @@ async def test_all_items_are_found_and_nothing_else(link: Engine, writer: Writer
 
 
 async def test_what_a_reset_left_behind_is_swept(
-    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
         raise Unavailable("the engine is away")
@@ -111,7 +116,7 @@ async def test_what_a_reset_left_behind_is_swept(
     await filled(writer)
     await filled(writer, "y")
     with monkeypatch.context() as broken:
-        broken.setattr(link, "command", away)
+        broken.setattr(link, "execute", away)
         await reset(link, SITE.name, "x")
     await filled(writer)
     left = len(await client.keys(X + b"0.*"))
@@ -124,7 +129,7 @@ async def test_what_a_reset_left_behind_is_swept(
 
 
 async def test_one_auditor_at_a_time_goes_through_everything(
-    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auditor, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(auditor, "SHARE", 0.5)
@@ -152,7 +157,7 @@ async def test_one_auditor_at_a_time_goes_through_everything(
 
 
 async def test_an_auditor_that_was_replaced_stops(
-    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auditor, "LEASE", 0)
     for item in range(5):
@@ -165,7 +170,7 @@ async def test_an_auditor_that_was_replaced_stops(
     assert await client.get(NAMES.auditor) == b"another"
 
 
-async def test_starting_counts_are_no_members(link: Engine, writer: Writer, reader: Reader) -> None:
+async def test_starting_counts_are_no_members(link: Store, writer: Writer, reader: Reader) -> None:
     await start(link, SITE, {"x": {"like": 1000, "dislike": 1}, "only begun": {"like": 5, "dislike": 0}})
     await filled(writer)
     [before] = await read(reader, ["x"])
@@ -176,7 +181,7 @@ async def test_starting_counts_are_no_members(link: Engine, writer: Writer, read
 
 
 async def test_a_repair_leaves_starting_counts_as_they_are(
-    link: Engine, writer: Writer, reader: Reader, client: Any
+    link: Store, writer: Writer, reader: Reader, client: Any
 ) -> None:
     await filled(writer)
     await falsify(client, X, 31, 4)
@@ -186,7 +191,7 @@ async def test_a_repair_leaves_starting_counts_as_they_are(
 
 
 async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
-    link: Engine, writer: Writer, client: Any
+    link: Store, writer: Writer, client: Any
 ) -> None:
     """The sweep has seen them before the item was removed, and they have the names of the new ones."""
     await filled(writer)
@@ -199,7 +204,7 @@ async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
     assert await membership(client, "x") == {"like": 30, "dislike": 5}
 
 
-async def test_it_works_for_a_hundredth_of_the_time(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_works_for_a_hundredth_of_the_time(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
 
     async def rest(seconds: float) -> None:
@@ -215,7 +220,7 @@ async def test_it_works_for_a_hundredth_of_the_time(link: Engine, monkeypatch: p
         assert 0.999 * rested <= rests.pop() <= auditor.LONGEST_REST
 
 
-async def test_a_repair_is_told_with_both_numbers(link: Engine, writer: Writer, client: Any) -> None:
+async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, client: Any) -> None:
     await filled(writer)
     await falsify(client, X, 31, 4)
     one = Auditor(link)
@@ -229,7 +234,7 @@ async def test_a_repair_is_told_with_both_numbers(link: Engine, writer: Writer, 
 
 
 async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
-    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auditor, "SHARE", 0.5)
     for item in range(5):
@@ -244,7 +249,7 @@ async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
 
 @pytest.mark.parametrize(("base", "left"), [(0, 0), (100, 100)])
 async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
-    link: Engine, writer: Writer, reader: Reader, client: Any, base: int, left: int
+    link: Store, writer: Writer, reader: Reader, client: Any, base: int, left: int
 ) -> None:
     for visitor in ("a:1", "a:2", "a:3"):
         await wish(writer, visitor, "x", "like")
@@ -262,7 +267,7 @@ async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
     assert link.health.suspects == set()
 
 
-async def test_a_merge_tells_what_was_not_counted_too(link: Engine, writer: Writer, client: Any) -> None:
+async def test_a_merge_tells_what_was_not_counted_too(link: Store, writer: Writer, client: Any) -> None:
     await wish(writer, "a:1", "x", "like")
     await wish(writer, "u:1", "x", "dislike")
     await falsify(client, X, 0, 1)

@@ -11,13 +11,14 @@ import pytest
 from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.engine import keys
 from tallycast.engine.scripts import Script
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
 from tallycast.ledger import audit, layout, writer
 from tallycast.ledger.audit import Outcome, check
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.moderation import freeze, reset, start
 from tallycast.ledger.reader import Reader
-from tallycast.ledger.writer import Committed, Writer
+from tallycast.ledger.writer import Committed, StandaloneWriter, Writer
 
 from tests.ledger.support import SITE, bucket_keys, cramped, read, submitted, wish
 from tests.support.names import NAMES
@@ -39,8 +40,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def other(engine: str) -> AsyncIterator[Writer]:
     """A visitor that reacts while others are at something else."""
-    link = Engine(engine)
-    writer = Writer(link)
+    link = StandaloneStore(engine)
+    writer = StandaloneWriter(link)
     yield writer
     await writer.close()
     await link.close()
@@ -106,7 +107,7 @@ async def test_buckets_are_the_same_here_and_in_the_scripts(client: Any) -> None
 @pytest.mark.parametrize("large", [1, 500], ids=["in pages", "in steps"])
 @pytest.mark.parametrize("before", WRITES)
 async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
-    link: Engine,
+    link: Store,
     writer: Writer,
     reader: Reader,
     client: Any,
@@ -158,7 +159,7 @@ async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
 
 
 async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
-    link: Engine, writer: Writer, other: Writer, reader: Reader, client: Any
+    link: Store, writer: Writer, other: Writer, reader: Reader, client: Any
 ) -> None:
     """Steps and splits, with a difference now and then: it is found, to the number, and mended once."""
     dice = random.Random(5)
@@ -197,7 +198,7 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
 
 
 async def test_whatever_happens_between_two_steps_is_counted_along(
-    link: Engine, writer: Writer, reader: Reader, client: Any
+    link: Store, writer: Writer, reader: Reader, client: Any
 ) -> None:
     """Reactions, splits, merges, a new kind, imports, freezing, resets; and two audits at a time."""
     dice = random.Random(7)
@@ -233,7 +234,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
             resets += 1
             await reset(link, SITE.name, "x")
         if dice.random() < 0.5:
-            found = await link.timed(audit._REPAIR, [X], audit.STEP, anew, NAMES.channel_suffix)
+            found = await link.commit(audit._REPAIR, [X], audit.STEP, anew, NAMES.channel_suffix)
             # Now and then another begins while this one is at it.
             anew = int(bool(found) or dice.random() < 0.02)
             if found:
@@ -247,14 +248,14 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
     await merger.close()
 
 
-async def test_an_audit_leaves_nothing_behind(link: Engine, writer: Writer, client: Any) -> None:
+async def test_an_audit_leaves_nothing_behind(link: Store, writer: Writer, client: Any) -> None:
     for number in range(40):
         await wish(writer, f"a:{number}", "x", "like")
     before = await client.hget(X, "")
-    assert await link.timed(audit._REPAIR, [X], audit.STEP, 1, NAMES.channel_suffix) == 0
+    assert await link.commit(audit._REPAIR, [X], audit.STEP, 1, NAMES.channel_suffix) == 0
     half = await client.hget(X, "")
     assert half != before
     assert layout.unpack(half) == layout.unpack(before), "for all others nothing has changed"
-    while not await link.timed(audit._REPAIR, [X], audit.STEP, 0, NAMES.channel_suffix):
+    while not await link.commit(audit._REPAIR, [X], audit.STEP, 0, NAMES.channel_suffix):
         pass
     assert await client.hget(X, "") == before

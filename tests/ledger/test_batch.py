@@ -24,19 +24,19 @@ class Entry:
 @settings(deadline=None)
 @given(
     weights=st.lists(st.integers(1, 8), max_size=40),
-    most=st.integers(1, 10),
-    room=st.integers(1, 60),
+    max_weight=st.integers(1, 10),
+    capacity=st.integers(1, 60),
     broken=st.sets(st.integers(0, 10)),
 )
 def test_every_entry_is_answered_once_in_order_and_batches_keep_their_bound(
-    weights: list[int], most: int, room: int, broken: set[int]
+    weights: list[int], max_weight: int, capacity: int, broken: set[int]
 ) -> None:
     batches: list[list[int]] = []
     accepted: list[int] = []
 
     async def send(entries: Sequence[Entry]) -> None:
         batches.append([entry.number for entry in entries])
-        assert len(entries) == 1 or sum(entry.weight for entry in entries) <= most
+        assert len(entries) == 1 or sum(entry.weight for entry in entries) <= max_weight
         await asyncio.sleep(0)
         if len(batches) - 1 in broken:
             raise ValueError("a defect")
@@ -44,7 +44,7 @@ def test_every_entry_is_answered_once_in_order_and_batches_keep_their_bound(
             entry.answers.append("ok")
 
     async def drive() -> list[Entry]:
-        batcher: Batcher[Entry] = Batcher(send, most=most, room=room)
+        batcher: Batcher[Entry] = Batcher(send, max_weight=max_weight, capacity=capacity)
         entries = [Entry(i, weight) for i, weight in enumerate(weights)]
         for entry in entries:
             batcher.submit(entry)
@@ -68,7 +68,7 @@ async def test_the_first_leaves_at_once_and_the_rest_ride_the_next() -> None:
         batches.append(len(entries))
         await gate.wait()
 
-    batcher: Batcher[Entry] = Batcher(send, most=100, room=100)
+    batcher: Batcher[Entry] = Batcher(send, max_weight=100, capacity=100)
     batcher.submit(Entry(0))
     await asyncio.sleep(0)
     for i in range(50):
@@ -89,7 +89,7 @@ async def test_an_engine_that_fails_refuses_what_waits_behind_it_too() -> None:
         await asyncio.sleep(0)
         raise Unavailable("gone")
 
-    batcher: Batcher[Entry] = Batcher(send, most=2, room=100)
+    batcher: Batcher[Entry] = Batcher(send, max_weight=2, capacity=100)
     entries = [Entry(i) for i in range(10)]
     for entry in entries:
         batcher.submit(entry)
@@ -103,7 +103,7 @@ async def test_room_is_given_back() -> None:
         for entry in entries:
             entry.answers.append("ok")
 
-    batcher: Batcher[Entry] = Batcher(send, most=2, room=3)
+    batcher: Batcher[Entry] = Batcher(send, max_weight=2, capacity=3)
     for _ in range(5):
         entries = [Entry(i) for i in range(3)]
         for entry in entries:

@@ -11,28 +11,28 @@ import pytest
 from tallycast.contract.errors import EngineError, OutcomeUnknown, Unavailable
 from tallycast.engine import standalone as engine_module
 from tallycast.engine.clock import DEADLINE
-from tallycast.engine.standalone import Engine
-from tallycast.engine.store import identify, wait_until_ready
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.startup import identify, wait_until_ready
 
 from tests.ledger.support import raw
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 
-async def test_the_secret_is_made_once_for_all(link: Engine, engine: str) -> None:
+async def test_the_secret_is_made_once_for_all(link: StandaloneStore, engine: str) -> None:
     secret = await wait_until_ready(link, 1.0)
-    other = Engine(engine)
+    other = StandaloneStore(engine)
     assert await wait_until_ready(other, 1.0) == secret
     assert len(secret) == 32
     await other.close()
 
 
-async def test_its_name_and_version(link: Engine) -> None:
+async def test_its_name_and_version(link: StandaloneStore) -> None:
     assert (await identify(link)).startswith(("Valkey ", "Redis "))
 
 
 async def test_one_that_does_not_answer_is_waited_for_and_then_named() -> None:
-    link = Engine("unix:///nonexistent/engine.sock")
+    link = StandaloneStore("unix:///nonexistent/engine.sock")
     began = time.monotonic()
     with pytest.raises(EngineError, match="does not answer"):
         await wait_until_ready(link, 0.3)
@@ -42,7 +42,7 @@ async def test_one_that_does_not_answer_is_waited_for_and_then_named() -> None:
 
 async def test_one_that_refuses_us_is_not_waited_for(engine: str, client: Any) -> None:
     await client.config_set("requirepass", "secret")
-    link = Engine(f"{engine}?password=wrong")
+    link = StandaloneStore(f"{engine}?password=wrong")
     try:
         with pytest.raises(EngineError, match="refuses"):
             await wait_until_ready(link, 3600.0)
@@ -57,7 +57,7 @@ async def test_one_that_forbids_publishing_is_named(engine: str, client: Any) ->
     await client.acl_setuser(
         "mute", enabled=True, nopass=True, commands=["+@all"], keys=["*"], reset_channels=True
     )
-    link = Engine(f"{engine}?username=mute&password=x")
+    link = StandaloneStore(f"{engine}?username=mute&password=x")
     try:
         with pytest.raises(EngineError, match="may not run PUBLISH, SUBSCRIBE on channels"):
             await wait_until_ready(link, 3600.0)
@@ -66,51 +66,56 @@ async def test_one_that_forbids_publishing_is_named(engine: str, client: Any) ->
         await client.acl_deluser("mute")
 
 
-async def test_a_deadline_is_in_the_engines_time(link: Engine, client: Any) -> None:
+async def deadline(link: StandaloneStore) -> int:
+    """The deadline of what would be committed now."""
+    return (await link.clock_of(link._link)).deadline(time.monotonic() + DEADLINE)
+
+
+async def test_a_deadline_is_in_the_engines_time(link: StandaloneStore, client: Any) -> None:
     seconds, micros = await client.time()
     now = seconds * 1_000_000 + micros
-    assert now < await link.deadline() < now + 10_000_000
-    link.tick(5)
-    assert 5 < await link.deadline() < 10_000_000
+    assert now < await deadline(link) < now + 10_000_000
+    link._link.clock.update(5)
+    assert 5 < await deadline(link) < 10_000_000
 
 
 async def test_after_a_failure_the_clock_is_read_again(engine: str) -> None:
-    link = Engine("unix:///nonexistent/engine.sock")
-    link.tick(5)
+    link = StandaloneStore("unix:///nonexistent/engine.sock")
+    link._link.clock.update(5)
     with pytest.raises(Unavailable):
-        await link.command("PING")
+        await link.execute("PING")
     with pytest.raises(Unavailable):
-        await link.deadline()
+        await deadline(link)
     await link.close()
 
 
-async def test_the_clock_is_read_now_and_then(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_clock_is_read_now_and_then(link: StandaloneStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that was learnt long ago, and one that was set since."""
-    monkeypatch.setattr(engine_module, "KEEP_TIME_EVERY", 0.01)
+    monkeypatch.setattr(engine_module, "MAINTENANCE_INTERVAL", 0.01)
 
     async def right() -> bool:
-        return await link.deadline() > 1_700_000_000_000_000
+        return await deadline(link) > 1_700_000_000_000_000
 
-    task = asyncio.create_task(link.keep_time())
+    task = asyncio.create_task(link.maintain())
     for _ in range(2):
-        link.tick(5)
+        link._link.clock.update(5)
         assert not await right()
         await eventually(right)
     task.cancel()
 
 
 async def test_the_clock_is_read_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "KEEP_TIME_EVERY", 0.01)
-    link = Engine("unix:///nonexistent/engine.sock")
+    monkeypatch.setattr(engine_module, "MAINTENANCE_INTERVAL", 0.01)
+    link = StandaloneStore("unix:///nonexistent/engine.sock")
     asked = 0
 
-    async def command(*words: object) -> tuple[int, int]:
+    async def execute(*words: object) -> tuple[int, int]:
         nonlocal asked
         asked += 1
         raise Unavailable("gone")
 
-    monkeypatch.setattr(link, "_command", command)
-    task = asyncio.create_task(link.keep_time())
+    monkeypatch.setattr(link, "_execute", execute)
+    task = asyncio.create_task(link.maintain())
     await eventually(lambda: asked >= 3)
     task.cancel()
     await link.close()
@@ -141,20 +146,20 @@ async def test_what_may_have_taken_effect_is_not_done_again(engine: str, client:
     count: Any = SimpleNamespace(text="return redis.call('INCR', KEYS[1])")
     count.sha = await client.script_load(count.text)
     async with forgetful(engine) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         with pytest.raises(OutcomeUnknown):
-            await link.command("INCR", "once")
+            await link.execute("INCR", "once")
         with pytest.raises(OutcomeUnknown):
             await link.run(count, [b"run once"])
         await link.close()
     assert [await client.get(key) for key in ("once", "run once")] == [b"1", b"1"]
 
 
-async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: Engine) -> None:
+async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: StandaloneStore) -> None:
     assert link._link.pool.connection_kwargs["socket_timeout"] > DEADLINE
 
 
-async def test_data_of_another_layout_is_refused(link: Engine, client: Any) -> None:
+async def test_data_of_another_layout_is_refused(link: StandaloneStore, client: Any) -> None:
     await wait_until_ready(link, 1.0)
     for layout, told in ((b"1000", "layout 1000"), (None, "layout 1 ")):
         await client.delete(NAMES.layout)

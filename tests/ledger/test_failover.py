@@ -12,14 +12,13 @@ from tallycast.contract.errors import OutcomeUnknown, Refusal, Unavailable
 from tallycast.engine import failover, keys, probe
 from tallycast.engine import standalone as engine_module
 from tallycast.engine.cluster.node import Node
-from tallycast.engine.cluster.store import ClusterEngine
-from tallycast.engine.factory import feed_of, open_store
+from tallycast.engine.cluster.store import ClusterStore
+from tallycast.engine.factory import open_store
 from tallycast.engine.failover import LONGEST_PAUSE, Backoff, is_sign
-from tallycast.engine.feed import Feed
-from tallycast.engine.standalone import Engine, pool
-from tallycast.engine.store import wait_until_ready
-from tallycast.ledger.factory import writer_of
-from tallycast.ledger.writer import Committed, Writer
+from tallycast.engine.standalone import StandaloneStore, pool
+from tallycast.engine.startup import wait_until_ready
+from tallycast.ledger.factory import build_writer
+from tallycast.ledger.writer import Committed, StandaloneWriter
 
 from tests.ledger.support import membership, raw, submitted, wish
 from tests.ledger.test_feed import Ear
@@ -50,13 +49,11 @@ class Server:
 
     def __init__(self, url: str, replicas: int = 0) -> None:
         store = open_store(url, replicas)
-        assert isinstance(store, Engine)
+        assert isinstance(store, StandaloneStore)
         self.store = store
         self.ear = Ear()
-        self.feed = feed_of(store, self.ear)
-        self.writer = writer_of(store)
-        assert isinstance(self.feed, Feed)
-        assert isinstance(self.writer, Writer)
+        self.feed = store.feed(self.ear)
+        self.writer = build_writer(store)
         self.acked: list[str] = []
         self._count = 0
 
@@ -96,8 +93,8 @@ async def serving(url: str, replicas: int = 0) -> AsyncIterator[Server]:
     """A server at work, whose feed follows x."""
     server = Server(url, replicas)
     await wait_until_ready(server.store, 10.0)
-    server.feed.follow(X)
-    running = [asyncio.create_task(work) for work in (server.feed.run(), server.store.keep_time())]
+    server.feed.subscribe(X)
+    running = [asyncio.create_task(work) for work in (server.feed.run(), server.store.maintain())]
     try:
         await eventually(lambda: server.ear.rereads == [{X}])
         yield server
@@ -128,7 +125,7 @@ async def test_after_a_failover_reactions_and_the_feed_find_the_new_primary(two:
 
 
 async def test_without_a_reaction_it_is_noticed_too(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "AGAIN", 0.02)
+    monkeypatch.setattr(probe, "RETRY_INTERVAL", 0.02)
     async with between(two.primary.url) as proxy, serving(proxy.url) as server:
         watching = asyncio.create_task(probe.follow(server.store))
         proxy.engine_url = two.replica.url
@@ -167,7 +164,7 @@ async def test_connections_follow_the_host_name(
     strangers: list[Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old engine goes on taking what is written, and says nothing."""
-    monkeypatch.setattr(engine_module, "KEEP_TIME_EVERY", 0.05)
+    monkeypatch.setattr(engine_module, "MAINTENANCE_INTERVAL", 0.05)
     old, new = strangers
     address = "127.0.0.2"
     resolve = socket.getaddrinfo
@@ -191,8 +188,8 @@ async def test_connections_follow_the_host_name(
                 assert server.store._link.pool.peers() == {"127.0.0.3"}
             else:
                 # A name that cannot be resolved for a while says nothing.
-                assert not await server.store._name.moved_from({"127.0.0.2"})
-                assert not await server.store._name.moved_from({"127.0.0.2"})
+                assert not await server.store._host_name.moved_from({"127.0.0.2"})
+                assert not await server.store._host_name.moved_from({"127.0.0.2"})
                 assert server.store._link is link
         assert await server.like()
     assert new.client.exists(NAMES.item_key("default", "x"))
@@ -219,8 +216,8 @@ async def test_connections_are_closed_at_once_and_then_with_pauses(
     """As long as no engine takes writes, nothing is gained by closing connections all the time."""
     for pause in ("FIRST_PAUSE", "LONGEST_PAUSE"):
         monkeypatch.setattr(failover, pause, 3600.0)
-    store = Engine(two.replica.url)
-    writer = Writer(store)
+    store = StandaloneStore(two.replica.url)
+    writer = StandaloneWriter(store)
     links = [store._link]
 
     async def refused() -> bool:
@@ -277,10 +274,10 @@ LOADS = "return redis.error_reply('LOADING the dataset in memory')"
 
 
 async def test_an_engine_that_loads_its_data_is_left_and_has_done_nothing(engine: str) -> None:
-    store = Engine(engine)
+    store = StandaloneStore(engine)
     link = store._link
     with pytest.raises(Unavailable) as refusal:
-        await store.command("EVAL", LOADS, 0)
+        await store.execute("EVAL", LOADS, 0)
     assert not isinstance(refusal.value, OutcomeUnknown)
     assert store._link is not link
     await store.close()
@@ -290,26 +287,26 @@ async def test_a_node_that_loads_its_data_is_no_lost_connection(engine: str) -> 
     node = Node("engine", pool(engine, None))
     (reply,) = await node.call(("EVAL", LOADS, 0), within=10)
     assert isinstance(reply, BusyLoadingError)
-    line = node._line
+    line = node._connection
     # What is under way on the old connection is still answered, and only then it ends.
     asked = asyncio.create_task(node.call(("EVAL", LOADS, 0), ("PING",), within=10))
     await asyncio.sleep(0)
     node.doubt()
     _, pong = await asked
     assert pong == b"PONG"
-    await eventually(lambda: line is not None and line.over)
-    assert node._line is not line
+    await eventually(lambda: line is not None and line.closed)
+    assert node._connection is not line
     await node.close()
 
 
 async def test_a_cluster_fails_over_and_no_connection_is_closed(fresh_ring: Cluster) -> None:
     ring = fresh_ring
     store = open_store(ring.url)
-    assert isinstance(store, ClusterEngine)
+    assert isinstance(store, ClusterStore)
     await wait_until_ready(store, 10.0)
-    ear, writer = Ear(), writer_of(store)
-    feed = feed_of(store, ear)
-    feed.follow(X)
+    ear, writer = Ear(), build_writer(store)
+    feed = store.feed(ear)
+    feed.subscribe(X)
     running = asyncio.create_task(feed.run())
     await eventually(lambda: {X} in ear.rereads)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Committed)

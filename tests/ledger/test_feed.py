@@ -12,8 +12,9 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 from tallycast.contract.errors import Unavailable
 from tallycast.engine import keys
-from tallycast.engine.feed import SILENCE, Feed
-from tallycast.engine.standalone import Engine
+from tallycast.engine.feed import SILENCE, Feed, NodeFeed
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
 from tallycast.ledger.moderation import reset
 from tallycast.ledger.writer import Writer
 
@@ -61,8 +62,8 @@ def ear() -> Ear:
 
 
 @pytest.fixture
-async def feed(link: Engine, ear: Ear) -> AsyncIterator[Feed]:
-    feed = Feed(link, ear, NAMES)
+async def feed(link: StandaloneStore, ear: Ear) -> AsyncIterator[Feed]:
+    feed = NodeFeed(link, ear, NAMES)
     task = asyncio.create_task(feed.run())
     yield feed
     task.cancel()
@@ -74,7 +75,7 @@ async def subscribers(client: Any, channel: bytes) -> int:
 
 
 async def test_followed_channels_are_heard_and_others_are_not(feed: Feed, ear: Ear, writer: Writer) -> None:
-    feed.follow(X)
+    feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
     await wish(writer, "a:1", "y", "like")
     await wish(writer, "a:1", "x", "like")
@@ -83,7 +84,7 @@ async def test_followed_channels_are_heard_and_others_are_not(feed: Feed, ear: E
 
 
 async def test_what_changes_nothing_is_not_published(feed: Feed, ear: Ear, writer: Writer) -> None:
-    feed.follow(X)
+    feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
     for _ in range(3):
         await wish(writer, "a:1", "x", "like")
@@ -92,9 +93,9 @@ async def test_what_changes_nothing_is_not_published(feed: Feed, ear: Ear, write
 
 
 async def test_an_item_that_is_reset_is_held_by_no_visitor(
-    feed: Feed, ear: Ear, link: Engine, writer: Writer
+    feed: Feed, ear: Ear, link: Store, writer: Writer
 ) -> None:
-    feed.follow(X)
+    feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
     await wish(writer, "a:1", "x", "like")
     version = await reset(link, "default", "x")
@@ -106,7 +107,7 @@ async def test_a_visitor_hears_of_itself_with_the_origin(
     feed: Feed, ear: Ear, writer: Writer, client: Any
 ) -> None:
     channel = NAMES.visitor_channel("default", keys.member("a:1"))
-    feed.follow(channel)
+    feed.subscribe(channel)
 
     async def followed() -> bool:
         return await subscribers(client, channel) == 1
@@ -122,7 +123,7 @@ async def test_a_visitor_hears_of_itself_with_the_origin(
 
 async def test_a_visitor_that_is_retired_is_told_of(feed: Feed, ear: Ear, client: Any) -> None:
     channel = NAMES.visitor_channel("default", keys.member("a:1"))
-    feed.follow(channel)
+    feed.subscribe(channel)
 
     async def published() -> bool:
         return bool(await client.publish(channel, b""))
@@ -132,10 +133,10 @@ async def test_a_visitor_that_is_retired_is_told_of(feed: Feed, ear: Ear, client
 
 
 async def test_channels_left_are_left(feed: Feed, ear: Ear, client: Any) -> None:
-    feed.follow(X)
-    feed.follow(Y)
+    feed.subscribe(X)
+    feed.subscribe(Y)
     await eventually(lambda: set().union(*ear.rereads) == {X, Y})
-    feed.leave(X)
+    feed.unsubscribe(X)
 
     async def left() -> bool:
         return await subscribers(client, X) == 0
@@ -147,8 +148,8 @@ async def test_channels_left_are_left(feed: Feed, ear: Ear, client: Any) -> None
 async def test_a_lost_link_is_found_again_and_everything_is_read_again(
     feed: Feed, ear: Ear, client: Any, writer: Writer
 ) -> None:
-    feed.follow(X)
-    feed.follow(Y)
+    feed.subscribe(X)
+    feed.subscribe(Y)
     await eventually(lambda: set().union(*ear.rereads) == {X, Y})
     for _ in range(3):
         ear.rereads.clear()
@@ -161,12 +162,12 @@ async def test_a_lost_link_is_found_again_and_everything_is_read_again(
 
 async def test_a_read_that_failed_is_tried_again(feed: Feed, ear: Ear) -> None:
     ear.unable = 1
-    feed.follow(X)
+    feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
 
 
 async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: Any, writer: Writer) -> None:
-    feed.follow(X)
+    feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
     for nonsense in (
         b"",
@@ -185,10 +186,10 @@ async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: 
 async def test_thousands_of_channels(feed: Feed, ear: Ear, client: Any) -> None:
     channels = {NAMES.item_channel("default", str(i)) for i in range(3000)}
     for channel in channels:
-        feed.follow(channel)
+        feed.subscribe(channel)
     await eventually(lambda: set().union(*ear.rereads) == channels)
     for channel in channels:
-        feed.leave(channel)
+        feed.unsubscribe(channel)
 
     async def gone() -> bool:
         return len(await client.pubsub_channels("tc:{*")) == 0
@@ -202,7 +203,7 @@ async def test_an_engine_that_stands_still_is_noticed_and_followed_again(
     """In the middle of subscribing to everything anew, when most is under way."""
     channels = {NAMES.item_channel("default", str(i)) for i in range(20_000)} | {X}
     for channel in channels:
-        feed.follow(channel)
+        feed.subscribe(channel)
     await eventually(lambda: set().union(*ear.rereads) == channels)
     engine = (await client.info())["process_id"]
     ear.rereads.clear()
@@ -249,9 +250,9 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/between.sock"
         proxy = await asyncio.start_unix_server(between, path)
-        link = Engine(f"unix://{path}")
-        feed = Feed(link, ear, NAMES)
-        feed.follow(X)
+        link = StandaloneStore(f"unix://{path}")
+        feed = NodeFeed(link, ear, NAMES)
+        feed.subscribe(X)
         task = asyncio.create_task(feed.run())
         try:
             await eventually(lambda: feed.up and ear.rereads == [{X}])
@@ -272,7 +273,7 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
 async def test_an_unexpected_error_is_a_lost_link_too(
     feed: Feed, ear: Ear, client: Any, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    feed.follow(X)
+    feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
 
     async def defect(channels: list[bytes]) -> None:
@@ -280,7 +281,7 @@ async def test_an_unexpected_error_is_a_lost_link_too(
         raise ZeroDivisionError
 
     monkeypatch.setattr(ear, "reread", defect)
-    feed.follow(Y)
+    feed.subscribe(Y)
     await eventually(lambda: bool(ear.rereads) and ear.rereads[-1] == {X, Y})
     await wish(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
@@ -290,7 +291,7 @@ async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -
     """Else all workers of all servers would come back to an engine in the same moment."""
     third: list[float] = []
 
-    class Nowhere(Engine):
+    class Nowhere(StandaloneStore):
         def __init__(self) -> None:
             super().__init__("unix:///nonexistent/engine.sock")
             self.tries = 0
@@ -302,7 +303,7 @@ async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -
             return super().connection()
 
     links = [Nowhere() for _ in range(20)]
-    tasks = [asyncio.create_task(Feed(link, ear, NAMES).run()) for link in links]
+    tasks = [asyncio.create_task(NodeFeed(link, ear, NAMES).run()) for link in links]
     await eventually(lambda: len(third) == len(links))
     assert max(third) - min(third) > 0.03
     for task, link in zip(tasks, links, strict=True):
@@ -312,8 +313,8 @@ async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -
 
 
 async def test_a_feed_without_an_engine_is_not_up(ear: Ear) -> None:
-    link = Engine("unix:///nonexistent/engine.sock")
-    feed = Feed(link, ear, NAMES)
+    link = StandaloneStore("unix:///nonexistent/engine.sock")
+    feed = NodeFeed(link, ear, NAMES)
     task = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
     assert not feed.up

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 from tallycast.ledger import merge
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.moderation import freeze
@@ -22,7 +22,7 @@ INDEX = NAMES.index_key(SITE.name, keys.member("a:1"))
 
 
 @pytest.fixture
-def kept(link: Engine, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> VisitorReactions:
+def kept(link: Store, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> VisitorReactions:
     monkeypatch.setattr(accounts, "PAGE", 4)
     monkeypatch.setattr(accounts, "LISTED", 4)
     return VisitorReactions(link, reader.submit, writer.submit, Merger(link).finish_pending_merges)
@@ -56,7 +56,7 @@ async def test_those_of_one_moment_are_not_divided(
 
 
 async def test_however_many_have_one_time_few_are_asked_for_in_one_step(
-    kept: VisitorReactions, link: Engine, reader: Reader, writer: Writer, client: Any
+    kept: VisitorReactions, link: Store, reader: Reader, writer: Writer, client: Any
 ) -> None:
     """An import can say of all reactions of a visitor that they are of the same day."""
     items = [f"i{i:02}" for i in range(50)]
@@ -122,7 +122,7 @@ async def test_all_of_it_is_taken_back(
 
 
 async def test_cut_off_it_goes_on_with_the_same_request(
-    kept: VisitorReactions, link: Engine, reader: Reader, writer: Writer, client: Any
+    kept: VisitorReactions, link: Store, reader: Reader, writer: Writer, client: Any
 ) -> None:
     for i in range(10):
         await wish(writer, "a:1", f"i{i}", "like")
@@ -149,7 +149,7 @@ async def test_cut_off_it_goes_on_with_the_same_request(
 
 
 async def test_what_is_reacted_to_meanwhile_is_found_again(
-    kept: VisitorReactions, link: Engine, reader: Reader, writer: Writer, client: Any
+    kept: VisitorReactions, link: Store, reader: Reader, writer: Writer, client: Any
 ) -> None:
     """Another tab reacts between the reaction that is taken back and the end of its entry in the index."""
     items = ["i0", "i1", "i2"]
@@ -180,7 +180,7 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
 
 
 async def test_a_visitor_that_became_an_account_has_nothing_to_say(
-    kept: VisitorReactions, link: Engine, writer: Writer
+    kept: VisitorReactions, link: Store, writer: Writer
 ) -> None:
     await wish(writer, "a:1", "x", "like")
     future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
@@ -196,7 +196,7 @@ async def test_a_visitor_that_became_an_account_has_nothing_to_say(
 
 
 async def test_frozen_items_are_erased_too(
-    kept: VisitorReactions, link: Engine, writer: Writer, client: Any
+    kept: VisitorReactions, link: Store, writer: Writer, client: Any
 ) -> None:
     for visitor in ("a:1", "a:2"):
         await wish(writer, visitor, "x", "like")
@@ -205,9 +205,9 @@ async def test_frozen_items_are_erased_too(
     assert await membership(client, "x") == {"like": 1, "dislike": 0}
 
 
-async def cut_off(link: Engine, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+async def cut_off(link: Store, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """A merge of ``a:1`` into ``u:1`` that ends after so many of its scripts: the first retires ``a:1``."""
-    real, runs = link.timed, 0
+    real, runs = link.commit, 0
 
     async def unreliable(*given: Any) -> Any:
         nonlocal runs
@@ -219,7 +219,7 @@ async def cut_off(link: Engine, monkeypatch: pytest.MonkeyPatch, after: int) -> 
     future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
     with monkeypatch.context() as broken:
         broken.setattr(merge, "PAGE", 2)
-        broken.setattr(link, "timed", unreliable)
+        broken.setattr(link, "commit", unreliable)
         Merger(link).submit(Merge(SITE.name, keys.member("a:1"), keys.member("u:1"), future.set_result))
         assert isinstance(await future, Unavailable)
 
@@ -227,7 +227,7 @@ async def cut_off(link: Engine, monkeypatch: pytest.MonkeyPatch, after: int) -> 
 @pytest.mark.parametrize("after", range(6))
 async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
     kept: VisitorReactions,
-    link: Engine,
+    link: Store,
     reader: Reader,
     writer: Writer,
     client: Any,
@@ -251,7 +251,7 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
 @pytest.mark.parametrize("after", range(1, 6))
 async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
     kept: VisitorReactions,
-    link: Engine,
+    link: Store,
     reader: Reader,
     writer: Writer,
     client: Any,
@@ -276,7 +276,7 @@ async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
 
 
 async def test_a_merge_that_begins_while_all_is_erased_is_erased_too(
-    link: Engine, reader: Reader, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, reader: Reader, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for visitor, item in (("u:1", "own"), ("a:1", "x"), ("a:1", "y")):
         await wish(writer, visitor, item, "like")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 from tallycast import ledger
 from tallycast.domain.sites import SITE_NAME
-from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.keys import Name, Namespace, member
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
 
 PREFIXES = st.just("") | st.from_regex(r"[tc:._-]{1,5}|[a-z0-9._:-]{1,64}", fullmatch=True).filter(
     lambda text: "tc:" not in text
@@ -76,7 +76,7 @@ def test_a_name_says_what_it_is_of(prefix: str, database: int, site: str, item: 
 
 def test_the_database_is_that_of_the_url() -> None:
     ends = [
-        Engine(url).namespace.channel_suffix
+        StandaloneStore(url).namespace.channel_suffix
         for url in (
             "redis://h",
             "redis://h/0",
@@ -88,8 +88,7 @@ def test_the_database_is_that_of_the_url() -> None:
     ]
     assert ends == [b"@0", b"@0", b"@7", b"@12", b"@3", b"@0"]
     assert (
-        ClusterEngine("redis://h?cluster=true&db=0", prefix="x:").namespace.item_key("s", "i")
-        == b"x:tc:{s:i}"
+        ClusterStore("redis://h?cluster=true&db=0", prefix="x:").namespace.item_key("s", "i") == b"x:tc:{s:i}"
     )
 
 

@@ -11,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis import Redis
 from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
 from tallycast.ledger import merge, writer
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.reader import Query, Reader
-from tallycast.ledger.writer import Committed, Writer
+from tallycast.ledger.writer import Committed, StandaloneWriter, Writer
 from tallycast.signals import choice
 from tallycast.signals.choice import Item
 
@@ -51,8 +52,8 @@ class MergeAndRule(RuleBasedStateMachine):
     def start(self) -> None:
         self.client.flushdb()
         self.loop = asyncio.new_event_loop()
-        self.link = Engine(self.url)
-        self.writer, self.merger = Writer(self.link), Merger(self.link)
+        self.link = StandaloneStore(self.url)
+        self.writer, self.merger = StandaloneWriter(self.link), Merger(self.link)
         self.model: dict[str, Item] = {}
         self.became: dict[str, str] = {}
 
@@ -174,7 +175,7 @@ def test_the_scripts_never_differ_from_the_rule(engine: str, monkeypatch: pytest
 
 
 async def test_many_items_and_watchers_are_told(
-    link: Engine, writer: Writer, reader: Reader, client: Any
+    link: Store, writer: Writer, reader: Reader, client: Any
 ) -> None:
     items = [str(i) for i in range(2 * merge.PAGE + 1)]
     for item in items:
@@ -203,7 +204,7 @@ async def test_many_items_and_watchers_are_told(
     assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.KEEP
 
 
-async def test_a_retired_visitor_is_unauthorized(link: Engine, writer: Writer, reader: Reader) -> None:
+async def test_a_retired_visitor_is_unauthorized(link: Store, writer: Writer, reader: Reader) -> None:
     await wish(writer, "a:1", "a", "like")
     assert await merged(Merger(link), "a:1", "u:1") is None
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -225,13 +226,13 @@ async def test_a_retired_visitor_is_unauthorized(link: Engine, writer: Writer, r
     assert isinstance(await merged(Merger(link), "a:1", "u:3"), Unauthorized)
 
 
-async def test_a_visitor_that_never_reacted_is_retired_too(link: Engine, writer: Writer) -> None:
+async def test_a_visitor_that_never_reacted_is_retired_too(link: Store, writer: Writer) -> None:
     assert await merged(Merger(link), "a:9", "u:1") is None
     assert isinstance(await submitted(writer, "a:9", "a", "like"), Unauthorized)
 
 
 async def test_racing_reactions_of_other_tabs_are_never_counted_twice(
-    link: Engine, writer: Writer, reader: Reader
+    link: Store, writer: Writer, reader: Reader
 ) -> None:
     items = [str(i) for i in range(50)]
     merger = Merger(link)
@@ -247,12 +248,12 @@ async def test_racing_reactions_of_other_tabs_are_never_counted_twice(
 
 
 async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
-    link: Engine, writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = [str(i) for i in range(250)]
     for item in items:
         await wish(writer, "a:1", item, "like")
-    real, runs = link.timed, 0
+    real, runs = link.commit, 0
 
     async def unreliable(*given: Any) -> Any:
         nonlocal runs
@@ -261,7 +262,7 @@ async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
             raise Unavailable("the engine is away")
         return await real(*given)
 
-    monkeypatch.setattr(link, "timed", unreliable)
+    monkeypatch.setattr(link, "commit", unreliable)
     merger = Merger(link)
     assert isinstance(await merged(merger, "a:1", "u:1"), Unavailable)
     states = await read(reader, items[:250], "u:1")
@@ -273,13 +274,13 @@ async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
 
 
 async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
-    link: Engine, writer: Writer, reader: Reader, engine: str, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, reader: Reader, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merge, "PAGE", 10)
     items = [str(i) for i in range(25)]
     for item in items:
         await wish(writer, "a:1", item, "like")
-    real, runs = link.timed, 0
+    real, runs = link.commit, 0
 
     async def unreliable(*given: Any) -> Any:
         nonlocal runs
@@ -289,7 +290,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
         return await real(*given)
 
     with monkeypatch.context() as broken:
-        broken.setattr(link, "timed", unreliable)
+        broken.setattr(link, "commit", unreliable)
         assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
     for item in items:
         await wish(writer, "u:1", item, "dislike")
@@ -312,7 +313,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
 
 
 async def test_a_merge_that_was_not_begun_is_not_begun_later(
-    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its request was answered with unavailable long ago."""
 
@@ -321,7 +322,7 @@ async def test_a_merge_that_was_not_begun_is_not_begun_later(
 
     await wish(writer, "a:1", "x", "like")
     with monkeypatch.context() as broken:
-        broken.setattr(link, "timed", away)
+        broken.setattr(link, "commit", away)
         assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
     await client.zadd(NAMES.merges, {b"nonsense": 0, msgpack.packb([1, 2]): 0, msgpack.packb([1, 2, 3]): 0})
     assert await client.zcard(NAMES.merges) == 4
@@ -333,13 +334,13 @@ async def test_a_merge_that_was_not_begun_is_not_begun_later(
     await wish(writer, "a:1", "y", "like")
 
 
-async def test_a_finished_merge_leaves_no_note(link: Engine, writer: Writer, client: Any) -> None:
+async def test_a_finished_merge_leaves_no_note(link: Store, writer: Writer, client: Any) -> None:
     await wish(writer, "a:1", "x", "like")
     assert await merged(Merger(link), "a:1", "u:1") is None
     assert not await client.exists(NAMES.merges)
 
 
-async def test_too_many_at_once_are_refused(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_at_once_are_refused(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "ROOM", 1)
     merger = Merger(link)
     first = asyncio.ensure_future(merged(merger, "a:1", "u:1"))

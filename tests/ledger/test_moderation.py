@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from tallycast.contract.errors import Forbidden, Unavailable
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 from tallycast.ledger import moderation, writer
 from tallycast.ledger.moderation import freeze, remove, reset, start
 from tallycast.ledger.reader import Reader, State
@@ -20,7 +20,7 @@ def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_reset_item_is_empty_and_newer(
-    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(moderation, "PAGE", 3)
     for number in range(20):
@@ -35,13 +35,13 @@ async def test_a_reset_item_is_empty_and_newer(
     assert receipt.counts == {"like": 0, "dislike": 1} == await membership(client, "x")
 
 
-async def test_an_untouched_item_is_not_reset(link: Engine, client: Any) -> None:
+async def test_an_untouched_item_is_not_reset(link: Store, client: Any) -> None:
     assert await reset(link, SITE.name, "x") == 0
     assert await client.keys("*") == []
 
 
 async def test_a_removed_item_is_gone_and_can_begin_anew(
-    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20):
         before = await wish(writer, f"a:{number}", "x", "like")
@@ -57,7 +57,7 @@ async def test_a_removed_item_is_gone_and_can_begin_anew(
 
 
 async def test_a_reaction_while_an_item_is_removed_is_not_lost(
-    link: Engine, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the reset and the end, with enough new members for buckets of the names of the old ones."""
     clean = moderation._clean
@@ -76,7 +76,7 @@ async def test_a_reaction_while_an_item_is_removed_is_not_lost(
 
 
 async def test_members_that_were_not_removed_yet_do_not_come_back(
-    link: Engine, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> None:
         raise Unavailable("the engine is away")
@@ -84,7 +84,7 @@ async def test_members_that_were_not_removed_yet_do_not_come_back(
     for number in range(20):
         await wish(writer, f"a:{number}", "x", "like")
     with monkeypatch.context() as broken:
-        broken.setattr(link, "command", away)
+        broken.setattr(link, "execute", away)
         assert await reset(link, SITE.name, "x")
     assert len(await client.keys(NAMES.item_key(SITE.name, "x") + b"0.*")) > 10
     for number in range(10):
@@ -92,7 +92,7 @@ async def test_members_that_were_not_removed_yet_do_not_come_back(
     assert await membership(client, "x") == {"like": 0, "dislike": 10}
 
 
-async def test_a_frozen_item_takes_no_reactions(link: Engine, writer: Writer, reader: Reader) -> None:
+async def test_a_frozen_item_takes_no_reactions(link: Store, writer: Writer, reader: Reader) -> None:
     first = await wish(writer, "a:1", "x", "like")
     assert await freeze(link, SITE.name, "x", frozen=True) is True
     assert await freeze(link, SITE.name, "x", frozen=True) is False
@@ -114,7 +114,7 @@ async def test_a_frozen_item_takes_no_reactions(link: Engine, writer: Writer, re
 
 
 async def test_an_item_can_be_frozen_before_anybody_touches_it(
-    link: Engine, writer: Writer, reader: Reader
+    link: Store, writer: Writer, reader: Reader
 ) -> None:
     await freeze(link, SITE.name, "x", frozen=True)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Forbidden)

@@ -5,8 +5,8 @@ from tallycast.contract.errors import EngineError
 from tallycast.engine.factory import open_store
 from tallycast.engine.preflight import facts as preflight
 from tallycast.engine.preflight.requirements import Facts
-from tallycast.engine.standalone import Engine
-from tallycast.engine.store import wait_until_ready
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.startup import wait_until_ready
 
 from tests.support.cluster import Cluster
 from tests.support.forged import NO_PERMISSION, array, forged, info
@@ -19,7 +19,7 @@ HELLO = {
 
 
 async def facts_of(url: str) -> Facts:
-    link = Engine(url)
+    link = StandaloneStore(url)
     try:
         return await preflight.facts(link)
     finally:
@@ -28,7 +28,7 @@ async def facts_of(url: str) -> Facts:
 
 async def refusal(url: str, patience: float = 3600.0) -> str:
     """Why a server does not start."""
-    link = Engine(url)
+    link = StandaloneStore(url)
     try:
         with pytest.raises(EngineError) as refused:
             await wait_until_ready(link, patience)
@@ -37,7 +37,7 @@ async def refusal(url: str, patience: float = 3600.0) -> str:
     return str(refused.value)
 
 
-async def test_what_a_real_one_says(link: Engine) -> None:
+async def test_what_a_real_one_says(link: StandaloneStore) -> None:
     facts = await preflight.facts(link)
     assert (facts.product, facts.mode, facts.is_replica) == ("Valkey", "standalone", False)
     assert int(facts.version.split(".")[0]) >= 8
@@ -90,7 +90,7 @@ async def test_one_that_says_nothing_is_no_reason_to_refuse_it() -> None:
 
 async def test_every_primary_of_a_cluster_is_asked(ring: Cluster) -> None:
     store = open_store(ring.url)
-    await store.find()
+    await store.discover()
     found = [await preflight.facts(primary) for primary in store.primaries()]
     await store.close()
     assert [(facts.product, facts.mode, facts.is_replica) for facts in found] == [

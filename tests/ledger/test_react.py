@@ -17,7 +17,7 @@ from tallycast.contract.errors import Forbidden, RateLimited, Refusal
 from tallycast.domain.sites import Site
 from tallycast.engine import keys
 from tallycast.engine.scripts import Script
-from tallycast.ledger.writer import Batch, Committed, SetReaction, receipts
+from tallycast.ledger.writer import Batch, Committed, SetReaction, decode_answers
 from tallycast.signals.choice import Item, react, start
 
 from tests.ledger.support import bucket_keys, cramped, sequence, stored
@@ -72,7 +72,7 @@ class ScriptAndRule(RuleBasedStateMachine):
     def run(self, reactions: list[SetReaction], deadline: int) -> Any:
         batch = Batch(NAMES, reactions)
         return msgpack.unpackb(
-            self.client.eval(CRAMPED.text, len(batch.names), *batch.names, deadline, *batch.arguments)
+            self.client.eval(CRAMPED.text, len(batch.keys), *batch.keys, deadline, *batch.arguments)
         )
 
     @rule(
@@ -112,7 +112,7 @@ class ScriptAndRule(RuleBasedStateMachine):
                 channel = NAMES.visitor_channel(wish.site.name, wish.member)
                 change = [wish.item, after.version, wish.reaction or "", wish.origin]
                 personal.append((channel, change))
-        answered = receipts(asked, answers)
+        answered = decode_answers(asked, answers)
         assert [type(one) if isinstance(one, Refusal) else one for one in answered] == expected
         assert made == [new[site] for site in dict.fromkeys(wish.site for wish in asked)]
         heard = self.drain()
@@ -268,7 +268,7 @@ def test_what_a_cut_off_split_left_behind_is_not_taken_for_members(engine: str) 
     with Redis.from_url(engine) as client:
         client.hset(NAMES.bucket_key("default", "a", 0, 1), keys.member("a:stale"), 1)
         batch = Batch(NAMES, [SetReaction(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS])
-        client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+        client.eval(CRAMPED.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
         state, held = stored(client, "default", "a")
         assert state.buckets == len(VISITORS)
         assert held == dict.fromkeys(VISITORS, "like")
@@ -284,7 +284,7 @@ def test_buckets_stay_compact(engine: str, item: str) -> None:
             batch = Batch(
                 NAMES, [SetReaction(Site(), item, visitor, "dislike", 0, print) for visitor in visitors]
             )
-            client.evalsha(sha, len(batch.names), *batch.names, FAR, *batch.arguments)
+            client.evalsha(sha, len(batch.keys), *batch.keys, FAR, *batch.arguments)
         state, held = stored(client, "default", item)
         assert len(held) == 6000
         names = bucket_keys(state, "default", item)
@@ -302,7 +302,7 @@ def test_the_version_rises_when_the_engine_clock_is_behind(engine: str) -> None:
             NAMES, [SetReaction(Site(), "a", visitor, "like", 0, print) for visitor in VISITORS[:2]]
         )
         _, (answers, _) = msgpack.unpackb(
-            client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+            client.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
         )
         assert answers == [ahead + 1, 1, 0, ahead + 2, 2, 0]
 
@@ -315,10 +315,10 @@ def test_no_more_new_items_than_there_may_be(engine: str) -> None:
             reactions = [
                 SetReaction(site, item, VISITORS[0], reaction, 0, print) for site, item, reaction in asked
             ]
-            batch = Batch(NAMES, reactions, room=lambda site: 1 if site is SITES[0] else 2)
-            packed = client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+            batch = Batch(NAMES, reactions, new_items=lambda site: 1 if site is SITES[0] else 2)
+            packed = client.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
             _, (answers, made) = msgpack.unpackb(packed)
-            return list(receipts(reactions, answers)), made
+            return list(decode_answers(reactions, answers)), made
 
         one, other = SITES[0], SITES[1]
         kind = one.kinds[0]
@@ -344,7 +344,7 @@ def test_an_error_leaves_everything_as_it_was(engine: str) -> None:
         client.set(NAMES.item_key("default", "b"), "not a hash")
         batch = Batch(NAMES, [good[0], SetReaction(Site(), "b", VISITORS[0], "like", 0, print), good[1]])
         with pytest.raises(ResponseError):
-            client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+            client.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
         assert client.keys("*") == [NAMES.item_key("default", "b")]
 
 
@@ -357,7 +357,7 @@ def test_a_user_that_may_not_publish_still_counts(engine: str) -> None:
             with Redis.from_url(engine, username="mute", password="x") as mute:
                 batch = Batch(NAMES, [SetReaction(Site(), "a", VISITORS[0], "like", 0, print)])
                 _, (answers, _) = msgpack.unpackb(
-                    mute.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+                    mute.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
                 )
             assert answers[1:] == [1, 0]
             assert client.hlen(NAMES.item_key("default", "a")) == 2, "the state and a member"
@@ -371,7 +371,7 @@ def test_a_kind_that_is_no_longer_configured_is_let_go(engine: str) -> None:
         for site, kind in ((old, "love"), (new, "dislike")):
             batch = Batch(NAMES, [SetReaction(site, "a", VISITORS[0], kind, 0, print)])
             _, (answers, _) = msgpack.unpackb(
-                client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+                client.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
             )
         assert answers[1:] == [0, 1]
         assert stored(client, "s", "a")[0].counts == {"love": 0, "dislike": 1}
@@ -388,10 +388,10 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
         ]
         batch = Batch(NAMES, wished)
         _, (answers, _), _, drifted = msgpack.unpackb(
-            client.eval(REACT.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+            client.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
         )
-        assert [receipt.counts["like"] for receipt in receipts(wished, answers)] == [0, 1]
-        assert drifted == [batch.names[0].decode()], "and it is told"
+        assert [receipt.counts["like"] for receipt in decode_answers(wished, answers)] == [0, 1]
+        assert drifted == [batch.keys[0].decode()], "and it is told"
 
 
 def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
@@ -406,7 +406,7 @@ def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:
                     NAMES, [SetReaction(site, "a", keys.member(f"{kind}:{number}"), kind, 0, print)]
                 )
                 _, (answers, _) = msgpack.unpackb(
-                    client.eval(CRAMPED.text, len(batch.names), *batch.names, FAR, *batch.arguments)
+                    client.eval(CRAMPED.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
                 )
                 counts[kind] = 1
                 message = wait_for(lambda: pubsub.get_message(timeout=1), "the item's message")

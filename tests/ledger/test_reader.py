@@ -3,9 +3,9 @@
 from typing import Any
 
 from tallycast.contract.errors import Unavailable
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 from tallycast.ledger import reader as reader_module
-from tallycast.ledger.reader import Query, Reader, State
+from tallycast.ledger.reader import Query, Reader, StandaloneReader, State
 from tallycast.ledger.writer import Writer
 
 from tests.ledger.support import SITE, read, wish
@@ -32,10 +32,10 @@ async def test_more_than_one_batch_holds(writer: Writer, reader: Reader) -> None
     assert [i for i, state in enumerate(states) if state.reaction] == [7]
 
 
-async def test_a_full_queue_refuses_at_once(link: Engine) -> None:
-    reader = Reader(link)
+async def test_a_full_queue_refuses_at_once(link: Store) -> None:
+    reader = StandaloneReader(link)
     answers: list[Any] = []
-    items = ["x"] * (reader_module.ROOM + 1)
+    items = ["x"] * (reader_module.CAPACITY + 1)
     reader.submit(Query(SITE, items, None, answers.append))
     assert isinstance(answers[0], Unavailable)
     await reader.close()

@@ -5,7 +5,7 @@ from typing import Any
 from tallycast.access import revocations
 from tallycast.access.revocations import KEEP, Revocations, revoke
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 
 from tests.support.names import NAMES
 
@@ -13,12 +13,12 @@ from tests.support.names import NAMES
 class Process:
     """One process's copy."""
 
-    def __init__(self, link: Engine) -> None:
+    def __init__(self, link: Store) -> None:
         self.heard: list[tuple[str, bytes, float]] = []
         self.known = Revocations(link, lambda *told: self.heard.append(told))
 
 
-async def test_everybody_learns_of_it_once(link: Engine) -> None:
+async def test_everybody_learns_of_it_once(link: Store) -> None:
     early, late = Process(link), Process(link)
     await early.known.look()
     assert early.known.at("blog", "u:1") is None
@@ -37,10 +37,10 @@ async def test_everybody_learns_of_it_once(link: Engine) -> None:
         assert process.known.at("blog", "u:3") is None
 
 
-async def test_the_engine_stamps_them(link: Engine) -> None:
+async def test_the_engine_stamps_them(link: Store) -> None:
     process = Process(link)
     await revoke(link, "blog", "u:1")
-    seconds, micros = await link.command("TIME")
+    seconds, micros = await link.execute("TIME")
     await process.known.look()
     first = process.known.at("blog", "u:1")
     assert first is not None
@@ -52,7 +52,7 @@ async def test_the_engine_stamps_them(link: Engine) -> None:
     assert again >= first
 
 
-async def test_more_than_a_page(link: Engine, monkeypatch: Any) -> None:
+async def test_more_than_a_page(link: Store, monkeypatch: Any) -> None:
     monkeypatch.setattr(revocations, "PAGE", 3)
     for number in range(10):
         await revoke(link, "blog", f"u:{number}")
@@ -61,7 +61,7 @@ async def test_more_than_a_page(link: Engine, monkeypatch: Any) -> None:
     assert len(process.heard) == 10
 
 
-async def test_what_is_too_old_is_forgotten(link: Engine, client: Any) -> None:
+async def test_what_is_too_old_is_forgotten(link: Store, client: Any) -> None:
     seconds, _ = await client.time()
     old = (seconds - KEEP - 10) * 1000
     await client.xadd(NAMES.revoked, {"site": "blog", "member": keys.member("u:old")}, id=f"{old}-0")
@@ -74,14 +74,14 @@ async def test_what_is_too_old_is_forgotten(link: Engine, client: Any) -> None:
     assert process.known.at("blog", "u:new") is not None
 
 
-async def test_the_stream_does_not_grow_for_ever(link: Engine, client: Any, monkeypatch: Any) -> None:
+async def test_the_stream_does_not_grow_for_ever(link: Store, client: Any, monkeypatch: Any) -> None:
     for number in range(300):
         await client.xadd(NAMES.revoked, {"site": "b", "member": b"x"}, id=f"{1000 + number}-0")
     await revoke(link, "blog", "u:1")
     assert await client.xlen(NAMES.revoked) < 200
 
 
-async def test_a_foreign_entry_does_no_harm(link: Engine, client: Any) -> None:
+async def test_a_foreign_entry_does_no_harm(link: Store, client: Any) -> None:
     await client.xadd(NAMES.revoked, {"nonsense": "x"})
     await revoke(link, "blog", "u:1")
     process = Process(link)

@@ -18,8 +18,8 @@ from tallycast.engine.factory import open_store
 from tallycast.engine.keys import Namespace
 from tallycast.engine.preflight import rights, safety
 from tallycast.engine.scripts import Script
-from tallycast.engine.standalone import Engine
-from tallycast.engine.store import wait_until_ready
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.startup import wait_until_ready
 
 from tests.support.access import PASSWORD, USER, commands, documented
 from tests.support.cluster import Cluster
@@ -56,18 +56,18 @@ def admin(engine: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-async def limited(engine: str, admin: Any) -> AsyncIterator[Engine]:
-    link = Engine(as_user(engine))
+async def limited(engine: str, admin: Any) -> AsyncIterator[StandaloneStore]:
+    link = StandaloneStore(as_user(engine))
     yield link
     await link.close()
 
 
 def needed(*, sharded: bool = False, replicas: int = 0) -> list[rights.Use]:
-    return rights.needed(Namespace(), sharded=sharded, replicas=replicas)
+    return rights.needed_uses(Namespace(), sharded=sharded, replicas=replicas)
 
 
-async def refused(link: Engine) -> list[rights.Use]:
-    return await rights.tried(link.connection(), link.namespace, sharded=False, replicas=link.replicas)
+async def refused(link: StandaloneStore) -> list[rights.Use]:
+    return await rights.refused(link.connection(), link.namespace, sharded=False, replicas=link.replicas)
 
 
 def in_sources() -> set[str]:
@@ -108,7 +108,7 @@ def test_the_document_has_the_smallest_list(sharded: bool) -> None:
     assert not [rule for rule in rules if rule[1] == "@"]
 
 
-async def test_with_the_documents_list_it_starts(limited: Engine, admin: Any) -> None:
+async def test_with_the_documents_list_it_starts(limited: StandaloneStore, admin: Any) -> None:
     assert len(await wait_until_ready(limited, 5.0)) == 32
     assert {entry["object"] for entry in admin.acl_log()} <= {"info", "config|get"}
 
@@ -118,9 +118,9 @@ def named(text: str) -> set[str]:
 
 
 async def test_rights_that_are_taken_away_later_are_missed_until_they_are_given_back(
-    limited: Engine, admin: Any, monkeypatch: pytest.MonkeyPatch
+    limited: StandaloneStore, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("RIGHTS_EVERY", "RIGHTS_MISSING", "RIGHTS_DOUBTED"):
+    for name in ("RIGHTS_INTERVAL", "MISSING_INTERVAL", "DOUBT_INTERVAL"):
         monkeypatch.setattr(safety, name, 0.02)
     health = limited.health
     with capture_logs() as logs:
@@ -142,18 +142,18 @@ async def test_rights_that_are_taken_away_later_are_missed_until_they_are_given_
     ]
 
 
-async def test_a_refusal_is_a_reason_to_try_all_rights(limited: Engine, admin: Any) -> None:
-    assert await limited.deadline()
+async def test_a_refusal_is_a_reason_to_try_all_rights(limited: StandaloneStore, admin: Any) -> None:
+    assert await limited.execute("TIME")
     allow(admin, "-time")
     nowhere = [limited.namespace.nowhere_key()]
-    for refused_one in (limited.command("TIME"), limited.run(Script("writable.lua"), nowhere, 2**52)):
+    for refused_one in (limited.execute("TIME"), limited.run(Script("writable.lua"), nowhere, 2**52)):
         limited.health.forbidden = False
         with pytest.raises(Unavailable):
             await refused_one
         assert limited.health.forbidden
 
 
-async def test_trying_has_no_effect(limited: Engine, admin: Any) -> None:
+async def test_trying_has_no_effect(limited: StandaloneStore, admin: Any) -> None:
     secret = await wait_until_ready(limited, 5.0)
     admin.xadd(limited.namespace.revoked, {"site": "x"})
     admin.zadd(limited.namespace.merges, {b"a merge": 7})
@@ -164,7 +164,7 @@ async def test_trying_has_no_effect(limited: Engine, admin: Any) -> None:
     assert await wait_until_ready(limited, 5.0) == secret
 
 
-async def test_each_right_that_is_missing_is_named_and_no_other(limited: Engine, admin: Any) -> None:
+async def test_each_right_that_is_missing_is_named_and_no_other(limited: StandaloneStore, admin: Any) -> None:
     for rule in documented(sharded=False):
         if rule.startswith("+"):
             allow(admin, f"-{rule[1:]}")
@@ -183,7 +183,7 @@ async def test_each_right_that_is_missing_is_named_and_no_other(limited: Engine,
     ],
 )
 async def test_a_pattern_that_is_too_narrow_is_named(
-    limited: Engine, admin: Any, pattern: str, missing: str
+    limited: StandaloneStore, admin: Any, pattern: str, missing: str
 ) -> None:
     allow(admin, "resetkeys" if pattern[0] == "~" else "resetchannels", pattern)
     with pytest.raises(EngineError, match=re.escape(missing)):
@@ -193,7 +193,7 @@ async def test_a_pattern_that_is_too_narrow_is_named(
 async def test_all_that_are_missing_are_named_in_one_line(engine: str, admin: Any) -> None:
     """Also those that it needs to connect, and those of settings."""
     allow(admin, "-hset", "-time", "-eval", "-xadd")
-    link = Engine(as_user(engine) + "?db=3&client_name=me", replicas=1)
+    link = StandaloneStore(as_user(engine) + "?db=3&client_name=me", replicas=1)
     with pytest.raises(EngineError) as told:
         await wait_until_ready(link, 3600.0)
     await link.close()
@@ -202,17 +202,17 @@ async def test_all_that_are_missing_are_named_in_one_line(engine: str, admin: An
     for part in ("HSET on keys tc:{*", "XADD on keys tc:revoked", "XADD on keys tc:audit", "tc:me:*@3"):
         assert part in text
     allow(admin, "+hset", "+time", "+eval", "+xadd", "+wait", "+select", "+client|setname", "&tc:*@3")
-    link = Engine(as_user(engine) + "?db=3&client_name=me", replicas=1)
+    link = StandaloneStore(as_user(engine) + "?db=3&client_name=me", replicas=1)
     await wait_until_ready(link, 5.0)
     await link.close()
 
 
 async def test_a_prefix_is_part_of_the_patterns(engine: str, admin: Any) -> None:
     allow(admin, "resetkeys", "resetchannels", "~staging:tc:*", "&staging:tc:*@0")
-    link = Engine(as_user(engine), prefix="staging:")
+    link = StandaloneStore(as_user(engine), prefix="staging:")
     await wait_until_ready(link, 5.0)
     await link.close()
-    link = Engine(as_user(engine), prefix="production:")
+    link = StandaloneStore(as_user(engine), prefix="production:")
     with pytest.raises(EngineError, match="on keys production:tc:merges;"):
         await wait_until_ready(link, 3600.0)
     await link.close()
@@ -223,7 +223,7 @@ async def test_a_command_that_was_taken_away_is_missing_too() -> None:
     zero, names = b":0\r\n", {use.words[0]: b":0\r\n" for use in needed()}
     replies = {**{str(name): zero for name in names}, "INFO": info(redis_version="7.0.15"), "EVAL": gone}
     async with forged(replies) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         with pytest.raises(EngineError, match="may not run EVAL: docs/configuration"):
             await wait_until_ready(link, 3600.0)
         await link.close()
@@ -232,7 +232,7 @@ async def test_a_command_that_was_taken_away_is_missing_too() -> None:
 async def test_one_that_is_loading_is_waited_for() -> None:
     loading = b"-LOADING Redis is loading the dataset in memory\r\n"
     async with forged({str(use.words[0]): loading for use in needed()}) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         with pytest.raises(BusyLoadingError):
             await refused(link)
         await link.close()
@@ -243,7 +243,7 @@ async def test_what_others_publish_meanwhile_is_no_reply() -> None:
     replies = {str(use.words[0]): news + b":0\r\n" for use in needed()}
     del replies["UNSUBSCRIBE"]
     async with forged(replies) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         assert [use.command for use in await refused(link)] == ["UNSUBSCRIBE"]
         await link.close()
 

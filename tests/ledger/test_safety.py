@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from tallycast.contract.errors import EngineError
 from tallycast.engine.factory import open_store
 from tallycast.engine.preflight import safety
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
 
 from tests.support.cluster import Cluster
 from tests.support.engine import private_engine
@@ -33,7 +34,7 @@ async def stop(running: "asyncio.Task[None]") -> None:
         await asyncio.wait([running], timeout=0.1)
 
 
-async def test_a_policy_that_evicts_ends_the_start(link: Engine, client: Any) -> None:
+async def test_a_policy_that_evicts_ends_the_start(link: Store, client: Any) -> None:
     await safety.check(link)
     assert not link.health.evicting
     await client.config_set("maxmemory-policy", "volatile-lru")
@@ -42,9 +43,9 @@ async def test_a_policy_that_evicts_ends_the_start(link: Engine, client: Any) ->
 
 
 async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
-    link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safety, "EVERY", 0.02)
+    monkeypatch.setattr(safety, "SETTINGS_INTERVAL", 0.02)
     await client.config_set("appendonly", "yes")
     await client.config_set("appendfsync", "always")
     await safety.check(link)
@@ -63,9 +64,9 @@ async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
 
 
 async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
-    link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safety, "EVERY", 0.02)
+    monkeypatch.setattr(safety, "SETTINGS_INTERVAL", 0.02)
     levels = []
     with capture_logs() as logs:
         await safety.check(link)
@@ -89,13 +90,13 @@ async def test_what_cannot_be_looked_at_is_named_in_one_warning() -> None:
     async with forged(
         {"INFO": info(redis_version="7.0.15", maxmemory_policy="noeviction", aof_enabled="1")}
     ) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         with capture_logs() as logs:
             await safety.check(link)
         await link.close()
     assert [(line["log_level"], line["settings"]) for line in logs] == [("warning", ["appendfsync"])]
     async with forged({}) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         with capture_logs() as logs:
             await safety.check(link)
         await link.close()
@@ -105,11 +106,11 @@ async def test_what_cannot_be_looked_at_is_named_in_one_warning() -> None:
 async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(safety, "EVERY", 0.01)
+    monkeypatch.setattr(safety, "SETTINGS_INTERVAL", 0.01)
     evicts = info(redis_version="7.0.15", maxmemory_policy="allkeys-lru", aof_enabled="0")
     replies = {"INFO": evicts}
     async with forged(replies) as url:
-        link = Engine(url)
+        link = StandaloneStore(url)
         running = asyncio.create_task(safety.follow(link))
         await eventually(lambda: link.health.evicting)
         del replies["INFO"]
@@ -121,18 +122,18 @@ async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_rig
 
 
 async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(safety, "EVERY", 0.01)
-    link = Engine("unix:///nonexistent/engine.sock")
+    monkeypatch.setattr(safety, "SETTINGS_INTERVAL", 0.01)
+    link = StandaloneStore("unix:///nonexistent/engine.sock")
     with pytest.raises(EngineError, match="does not answer"):
         await safety.check(link)
     tried = 0
 
-    async def raw(*_: object) -> None:
+    async def execute_raw(*_: object) -> None:
         nonlocal tried
         tried += 1
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(link, "raw", raw)
+    monkeypatch.setattr(link, "execute_raw", execute_raw)
     running = asyncio.create_task(safety.follow(link))
     await eventually(lambda: tried > 2)
     assert link.health.risks == set()
@@ -145,7 +146,7 @@ async def test_every_primary_of_a_cluster_is_looked_at_and_named(ring: Cluster) 
     node = ring.primaries[1]
     node.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
     try:
-        await store.find()
+        await store.discover()
         with pytest.raises(EngineError, match=f"127.0.0.1:{node.port}: maxmemory-policy is allkeys-lfu"):
             await safety.check(store)
     finally:

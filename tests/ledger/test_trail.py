@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.store import Store
 from tallycast.ledger import trail
 from tallycast.ledger.trail import Entry, entries, note
 
 from tests.support.names import NAMES
 
 
-async def every(link: Engine) -> list[Entry]:
+async def every(link: Store) -> list[Entry]:
     return [entry async for page in entries(link) for entry in page]
 
 
-async def test_every_deed_in_order(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_deed_in_order(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "PAGE", 3)
     assert await every(link) == []
     for number in range(10):
@@ -31,7 +31,7 @@ async def test_every_deed_in_order(link: Engine, monkeypatch: pytest.MonkeyPatch
     assert "u:42" not in str(erase)
 
 
-async def test_the_oldest_make_room(link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_make_room(link: Store, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "KEEP", 200)
     for number in range(1000):
         await note(link, "me", "reset", "blog", item=str(number))
@@ -41,7 +41,7 @@ async def test_the_oldest_make_room(link: Engine, client: Any, monkeypatch: pyte
     assert [entry.item for entry in kept] == [str(number) for number in range(1000 - len(kept), 1000)]
 
 
-async def test_what_is_no_entry_is_shown_as_far_as_it_goes(link: Engine, client: Any) -> None:
+async def test_what_is_no_entry_is_shown_as_far_as_it_goes(link: Store, client: Any) -> None:
     await client.xadd(NAMES.trail, {"who": b"\xff", "else": "x"})
     ((_, *rest),) = await every(link)
     assert rest == ["\ufffd", "", "", "", "", ""]

@@ -8,7 +8,8 @@ import pytest
 from redis import Redis
 from tallycast.contract.errors import Unavailable
 from tallycast.engine import probe
-from tallycast.engine.standalone import Engine
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
 from tallycast.ledger.writer import Writer
 
 from tests.ledger.support import submitted, wish
@@ -35,12 +36,12 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_engine_that_takes_no_writes_is_found_out_and_found_back(
-    link: Engine, writer: Writer, client: Any, way: str, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, client: Any, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "EVERY", 0.02)
-    monkeypatch.setattr(probe, "AGAIN", 0.02)
+    monkeypatch.setattr(probe, "INTERVAL", 0.02)
+    monkeypatch.setattr(probe, "RETRY_INTERVAL", 0.02)
     spoil, mend = WAYS[way]
-    assert await probe.look(link)
+    assert await probe.accepts_writes(link)
     running = asyncio.create_task(probe.follow(link))
     await client.execute_command(*spoil)
     await eventually(lambda: not link.health.writable)
@@ -52,11 +53,11 @@ async def test_an_engine_that_takes_no_writes_is_found_out_and_found_back(
     await asyncio.wait([running])
 
 
-async def test_trying_writes_nothing(link: Engine, client: Any) -> None:
+async def test_trying_writes_nothing(link: Store, client: Any) -> None:
     before = await client.info("persistence")
     offset = (await client.info("replication"))["master_repl_offset"]
     for _ in range(10):
-        assert await probe.look(link)
+        assert await probe.accepts_writes(link)
     assert await client.keys("*") == []
     assert (await client.info("persistence"))["rdb_changes_since_last_save"] == before[
         "rdb_changes_since_last_save"
@@ -65,13 +66,13 @@ async def test_trying_writes_nothing(link: Engine, client: Any) -> None:
 
 
 async def test_a_reaction_that_was_refused_is_a_reason_to_try_and_one_that_was_taken_an_answer(
-    link: Engine, engine: str, writer: Writer
+    link: Store, engine: str, writer: Writer
 ) -> None:
     with Redis.from_url(engine) as client:
         client.config_set("maxmemory", 1)
         await submitted(writer, "a:1", "x", "like")
         assert link.health.doubted
-        link.health.wrote(await probe.look(link))
+        link.health.wrote(await probe.accepts_writes(link))
         assert not link.health.writable
         client.config_set("maxmemory", 0)
         await wish(writer, "a:1", "x", "like")
@@ -79,6 +80,6 @@ async def test_a_reaction_that_was_refused_is_a_reason_to_try_and_one_that_was_t
 
 
 async def test_replicas_that_must_confirm_and_do_not_are_a_refusal_too(engine: str) -> None:
-    strict = Engine(engine, replicas=1)
-    assert not await probe.look(strict)
+    strict = StandaloneStore(engine, replicas=1)
+    assert not await probe.accepts_writes(strict)
     await strict.close()

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.engine import keys
-from tallycast.engine.standalone import Engine
+from tallycast.engine.clock import ClockOffset
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
 from tallycast.ledger import writer as writer_module
-from tallycast.ledger.writer import Committed, SetReaction, Writer
+from tallycast.ledger.writer import Committed, SetReaction, StandaloneWriter, Writer
 
 from tests.ledger.support import SITE, membership, submitted, wish
 from tests.support.waiting import eventually
@@ -32,7 +34,7 @@ async def test_granting_it_twice_is_granting_it_once(writer: Writer) -> None:
     assert (await wish(writer, "a:1", "x", None)).counts == {"like": 0, "dislike": 0}
 
 
-async def test_what_comes_together_rides_together_and_in_order(writer: Writer, link: Engine) -> None:
+async def test_what_comes_together_rides_together_and_in_order(writer: Writer, link: StandaloneStore) -> None:
     calls = []
     run = link._run
 
@@ -59,9 +61,9 @@ async def test_of_two_wishes_in_one_batch_the_later_one_stands(writer: Writer, c
     assert await membership(client, "x") == {"like": 0, "dislike": 1}
 
 
-async def test_a_full_queue_refuses_at_once(link: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "ROOM", 3)
-    writer = Writer(link)
+async def test_a_full_queue_refuses_at_once(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "CAPACITY", 3)
+    writer = StandaloneWriter(link)
     answers: list[Committed | Refusal] = []
     for i in range(4):
         writer.submit(SetReaction(SITE, "x", keys.member(f"a:{i}"), "like", 0, answers.append))
@@ -73,27 +75,24 @@ async def test_a_full_queue_refuses_at_once(link: Engine, monkeypatch: pytest.Mo
 
 
 async def test_without_an_engine_everything_waiting_is_refused() -> None:
-    link = Engine("unix:///nonexistent/engine.sock")
-    writer = Writer(link)
+    link = StandaloneStore("unix:///nonexistent/engine.sock")
+    writer = StandaloneWriter(link)
     answers = await asyncio.gather(*(submitted(writer, f"a:{i}", "x", "like") for i in range(1000)))
     assert all(isinstance(answer, Unavailable) and answer.retry_after for answer in answers)
     await writer.close()
     await link.close()
 
 
-async def test_a_closed_writer_refuses(link: Engine) -> None:
-    writer = Writer(link)
+async def test_a_closed_writer_refuses(link: Store) -> None:
+    writer = StandaloneWriter(link)
     await writer.close()
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
 
 
 async def test_a_batch_that_the_engine_came_to_too_late_has_no_effect(
-    writer: Writer, link: Engine, client: Any, monkeypatch: pytest.MonkeyPatch
+    writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def passed(*_: object) -> int:
-        return 1
-
-    monkeypatch.setattr(link, "deadline", passed)
+    monkeypatch.setattr(ClockOffset, "deadline", lambda *_: 1)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
     assert await client.keys("*") == []
 
@@ -105,7 +104,7 @@ async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, clie
     os.kill(engine, signal.SIGSTOP)
     try:
         abandoned = submitted(writer, "a:1", "x", "dislike")
-        in_use = writer._engine._link.pool._in_use_connections
+        in_use = writer._store._link.pool._in_use_connections
         await eventually(lambda: any(connection._writer is not None for connection in in_use))
         for connection in list(in_use):
             connection._writer.transport.abort()
@@ -120,9 +119,9 @@ async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, clie
     assert await membership(client, "x") == {"like": 0, "dislike": 0}
 
 
-async def test_a_clock_that_was_set_costs_no_reaction(writer: Writer, link: Engine) -> None:
+async def test_a_clock_that_was_set_costs_no_reaction(writer: Writer, link: StandaloneStore) -> None:
     await wish(writer, "a:1", "x", "like")
-    link.tick(1)
+    link._link.clock.update(1)
     assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
 
 

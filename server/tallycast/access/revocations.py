@@ -29,10 +29,10 @@ async def revoke(engine: Store, site: str, visitor: str) -> None:
     Raises:
         Unavailable: the engine did not confirm.
     """
-    seconds, _ = await engine.command("TIME")
+    seconds, _ = await engine.execute("TIME")
     oldest = (int(seconds) - KEEP) * 1000
     fields = ("site", site, "member", keys.member(visitor))
-    await engine.command("XADD", engine.namespace.revoked, "MINID", "~", oldest, "*", *fields)
+    await engine.execute("XADD", engine.namespace.revoked, "MINID", "~", oldest, "*", *fields)
 
 
 class Revocations:
@@ -60,7 +60,7 @@ class Revocations:
         """
         while True:
             revoked = self._namespace.revoked
-            page = await self._engine.command("XRANGE", revoked, self._last, "+", "COUNT", PAGE)
+            page = await self._engine.execute("XRANGE", revoked, self._last, "+", "COUNT", PAGE)
             for stamp, entry in page:
                 self._learn(stamp.decode(), entry)
             if len(page) < PAGE:

@@ -13,7 +13,8 @@ from tallycast.config.settings import Settings
 from tallycast.contract.errors import StartError, Unavailable
 from tallycast.engine.embedded.server import running_engine
 from tallycast.engine.factory import open_store
-from tallycast.engine.store import Store, wait_until_ready
+from tallycast.engine.startup import wait_until_ready
+from tallycast.engine.store import Store
 
 T = TypeVar("T")
 

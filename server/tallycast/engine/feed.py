@@ -1,9 +1,9 @@
-"""What the engine publishes: one pub/sub connection a process, or one for each node of a cluster.
+"""The feed of what the engine publishes: one pub/sub connection, or one for each node of a cluster.
 
-Owns that connection and the set of channels it follows. Every confirmation of a subscription, the first and
-each after a lost link, is followed by a read of the stored state, because what was published meanwhile is
-gone. A heartbeat that the feed sends itself through the engine finds a link that is half open. Must not know
-who watches.
+Owns that connection and its set of channels. Every confirmation of a subscription, the first and each one
+after a lost link, is followed by a read of the stored state, because what was published meanwhile is lost. A
+heartbeat that the feed publishes to itself through the engine detects a link that is half open. Does not
+depend on what is done with the updates.
 """
 
 import asyncio
@@ -20,65 +20,87 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import MovedError
 
 from tallycast.contract.errors import Unavailable
+from tallycast.engine.failover import FAILURES, ChangeSignal
 from tallycast.engine.keys import Namespace
-from tallycast.engine.store import FAILURES
 
-PULSE = 1.5
-# Silence on the link, the heartbeat included, for this long (s) means that it is dead.
+HEARTBEAT_INTERVAL = 1.5
+# A link through which nothing, not even the heartbeat, came for this long (s) is dead.
 SILENCE = 3.0
+# Channels of one SUBSCRIBE.
 CHUNK = 500
 REREAD_PAUSE = 0.5
-MAX_BACKOFF = 1.0
+FIRST_BACKOFF, MAX_BACKOFF = 0.05, 1.0
 
 _log = structlog.get_logger("feed")
 
 
 class Listener(Protocol):
-    """Who is told. All methods are plain functions, called in the order things were published."""
+    """What the feed delivers to. Plain functions but ``reread``, called in the order of publication."""
 
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         """An item has new counts."""
 
     def emptied(self, channel: bytes, version: int) -> None:
-        """As of that version, nobody holds a reaction on an item."""
+        """As of that version, no visitor holds a reaction on an item."""
 
     def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
-        """A visitor's reaction changed."""
+        """A visitor's reaction changed, through the connection ``origin``."""
 
     def retired(self, channel: bytes) -> None:
-        """An anonymous visitor has become an account."""
+        """An anonymous visitor was merged into an account."""
 
     async def reread(self, channels: list[bytes]) -> None:
-        """What was published on these item channels may have been missed: read the stored state.
+        """Read the stored state of these items: updates of them may have been missed.
 
         Raises:
-            Unavailable: it could not be read; the feed asks again.
+            Unavailable: it could not be read; the feed calls again.
         """
 
 
+class Feed(Protocol):
+    """Delivers to a listener what is published on the channels that it is subscribed to."""
+
+    @property
+    def up(self) -> bool:
+        """Whether all links are known to work: something came through each of them lately."""
+
+    def subscribe(self, channel: bytes) -> None:
+        """Subscribe to ``channel``."""
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """Unsubscribe from it."""
+
+    async def run(self) -> None:
+        """Keep the links up until cancelled."""
+
+
 class Link(Protocol):
-    """What the feed needs of an engine or a node."""
+    """What the feed uses of an engine or a node. ``relocated`` fires when it is to connect again."""
+
+    relocated: ChangeSignal
 
     @property
     def sharded(self) -> bool:
         """Whether channels have slots."""
 
     def connection(self) -> AbstractConnection:
-        """A connection of the feed's own. Not yet connected."""
+        """A connection of the feed's own, not yet connected."""
 
     async def publish(self, channel: bytes) -> None:
-        """Publish nothing.
+        """Publish an empty message.
 
         Raises:
-            Unavailable, OSError: it could not.
+            Unavailable, OSError: it could not be sent.
         """
 
 
-class Feed:
-    """Follows channels of an engine and tells a listener what comes.
+class NodeFeed:
+    """The feed of one engine or node, through one connection.
 
-    ``namespace`` makes the channels' names. ``pulse`` names one for the heartbeat of a new link, by default
-    any. ``moved`` is called when a channel may have another node, with that node's refusal if it said so.
+    Args:
+        namespace: makes the names of channels.
+        heartbeat_channel: names a channel for the heartbeat of a new connection; by default any.
+        on_moved: called when a channel may have another node, with that node's redirection if it sent one.
     """
 
     def __init__(
@@ -86,58 +108,55 @@ class Feed:
         link: Link,
         listener: Listener,
         namespace: Namespace,
-        pulse: Callable[[], bytes] | None = None,
-        moved: Callable[[MovedError | None], None] = lambda refusal: None,
+        heartbeat_channel: Callable[[], bytes] | None = None,
+        on_moved: Callable[[MovedError | None], None] = lambda redirection: None,
     ) -> None:
         self._engine = link
         self._listener = listener
         self._namespace = namespace
-        self._new_pulse = pulse or (lambda: namespace.pulse_channel(token_hex(8)))
-        self._moved = moved
-        self._pulse = self._new_pulse()
-        self._wanted: set[bytes] = {self._pulse}
-        self._sent: set[bytes] = set()
-        self._missed: set[bytes] = set()
-        self._changed = asyncio.Event()
+        self._heartbeat_channel = heartbeat_channel or (lambda: namespace.pulse_channel(token_hex(8)))
+        self._on_moved = on_moved
+        self._heartbeat = self._heartbeat_channel()
+        # The channels to be subscribed to, and those of which this was requested on this connection.
+        self._wanted: set[bytes] = {self._heartbeat}
+        self._requested: set[bytes] = set()
+        # Item channels whose state is to be read.
+        self._unread: set[bytes] = set()
+        self._wanted_changed = asyncio.Event()
         self._confirmed = asyncio.Event()
-        self._heard = -math.inf
+        self._received_at = -math.inf
         self._lost = False
-        self._leave = asyncio.Event()
 
     @property
     def up(self) -> bool:
-        """Whether the link is known to work: something came through it lately."""
-        return time.monotonic() - self._heard < SILENCE
+        """See ``Feed``."""
+        return time.monotonic() - self._received_at < SILENCE
 
-    def follow(self, channel: bytes) -> None:
-        """Hear what is published on ``channel`` from now on."""
+    def subscribe(self, channel: bytes) -> None:
+        """See ``Feed``."""
         self._wanted.add(channel)
-        self._changed.set()
+        self._wanted_changed.set()
 
-    def leave(self, channel: bytes) -> None:
-        """Hear it no more."""
+    def unsubscribe(self, channel: bytes) -> None:
+        """See ``Feed``."""
         self._wanted.discard(channel)
-        self._missed.discard(channel)
-        self._changed.set()
-
-    def reconnect(self) -> None:
-        """Follow everything on a new connection: this one may lead to an engine that was demoted."""
-        self._leave.set()
+        self._unread.discard(channel)
+        self._wanted_changed.set()
 
     async def run(self) -> None:
-        """Keep the link up until cancelled."""
-        backoff = 0.05
+        """See ``Feed``."""
+        backoff = FIRST_BACKOFF
         while True:
             began = time.monotonic()
             try:
-                await self._link()
+                await self._run_link()
             except* Exception as group:
-                # Whatever it was, the way on is a new link; only what nobody expected is told in full.
-                self._heard = -math.inf
+                # Whatever the error, the remedy is a new connection.
+                self._received_at = -math.inf
                 if time.monotonic() - began > SILENCE:
-                    backoff = 0.05
+                    backoff = FIRST_BACKOFF
                 self._report(group.exceptions[0])
-                self._moved(None)
+                self._on_moved(None)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
             backoff = min(2 * backoff, MAX_BACKOFF)
 
@@ -148,134 +167,135 @@ class Feed:
             self._lost = True
             _log.warning("feed link lost", error=str(error) or type(error).__name__)
 
-    async def _link(self) -> None:
+    async def _run_link(self) -> None:
+        relocated = self._engine.relocated.next()
         connection = self._engine.connection()
-        self._leave.clear()
-        self._sent.clear()
-        self._wanted.discard(self._pulse)
-        self._pulse = self._new_pulse()
-        self._wanted.add(self._pulse)
-        self._changed.set()
+        self._requested.clear()
+        self._wanted.discard(self._heartbeat)
+        self._heartbeat = self._heartbeat_channel()
+        self._wanted.add(self._heartbeat)
+        self._wanted_changed.set()
         try:
             async with asyncio.timeout(SILENCE):
                 await connection.connect()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(connection))
-                group.create_task(self._subscribe(connection))
+                group.create_task(self._receive(connection))
+                group.create_task(self._send_subscriptions(connection))
                 group.create_task(self._beat())
                 group.create_task(self._reread())
-                group.create_task(self._until_left())
+                group.create_task(_until(relocated))
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _until_left(self) -> None:
-        await self._leave.wait()
-        raise ConnectionError("connections lead to another engine now")
-
-    async def _read(self, connection: AbstractConnection) -> None:
-        wanted = _wanted()
-        while wanted():
+    async def _receive(self, connection: AbstractConnection) -> None:
+        running = _running()
+        while running():
             try:
                 reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            except MovedError as refusal:
-                self._moved(refusal)
+            except MovedError as redirection:
+                self._on_moved(redirection)
                 continue
-            self._heard = time.monotonic()
+            self._received_at = time.monotonic()
             kind, channel, payload = reply
             if kind in (b"message", b"smessage"):
-                self._hear(channel, payload)
+                self._deliver(channel, payload)
             elif kind in (b"subscribe", b"ssubscribe"):
                 if channel in self._wanted and self._is_item(channel):
-                    self._missed.add(channel)
+                    self._unread.add(channel)
                     self._confirmed.set()
             elif channel in self._wanted:
-                # Nobody here asked for it: the slot has gone to another node. If not, it is followed again.
-                self._sent.discard(channel)
-                self._moved(None)
-                self._changed.set()
+                # Unsubscribed by the engine: another node owns the slot. If not, it is subscribed to again.
+                self._requested.discard(channel)
+                self._on_moved(None)
+                self._wanted_changed.set()
 
     def _is_item(self, channel: bytes) -> bool:
         return channel.startswith(self._namespace.items)
 
-    def _hear(self, channel: bytes, payload: bytes) -> None:
-        if channel == self._pulse:
+    def _deliver(self, channel: bytes, payload: bytes) -> None:
+        if channel == self._heartbeat:
             return
         is_item = self._is_item(channel)
         if not (is_item or payload):
             self._listener.retired(channel)
             return
         try:
-            news: Any = msgpack.unpackb(payload)
+            update: Any = msgpack.unpackb(payload)
             if is_item:
-                version, counts, *emptied = news
+                version, counts, *emptied = update
                 if not (isinstance(version, int) and isinstance(counts, dict)):
                     raise TypeError("neither a version nor counts")
                 self._listener.changed(channel, version, counts)
                 if emptied:
                     self._listener.emptied(channel, version)
             else:
-                item, version, reaction, origin = news
+                item, version, reaction, origin = update
                 self._listener.personal(channel, item, version, reaction or None, origin)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-            # Anyone with access to the engine can publish on a channel; the feed outlives it.
+            # Any client of the engine can publish on a channel; the feed survives it.
             # A visitor's channel stays out of the log.
             shown = channel.decode(errors="replace") if is_item else f"{self._namespace.visitors.decode()}…"
-            _log.warning("not an update", channel=shown)
+            _log.warning("malformed update ignored", channel=shown)
 
-    async def _subscribe(self, connection: AbstractConnection) -> None:
-        wanted = _wanted()
-        while wanted():
-            await self._changed.wait()
-            self._changed.clear()
-            prefix, most = ("S", 1) if self._engine.sharded else ("", CHUNK)
-            for word, channels in (
-                ("SUBSCRIBE", self._wanted - self._sent),
-                ("UNSUBSCRIBE", self._sent - self._wanted),
+    async def _send_subscriptions(self, connection: AbstractConnection) -> None:
+        running = _running()
+        while running():
+            await self._wanted_changed.wait()
+            self._wanted_changed.clear()
+            prefix, size = ("S", 1) if self._engine.sharded else ("", CHUNK)
+            for command, channels in (
+                ("SUBSCRIBE", self._wanted - self._requested),
+                ("UNSUBSCRIBE", self._requested - self._wanted),
             ):
-                for chunk in _chunks(channels, most):
-                    # Recorded before the wait, so that a channel left meanwhile is left again.
-                    self._sent ^= set(chunk)
-                    await connection.send_command(prefix + word, *chunk, check_health=False)
+                for chunk in _chunks(channels, size):
+                    # Recorded before the wait, so that a channel left meanwhile is unsubscribed from.
+                    self._requested ^= set(chunk)
+                    await connection.send_command(prefix + command, *chunk, check_health=False)
 
     async def _beat(self) -> None:
-        self._heard = time.monotonic()
-        wanted = _wanted()
-        while wanted():
-            await self._engine.publish(self._pulse)
-            # Before the pause, too: an engine that is slow to take it must not make this slow to notice.
-            self._insist()
-            await asyncio.sleep(PULSE)
+        self._received_at = time.monotonic()
+        running = _running()
+        while running():
+            await self._engine.publish(self._heartbeat)
+            # Before the pause, too: an engine that is slow to take the heartbeat must not delay this check.
+            self._check_silence()
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
             if self.up and self._lost:
                 self._lost = False
-                _log.info("feed link works again")
-            self._insist()
+                _log.info("feed link restored")
+            self._check_silence()
 
-    def _insist(self) -> None:
-        """Raise where nothing has come through for too long."""
+    def _check_silence(self) -> None:
+        """Raise ``ConnectionError`` if nothing came through for too long."""
         if not self.up:
             raise ConnectionError(f"nothing came through for {SILENCE} s")
 
     async def _reread(self) -> None:
-        wanted = _wanted()
-        while wanted():
+        running = _running()
+        while running():
             await self._confirmed.wait()
             self._confirmed.clear()
-            missed, self._missed = self._missed, set()
+            unread, self._unread = self._unread, set()
             try:
-                await self._listener.reread(list(missed))
+                await self._listener.reread(list(unread))
             except Unavailable:
-                self._missed |= missed & self._wanted
+                self._unread |= unread & self._wanted
                 await asyncio.sleep(REREAD_PAUSE)
                 self._confirmed.set()
 
 
-def _wanted() -> Callable[[], bool]:
-    """Tells whether nobody has cancelled this task, because a library below may swallow a cancellation."""
+async def _until(relocated: asyncio.Event) -> None:
+    await relocated.wait()
+    raise ConnectionError("connections lead to another engine now")
+
+
+def _running() -> Callable[[], bool]:
+    """A check that the current task was not cancelled, because a library below may swallow a cancellation."""
     task = asyncio.current_task()
     assert task is not None
     return lambda: not task.cancelling()
 
 
-def _chunks(channels: Iterable[bytes], most: int) -> Iterable[list[bytes]]:
+def _chunks(channels: Iterable[bytes], size: int) -> Iterable[list[bytes]]:
     listed = list(channels)
-    return (listed[i : i + most] for i in range(0, len(listed), most))
+    return (listed[i : i + size] for i in range(0, len(listed), size))

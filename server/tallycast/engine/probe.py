@@ -1,8 +1,9 @@
-"""Whether the engine takes what is written.
+"""Whether the engine accepts writes.
 
-Owns when that is tried: now and then, because nobody may be reacting just now, and soon after it failed. One
-that is out of memory, cannot persist, became a replica or has too few of its own refuses a script that may
-write before it begins, so one is tried that writes nothing. Must not know how the engine is reached.
+Owns when that is tried: periodically, because there may be no reactions just now, and soon after a failure.
+An engine that is out of memory, cannot persist, became a replica or has too few replicas refuses a script
+that may write before it begins, so the probe is a script that writes nothing. Does not depend on how the
+engine is reached.
 """
 
 import asyncio
@@ -11,30 +12,30 @@ from tallycast.contract.errors import Unavailable
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Store
 
-EVERY = 5.0
-# After a failure, anybody's.
-AGAIN = 1.0
+INTERVAL = 5.0
+# After any failure.
+RETRY_INTERVAL = 1.0
 
 _WRITABLE = Script("writable.lua")
 
 
-async def follow(engine: Store) -> None:
-    """Keep ``engine.condition.writable`` true to the facts, until cancelled."""
-    health = engine.health
+async def follow(store: Store) -> None:
+    """Keep ``store.health.writable`` up to date, until cancelled."""
+    health = store.health
     while True:
         health.doubted = False
-        health.wrote(await look(engine))
-        for _ in range(round(EVERY / AGAIN)):
-            await asyncio.sleep(AGAIN)
+        health.wrote(await accepts_writes(store))
+        for _ in range(round(INTERVAL / RETRY_INTERVAL)):
+            await asyncio.sleep(RETRY_INTERVAL)
             if health.doubted or not health.writable:
                 break
 
 
-async def look(engine: Store) -> bool:
-    """Whether every node takes what is written."""
+async def accepts_writes(store: Store) -> bool:
+    """Whether every primary accepts writes."""
     try:
-        for name in engine.everywhere():
-            await engine.timed(_WRITABLE, [name])
+        for key in store.probe_keys():
+            await store.commit(_WRITABLE, [key])
     except Unavailable:
         return False
     return True

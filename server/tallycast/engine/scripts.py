@@ -1,6 +1,6 @@
-"""The Lua scripts, as engines are given them.
+"""The Lua scripts, in the form in which engines get them.
 
-Owns the putting together of their files. Must not know what they do, nor how they are run.
+Owns how their files are concatenated. Does not depend on what they do, nor on how they are run.
 """
 
 from functools import cached_property
@@ -11,42 +11,39 @@ from typing import NamedTuple
 _LUA = resources.files("tallycast") / "ledger" / "lua"
 
 
-class Form(NamedTuple):
-    """A script as an engine is given it."""
+class Source(NamedTuple):
+    """The text of a script, and the digest by which EVALSHA names it."""
 
     text: str
     sha: str
 
 
 class Script:
-    """A Lua script in a file of its own in ``ledger/lua``, with the files it needs ``before`` it.
+    """A file in ``ledger/lua``, with the files whose functions it calls.
 
-    ``text`` and ``sha`` are its form for one engine: see ``standalone.lua``.
+    ``text`` and ``sha`` are its source for a standalone engine. Each kind of engine has a prelude, which
+    defines what differs there: see ``standalone.lua`` and ``cluster.lua``.
     """
 
-    def __init__(self, name: str, *before: str) -> None:
-        self._parts = (name, *before)
-        self.text, self.sha = self._form("standalone.lua")
+    def __init__(self, name: str, *includes: str) -> None:
+        self._name = name
+        self._includes = includes
+        self.text, self.sha = self._source("standalone.lua")
 
     @cached_property
-    def cluster(self) -> Form:
-        """Its form for the nodes of a cluster: see ``cluster.lua``."""
-        return self._form("cluster.lua")
+    def cluster(self) -> Source:
+        """The source for a node of a cluster that owns the slot."""
+        return self._source("stable.lua", "cluster.lua")
 
     @cached_property
-    def asked(self) -> Form:
-        """Its form for a node that is only about to get the slot."""
-        text = self.cluster.text.replace("local ASKED = false", "local ASKED = true")
-        return Form(text, _sha(text))
+    def importing(self) -> Source:
+        """The source for a node of a cluster that is importing the slot."""
+        return self._source("importing.lua", "cluster.lua")
 
-    def _form(self, place: str) -> Form:
-        name, *before = self._parts
-        script, *parts = ((_LUA / part).read_text() for part in (name, place, *before))
-        shebang, rest = script.split("\n", 1)
+    def _source(self, *prelude: str) -> Source:
+        # The shebang, with the script's flags, must stay the first line.
+        shebang, rest = (_LUA / self._name).read_text().split("\n", 1)
+        parts = ((_LUA / part).read_text() for part in (*prelude, *self._includes))
         text = "\n".join((shebang, *parts, rest))
-        return Form(text, _sha(text))
-
-
-def _sha(text: str) -> str:
-    # SHA-1 is how EVALSHA names a script; nothing rests on its strength.
-    return sha1(text.encode(), usedforsecurity=False).hexdigest()
+        # SHA-1 is how EVALSHA names a script; no security depends on it.
+        return Source(text, sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -1,18 +1,18 @@
-"""The link to the engine: connections, scripts, the engine's clock.
+"""The store on one engine: connections, scripts, the engine's clock.
 
-Owns every call to ``redis.asyncio`` but the feed's own connection. Turns every failure of the link or the
-engine into ``Unavailable``. Must not know what the scripts do.
+Owns every call to ``redis.asyncio`` but the feed's connection. Turns every failure of the link or the engine
+into ``Unavailable``. Does not depend on what the scripts do.
 
 Retries are off: redis-py repeats a command whose reply was lost, and a lost reply means that the outcome is
 unknown.
 
 A failover leaves connections to the old engine open. On a sign of one (see ``failover``) they are closed,
-each when its command has ended, and the next ones are made by the host name. Nothing is sent again.
+each when its command has ended, and new ones resolve the host name again. Nothing is sent twice.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -27,69 +27,71 @@ from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as LinkTimeout
 
 from tallycast.contract.errors import OutcomeUnknown, Unavailable
-from tallycast.engine.clock import DEADLINE, MARGIN, Clock
-from tallycast.engine.failover import Backoff, HostName, is_sign
+from tallycast.engine.clock import DEADLINE, MARGIN, ClockOffset
+from tallycast.engine.failover import FAILURES, Backoff, ChangeSignal, HostName, is_sign
+from tallycast.engine.feed import Listener, NodeFeed
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import FAILURES, Word
+from tallycast.engine.store import Word
 
 CONNECT_TIMEOUT = 1.0
-# Who waits for an answer waits this much longer (s) than it may take effect.
-ANSWER_GRACE = 0.25
-REPLY_TIMEOUT = DEADLINE + ANSWER_GRACE
-# How long (ms) replicas have to confirm, within the time that who waits has anyway.
-REPLICA_WITHIN = 1000
-KEEP_TIME_EVERY = 5.0
+# A reply is awaited for this much longer (s) than the commit may take effect.
+REPLY_GRACE = 0.25
+REPLY_TIMEOUT = DEADLINE + REPLY_GRACE
+# How long (ms) replicas have to confirm: within the reply timeout.
+REPLICA_TIMEOUT = 1000
+MAINTENANCE_INTERVAL = 5.0
 
 _log = structlog.get_logger("engine")
 
 
-class Engine:
+class StandaloneStore:
     """One process's link to the engine at ``url`` (``redis://``, ``rediss://`` or ``unix://``).
 
-    ``replicas`` of it must confirm each write that is timed. ``prefix`` is the deployment's, see ``keys``.
+    ``replicas`` of it must confirm each commit. ``prefix`` is the deployment's, see ``keys``.
     """
 
     address = ""
     sharded = False
+    partitioned = False
 
     def __init__(self, url: str, replicas: int = 0, prefix: str = "") -> None:
         self.health = EngineHealth()
-        # Called when connections lead to another engine than before, or may do so.
-        self.moved: Callable[[], None] = lambda: None
-        self._url = url
         self.replicas = replicas
+        # Fires when connections lead to another engine than before, or may do so.
+        self.relocated = ChangeSignal()
+        self._url = url
         self._link = _Link(url)
         # With a timeout redis-py sends through asyncio.wait_for, which may swallow a cancellation on Python
         # 3.11. The feed has a heartbeat instead.
-        self._patient = pool(url, None)
-        self.namespace = Namespace(prefix, int(self._patient.connection_kwargs.get("db") or 0))
+        self._feed_pool = pool(url, None)
+        self.namespace = Namespace(prefix, int(self._feed_pool.connection_kwargs.get("db") or 0))
         self._backoff = Backoff()
-        self._name = HostName(self._patient.connection_kwargs.get("host"))
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._host_name = HostName(self._feed_pool.connection_kwargs.get("host"))
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def run(self, script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
-        """See ``Store``."""
-        return await self._run(self._link, script, names, *arguments)
+    async def run(self, script: Script, keys: Sequence[bytes], *arguments: Word) -> bytes:
+        """See ``Scripts``."""
+        return await self._run(self._link, script, keys, *arguments)
 
-    async def _run(self, link: "_Link", script: Script, names: Sequence[bytes], *arguments: Word) -> bytes:
+    async def _run(self, link: "_Link", script: Script, keys: Sequence[bytes], *arguments: Word) -> bytes:
         began = time.monotonic()
         try:
             try:
-                reply = await link.client.evalsha(script.sha, len(names), *names, *arguments)
+                reply = await link.client.evalsha(script.sha, len(keys), *keys, *arguments)
             except NoScriptError:
-                reply = await link.client.eval(script.text, len(names), *names, *arguments)
+                reply = await link.client.eval(script.text, len(keys), *keys, *arguments)
         except FAILURES as error:
             raise self._failed(link, error) from error
         self.health.answered(began)
         return bytes(reply)
 
-    async def command(self, *words: Word) -> Any:
-        """See ``Store``."""
-        return await self._command(self._link, *words)
+    async def execute(self, *words: Word) -> Any:
+        """See ``Commands``."""
+        return await self._execute(self._link, *words)
 
-    async def _command(self, link: "_Link", *words: Word) -> Any:
+    async def _execute(self, link: "_Link", *words: Word) -> Any:
         began = time.monotonic()
         try:
             reply = await link.client.execute_command(*words)
@@ -98,52 +100,57 @@ class Engine:
         self.health.answered(began)
         return reply
 
-    async def timed(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
-        """See ``Store``."""
-        reply = await self._once(script, names, *arguments)
+    async def commit(
+        self, script: Script, keys: Sequence[bytes], *arguments: Word, until: float | None = None
+    ) -> Any:
+        """See ``Scripts``."""
+        reply = await self._commit_once(script, keys, arguments, until)
         if len(reply) == 1:
-            # Nothing took effect. The engine's clock may have been set; it is known anew now.
-            reply = await self._once(script, names, *arguments)
+            # Nothing took effect. The engine's clock may have been set; its offset is up to date now.
+            reply = await self._commit_once(script, keys, arguments, until)
         if len(reply) == 1:
-            raise Unavailable("the engine came to it too late", retry_after=1.0)
+            raise Unavailable("the engine ran it past its deadline", retry_after=1.0)
         self.health.wrote(True)
         self.health.drifted(reply[3] if len(reply) > 3 else ())
         return reply[1]
 
-    async def _once(self, script: Script, names: Sequence[bytes], *arguments: Word) -> Any:
+    async def _commit_once(
+        self, script: Script, keys: Sequence[bytes], arguments: Sequence[Word], until: float | None
+    ) -> Any:
         link = self._link
         # Without an engine this fails already, at once, and nothing was sent.
-        deadline = await self.deadline(link)
+        clock = await self.clock_of(link)
         if link is not self._link:
             # The deadline must be in the time of the engine that it is sent to.
-            return await self._once(script, names, *arguments)
-        sent = time.monotonic()
+            return await self._commit_once(script, keys, arguments, until)
+        if until is None:
+            until = time.monotonic() + DEADLINE
         try:
             run = self._run_confirmed if self.replicas else self._run
-            reply = msgpack.unpackb(await run(link, script, names, deadline, *arguments))
+            reply = msgpack.unpackb(await run(link, script, keys, clock.deadline(until), *arguments))
         except OutcomeUnknown:
-            # It may lie in the buffer of an engine that stands still. "Unavailable" is not said, and nothing
-            # else is sent that it could overtake, before the engine would refuse it.
-            await asyncio.sleep(sent + DEADLINE + MARGIN - time.monotonic())
+            # It may lie in the buffer of an engine that is stopped. Nothing is answered, and nothing sent
+            # that it could overtake, before the engine would refuse it.
+            await asyncio.sleep(until + MARGIN - time.monotonic())
             raise
-        link.clock.tick(reply[0])
+        clock.update(reply[0])
         self._confirmed(link)
         return reply
 
     async def _run_confirmed(
-        self, link: "_Link", script: Script, names: Sequence[bytes], *arguments: Word
+        self, link: "_Link", script: Script, keys: Sequence[bytes], *arguments: Word
     ) -> bytes:
-        """As ``run``, and wait for replicas, on the same connection: WAIT is about what came on it."""
+        """As ``run``, and wait for replicas, on the same connection: WAIT covers what was sent on it."""
         began = time.monotonic()
-        wait = ("WAIT", self.replicas, REPLICA_WITHIN)
-        given = (len(names), *names, *arguments)
+        wait = ("WAIT", self.replicas, REPLICA_TIMEOUT)
+        rest = (len(keys), *keys, *arguments)
         try:
             async with link.client.pipeline(transaction=False) as pipe:
-                pipe.execute_command("EVALSHA", script.sha, *given)
+                pipe.execute_command("EVALSHA", script.sha, *rest)
                 pipe.execute_command(*wait)
                 reply, confirmed = await pipe.execute(raise_on_error=False)
                 if isinstance(reply, NoScriptError):
-                    pipe.execute_command("EVAL", script.text, *given)
+                    pipe.execute_command("EVAL", script.text, *rest)
                     pipe.execute_command(*wait)
                     reply, confirmed = await pipe.execute(raise_on_error=False)
         except FAILURES as error:
@@ -156,133 +163,132 @@ class Engine:
         self.health.answered(began)
         return bytes(reply)
 
-    async def names(self, pattern: str, page: int) -> AsyncIterator[list[bytes]]:
-        """See ``Store``."""
+    async def scan(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
+        """See ``Commands``."""
         cursor = 0
         while True:
-            cursor, names = await self.command("SCAN", cursor, "MATCH", pattern, "COUNT", page)
-            yield names
+            cursor, keys = await self.execute("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+            yield keys
             if not cursor:
                 return
 
     async def size(self) -> int:
-        """See ``Store``."""
-        return int(await self.command("DBSIZE"))
+        """See ``Commands``."""
+        return int(await self.execute("DBSIZE"))
 
-    def everywhere(self) -> list[bytes]:
-        """See ``Store``."""
+    def probe_keys(self) -> list[bytes]:
+        """See ``Admin``."""
         return [self.namespace.nowhere_key()]
 
-    def groups(self, names: Sequence[bytes]) -> list[list[int]]:
-        """See ``Store``: all."""
-        return [list(range(len(names)))]
+    def partition(self, keys: Sequence[bytes]) -> list[list[int]]:
+        """See ``Scripts``: one group."""
+        return [list(range(len(keys)))]
 
-    async def settle(self) -> None:
-        """See ``Store``: nothing is ever half written."""
+    async def await_deadlines(self) -> None:
+        """See ``Scripts``: every reaction is one script here."""
 
-    async def raw(self, *words: Word) -> Any:
-        """See ``Store``."""
+    async def execute_raw(self, *words: Word) -> Any:
+        """See ``Admin``."""
         return await self._link.client.execute_command(*words)
 
     async def publish(self, channel: bytes) -> None:
-        """Publish nothing.
+        """Publish an empty message: see ``feed.Link``.
 
         Raises:
             Unavailable: as for ``run``.
         """
-        await self.command("PUBLISH", channel, b"")
+        await self.execute("PUBLISH", channel, b"")
 
-    async def keep_time(self) -> None:
-        """See ``Store``. Follows the host name, too."""
+    async def maintain(self) -> None:
+        """See ``Store``."""
         while True:
             try:
                 await self._read_clock(self._link)
             except Unavailable:
-                pass  # who needs it next asks again
-            if await self._name.moved_from(self._link.pool.peers() | self._patient.peers()):
-                self._close_connections("the host name leads elsewhere")
-                self.moved()
-            await asyncio.sleep(KEEP_TIME_EVERY)
-
-    async def deadline(self, link: "_Link | None" = None) -> int:
-        """Engine time (µs) after which what is sent now must not take effect."""
-        link = link or self._link
-        if not link.clock.known:
-            await self._read_clock(link)
-        return link.clock.deadline(time.monotonic() + DEADLINE)
-
-    def tick(self, now: int) -> None:
-        """Learn the engine's time (µs) from a reply that has just arrived."""
-        self._link.clock.tick(now)
+                pass  # the next commit reads it
+            if await self._host_name.moved_from(self._link.pool.peers() | self._feed_pool.peers()):
+                self._close_connections("the host name resolves to another address")
+                self.relocated.fire()
+            await asyncio.sleep(MAINTENANCE_INTERVAL)
 
     def age(self, version: int) -> float | None:
-        """See ``Store``."""
+        """See ``Clock``."""
         return self._link.clock.age(version)
 
-    async def find(self) -> None:
-        """See ``Store``: there is only one."""
+    async def discover(self) -> None:
+        """See ``Admin``: there is one engine."""
 
-    def primaries(self) -> "Sequence[Engine]":
-        """See ``Store``: itself."""
+    def primaries(self) -> "Sequence[StandaloneStore]":
+        """See ``Admin``: itself."""
         return (self,)
 
+    def feed(self, listener: Listener) -> NodeFeed:
+        """See ``Store``."""
+        return NodeFeed(self, listener, self.namespace)
+
     def connection(self) -> AbstractConnection:
-        """A connection outside the pool, for the feed. Not yet connected."""
-        connection: AbstractConnection = self._patient.make_connection()
+        """A connection outside the pool, not yet connected: see ``feed.Link``."""
+        connection: AbstractConnection = self._feed_pool.make_connection()
         return connection
 
     def reconnect(self) -> None:
-        """See ``Store``."""
+        """See ``Admin``."""
         old, self._link = self._link, _Link(self._url)
         task = asyncio.get_running_loop().create_task(old.retire())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """See ``Store``."""
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
         await self._link.close()
-        await self._patient.disconnect()
+        await self._feed_pool.disconnect()
+
+    async def clock_of(self, link: "_Link") -> ClockOffset:
+        """The clock of a link, read from the engine where it is unknown."""
+        if not link.clock.known:
+            await self._read_clock(link)
+        return link.clock
 
     async def _read_clock(self, link: "_Link") -> None:
-        seconds, micros = await self._command(link, "TIME")
-        link.clock.tick(int(seconds) * 1_000_000 + int(micros))
+        seconds, micros = await self._execute(link, "TIME")
+        link.clock.update(int(seconds) * 1_000_000 + int(micros))
 
     def _close_connections(self, reason: str) -> None:
         _log.warning("connections to the engine closed", reason=reason)
         self.reconnect()
 
     def _confirmed(self, link: "_Link") -> None:
-        """Something was written through a link."""
+        """A commit succeeded on a link."""
         if link is self._link and self._backoff.waiting:
             self._backoff.reset()
-            # Only now it is certain that the feed finds something better than what it has.
-            self.moved()
+            # Only now it is certain that the feed finds a better engine than the one it is connected to.
+            self.relocated.fire()
 
     def _failed(self, link: "_Link", error: Exception) -> Unavailable:
         reason = str(error) or type(error).__name__
         lost = isinstance(error, LinkError | LinkTimeout | OSError | RuntimeError)
         if lost:
-            # Whatever answers next may have another clock.
+            # Another engine, with another clock, may answer next.
             link.clock.forget()
         if is_sign(error):
             if link is self._link and self._backoff.due():
                 self._close_connections(reason)
-            # It was answered, with LOADING for one: nothing took effect.
+            # It was answered, for instance with LOADING: nothing took effect.
             return self.health.away(reason) if lost else self.health.refused(reason)
         return self.health.lost(reason) if lost else self.health.refused(reason)
 
 
 class _Link:
-    """Connections to where the name led when they were made, and the clock of the engine there."""
+    """Connections to where the host name led when they were made, and the clock of the engine there."""
 
     def __init__(self, url: str) -> None:
-        self.clock = Clock()
+        self.clock = ClockOffset()
         self.pool = pool(url, REPLY_TIMEOUT)
         self.client = Redis(connection_pool=self.pool)
 
     async def retire(self) -> None:
-        """Close every connection that is idle, and the others when their commands have ended."""
+        """Close every idle connection now, and the others when their commands have ended."""
         await self.pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
         await self.pool.disconnect(inuse_connections=False)
 
@@ -293,11 +299,11 @@ class _Link:
 
 
 class Pool(ConnectionPool):
-    """Connections that know where they lead."""
+    """A connection pool that knows the addresses of its peers."""
 
-    def __init__(self, *given: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         self._made: WeakSet[AbstractConnection] = WeakSet()
-        super().__init__(*given, **options)
+        super().__init__(*arguments, **options)
 
     def make_connection(self) -> AbstractConnection:
         """A connection, not yet connected."""
@@ -306,12 +312,12 @@ class Pool(ConnectionPool):
         return connection
 
     def peers(self) -> set[str]:
-        """The addresses of all that are connected, by TCP."""
+        """The IP addresses of the engines that connections are open to, by TCP."""
         return {peer for connection in self._made if (peer := connection.getpeername())}
 
 
 def pool(url: str, timeout: float | None) -> Pool:
-    """Connections to the engine at ``url``, without retries; ``timeout`` (s) is for its replies."""
+    """A pool of connections to the engine at ``url``, without retries; ``timeout`` (s) is for its replies."""
     made: Pool = Pool.from_url(
         url,
         protocol=2,

@@ -8,7 +8,7 @@ does, or is not right, it is counted again with the engine's help: what changes 
 counted is counted along by the scripts of reactions, so that the sum is exact with the last bucket, however
 much goes on, and counts are set right in that same step.
 
-A difference would be a defect, of this program or of whoever else writes into the engine.
+A difference would be a defect, of this program or of whoever else writes into the store.
 """
 
 from collections import Counter, defaultdict
@@ -22,11 +22,11 @@ import msgpack
 from tallycast.contract.errors import Unavailable
 from tallycast.engine import keys
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import Store
+from tallycast.engine.store import Data
 from tallycast.ledger import layout
 from tallycast.ledger.layout import Stored
 
-# Buckets, some 40 members each, that are counted in one step of the engine.
+# Buckets, some 40 members each, that are counted in one step of the store.
 # It takes some 0.3 ms.
 STEP = 10
 # A bucket of more members, which nothing but malice makes, is read in pages of its own, as long as nothing is
@@ -64,41 +64,39 @@ async def at_once() -> None:
     """The pause between two steps of somebody who does not pause."""
 
 
-async def check(
-    engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]] = at_once
-) -> Finding:
+async def check(store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]] = at_once) -> Finding:
     """Audit one item. A repair is published like any change. ``pause`` is waited for between two steps.
 
     Raises:
         Unavailable: the engine does not answer.
     """
     try:
-        return await _check(engine, site, item, pause)
+        return await _check(store, site, item, pause)
     except Unavailable:
-        await engine.size()  # Raises, unless it is this item that something is wrong with.
+        await store.size()  # Raises, unless it is this item that something is wrong with.
     except (ValueError, TypeError):
         pass  # Somebody else wrote it.
     return Finding(site, item, Outcome.FAILED)
 
 
-async def _check(engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
-    read = await _count(engine, site, item, pause)
+async def _check(store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
+    read = await _count(store, site, item, pause)
     if read is not None:
         state, counts = read
         if not state.counts:
             return Finding(site, item, Outcome.ABSENT)
         if counts == list(state.counts.values()):
             return Finding(site, item, Outcome.RIGHT, state.counts, state.counts)
-    return await _repair(engine, site, item, pause)
+    return await _repair(store, site, item, pause)
 
 
-async def _repair(engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
+async def _repair(store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
     """Count an item while it changes, and set it right."""
-    name, suffix = engine.namespace.item_key(site, item), engine.namespace.channel_suffix
-    found = await engine.timed(_REPAIR, [name], STEP, 1, suffix)
+    name, suffix = store.namespace.item_key(site, item), store.namespace.channel_suffix
+    found = await store.commit(_REPAIR, [name], STEP, 1, suffix)
     while not found:
         await pause()
-        found = await engine.timed(_REPAIR, [name], STEP, 0, suffix)
+        found = await store.commit(_REPAIR, [name], STEP, 0, suffix)
     # From a cluster text comes as bytes.
     kinds = [kind.decode() if isinstance(kind, bytes) else kind for kind in found[0]]
     stored, counted = (dict(zip(kinds, numbers, strict=True)) for numbers in found[1:])
@@ -107,10 +105,10 @@ async def _repair(engine: Store, site: str, item: str, pause: Callable[[], Await
 
 
 async def _count(
-    engine: Store, site: str, item: str, pause: Callable[[], Awaitable[None]]
+    store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]]
 ) -> tuple[Stored, list[int]] | None:
     """The state, and the counts in the order of its kinds; ``None`` when it changed meanwhile."""
-    name = engine.namespace.item_key(site, item)
+    name = store.namespace.item_key(site, item)
     first: bytes | None = None
     total: list[int] = []
     state = layout.UNTOUCHED
@@ -118,7 +116,7 @@ async def _count(
     while at < state.buckets:
         if at:
             await pause()
-        reply = await engine.run(_TALLY, [name], at, STEP, LARGE)
+        reply = await store.run(_TALLY, [name], at, STEP, LARGE)
         stored, counts, large = msgpack.unpackb(reply, raw=True)
         if first is None:
             first, state, total = stored, layout.unpack(stored), [0] * len(counts)
@@ -126,23 +124,23 @@ async def _count(
             return None
         total = [one + other for one, other in zip(total, counts, strict=True)]
         for bucket in large:
-            where = engine.namespace.bucket_key(site, item, state.generation, bucket)
-            found = await _count_large(engine, state, where, bucket)
+            where = store.namespace.bucket_key(site, item, state.generation, bucket)
+            found = await _count_large(store, state, where, bucket)
             total = [count + found[number] for number, count in enumerate(total, 1)]
         at += STEP
     if large:
         # It took its time, after the last look at the state.
-        reply = await engine.run(_TALLY, [name], at, 0, LARGE)
+        reply = await store.run(_TALLY, [name], at, 0, LARGE)
         if msgpack.unpackb(reply, raw=True)[0] != first:
             return None
     return state, total
 
 
-async def _count_large(engine: Store, state: Stored, name: bytes, bucket: int) -> Counter[int]:
+async def _count_large(store: Data, state: Stored, name: bytes, bucket: int) -> Counter[int]:
     held: dict[bytes, bytes] = {}
     cursor = 0
     while True:
-        cursor, page = await engine.command("HSCAN", name, cursor, "COUNT", PAGE)
+        cursor, page = await store.execute("HSCAN", name, cursor, "COUNT", PAGE)
         held |= page
         if not cursor:
             break
@@ -163,7 +161,7 @@ class Page(NamedTuple):
     buckets: list[keys.Name]
 
 
-async def pages(engine: Store, site: str | None = None) -> AsyncIterator[Page]:
+async def pages(store: Data, site: str | None = None) -> AsyncIterator[Page]:
     """All items of a site, or of all sites, and their buckets, in no order. One may come twice.
 
     What is new or gone meanwhile may be in it or not; everything else is.
@@ -171,13 +169,13 @@ async def pages(engine: Store, site: str | None = None) -> AsyncIterator[Page]:
     Raises:
         Unavailable: the engine did not answer in time.
     """
-    async for names in engine.names(engine.namespace.item_pattern(site), PAGE):
-        found = [name for name in map(engine.namespace.parse, names) if name]
+    async for names in store.scan(store.namespace.item_pattern(site), PAGE):
+        found = [name for name in map(store.namespace.parse, names) if name]
         items = [(name.site, name.item) for name in found if name.generation is None]
         yield Page(PAGE, items, [name for name in found if name.generation is not None])
 
 
-async def sweep(engine: Store, buckets: Iterable[keys.Name]) -> int:
+async def sweep(store: Data, buckets: Iterable[keys.Name]) -> int:
     """Remove, of these buckets, those that a reset left behind; how many.
 
     Raises:
@@ -186,7 +184,7 @@ async def sweep(engine: Store, buckets: Iterable[keys.Name]) -> int:
     by_item: defaultdict[tuple[str, str], list[keys.Name]] = defaultdict(list)
     for name in buckets:
         by_item[name.site, name.item].append(name)
-    item_key, bucket_key = engine.namespace.item_key, engine.namespace.bucket_key
+    item_key, bucket_key = store.namespace.item_key, store.namespace.bucket_key
     removed = 0
     for (site, item), names in by_item.items():
         generations = [name.generation or 0 for name in names]
@@ -195,5 +193,5 @@ async def sweep(engine: Store, buckets: Iterable[keys.Name]) -> int:
             for generation, name in zip(generations, names, strict=True)
         ]
         # In one step with a look at the item: one that was removed begins with the first generation again.
-        removed += int(await engine.run(_SWEEP, [item_key(site, item), *dead], *generations))
+        removed += int(await store.run(_SWEEP, [item_key(site, item), *dead], *generations))
     return removed

@@ -35,13 +35,13 @@ class _ReplacedError(Exception):
 class Auditor:
     """Counts items ``checked``, ``repairs``, items that ``failed`` to be, and old buckets ``swept``."""
 
-    def __init__(self, engine: Store) -> None:
+    def __init__(self, store: Store) -> None:
         self.checked = 0
         self.repairs = 0
         self.failed = 0
         self.swept = 0
-        self._engine = engine
-        self._namespace = engine.namespace
+        self._store = store
+        self._namespace = store.namespace
         self._name = token_hex(8).encode()
         self._renewed = 0.0
         self._began = 0.0
@@ -57,7 +57,7 @@ class Auditor:
             await asyncio.sleep(LOOK_EVERY)
             try:
                 lease = ("SET", self._namespace.auditor, self._name, "NX", "EX", LEASE)
-                if await self._engine.command(*lease):
+                if await self._store.execute(*lease):
                     await self._round()
             except (Unavailable, _ReplacedError):
                 pass  # the lease ends by itself
@@ -65,27 +65,27 @@ class Auditor:
                 _log.exception("an audit failed")
 
     async def _suspects(self) -> None:
-        suspects = self._engine.health.suspects
+        suspects = self._store.health.suspects
         while True:
             await asyncio.sleep(SUSPECTS_EVERY)
             while suspects:
                 name = self._namespace.parse(suspects.pop())
                 if name is not None:
                     try:
-                        self._take(await audit.check(self._engine, name.site, name.item))
+                        self._take(await audit.check(self._store, name.site, name.item))
                     except Unavailable:
                         suspects.add(self._namespace.item_key(name.site, name.item))
                         break
 
     async def _round(self) -> None:
         self._renewed = self._began = time.monotonic()
-        async for page in audit.pages(self._engine):
-            self.swept += await audit.sweep(self._engine, page.buckets)
+        async for page in audit.pages(self._store):
+            self.swept += await audit.sweep(self._store, page.buckets)
             await self._rest()
             for site, item in page.items:
-                self._take(await audit.check(self._engine, site, item, self._rest))
+                self._take(await audit.check(self._store, site, item, self._rest))
                 await self._rest()
-        await self._engine.command("SET", self._namespace.auditor, b"", "EX", REST)
+        await self._store.execute("SET", self._namespace.auditor, b"", "EX", REST)
 
     def _take(self, found: Finding) -> None:
         if found.outcome is Outcome.FAILED:
@@ -111,9 +111,9 @@ class Auditor:
         """
         now = time.monotonic()
         if now - self._renewed > LEASE / 4:
-            if await self._engine.command("GET", self._namespace.auditor) != self._name:
+            if await self._store.execute("GET", self._namespace.auditor) != self._name:
                 raise _ReplacedError
-            await self._engine.command("SET", self._namespace.auditor, self._name, "EX", LEASE)
+            await self._store.execute("SET", self._namespace.auditor, self._name, "EX", LEASE)
             self._renewed = now
         await asyncio.sleep(min((now - self._began) * (1 / SHARE - 1), LONGEST_REST))
         self._began = time.monotonic()

@@ -1,20 +1,20 @@
-"""The ledger's reader and writer for a store: standalone or cluster.
+"""The writer and the reader of reactions for a store.
 
-Owns the choice. Does not depend on what is read and written.
+Owns the choice of the implementation. Does not depend on what is read and written.
 """
 
-from tallycast.engine.cluster.store import ClusterEngine
-from tallycast.engine.store import Store
-from tallycast.ledger.cluster.writer import ClusterReader, ClusterWriter
-from tallycast.ledger.reader import Reader
-from tallycast.ledger.writer import Writer
+from tallycast.engine.store import Scripts
+from tallycast.ledger.cluster.reader import ClusterReader
+from tallycast.ledger.cluster.writer import ClusterWriter
+from tallycast.ledger.reader import Reader, StandaloneReader
+from tallycast.ledger.writer import StandaloneWriter, Writer
 
 
-def writer_of(store: Store) -> Writer | ClusterWriter:
-    """The one way by which reactions get into the store."""
-    return ClusterWriter(store) if isinstance(store, ClusterEngine) else Writer(store)
+def build_writer(store: Scripts) -> Writer:
+    """The writer of all reactions into the store."""
+    return (ClusterWriter if store.partitioned else StandaloneWriter)(store)
 
 
-def reader_of(store: Store) -> Reader | ClusterReader:
-    """The one way by which stored state is read."""
-    return ClusterReader(store) if isinstance(store, ClusterEngine) else Reader(store)
+def build_reader(store: Scripts) -> Reader:
+    """The reader of the state in the store."""
+    return (ClusterReader if store.partitioned else StandaloneReader)(store)

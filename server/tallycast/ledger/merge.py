@@ -23,7 +23,7 @@ import structlog
 from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
 from tallycast.domain.tokens import LEEWAY, LIFETIME, RENEWABLE
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import Store
+from tallycast.engine.store import Data
 from tallycast.ledger.batch import answer
 
 PAGE = 100
@@ -69,9 +69,9 @@ def _noted(note: bytes) -> Merge | None:
 class Merger:
     """Does merges, each in a task: it goes on when whoever asked for it has gone."""
 
-    def __init__(self, engine: Store) -> None:
-        self._engine = engine
-        self._namespace = engine.namespace
+    def __init__(self, store: Data) -> None:
+        self._store = store
+        self._namespace = store.namespace
         self._tasks: set[asyncio.Task[None]] = set()
         # Merges that were left unfinished, and that this process went on with.
         self.resumed = 0
@@ -108,9 +108,9 @@ class Merger:
         """
         now = await self._now()
         idle = ("-inf", now - LEFT_ALONE, "LIMIT", 0, MOST)
-        for note in await self._engine.command("ZRANGEBYSCORE", self._namespace.merges, *idle):
+        for note in await self._store.execute("ZRANGEBYSCORE", self._namespace.merges, *idle):
             # For other workers it is not idle any more. It would be harmless if they took it up, too.
-            await self._engine.command("ZADD", self._namespace.merges, "XX", now, note)
+            await self._store.execute("ZADD", self._namespace.merges, "XX", now, note)
             merge = _noted(note)
             if merge is None:
                 _log.warning("not a merge", note=note.hex())
@@ -119,7 +119,7 @@ class Merger:
                 _log.info("going on with a merge that was cut off", site=merge.site)
                 await self._finish(merge, note)
                 continue
-            await self._engine.command("ZREM", self._namespace.merges, note)
+            await self._store.execute("ZREM", self._namespace.merges, note)
 
     async def finish_pending_merges(self, site: str, account: bytes) -> int:
         """Finish every merge into ``account`` whose visitor is retired, cut off or under way; how many.
@@ -136,7 +136,7 @@ class Merger:
             if merge and (merge.site, merge.account) == (site, account) and await self._begun(merge):
                 begun[note] = merge
         if begun:
-            await self._engine.settle()
+            await self._store.await_deadlines()
         for note, merge in begun.items():
             await self._finish(merge, note)
         return len(begun)
@@ -146,7 +146,7 @@ class Merger:
         cursor = 0
         while True:
             scan = ("ZSCAN", self._namespace.merges, cursor, "COUNT", PAGE)
-            cursor, page = await self._engine.command(*scan)
+            cursor, page = await self._store.execute(*scan)
             for note, _ in page:
                 yield note
             if not cursor:
@@ -155,24 +155,24 @@ class Merger:
     async def _begun(self, merge: Merge) -> bool:
         """Whether the visitor is retired in favour of that account."""
         index = self._namespace.index_key(merge.site, merge.visitor)
-        if await self._engine.command("TYPE", index) != b"string":
+        if await self._store.execute("TYPE", index) != b"string":
             return False
-        became: bytes | None = await self._engine.command("GET", index)
+        became: bytes | None = await self._store.execute("GET", index)
         return became == merge.account
 
     async def _now(self) -> int:
-        seconds, _ = await self._engine.command("TIME")
+        seconds, _ = await self._store.execute("TIME")
         return int(seconds)
 
     async def _note(self, merge: Merge) -> bytes:
         note = msgpack.packb([merge.site.encode(), merge.visitor, merge.account])
-        await self._engine.command("ZADD", self._namespace.merges, await self._now(), note)
+        await self._store.execute("ZADD", self._namespace.merges, await self._now(), note)
         return bytes(note)
 
     async def _finish(self, merge: Merge, note: bytes) -> None:
         while await self.move(merge):
             pass
-        await self._engine.command("ZREM", self._namespace.merges, note)
+        await self._store.execute("ZREM", self._namespace.merges, note)
 
     async def _run(self, merge: Merge) -> None:
         refusal: Refusal | None = None
@@ -197,10 +197,10 @@ class Merger:
         whose = merge.site, merge.visitor
         names = [self._namespace.index_key(*whose), self._namespace.taken_key(*whose)]
         channel = self._namespace.visitor_channel(*whose)
-        if not await self._engine.timed(_RETIRE, names, merge.account, channel, KEEP):
+        if not await self._store.commit(_RETIRE, names, merge.account, channel, KEEP):
             raise Unauthorized("this anonymous visitor has become another account's")
         # From here on nothing new is put into the index, but what was put there may only now come to be held.
-        await self._engine.settle()
+        await self._store.await_deadlines()
 
     async def move(self, merge: Merge) -> bool:
         """Move the next items; ``False`` when there were none.
@@ -209,16 +209,16 @@ class Merger:
             Unavailable: not confirmed in time.
         """
         taken = self._namespace.taken_key(merge.site, merge.visitor)
-        page = await self._engine.command("ZRANGE", taken, 0, PAGE - 1)
+        page = await self._store.execute("ZRANGE", taken, 0, PAGE - 1)
         if not page:
             return False
         # The account's index first, so that it is a superset; the list last, so that nothing is forgotten.
         index = self._namespace.index_key(merge.site, merge.account)
-        await self._engine.timed(_ENLIST, [index], *page)
+        await self._store.commit(_ENLIST, [index], *page)
         names = [self._namespace.item_key(merge.site, item.decode()) for item in page]
-        groups = self._engine.groups(names)
+        groups = self._store.partition(names)
         await asyncio.gather(*(self._move(merge, names, page, group) for group in groups))
-        await self._engine.command("ZREM", taken, *page)
+        await self._store.execute("ZREM", taken, *page)
         return True
 
     async def _move(self, merge: Merge, names: list[bytes], items: list[bytes], group: list[int]) -> None:
@@ -227,4 +227,4 @@ class Merger:
         asked = [merge.visitor, merge.account, channel, [items[index] for index in group]]
         packed = msgpack.packb(asked, use_bin_type=False)
         given = packed, self._namespace.channel_suffix
-        await self._engine.timed(_MERGE, [names[index] for index in group], *given)
+        await self._store.commit(_MERGE, [names[index] for index in group], *given)

@@ -11,7 +11,7 @@ import msgpack
 from tallycast.contract.errors import Forbidden, Refusal, Unavailable
 from tallycast.domain.sites import Site
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import Store
+from tallycast.engine.store import Data, Scripts
 from tallycast.ledger.writer import FROZEN
 
 PAGE = 500
@@ -22,7 +22,7 @@ _START = Script("start.lua", "layout.lua")
 _FREEZE = Script("freeze.lua", "layout.lua")
 
 
-async def reset(engine: Store, site: str, item: str) -> int:
+async def reset(store: Data, site: str, item: str) -> int:
     """Forget who reacted to an item, and what it started from: its counts are 0. Frozen stays frozen.
 
     That is published like every change, with a higher version, so for whoever watches it is an ordinary
@@ -34,15 +34,15 @@ async def reset(engine: Store, site: str, item: str) -> int:
     Raises:
         Unavailable: not confirmed in time.
     """
-    version, generation, buckets = await _reset(engine, engine.namespace.item_key(site, item))
+    version, generation, buckets = await _reset(store, store.namespace.item_key(site, item))
     try:
-        await _clean(engine, site, item, generation, buckets)
+        await _clean(store, site, item, generation, buckets)
     except Unavailable:
         pass  # it is only memory, and the auditor finds it
     return int(version)
 
 
-async def remove(engine: Store, site: str, item: str) -> bool:
+async def remove(store: Data, site: str, item: str) -> bool:
     """Forget an item, as if nobody had ever touched it. For whoever watches it, that is a reset.
 
     Returns:
@@ -51,29 +51,29 @@ async def remove(engine: Store, site: str, item: str) -> bool:
     Raises:
         Unavailable: not confirmed in time; it may be reset and not removed.
     """
-    name = engine.namespace.item_key(site, item)
-    _, generation, buckets = await _reset(engine, name)
+    name = store.namespace.item_key(site, item)
+    _, generation, buckets = await _reset(store, name)
     # Before the item goes: afterwards nothing would tell these buckets from those of one that begins anew.
-    await _clean(engine, site, item, generation, buckets)
-    return bool(await engine.timed(_REMOVE, [name]))
+    await _clean(store, site, item, generation, buckets)
+    return bool(await store.commit(_REMOVE, [name]))
 
 
-async def _reset(engine: Store, name: bytes) -> tuple[int, int, int]:
+async def _reset(store: Scripts, name: bytes) -> tuple[int, int, int]:
     """The item's version, and which generation and how many buckets were left behind."""
-    version, generation, buckets = await engine.timed(_RESET, [name], engine.namespace.channel_suffix)
+    version, generation, buckets = await store.commit(_RESET, [name], store.namespace.channel_suffix)
     return version, generation, buckets
 
 
-async def _clean(engine: Store, site: str, item: str, generation: int, buckets: int) -> None:
+async def _clean(store: Data, site: str, item: str, generation: int, buckets: int) -> None:
     """Remove the buckets that a reset left behind."""
-    bucket_key = engine.namespace.bucket_key
+    bucket_key = store.namespace.bucket_key
     left = [bucket_key(site, item, generation, number) for number in range(1, buckets)]
     for at in range(0, len(left), PAGE):
-        await engine.command("UNLINK", *left[at : at + PAGE])
+        await store.execute("UNLINK", *left[at : at + PAGE])
 
 
 async def start(
-    engine: Store, site: Site, bases: Mapping[str, Mapping[str, int]]
+    store: Scripts, site: Site, bases: Mapping[str, Mapping[str, int]]
 ) -> Sequence[Refusal | None]:
     """Set the counts that items start from, beside what visitors hold: for each item one for each kind.
 
@@ -83,17 +83,17 @@ async def start(
     Raises:
         Unavailable: not confirmed in time.
     """
-    names = [engine.namespace.item_key(site.name, item) for item in bases]
+    names = [store.namespace.item_key(site.name, item) for item in bases]
     flat = [counts.get(kind, 0) for counts in bases.values() for kind in site.kinds]
     packed = msgpack.packb([site.kinds, flat], use_bin_type=False)
-    answers = await engine.timed(_START, names, packed, engine.namespace.channel_suffix)
+    answers = await store.commit(_START, names, packed, store.namespace.channel_suffix)
     return [
         Forbidden("this item is frozen", item=item) if version == FROZEN else None
         for item, version in zip(bases, answers, strict=True)
     ]
 
 
-async def freeze(engine: Store, site: str, item: str, *, frozen: bool) -> bool:
+async def freeze(store: Scripts, site: str, item: str, *, frozen: bool) -> bool:
     """Refuse every reaction to an item, as ``Forbidden``, or take them again. What is counted stays.
 
     Returns:
@@ -102,4 +102,4 @@ async def freeze(engine: Store, site: str, item: str, *, frozen: bool) -> bool:
     Raises:
         Unavailable: not confirmed in time.
     """
-    return bool(await engine.timed(_FREEZE, [engine.namespace.item_key(site, item)], int(frozen)))
+    return bool(await store.commit(_FREEZE, [store.namespace.item_key(site, item)], int(frozen)))

@@ -1,8 +1,8 @@
-"""How many new items there may be.
+"""The quota of new items.
 
-Owns each site's budget of them, one worker's. New items stay in the engine for good, and strangers could fill
-it. Whether an item is new only ``react.lua`` knows: it is told how many there may be, and says how many came
-to be. Must not know what a wish is.
+Owns each site's budget of new items, per worker. New items stay in the engine for good, and strangers could
+fill it. Only ``react.lua`` knows whether an item is new: it gets the budget, and returns what it spent. Does
+not depend on what reactions are.
 """
 
 import time
@@ -12,19 +12,19 @@ from tallycast.domain.sites import Site
 
 
 class NewItemQuota:
-    """``clock`` gives seconds and only goes forward."""
+    """A token bucket for each site. ``clock`` returns seconds and never goes back."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         # When each site's bucket is full again.
         self._full_at: dict[str, float] = {}
 
-    def room(self, site: Site) -> int:
+    def remaining(self, site: Site) -> int:
         """How many new items the site may have now."""
         return site.limits.new_items.left(*self._bucket(site))
 
-    def made(self, sites: Iterable[Site], numbers: Iterable[int]) -> None:
-        """So many came to be on each."""
+    def spend(self, sites: Iterable[Site], numbers: Iterable[int]) -> None:
+        """Take as many new items from the budget of each site."""
         for site, number in zip(sites, numbers, strict=True):
             if number:
                 self._full_at[site.name] = site.limits.new_items.spend(*self._bucket(site), number)

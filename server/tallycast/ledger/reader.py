@@ -1,12 +1,12 @@
-"""Reads the stored state: counts and versions of many items, and what one visitor holds on them.
+"""Reads stored state: counts and versions of many items, and what one visitor holds on them.
 
-Owns the making of a batch for ``read.lua``. Reads that arrive together travel together. Must not know why it
-is asked.
+Owns the queries, and the batches for ``read.lua`` on a standalone engine: queries that arrive together are
+sent together. Does not depend on why it is read.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgpack
 
@@ -14,20 +14,21 @@ from tallycast.contract.errors import Refusal, Unauthorized
 from tallycast.domain.sites import Site
 from tallycast.engine import keys
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import Store
+from tallycast.engine.store import Scripts
 from tallycast.ledger import layout
 from tallycast.ledger.batch import Batcher, answer
 
-MOST = 1000
-ROOM = 100_000
+# In items: of a batch, and of all queries that may wait.
+MAX_BATCH = 1000
+CAPACITY = 100_000
 
 READ = Script("read.lua", "layout.lua")
 
 
 class State(NamedTuple):
-    """An item as stored: version (0: never touched), counts, and what the visitor asked for holds.
+    """An item as stored: version (µs since 1970; 0: never touched), counts, and the visitor's reaction.
 
-    While it is ``frozen``, nobody can react to it.
+    While it is ``frozen``, visitors cannot react to it.
     """
 
     version: int
@@ -40,7 +41,7 @@ class State(NamedTuple):
 class Query:
     """The state of ``items``; with ``visitor``, also what that visitor holds.
 
-    ``done`` is called exactly once. It is refused, with ``Unauthorized``, to a visitor that is retired.
+    ``done`` is called exactly once. A retired visitor's query is refused with ``Unauthorized``.
     """
 
     site: Site
@@ -50,7 +51,7 @@ class Query:
 
     @property
     def weight(self) -> int:
-        """A query fills a batch by its items."""
+        """Its items."""
         return max(1, len(self.items))
 
     def refuse(self, refusal: Refusal) -> None:
@@ -58,43 +59,54 @@ class Query:
         self.done(refusal)
 
 
-class Reader:
-    """The one way by which stored state is read."""
+class Reader(Protocol):
+    """The only way by which the state of items is read."""
 
-    def __init__(self, engine: Store) -> None:
-        self._engine = engine
-        self._namespace = engine.namespace
-        self._batcher: Batcher[Query] = Batcher(self._send, most=MOST, room=ROOM)
+    def submit(self, query: Query) -> None:
+        """Read. Refuses the query at once, with ``Unavailable``, when too many are under way."""
+
+    async def close(self) -> None:
+        """Refuse further queries, and wait until those under way are answered."""
+
+
+class StandaloneReader:
+    """See ``Reader``."""
+
+    def __init__(self, store: Scripts) -> None:
+        self._store = store
+        self._namespace = store.namespace
+        self._batcher: Batcher[Query] = Batcher(self._send, max_weight=MAX_BATCH, capacity=CAPACITY)
         self.submit = self._batcher.submit
         self.close = self._batcher.close
 
     async def _send(self, queries: Sequence[Query]) -> None:
         item_key, index_key = self._namespace.item_key, self._namespace.index_key
-        names: list[bytes] = []
+        items: list[bytes] = []
         members: list[bytes] = []
         indexes: list[bytes] = []
         for query in queries:
-            who = keys.member(query.visitor) if query.visitor is not None else b""
-            if who:
-                indexes.append(index_key(query.site.name, who))
+            member = keys.member(query.visitor) if query.visitor is not None else b""
+            if member:
+                indexes.append(index_key(query.site.name, member))
             for item in query.items:
-                names.append(item_key(query.site.name, item))
-                members.append(who)
+                items.append(item_key(query.site.name, item))
+                members.append(member)
         # Raw, because a state within is MessagePack itself, and Lua's knows no bin type to tell them apart.
-        reply = await self._engine.run(READ, [*names, *indexes], *members)
+        reply = await self._store.run(READ, [*items, *indexes], *members)
         _, answers, flags = msgpack.unpackb(reply, raw=True)
-        at, retired = 0, iter(flags)
+        start, retired = 0, iter(flags)
         for query in queries:
-            end = at + 2 * len(query.items)
-            pairs = zip(answers[at:end:2], answers[at + 1 : end : 2], strict=True)
+            end = start + 2 * len(query.items)
+            pairs = zip(answers[start:end:2], answers[start + 1 : end : 2], strict=True)
             if query.visitor is not None and next(retired):
                 query.refuse(Unauthorized("this anonymous visitor has become an account"))
             else:
-                answer(query.done, [state_of(query.site, stored, held) for stored, held in pairs])
-            at = end
+                answer(query.done, [decode_state(query.site, stored, kind) for stored, kind in pairs])
+            start = end
 
 
-def state_of(site: Site, stored: bytes, held: bytes) -> State:
+def decode_state(site: Site, stored: bytes, kind: bytes) -> State:
+    """A state as stored, and the kind that the visitor holds ("": none), as ``read.lua`` returns them."""
     item = layout.unpack(stored)
     counts = {kind: item.shown(kind) for kind in site.kinds}
-    return State(item.version, counts, held.decode() or None, item.frozen)
+    return State(item.version, counts, kind.decode() or None, item.frozen)

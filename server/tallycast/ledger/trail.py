@@ -7,7 +7,7 @@ keeps their order. Of a visitor it holds the member, not the id. Must not know w
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from tallycast.engine.store import Store
+from tallycast.engine.store import Commands
 
 # So many entries, a little more at times, are kept: some 20 MB. Older ones are in the servers' logs.
 KEEP = 100_000
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 async def note(
-    engine: Store,
+    store: Commands,
     who: str,
     what: str,
     site: str,
@@ -45,17 +45,17 @@ async def note(
         Unavailable: the engine did not confirm.
     """
     fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex(), "more", more)
-    await engine.command("XADD", engine.namespace.trail, "MAXLEN", "~", KEEP, "*", *fields)
+    await store.execute("XADD", store.namespace.trail, "MAXLEN", "~", KEEP, "*", *fields)
 
 
-async def entries(engine: Store) -> AsyncIterator[list[Entry]]:
+async def entries(store: Commands) -> AsyncIterator[list[Entry]]:
     """All that is kept, the oldest first, in pages.
 
     Raises:
         Unavailable: the engine did not answer.
     """
     after = "-"
-    while page := await engine.command("XRANGE", engine.namespace.trail, after, "+", "COUNT", PAGE):
+    while page := await store.execute("XRANGE", store.namespace.trail, after, "+", "COUNT", PAGE):
         yield [_entry(stamp, fields) for stamp, fields in page]
         after = f"({page[-1][0].decode()}"
 

@@ -1,11 +1,11 @@
-"""Stores reactions: batches of wishes through one atomic script.
+"""Writes reactions: batches of them, each through one atomic script.
 
-Owns the making of a batch for ``react.lua`` and the reading of its answers.
-Must not know who wished, beyond a visitor id. Order: wishes take effect in the order they were submitted.
+Owns the encoding of a batch for ``react.lua`` and the decoding of its answers. Reactions take effect in the
+order in which they were submitted. Does not depend on sessions; of a visitor it knows the member.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgpack
 from msgspec import Struct
@@ -14,35 +14,36 @@ from tallycast.contract.errors import Forbidden, RateLimited, Refusal, Unauthori
 from tallycast.domain.sites import Site
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import Store
+from tallycast.engine.store import Scripts
 from tallycast.ledger.batch import Batcher, answer
 from tallycast.ledger.quota import NewItemQuota
 from tallycast.observability.measures import SIZES, Histogram
 
-MOST = 512
-ROOM = 16_384
-# In place of a version.
-RETIRED, FROZEN, SURPLUS = -1, -2, -3
-# In place of an origin: it is the publisher's wish, whom a frozen item does not stop.
+# Reactions of a batch, and of all that may wait.
+MAX_BATCH = 512
+CAPACITY = 16_384
+# In place of a version: why a reaction was refused.
+RETIRED, FROZEN, OVER_QUOTA = -1, -2, -3
+# In place of an origin: the publisher's own change, which a frozen item accepts.
 PUBLISHER = -1
-# As many new items as a batch can bring: where nobody counts them.
-ANY = 2**31
+# More new items than a batch can have: where there is no quota.
+UNLIMITED = 2**31
 
 REACT = Script("react.lua", "layout.lua")
 
 
 class Committed(Struct, frozen=True):
-    """A confirmed wish: the item's version (µs since 1970) and counts, in the order of the site's kinds."""
+    """A confirmed reaction: the item's version (µs since 1970), and counts in the order of the kinds."""
 
     version: int
     counts: dict[str, int]
 
 
 class SetReaction(Struct, eq=False):
-    """A visitor wishes to hold ``reaction`` (``None``: nothing) on an item.
+    """Makes ``reaction`` (``None``: nothing) what a visitor holds on an item.
 
-    ``member`` stands for the visitor, as in ``keys``. ``origin`` names the connection that wished, so that it
-    is not told of its own change; 0 for none. ``done`` is called exactly once.
+    ``member`` is the visitor's digest, see ``keys``. ``origin`` names the connection that it came from, which
+    gets no update of its own change; 0 for none. ``done`` is called exactly once.
     """
 
     site: Site
@@ -58,80 +59,97 @@ class SetReaction(Struct, eq=False):
         self.done(refusal)
 
 
-class Writer:
-    """The one way by which reactions get into the engine."""
+class Writer(Protocol):
+    """The only way by which visitors' reactions are stored. ``sizes`` counts batches by their size."""
 
-    def __init__(self, engine: Store) -> None:
+    sizes: Histogram
+
+    def submit(self, reaction: SetReaction) -> None:
+        """Queue a reaction. Refuses it at once, with ``Unavailable``, when the queue is full."""
+
+    async def close(self) -> None:
+        """Refuse further reactions, and wait until the queued ones are answered."""
+
+
+class StandaloneWriter:
+    """See ``Writer``."""
+
+    def __init__(self, store: Scripts) -> None:
         self.sizes = Histogram(SIZES)
-        self._engine = engine
-        self._novelties = NewItemQuota()
-        self._batcher: Batcher[SetReaction] = Batcher(self._send, most=MOST, room=ROOM)
+        self._store = store
+        self._quota = NewItemQuota()
+        self._batcher: Batcher[SetReaction] = Batcher(self._send, max_weight=MAX_BATCH, capacity=CAPACITY)
         self.submit = self._batcher.submit
         self.close = self._batcher.close
 
     async def _send(self, reactions: Sequence[SetReaction]) -> None:
         self.sizes.add(len(reactions))
-        batch = Batch(self._engine.namespace, reactions, room=self._novelties.room)
-        answers, made = await self._engine.timed(REACT, batch.names, *batch.arguments)
-        self._novelties.made(batch.sites, made)
-        for reaction, receipt in zip(reactions, receipts(reactions, answers), strict=True):
-            answer(reaction.done, receipt)
+        batch = Batch(self._store.namespace, reactions, new_items=self._quota.remaining)
+        answers, created = await self._store.commit(REACT, batch.keys, *batch.arguments)
+        self._quota.spend(batch.sites, created)
+        for reaction, result in zip(reactions, decode_answers(reactions, answers), strict=True):
+            answer(reaction.done, result)
 
 
 async def apply(
-    engine: Store, reactions: Sequence[SetReaction], times: Sequence[int] = ()
+    store: Scripts, reactions: Sequence[SetReaction], times: Sequence[int] = ()
 ) -> Iterable[Committed | Refusal]:
-    """Grant wishes as one batch; what came of each.
+    """Commit reactions as one batch, on a standalone engine, without a quota.
 
-    ``times`` tells for each wish since when it holds (µs since 1970), or 0 for now. One that is not later
-    than what the visitor's index has for the item is granted without effect.
+    Args:
+        times: since when each reaction holds (µs since 1970), or 0 for now. A reaction that is not later than
+            the item's entry in the visitor's index has no effect.
 
     Raises:
         Unavailable: not confirmed in time.
     """
-    batch = Batch(engine.namespace, reactions, times)
-    answers, _ = await engine.timed(REACT, batch.names, *batch.arguments)
-    return receipts(reactions, answers)
+    batch = Batch(store.namespace, reactions, times)
+    answers, _ = await store.commit(REACT, batch.keys, *batch.arguments)
+    return decode_answers(reactions, answers)
 
 
-def receipts(reactions: Iterable[SetReaction], answers: Sequence[int]) -> Iterable[Committed | Refusal]:
-    """The script's flat answers: a receipt for each wish, or why it was not granted."""
-    at = 0
+def decode_answers(reactions: Iterable[SetReaction], answers: Sequence[int]) -> Iterable[Committed | Refusal]:
+    """The result of each reaction, from the flat answers of ``react.lua``."""
+    start = 0
     for reaction in reactions:
         kinds = reaction.site.kinds
-        end = at + 1 + len(kinds)
-        if answers[at] == RETIRED:
+        end = start + 1 + len(kinds)
+        if answers[start] == RETIRED:
             yield Unauthorized("this anonymous visitor has become an account", item=reaction.item)
-        elif answers[at] == FROZEN:
-            yield Forbidden("this item is frozen: nobody can react to it", item=reaction.item)
-        elif answers[at] == SURPLUS:
+        elif answers[start] == FROZEN:
+            yield Forbidden("this item is frozen and accepts no reactions", item=reaction.item)
+        elif answers[start] == OVER_QUOTA:
             wait = 1 / reaction.site.limits.new_items.per_second
             yield RateLimited("too many new items on this site", item=reaction.item, retry_after=wait)
         else:
-            yield Committed(answers[at], dict(zip(kinds, answers[at + 1 : end], strict=False)))
-        at = end
+            yield Committed(answers[start], dict(zip(kinds, answers[start + 1 : end], strict=False)))
+        start = end
 
 
 class Batch:
-    """Wishes in the form of ``react.lua``: ``names`` are its KEYS, ``arguments`` what follows the deadline.
+    """Reactions in the form of ``react.lua``: ``keys`` are its KEYS, ``arguments`` follow the deadline.
 
-    ``sites`` are those of the items, in the script's order. ``room`` is how many new items each may have.
+    ``sites`` are those of the items, in the script's order.
+
+    Args:
+        times: see ``apply``.
+        new_items: how many new items a site may have.
     """
 
-    __slots__ = ("arguments", "names", "sites")
+    __slots__ = ("arguments", "keys", "sites")
 
     def __init__(
         self,
         namespace: Namespace,
         reactions: Iterable[SetReaction],
         times: Sequence[int] = (),
-        room: Callable[[Site], int] = lambda site: ANY,
+        new_items: Callable[[Site], int] = lambda site: UNLIMITED,
     ) -> None:
         sites: dict[Site, int] = {}
         items: dict[bytes, int] = {}
         indexes: dict[bytes, int] = {}
         listed: list[tuple[int, str]] = []
-        owners: list[Site] = []
+        item_sites: list[Site] = []
         flat: list[Any] = []
         item_key, index_key = namespace.item_key, namespace.index_key
         for reaction in reactions:
@@ -139,19 +157,19 @@ class Batch:
             item = items.setdefault(item_key(name, reaction.item), len(items) + 1)
             if item > len(listed):
                 listed.append((sites.setdefault(reaction.site, len(sites) + 1), reaction.item))
-                owners.append(reaction.site)
-            elif reaction.site is not owners[item - 1]:
-                # Its kinds were changed a moment ago. An item is answered with the same ones in one batch.
-                reaction.site = owners[item - 1]
+                item_sites.append(reaction.site)
+            elif reaction.site is not item_sites[item - 1]:
+                # Its kinds were changed a moment ago. In one batch an item is answered with the same kinds.
+                reaction.site = item_sites[item - 1]
             index = indexes.setdefault(index_key(name, reaction.member), len(indexes) + 1)
             flat += (item, reaction.member, reaction.reaction or "", index, reaction.origin)
-        self.names = [*items, *indexes]
+        self.keys = [*items, *indexes]
         self.sites = list(sites)
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.
         channels = namespace.visitor_channels
-        known = [(channels(site.name), room(site), *site.kinds) for site in sites]
-        asked: list[Any] = [known, listed, flat]
+        described = [(channels(site.name), new_items(site), *site.kinds) for site in sites]
+        request: list[Any] = [described, listed, flat]
         if any(times):
-            asked.append(times)
-        packed: bytes = msgpack.packb(asked, use_bin_type=False)
+            request.append(times)
+        packed: bytes = msgpack.packb(request, use_bin_type=False)
         self.arguments = packed, namespace.channel_suffix

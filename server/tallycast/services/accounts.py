@@ -94,7 +94,7 @@ class VisitorReactions:
         index = self._namespace.index_key(site.name, keys.member(visitor))
         async for listed in self._entries(index):
             if settled:
-                await self._engine.settle()
+                await self._engine.await_deadlines()
             for at in range(0, len(listed), PAGE):
                 entries = listed[at : at + PAGE]
                 items = [item.decode() for item, _ in entries]
@@ -119,5 +119,5 @@ class VisitorReactions:
     async def _range(
         self, index: bytes, first: bytes, last: bytes, *limit: str | int
     ) -> list[tuple[bytes, bytes]]:
-        flat = await self._engine.command("ZRANGEBYSCORE", index, first, last, "WITHSCORES", *limit)
+        flat = await self._engine.execute("ZRANGEBYSCORE", index, first, last, "WITHSCORES", *limit)
         return list(zip(flat[::2], flat[1::2], strict=True))

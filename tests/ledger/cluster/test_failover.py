@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tallycast.contract.errors import Refusal
 from tallycast.engine import keys
-from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.factory import open_store
-from tallycast.engine.store import wait_until_ready
+from tallycast.engine.startup import wait_until_ready
 from tallycast.ledger import merge
 from tallycast.ledger.cluster.writer import ClusterWriter
 from tallycast.ledger.merge import Merge, Merger
@@ -82,7 +82,7 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
     ring: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(ring.url, replicas=1)
-    assert isinstance(store, ClusterEngine)
+    assert isinstance(store, ClusterStore)
     await wait_until_ready(store, 10.0)
     writer, merger = ClusterWriter(store), Merger(store)
     for number in range(STRANGERS):
@@ -114,7 +114,7 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
         await asyncio.gather(*merging)
     monkeypatch.setattr(merge, "LEFT_ALONE", -60)
     await merger.look()
-    assert not await store.command("EXISTS", NAMES.merges)
+    assert not await store.execute("EXISTS", NAMES.merges)
     for visitor in visitors:
         visitor.over = True
     await asyncio.gather(*reacting)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from tallycast.contract.errors import EngineError
-from tallycast.engine.cluster.store import ClusterEngine
+from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.factory import open_store
-from tallycast.engine.store import wait_until_ready
+from tallycast.engine.startup import wait_until_ready
 from tallycast.fanout import reconciler as reconciliation
 from tallycast.fanout.hub import Hub
 from tallycast.ledger import audit
@@ -44,7 +44,7 @@ async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader
 
 
 async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
-    ring: Cluster, store: ClusterEngine, writer: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
+    ring: Cluster, store: ClusterStore, writer: Any, reader: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a feed, all is missed."""
     monkeypatch.setattr(reconciliation, "PERIOD", 0.2)
@@ -68,7 +68,7 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
     await asyncio.wait([running])
 
 
-async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterEngine, ring: Cluster) -> None:
+async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterStore, ring: Cluster) -> None:
     other = open_store(ring.url)
     assert await wait_until_ready(other, 5.0) == await wait_until_ready(store, 5.0)
     ring.owner(NAMES.layout.encode()).do("SET", NAMES.layout, "0")
@@ -78,7 +78,7 @@ async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterEngine, ring
 
 
 async def test_all_items_are_audited(
-    store: ClusterEngine, writer: Any, ring: Cluster, monkeypatch: pytest.MonkeyPatch
+    store: ClusterStore, writer: Any, ring: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for large in (500, 0):
         monkeypatch.setattr(audit, "LARGE", large)

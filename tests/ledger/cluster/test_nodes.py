@@ -9,13 +9,14 @@ from tallycast.contract.errors import EngineError, Refusal, Unavailable
 from tallycast.engine import probe
 from tallycast.engine.clock import DEADLINE
 from tallycast.engine.cluster.node import LostError
-from tallycast.engine.cluster.store import ClusterEngine
-from tallycast.engine.factory import feed_of, open_store
+from tallycast.engine.cluster.store import ClusterStore
+from tallycast.engine.factory import open_store
 from tallycast.engine.keys import member
-from tallycast.engine.standalone import Engine
-from tallycast.engine.store import wait_until_ready
+from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.startup import wait_until_ready
+from tallycast.engine.store import Store
 from tallycast.ledger.cluster.writer import ClusterWriter
-from tallycast.ledger.writer import Committed, Writer
+from tallycast.ledger.writer import Committed, StandaloneWriter
 
 from tests.ledger.cluster.support import Heard, check, places
 from tests.ledger.support import SITE, submitted, wish
@@ -27,14 +28,14 @@ from tests.support.waiting import eventually
 async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, writer: Any) -> None:
     named = ring.primaries[:2]
 
-    async def all_over(store: ClusterEngine) -> None:
+    async def all_over(store: ClusterStore) -> None:
         heard = Heard()
-        feed = feed_of(store, heard)
+        feed = store.feed(heard)
         running = asyncio.create_task(feed.run())
         own = ClusterWriter(store)
         items = [f"i/{number}" for number in range(30)]
         for item in items:
-            feed.follow(NAMES.item_channel(SITE.name, item))
+            feed.subscribe(NAMES.item_channel(SITE.name, item))
         await eventually(lambda: feed.up and len(set(heard.rereads)) == 30)
         receipts = [await wish(own, "a:1", item, "like") for item in items]
         news = {
@@ -65,7 +66,7 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
 
         await eventually(known, within=30)
         store = open_store(ring.url)
-        assert isinstance(store, ClusterEngine)
+        assert isinstance(store, ClusterStore)
         await wait_until_ready(store, 10.0)
         names = sorted(node.address.partition(":")[0] for node in store.slots.primaries)
         assert names == ["127.0.0.1", "localhost", "localhost"]
@@ -77,7 +78,7 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
 
 
 async def test_a_lost_link_to_a_node_means_that_its_clock_is_not_known(
-    ring: Cluster, store: ClusterEngine, writer: Any
+    ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
     await wish(writer, "a:1", "x", "like")
     _, owner, _ = places(ring, "x")
@@ -128,11 +129,11 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
 
 
 async def test_a_reply_that_comes_in_the_moment_in_which_it_is_given_up(
-    store: ClusterEngine, monkeypatch: pytest.MonkeyPatch
+    store: ClusterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = store.slots.primaries[0]
     await node.call(("PING",), within=30)
-    line = node._line
+    line = node._connection
     assert line is not None
     receive = line._connection.read_response
 
@@ -146,7 +147,7 @@ async def test_a_reply_that_comes_in_the_moment_in_which_it_is_given_up(
     await node.call(("PING",), within=30)
     with pytest.raises(LostError, match="given up"):
         await node.call(("PING",), within=30)
-    await line.ended()
+    await line.wait_closed()
     assert line._task.cancelled() or line._task.exception() is None
 
 
@@ -160,28 +161,28 @@ async def test_scripts_that_a_node_has_lost(ring: Cluster, writer: Any) -> None:
     assert {answer.counts["like"] for answer in answers} == {1}
 
 
-async def test_a_primary_that_takes_no_writes_is_found_out(ring: Cluster, store: ClusterEngine) -> None:
-    assert len(store.everywhere()) == 3
+async def test_a_primary_that_takes_no_writes_is_found_out(ring: Cluster, store: ClusterStore) -> None:
+    assert len(store.probe_keys()) == 3
     for node in ring.primaries:
-        assert await probe.look(store)
+        assert await probe.accepts_writes(store)
         node.do("CONFIG", "SET", "maxmemory", "1")
         try:
-            assert not await probe.look(store)
+            assert not await probe.accepts_writes(store)
         finally:
             node.do("CONFIG", "SET", "maxmemory", "0")
-    assert await probe.look(store)
+    assert await probe.accepts_writes(store)
 
 
 async def test_a_url_that_does_not_say_what_it_is(ring: Cluster, engine: str) -> None:
-    link = Engine(ring.url.partition("?")[0])
+    link = StandaloneStore(ring.url.partition("?")[0])
     with pytest.raises(EngineError, match=r"add cluster=true"):
         await wait_until_ready(link, 5.0)
     await link.close()
 
 
-async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store: ClusterEngine) -> None:
+async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store: ClusterStore) -> None:
     strict = open_store(ring.url, replicas=1)
-    assert isinstance(strict, ClusterEngine)
+    assert isinstance(strict, ClusterStore)
     writer = ClusterWriter(strict)
     assert (await wish(writer, "a:1", "x", "like")).counts["like"] == 1
     _, primary, _ = places(ring, "x")
@@ -199,9 +200,9 @@ async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store
     await strict.close()
 
 
-async def test_one_engine_without_a_replica_cannot_confirm_either(link: Engine, engine: str) -> None:
-    strict = Engine(engine, replicas=1)
-    writer = Writer(strict)
+async def test_one_engine_without_a_replica_cannot_confirm_either(link: Store, engine: str) -> None:
+    strict = StandaloneStore(engine, replicas=1)
+    writer = StandaloneWriter(strict)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
     await writer.close()
     await strict.close()
@@ -211,7 +212,7 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
     """A replica may take its place."""
     ring, visitor = fresh_ring, "a:1"
     store = open_store(ring.url)
-    assert isinstance(store, ClusterEngine)
+    assert isinstance(store, ClusterStore)
     await wait_until_ready(store, 10.0)
     writer: Any = ClusterWriter(store)
     stopped = ring.primaries[0]

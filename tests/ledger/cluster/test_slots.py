@@ -5,8 +5,7 @@ from collections import Counter
 from typing import Any
 
 from tallycast.contract.errors import Unavailable
-from tallycast.engine.cluster.store import ClusterEngine
-from tallycast.engine.factory import feed_of
+from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.keys import member
 from tallycast.ledger import audit, moderation
 from tallycast.ledger.audit import Outcome
@@ -20,14 +19,14 @@ from tests.support.waiting import eventually
 
 
 async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
-    ring: Cluster, store: ClusterEngine, writer: Any
+    ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
     heard = Heard()
-    feed = feed_of(store, heard)
+    feed = store.feed(heard)
     channel, mine = NAMES.item_channel(SITE.name, "x"), NAMES.visitor_channel(SITE.name, member("a:1"))
     running = asyncio.create_task(feed.run())
-    feed.follow(channel)
-    feed.follow(mine)
+    feed.subscribe(channel)
+    feed.subscribe(mine)
     await eventually(lambda: feed.up and heard.rereads == [channel])
     first = await wish(writer, "a:1", "x", "like", origin=7)
     await eventually(lambda: (channel, first.version) in heard.changes and len(heard.personals) == 1)
@@ -38,7 +37,7 @@ async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
     await eventually(lambda: followers(target, channel) == 1 and len(heard.rereads) > 1)
     second = await wish(writer, "a:2", "x", "like")
     await eventually(lambda: (channel, second.version) in heard.changes)
-    feed.leave(channel)
+    feed.unsubscribe(channel)
     await wish(writer, "a:3", "x", "like")
     await eventually(lambda: followers(target, channel) == 0)
     running.cancel()
@@ -46,13 +45,13 @@ async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
 
 
 async def test_a_slot_that_goes_back_and_forth_loses_nothing(
-    ring: Cluster, store: ClusterEngine, writer: Any, reader: Any
+    ring: Cluster, store: ClusterStore, writer: Any, reader: Any
 ) -> None:
     heard = Heard()
-    feed = feed_of(store, heard)
+    feed = store.feed(heard)
     running = asyncio.create_task(feed.run())
     channel = NAMES.item_channel(SITE.name, "x")
-    feed.follow(channel)
+    feed.subscribe(channel)
     await eventually(lambda: feed.up and heard.rereads == [channel])
     slot, source, target = places(ring, "x")
     moving, acked = True, 0
@@ -79,7 +78,7 @@ async def test_a_slot_that_goes_back_and_forth_loses_nothing(
 
 
 async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_under_load(
-    ring: Cluster, store: ClusterEngine, writer: Any
+    ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
     await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "like") for visitor in range(300)))
     # A refusal leaves the outcome unknown, and what is acknowledged holds until the next wish.
@@ -136,7 +135,7 @@ async def test_a_slot_that_is_half_moved(ring: Cluster, writer: Any, reader: Any
 
 
 async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_miscounted(
-    ring: Cluster, store: ClusterEngine, writer: Any
+    ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
     size = 300
     await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "like") for visitor in range(size)))

@@ -8,8 +8,7 @@ import pytest
 from tallycast.access.revocations import Revocations, revoke
 from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
 from tallycast.engine.clock import DEADLINE
-from tallycast.engine.cluster.store import ClusterEngine
-from tallycast.engine.factory import feed_of
+from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.keys import member
 from tallycast.ledger import merge, moderation
 from tallycast.ledger.cluster.writer import ClusterWriter
@@ -25,16 +24,16 @@ from tests.support.waiting import eventually
 
 
 async def test_a_merge_across_the_cluster(
-    ring: Cluster, store: ClusterEngine, writer: Any, reader: Any
+    ring: Cluster, store: ClusterStore, writer: Any, reader: Any
 ) -> None:
     items = [f"i/{number}" for number in range(20)]
     for item in items:
         await wish(writer, "a:1", item, "like")
     await wish(writer, "u:1", "i/0", "dislike")
     heard = Heard()
-    feed = feed_of(store, heard)
+    feed = store.feed(heard)
     running = asyncio.create_task(feed.run())
-    feed.follow(NAMES.visitor_channel(SITE.name, member("a:1")))
+    feed.subscribe(NAMES.visitor_channel(SITE.name, member("a:1")))
     await eventually(lambda: feed.up)
     merger = Merger(store)
     moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
@@ -56,7 +55,7 @@ async def test_a_merge_across_the_cluster(
 
 
 async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_moved_too(
-    ring: Cluster, store: ClusterEngine, writer: ClusterWriter, reader: Any, monkeypatch: pytest.MonkeyPatch
+    ring: Cluster, store: ClusterStore, writer: ClusterWriter, reader: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half: list[Any] = []
     with monkeypatch.context() as slow:
@@ -79,7 +78,7 @@ async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_
 
 
 async def test_all_that_a_visitor_holds_is_erased(
-    store: ClusterEngine, writer: Any, reader: Any, ring: Cluster
+    store: ClusterStore, writer: Any, reader: Any, ring: Cluster
 ) -> None:
     for number in range(5):
         await wish(writer, "u:1", f"i/{number}", "like")
@@ -91,7 +90,7 @@ async def test_all_that_a_visitor_holds_is_erased(
         check(ring, f"i/{number}", {"like": 0, "dislike": 0})
 
 
-async def test_revocations_and_moderation(store: ClusterEngine, writer: Any) -> None:
+async def test_revocations_and_moderation(store: ClusterStore, writer: Any) -> None:
     told: list[tuple[str, bytes]] = []
     await revoke(store, SITE.name, "u:1")
     await Revocations(store, lambda site, visitor, at: told.append((site, visitor))).look()
@@ -102,7 +101,7 @@ async def test_revocations_and_moderation(store: ClusterEngine, writer: Any) -> 
 
 
 async def test_a_merge_that_was_cut_off_is_finished(
-    store: ClusterEngine, writer: Any, ring: Cluster, monkeypatch: pytest.MonkeyPatch
+    store: ClusterStore, writer: Any, ring: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: Any) -> bool:
         raise Unavailable("a node is away")
@@ -121,4 +120,4 @@ async def test_a_merge_that_was_cut_off_is_finished(
     assert other.resumed == 1
     for item in items:
         check(ring, item, {"like": 0, "dislike": 1})
-    assert not await store.command("EXISTS", NAMES.merges)
+    assert not await store.execute("EXISTS", NAMES.merges)

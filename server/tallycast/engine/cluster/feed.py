@@ -1,7 +1,8 @@
-"""The feeds of a cluster: one for each node that has slots, and each channel with the node of its slot.
+"""The feed of a cluster: a feed for each primary, and each channel at the primary of its slot.
 
-Owns who follows what where, while slots move. A channel that goes to another node is followed there, and
-every confirmation is followed by a read of what is stored, as always. Must not know what is published.
+Owns which channel is subscribed to at which node while slots move. A channel whose slot moves is subscribed
+to at the new node, and that confirmation, as any, is followed by a read of the stored state. Does not depend
+on what is published.
 """
 
 import asyncio
@@ -14,58 +15,57 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from tallycast.engine.cluster.node import Node
-from tallycast.engine.cluster.store import ClusterEngine
-from tallycast.engine.feed import Feed, Listener
+from tallycast.engine.cluster.slots import Slots
+from tallycast.engine.feed import Listener, NodeFeed
+from tallycast.engine.keys import Namespace
 
 
 @dataclass(slots=True)
-class _Place:
-    """Where a channel is followed; ``None``: nobody has its slot."""
+class _Subscription:
+    """A channel's slot, and the node where it is subscribed to; ``None`` while no node is known for it."""
 
     slot: int
     node: Node | None = None
 
 
 class ClusterFeed:
-    """As ``Feed``, on a cluster."""
+    """See ``Feed``."""
 
-    def __init__(self, engine: ClusterEngine, listener: Listener) -> None:
-        self._slots = engine.slots
-        self._namespace = engine.namespace
+    def __init__(self, slots: Slots, listener: Listener, namespace: Namespace) -> None:
+        self._slots = slots
+        self._namespace = namespace
         self._listener = listener
-        self._places: dict[bytes, _Place] = {}
-        self._feeds: dict[Node, tuple[Feed, asyncio.Task[None]]] = {}
-        self._over = asyncio.Event()
-        self._slots.moved = self._rearrange
+        self._subscriptions: dict[bytes, _Subscription] = {}
+        self._feeds: dict[Node, tuple[NodeFeed, asyncio.Task[None]]] = {}
 
     @property
     def up(self) -> bool:
-        """Whether all links are known to work."""
+        """See ``Feed``."""
         return bool(self._feeds) and all(feed.up for feed, _ in self._feeds.values())
 
-    def follow(self, channel: bytes) -> None:
-        """As ``Feed.follow``."""
-        if channel not in self._places:
-            place = self._places[channel] = _Place(key_slot(channel))
-            self._put(channel, place)
+    def subscribe(self, channel: bytes) -> None:
+        """See ``Feed``."""
+        if channel not in self._subscriptions:
+            subscription = self._subscriptions[channel] = _Subscription(key_slot(channel))
+            self._place(channel, subscription)
 
-    def leave(self, channel: bytes) -> None:
-        """As ``Feed.leave``."""
-        place = self._places.pop(channel, None)
-        if place is not None and place.node in self._feeds:
-            self._feeds[place.node][0].leave(channel)
+    def unsubscribe(self, channel: bytes) -> None:
+        """See ``Feed``."""
+        subscription = self._subscriptions.pop(channel, None)
+        if subscription is not None and subscription.node in self._feeds:
+            self._feeds[subscription.node][0].unsubscribe(channel)
 
     async def run(self) -> None:
-        """Keep the links up until cancelled, or until one cannot go on."""
-        self._rearrange()
+        """See ``Feed``; ends with the error of a node's feed that ends with one."""
         try:
             while True:
+                moved = self._slots.moved.next()
+                self._rearrange()
                 tasks = [task for _, task in self._feeds.values()]
-                changed = asyncio.create_task(self._over.wait())
-                done, _ = await asyncio.wait([changed, *tasks], return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                self._over.clear()
-                for task in done - {changed}:
+                waiting = asyncio.create_task(moved.wait())
+                done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                waiting.cancel()
+                for task in done - {waiting}:
                     if not task.cancelled():
                         task.result()
         finally:
@@ -73,40 +73,38 @@ class ClusterFeed:
                 task.cancel()
 
     def _rearrange(self) -> None:
-        """Slots have other nodes: follow what they have there."""
+        """Adapt feeds and subscriptions to the present owners of the slots."""
         primaries = set(self._slots.primaries)
         for node in primaries - self._feeds.keys():
-            pulse, moved = partial(self._pulse, node), partial(self._moved, node)
-            feed = Feed(node, self._listener, self._namespace, pulse, moved)
-            node.moved = feed.reconnect
+            heartbeat_channel, on_moved = partial(self._heartbeat_channel, node), partial(self._moved, node)
+            feed = NodeFeed(node, self._listener, self._namespace, heartbeat_channel, on_moved)
             self._feeds[node] = feed, asyncio.get_running_loop().create_task(feed.run())
-        for channel, place in self._places.items():
-            self._put(channel, place)
+        for channel, subscription in self._subscriptions.items():
+            self._place(channel, subscription)
         for node in self._feeds.keys() - primaries:
             self._feeds.pop(node)[1].cancel()
-        self._over.set()
 
-    def _put(self, channel: bytes, place: _Place) -> None:
-        owner = self._slots.owner(place.slot)
-        # One whose feed is about to be made gets it then.
+    def _place(self, channel: bytes, subscription: _Subscription) -> None:
+        owner = self._slots.owner(subscription.slot)
+        # A node without a feed gets its channels when its feed is made.
         node = owner if owner in self._feeds else None
-        if node is place.node:
+        if node is subscription.node:
             return
-        if place.node in self._feeds:
-            self._feeds[place.node][0].leave(channel)
-        place.node = node
+        if subscription.node in self._feeds:
+            self._feeds[subscription.node][0].unsubscribe(channel)
+        subscription.node = node
         if node is not None:
-            self._feeds[node][0].follow(channel)
+            self._feeds[node][0].subscribe(channel)
 
-    def _moved(self, node: Node, refusal: MovedError | None) -> None:
-        address = None if refusal is None else node.named(refusal.host, refusal.port)
-        if refusal is None or address is None:
-            self._slots.doubt()
+    def _moved(self, node: Node, redirection: MovedError | None) -> None:
+        address = None if redirection is None else node.resolve(redirection.host, redirection.port)
+        if redirection is None or address is None:
+            self._slots.refresh()
         else:
-            self._slots.correct(refusal.slot_id, address)
+            self._slots.correct(redirection.slot_id, address)
 
-    def _pulse(self, node: Node) -> bytes:
-        """A channel for the heartbeat to a node, in one of its slots."""
+    def _heartbeat_channel(self, node: Node) -> bytes:
+        """A channel for the heartbeat of a node, in one of its slots."""
         token = token_hex(8)
         names = (self._namespace.pulse_channel(f"{token}.{number}") for number in count())
-        return self._slots.name(node, names) if node in self._slots.primaries else next(names)
+        return self._slots.first_owned(node, names) if node in self._slots.primaries else next(names)

@@ -1,15 +1,16 @@
-"""The link to one node of a cluster: one connection that many share.
+"""The link to one node of a cluster: one connection that all calls share.
 
 Owns the connection and the order on it: what is sent in one turn of the loop travels together, and replies
-come in the order of the commands. Must not know which node has what, nor repeat anything: who asks is told
-whether it was sent. ``redis.asyncio.cluster`` is not used, because it sends ASKING on another connection than
-the command that it is for, gives back connections in the middle of a reply, and does not say who answered.
+come in the order of the commands. Repeats nothing: a failed call says whether it was sent. Does not depend on
+which node owns what. ``redis.asyncio.cluster`` is not used, because it sends ASKING on another connection
+than the command that it is for, releases connections in the middle of a reply, and does not say which node
+replied.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hiredis import pack_command
@@ -17,11 +18,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
 
-from tallycast.engine.clock import DEADLINE, Clock
-from tallycast.engine.failover import Backoff, HostName
+from tallycast.engine.clock import DEADLINE, ClockOffset
+from tallycast.engine.failover import Backoff, ChangeSignal, HostName
 from tallycast.engine.standalone import Pool
 
-CONNECT_WITHIN = 1.0
+CONNECT_TIMEOUT = 1.0
 
 Words = Sequence[bytes | str | int]
 
@@ -35,49 +36,45 @@ class LostError(Exception):
 
 
 class Node:
-    """One node. Connects when it is asked something; ``pool`` makes the connections.
-
-    ``clock`` is the node's own: another node's may differ.
-    """
+    """One node. Connects when it is called; ``pool`` makes the connections."""
 
     sharded = True
 
     def __init__(self, address: str, pool: Pool) -> None:
         self.address = address
-        # Called when connections lead to another machine than before, or may do so.
-        self.moved: Callable[[], None] = lambda: None
-        self._clock = Clock()
-        # Names of the scripts that were sent on this connection.
+        # Fires when connections lead to another machine than before, or may do so.
+        self.relocated = ChangeSignal()
+        # The digests of the scripts that were sent on this connection.
         self.scripts: set[str] = set()
         self._pool = pool
-        self._line: _Line | None = None
-        # What was open before the last reconnect, as far as replies are still to come.
-        self._retired: list[_Line] = []
+        self._connection: _Connection | None = None
+        # Connections from before the last reconnect, as far as replies are still to come.
+        self._retired: list[_Connection] = []
         self._backoff = Backoff()
-        self._name = HostName(address.rpartition(":")[0])
+        self._host_name = HostName(address.rpartition(":")[0])
 
     @property
-    def clock(self) -> Clock:
-        """What is known of its clock; nothing where the link was lost, because another may answer next."""
-        if self._line is None or self._line.over:
-            self._clock.forget()
-        return self._clock
+    def clock(self) -> ClockOffset:
+        """The clock of the node at the other end of the connection; unknown where none is open."""
+        if self._connection is None or self._connection.closed:
+            return ClockOffset()
+        return self._connection.clock
 
-    def named(self, host: str | None, port: int) -> str | None:
-        """The address of a node, as this one names it; ``None``: it does not know."""
+    def resolve(self, host: str | None, port: int) -> str | None:
+        """The address of a node that this node names in a reply; ``None`` where it does not know it."""
         # A node that announces names may know another that has none.
         if host == "?":
             return None
-        # Without a host it is the one that was asked.
+        # Without a host it is the node that replied.
         return f"{host or self.address.rpartition(':')[0]}:{port}"
 
     @property
     def doubted(self) -> bool:
-        """Whether it could not serve when it was asked last."""
+        """Whether it could not serve at the last call."""
         return self._backoff.waiting
 
     def doubt(self) -> None:
-        """It cannot serve: another machine may have its name by now. Reconnects, with pauses."""
+        """It cannot serve, and another machine may have its name by now: reconnect, with pauses."""
         if self._backoff.due():
             self._reconnect()
 
@@ -85,32 +82,41 @@ class Node:
         """It serves."""
         if self._backoff.waiting:
             self._backoff.reset()
-            self.moved()
+            self.relocated.fire()
 
     async def follow_name(self) -> None:
-        """Reconnect where the host name leads elsewhere."""
-        if await self._name.moved_from(self._pool.peers()):
+        """Reconnect where the host name resolves to another address."""
+        if await self._host_name.moved_from(self._pool.peers()):
             self._reconnect()
-            self.moved()
+            self.relocated.fire()
 
     async def call(self, *commands: Words, within: float) -> list[Any]:
-        """The replies to commands that are sent one right behind the other; error replies as exceptions.
+        """Send commands one right behind the other; the replies, errors as exceptions.
 
-        ``within`` is how long (s) replies are waited for. When one does not come, nothing else on the
-        connection is believed in any more.
+        Where a reply does not come within ``within`` (s), the connection is closed.
 
         Raises:
             NotSentError, LostError: as those say.
         """
-        line = self._open()
-        replies = line.send(commands)
-        await asyncio.wait(replies, timeout=within)
-        if not all(reply.done() for reply in replies):
-            line.close("no reply in time")
-        return [reply.result() for reply in replies]
+        return await self._open().call(commands, within)
 
-    async def raw(self, *words: bytes | str | int) -> Any:
-        """The reply to one command that is about no other node.
+    async def read_clock(self, within: float) -> None:
+        """Make ``clock`` known, unless the connection is replaced meanwhile.
+
+        Raises:
+            NotSentError: no reply within that time (s); what was to follow was not sent.
+        """
+        connection = self._open()
+        try:
+            (reply,) = await connection.call([("TIME",)], within)
+        except LostError as error:
+            raise NotSentError(str(error)) from None
+        if isinstance(reply, Exception):
+            raise NotSentError(str(reply))
+        connection.clock.update(int(reply[0]) * 1_000_000 + int(reply[1]))
+
+    async def execute_raw(self, *words: bytes | str | int) -> Any:
+        """The reply to one command that concerns no other node.
 
         Raises:
             RedisError: as redis-py does.
@@ -124,95 +130,101 @@ class Node:
         return reply
 
     def post(self, *words: bytes | str | int) -> None:
-        """Send a command whose reply, and whose fate, nobody cares about."""
+        """Send a command whose reply is ignored, and which may get lost."""
         self._open().send([words])
 
     def connection(self) -> AbstractConnection:
-        """A connection of one's own, for the feed. Not yet connected."""
-        return self._connection()
+        """A connection outside of this link, not yet connected: see ``feed.Link``."""
+        return self._pool.make_connection()
 
     async def publish(self, channel: bytes) -> None:
-        """Publish nothing, on a channel whose slot this node has.
+        """Publish an empty message on a channel whose slot this node owns: see ``feed.Link``.
 
         Raises:
-            ConnectionError: it could not.
+            ConnectionError: it could not be sent, or was refused.
         """
         try:
-            (reply,) = await self.call(("SPUBLISH", channel, b""), within=CONNECT_WITHIN)
+            (reply,) = await self.call(("SPUBLISH", channel, b""), within=CONNECT_TIMEOUT)
         except (NotSentError, LostError) as error:
             raise ConnectionError(str(error)) from None
         if isinstance(reply, Exception):
             raise ConnectionError(str(reply))
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close every connection."""
         self._reconnect()
-        for line in self._retired:
-            line.close("closed")
-            await line.ended()
+        for connection in self._retired:
+            connection.close("closed")
+            await connection.wait_closed()
         await self._pool.disconnect()
 
-    def _open(self) -> "_Line":
-        if self._line is None or self._line.over:
-            self._line = _Line(self._connection())
+    def _open(self) -> "_Connection":
+        if self._connection is None or self._connection.closed:
+            self._connection = _Connection(self.connection())
             self.scripts.clear()
-        return self._line
+        return self._connection
 
     def _reconnect(self) -> None:
-        self._retired = [line for line in self._retired if not line.over]
-        if self._line is not None:
-            self._line.retire()
-            self._retired.append(self._line)
-            self._line = None
-
-    def _connection(self) -> AbstractConnection:
-        return self._pool.make_connection()
+        self._retired = [connection for connection in self._retired if not connection.closed]
+        if self._connection is not None:
+            self._connection.retire()
+            self._retired.append(self._connection)
+            self._connection = None
 
 
-class _Line:
-    """A connection from its making to its end."""
+class _Connection:
+    """A pipelined connection, from connecting to its end."""
 
     def __init__(self, connection: AbstractConnection) -> None:
-        self.over = False
+        self.closed = False
+        self.clock = ClockOffset()
         self._connection = connection
         self._connected = False
         self._retired = False
         self._outgoing: list[bytes] = []
-        self._something = asyncio.Event()
-        # In the order of the commands, sent or not.
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._has_outgoing = asyncio.Event()
+        # The replies to come, in the order of the commands, sent or not.
+        self._pending: deque[asyncio.Future[Any]] = deque()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    async def call(self, commands: Sequence[Words], within: float) -> list[Any]:
+        """See ``Node.call``."""
+        replies = self.send(commands)
+        await asyncio.wait(replies, timeout=within)
+        if not all(reply.done() for reply in replies):
+            self.close("no reply in time")
+        return [reply.result() for reply in replies]
+
     def send(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
-        """Send commands when the connection is there; their replies."""
+        """Send commands as soon as the connection is up; the replies to come."""
         loop = asyncio.get_running_loop()
         replies: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
         for words in commands:
             # redis-py's own takes three times as long.
             self._outgoing.append(pack_command(tuple(words)))  # type: ignore[arg-type]
-        self._waiting += replies
-        self._something.set()
+        self._pending += replies
+        self._has_outgoing.set()
         return replies
 
     def retire(self) -> None:
-        """End when the replies that are under way have come; nothing is sent any more."""
+        """Close when all pending replies have come. Nothing may be sent any more."""
         self._retired = True
-        if not self._waiting:
+        if not self._pending:
             self.close("replaced")
 
     def close(self, reason: str) -> None:
-        """Wait for nothing any more."""
+        """Fail all pending replies, and close."""
         self._fail(reason)
         self._task.cancel()
 
-    async def ended(self) -> None:
-        """Wait for the end."""
-        await asyncio.wait([self._task], timeout=CONNECT_WITHIN)
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed."""
+        await asyncio.wait([self._task], timeout=CONNECT_TIMEOUT)
 
     async def _run(self) -> None:
         reason = "the connection ended"
         try:
-            async with asyncio.timeout(CONNECT_WITHIN):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._connection.connect()
             self._connected = True
             async with asyncio.TaskGroup() as group:
@@ -226,8 +238,8 @@ class _Line:
 
     async def _write(self) -> None:
         while True:
-            await self._something.wait()
-            self._something.clear()
+            await self._has_outgoing.wait()
+            self._has_outgoing.clear()
             outgoing, self._outgoing = self._outgoing, []
             await self._connection.send_packed_command(outgoing, check_health=False)
 
@@ -238,20 +250,20 @@ class _Line:
             except (ResponseError, BusyLoadingError) as error:
                 # redis-py takes LOADING for a lost connection.
                 reply = error
-            if not self._waiting:
-                raise LinkError("nobody waits for it any more")
-            future = self._waiting.popleft()
+            if not self._pending:
+                raise LinkError("a reply without a command")
+            future = self._pending.popleft()
             if not future.done():
                 future.set_result(reply)
-            if self._retired and not self._waiting:
+            if self._retired and not self._pending:
                 raise LinkError("replaced")
 
     def _fail(self, reason: str) -> None:
-        self.over = True
+        self.closed = True
         error = LostError if self._connected else NotSentError
-        while self._waiting:
-            future = self._waiting.popleft()
+        while self._pending:
+            future = self._pending.popleft()
             if not future.done():
                 future.set_exception(error(reason))
-                # Nobody may wait for it any more.
+                # Retrieved here, because there may be no caller waiting for it any more.
                 future.exception()

@@ -1,6 +1,6 @@
-"""Which node of a cluster has which slot.
+"""The slot map of a cluster: which node owns which slot.
 
-Owns the map, and the links to the nodes. Must not know what is sent to them.
+Owns the map, and the links to the nodes. Does not depend on what is sent to them.
 """
 
 import asyncio
@@ -13,45 +13,50 @@ import structlog
 from redis.crc import key_slot
 
 from tallycast.engine.cluster.node import LostError, Node, NotSentError
+from tallycast.engine.failover import ChangeSignal
 from tallycast.engine.standalone import Pool
 
 SLOTS = 16384
-ANSWER_WITHIN = 1.0
-# The map is not read again within this time (s), however many ask for it.
-FRESH = 0.1
+REPLY_TIMEOUT = 1.0
+# The least time (s) between two reads of the map.
+REFRESH_INTERVAL = 0.1
 
 _log = structlog.get_logger("engine")
 
 
 class Slots:
-    """The map as it was last read, or corrected by a node. ``url`` names a node to begin with.
+    """The map as it was last read, or corrected by a redirection.
 
-    ``pool`` makes the connections to the node at a URL. ``moved`` is called when slots have other owners.
+    ``moved`` fires when slots have other owners.
+
+    Args:
+        url: names a node to begin with.
+        pool: makes the connections to the node at a URL.
     """
 
     def __init__(self, url: str, pool: Callable[[str], Pool]) -> None:
+        self.moved = ChangeSignal()
+        # The nodes that own slots.
+        self.primaries: list[Node] = []
         self._url = urlsplit(url)
         self._pool = pool
         self._owners: list[Node | None] = [None] * SLOTS
-        # The nodes that have slots.
-        self.primaries: list[Node] = []
         self._nodes: dict[str, Node] = {}
         self._seed = f"{self._url.hostname}:{self._url.port or 6379}"
         self._reading: asyncio.Task[None] | None = None
-        self._read_at = -FRESH
-        self.moved: Callable[[], None] = lambda: None
+        self._read_at = -REFRESH_INTERVAL
 
     @property
-    def first(self) -> Node:
-        """The node that was named at the start."""
+    def seed(self) -> Node:
+        """The node that the URL names."""
         return self.node(self._seed)
 
     def owner(self, slot: int) -> Node | None:
-        """The node that has a slot, as far as is known."""
+        """The node that owns a slot, as far as is known."""
         return self._owners[slot]
 
-    def name(self, node: Node, names: Iterable[bytes]) -> bytes:
-        """The first of these names in a slot that a primary has."""
+    def first_owned(self, node: Node, names: Iterable[bytes]) -> bytes:
+        """The first of these names in a slot of a primary."""
         assert node in self.primaries
         return next(name for name in names if self._owners[key_slot(name)] is node)
 
@@ -60,32 +65,32 @@ class Slots:
         if address not in self._nodes:
             host, _, port = address.rpartition(":")
             user, at, _ = self._url.netloc.rpartition("@")
-            place = f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}"
-            url = urlunsplit(self._url._replace(netloc=place))
+            netloc = f"{user}{at}[{host}]:{port}" if ":" in host else f"{user}{at}{host}:{port}"
+            url = urlunsplit(self._url._replace(netloc=netloc))
             self._nodes[address] = Node(address, self._pool(url))
         return self._nodes[address]
 
     def correct(self, slot: int, address: str) -> None:
-        """A node has said who has the slot now. Others are likely to have moved, too."""
+        """Learn a slot's owner from a redirection. Other slots are likely to have moved, too."""
         node = self.node(address)
         if self._owners[slot] is not node:
             self._owners[slot] = node
             self._changed()
-        self.doubt()
+        self.refresh()
 
-    def doubt(self) -> None:
+    def refresh(self) -> None:
         """Read the map again soon."""
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
 
     async def read(self) -> None:
-        """Wait until the map was read again, or could not be."""
-        self.doubt()
+        """Read the map; returns when it was read, or could not be."""
+        self.refresh()
         assert self._reading is not None
         await asyncio.shield(self._reading)
 
     async def close(self) -> None:
-        """End all links."""
+        """Close all links."""
         if self._reading is not None:
             self._reading.cancel()
         await asyncio.gather(*(node.close() for node in self._nodes.values()))
@@ -93,33 +98,34 @@ class Slots:
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await asyncio.sleep(self._read_at + FRESH - loop.time())
+            await asyncio.sleep(self._read_at + REFRESH_INTERVAL - loop.time())
             known = [node.address for node in self.primaries]
             random.shuffle(known)
-            # One that cannot serve may be cut off from the others, and take itself for a primary.
+            # A node that cannot serve may be cut off from the others, and take itself for a primary.
             known.sort(key=lambda address: self._nodes[address].doubted)
-            # A node that just became a replica knows as much as others; the first one may have a new address.
+            # A node that just became a replica knows as much as others; the seed may have a new address.
             for address in (*known, *(self._nodes.keys() - set(known)), self._seed):
                 try:
-                    (reply,) = await self.node(address).call(("CLUSTER", "SLOTS"), within=ANSWER_WITHIN)
+                    (reply,) = await self.node(address).call(("CLUSTER", "SLOTS"), within=REPLY_TIMEOUT)
                 except (NotSentError, LostError):
                     continue
                 if isinstance(reply, list) and reply:
-                    self._take(reply, self.node(address))
+                    self._adopt(reply, self.node(address))
                     return
         finally:
             self._read_at = loop.time()
             self._reading = None
 
-    def _take(self, reply: list[list[Any]], asked: Node) -> None:
+    def _adopt(self, reply: list[list[Any]], source: Node) -> None:
+        """Replace the map by the reply to CLUSTER SLOTS that ``source`` gave."""
         owners: list[Node | None] = [None] * SLOTS
         for start, end, (host, port, _, *more), *_ in reply:
-            address = asked.named((host or b"").decode(), port)
+            address = source.resolve((host or b"").decode(), port)
             if address is None:
-                # It has no name, where names are preferred; what else is known of it follows, in pairs.
-                others = more[0] if more else []
-                host = dict(zip(others[::2], others[1::2], strict=True)).get(b"ip", b"")
-                address = asked.named(host.decode(), port)
+                # It has no name, where names are preferred; the rest of its metadata follows, in pairs.
+                metadata = more[0] if more else []
+                host = dict(zip(metadata[::2], metadata[1::2], strict=True)).get(b"ip", b"")
+                address = source.resolve(host.decode(), port)
                 assert address is not None
             owners[start : end + 1] = [self.node(address)] * (end - start + 1)
         if owners != self._owners:
@@ -131,5 +137,5 @@ class Slots:
         self.primaries = list(dict.fromkeys(node for node in self._owners if node is not None))
         now = {node.address for node in self.primaries}
         if now != before:
-            _log.info("the cluster's primaries", nodes=sorted(now))
-        self.moved()
+            _log.info("cluster primaries changed", nodes=sorted(now))
+        self.moved.fire()

@@ -1,7 +1,7 @@
-"""Asks one engine, or one primary of a cluster, what it is.
+"""Reads the version, role and settings of one engine, or of one primary of a cluster.
 
-Owns which commands are used for that. INFO comes first, because managed services forbid CONFIG; HELLO, which
-no access list can forbid, where INFO may not be used. Does not depend on what the answers mean.
+Owns which commands are used for that: INFO first, because managed services forbid CONFIG; HELLO, which no
+access list can forbid, where INFO may not be used. Does not depend on what the facts mean.
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ class Primary(Protocol):
         """Whether it is a node of a cluster."""
 
     def connection(self) -> AbstractConnection:
-        """A connection of one's own. Not yet connected."""
+        """A new connection, not yet connected."""
 
-    async def raw(self, *words: bytes | str | int) -> Any:
+    async def execute_raw(self, *words: bytes | str | int) -> Any:
         """Run one command.
 
         Raises:
@@ -36,13 +36,13 @@ class Primary(Protocol):
 
 
 async def facts(primary: Primary) -> Facts:
-    """What it says of itself.
+    """Read the facts.
 
     Raises:
         RedisError, OSError: it does not answer.
     """
     try:
-        info = _texts(await primary.raw("INFO"))
+        info = _parse_info(await primary.execute_raw("INFO"))
     except ResponseError:
         return await _without_info(primary)
     product = "Valkey" if "valkey_version" in info else "Redis"
@@ -58,9 +58,9 @@ async def facts(primary: Primary) -> Facts:
 
 async def _without_info(primary: Primary) -> Facts:
     try:
-        hello = _pairs(await primary.raw("HELLO"))
+        hello = _pairs(await primary.execute_raw("HELLO"))
     except ResponseError:
-        hello = {}  # A proxy may not know it.
+        hello = {}  # a proxy may not know it
     return Facts(
         product="Valkey" if hello.get("server") == "valkey" else "Redis",
         version=hello.get("version", ""),
@@ -72,7 +72,7 @@ async def _without_info(primary: Primary) -> Facts:
 
 
 async def _settings(primary: Primary, info: Mapping[str, str]) -> dict[str, str]:
-    """The settings that are known from INFO, or else from CONFIG."""
+    """The settings that INFO has, or else CONFIG."""
     known = {}
     if "maxmemory_policy" in info:
         known[POLICY] = info["maxmemory_policy"]
@@ -81,14 +81,14 @@ async def _settings(primary: Primary, info: Mapping[str, str]) -> dict[str, str]
     for name in (POLICY, LOG, SYNC):
         if name not in known and not (name == SYNC and known.get(LOG) == "no"):
             try:
-                known |= _pairs(await primary.raw("CONFIG", "GET", name))
+                known |= _pairs(await primary.execute_raw("CONFIG", "GET", name))
             except ResponseError:
-                pass  # Forbidden, or renamed away.
+                pass  # forbidden, or renamed
     return known
 
 
-def _texts(info: bytes | Mapping[str, Any]) -> dict[str, str]:
-    """INFO's answer, which redis-py has parsed where its client was used."""
+def _parse_info(info: bytes | Mapping[str, Any]) -> dict[str, str]:
+    """The reply to INFO, which redis-py's client has parsed already."""
     if isinstance(info, bytes):
         lines = info.decode(errors="replace").splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
@@ -96,7 +96,7 @@ def _texts(info: bytes | Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pairs(flat: Any) -> dict[str, str]:
-    """Names and values that follow each other. What stands in for an engine may answer something else."""
+    """Alternating names and values. A proxy in front of an engine may reply with something else."""
     if not isinstance(flat, list):
         return {}
     texts = [part.decode(errors="replace") if isinstance(part, bytes) else str(part) for part in flat]

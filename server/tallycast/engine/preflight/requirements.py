@@ -1,6 +1,6 @@
 """What an engine must be, and which of its settings put acknowledged reactions at risk.
 
-Owns the rules and their words. Pure: does not depend on how an engine is asked for these facts.
+Owns the rules and their messages. Pure: does not depend on how the facts are read.
 """
 
 import re
@@ -14,10 +14,10 @@ SETTINGS = (POLICY, LOG, SYNC)
 
 
 class Facts(NamedTuple):
-    """What an engine says of itself; an empty text: it does not say.
+    """What an engine reports of itself; an empty text where it does not.
 
-    ``mode`` is standalone, cluster or sentinel, ``primary`` where a replica has its data from. ``settings``
-    has those of ``SETTINGS`` that are known.
+    ``mode`` is standalone, cluster or sentinel, ``primary`` the address that a replica replicates from.
+    ``settings`` has those of ``SETTINGS`` that are known.
     """
 
     product: str
@@ -41,13 +41,13 @@ class Risk(NamedTuple):
 
 
 def too_old(product: str, version: str) -> bool:
-    """Whether scripts that declare their flags do not run there, or nobody tries whether they do."""
+    """Whether scripts with flags do not run there, or are not tested there."""
     major = re.match(r"\d+", version)
     return major is not None and int(major[0]) < OLDEST[product]
 
 
 def unusable(facts: Facts, *, in_cluster: bool) -> str | None:
-    """Why an engine cannot be used at all, and what to do, if so."""
+    """Why an engine cannot be used at all, and what to do; ``None`` if it can."""
     if facts.mode == "sentinel":
         return "the engine is a Sentinel: name the primary that it watches in REDIS_URL"
     if facts.mode == "cluster" and not in_cluster:
@@ -61,7 +61,7 @@ def unusable(facts: Facts, *, in_cluster: bool) -> str | None:
 
 
 def demoted(facts: Facts) -> str | None:
-    """What to do about a replica, if it is one. During a failover that may change by itself."""
+    """What to do where the engine is a replica, else ``None``. In a failover that may change by itself."""
     if not facts.is_replica:
         return None
     of = f" of {facts.primary}" if facts.primary else ""

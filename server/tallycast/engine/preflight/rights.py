@@ -1,9 +1,9 @@
-"""What an access list must allow, and whether it does.
+"""The rights that the engine's access list must grant, and a trial of them.
 
-Owns the list of all commands that are ever used, each with the keys and channels it is used on, and the way
-to try them without any effect: an engine looks at the rights before it looks at the arguments, so a write is
-tried with arguments that it refuses afterwards, and on names that nothing is stored under. Scripts need no
-more than that: what they call is looked at in the same way. Does not depend on who is asked.
+Owns the list of all commands that are ever used, each with its keys and channels, and how to try them without
+any effect: an engine checks rights before arguments, so a write is tried with arguments that are refused
+afterwards, and on keys that nothing is stored under. Scripts need no further rights: their commands are
+checked in the same way. Does not depend on which engine is tried.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from redis.exceptions import BusyLoadingError, NoPermissionError, ResponseError
 
 from tallycast.engine.keys import Namespace
 
-WITHIN = 3.0
+TIMEOUT = 3.0
 
 Words = tuple[bytes | str | int, ...]
 
-# Behind the key. What writes gets arguments that are refused, or a member that is not there.
+# The arguments after the key. Writes get arguments that are refused, or a member that does not exist.
 _BAD_SET = ("", "NX", "XX")
 _ITEM: Sequence[Words] = (
     ("HGET", "f"), ("HMGET", "f"), ("HGETALL",), ("HLEN",), ("HSCAN", 0), ("EXISTS",),
@@ -41,29 +41,29 @@ _STREAM: Sequence[Words] = (("XADD", "never", "f", "v"), ("XRANGE", "-", "+", "C
 _KEYLESS: Sequence[Words] = (
     ("TIME",), ("SCAN", 0, "COUNT", 1), ("DBSIZE",), ("EVAL", "return 0", 0),
 )  # fmt: skip
-_NEWS = (b"message", b"smessage")
+_MESSAGES = (b"message", b"smessage")
 _CONTAINERS = ("CLUSTER", "CLIENT")
-# Redis 7.0 words it in another way within scripts.
+# Redis 7.0 has another wording within scripts.
 _REFUSAL = re.compile(
     r"\bno permissions\b|\bACL failure\b|\buser executing the script can't\b", re.IGNORECASE
 )
 
 
 class Use(NamedTuple):
-    """A command as it is tried, and what it is used ``on``, as a pattern; empty: on nothing."""
+    """A command as it is tried, and the pattern of the keys or channels it is used ``on``, if any."""
 
     words: Words
     on: str = ""
 
     @property
     def command(self) -> str:
-        """Its name, with that of a subcommand."""
+        """Its name, with its subcommand."""
         words = self.words[:2] if self.words[0] in _CONTAINERS else self.words[:1]
         return " ".join(map(str, words))
 
 
-def of_data(names: Namespace) -> list[Use]:
-    """All uses of the deployment's keys."""
+def data_uses(names: Namespace) -> list[Use]:
+    """All commands on the deployment's keys."""
     item, index, taken = names.item_key("", ""), names.index_key("", b""), names.taken_key("", b"")
     used: list[tuple[bytes | str, str, Sequence[Words]]] = [
         (item, "{*", _ITEM),
@@ -86,8 +86,8 @@ def of_data(names: Namespace) -> list[Use]:
     ]
 
 
-def of_channels(names: Namespace, *, sharded: bool) -> list[Use]:
-    """All uses of the deployment's channels. Subscriptions come last: nothing else is answered after them."""
+def channel_uses(names: Namespace, *, sharded: bool) -> list[Use]:
+    """All commands on its channels. Subscriptions come last: other commands are not answered after them."""
     prefix, suffix = "S" if sharded else "", names.channel_suffix.decode()
     channels = [
         (names.item_channel("", ""), f"channels {names.root}{{*{suffix}"),
@@ -101,24 +101,24 @@ def of_channels(names: Namespace, *, sharded: bool) -> list[Use]:
     ]
 
 
-def needed(
+def needed_uses(
     names: Namespace, *, sharded: bool, replicas: int, database: int = 0, client_name: str | None = None
 ) -> list[Use]:
-    """All that is ever used, with what only some settings need."""
-    some = []
+    """All commands that are ever used, those included that only some settings need."""
+    optional = []
     if sharded:
-        some += [Use(("CLUSTER", "SLOTS")), Use(("ASKING",))]
+        optional += [Use(("CLUSTER", "SLOTS")), Use(("ASKING",))]
     if replicas:
-        some.append(Use(("WAIT", 0, 1)))
+        optional.append(Use(("WAIT", 0, 1)))
     if database:
-        some.append(Use(("SELECT", database)))
+        optional.append(Use(("SELECT", database)))
     if client_name:
-        some.append(Use(("CLIENT", "SETNAME", client_name)))
-    return [*some, *of_data(names), *of_channels(names, sharded=sharded)]
+        optional.append(Use(("CLIENT", "SETNAME", client_name)))
+    return [*optional, *data_uses(names), *channel_uses(names, sharded=sharded)]
 
 
-def told(refused: Iterable[Use]) -> str:
-    """What is missing, in words."""
+def describe(refused: Iterable[Use]) -> str:
+    """The missing rights, in words."""
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for use in refused:
         if use.command not in by_name[use.on]:
@@ -130,50 +130,50 @@ def told(refused: Iterable[Use]) -> str:
     )
 
 
-async def tried(
+async def refused(
     connection: AbstractConnection, names: Namespace, *, sharded: bool, replicas: int
 ) -> list[Use]:
-    """What is needed and refused there. The connection is a new one, and is closed.
+    """The commands that are needed and refused. The connection is a new one, and is closed.
 
     Raises:
         RedisError, OSError: it does not answer, or is loading its data.
     """
-    # Both are sent on connecting, and a refusal would end that.
+    # Both are sent on connecting, where a refusal would end the connection.
     database, client_name = int(connection.db), connection.client_name
     connection.db, connection.client_name = 0, None
-    uses = needed(names, sharded=sharded, replicas=replicas, database=database, client_name=client_name)
+    uses = needed_uses(names, sharded=sharded, replicas=replicas, database=database, client_name=client_name)
     try:
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(TIMEOUT):
             await connection.connect()
             await connection.send_packed_command(connection.pack_commands([use.words for use in uses]))
             replies = [await _reply(connection) for _ in uses]
     finally:
         await connection.disconnect(nowait=True)
-    refused = [use for use, reply in zip(uses, replies, strict=True) if _is_refusal(reply)]
+    found = [use for use, reply in zip(uses, replies, strict=True) if _is_refusal(reply)]
     loading = next((reply for reply in replies if isinstance(reply, BusyLoadingError)), None)
-    if loading is not None and not refused:
+    if loading is not None and not found:
         raise loading
-    return refused
+    return found
 
 
 async def _reply(connection: AbstractConnection) -> Any:
-    """The next reply; an error as such. Another server that starts may publish meanwhile: that is none."""
+    """The next reply, errors included. A message that another starting server publishes is skipped."""
     while True:
         try:
             reply = await connection.read_response(disconnect_on_error=False)
         except (ResponseError, BusyLoadingError) as error:
             return error
-        if not (isinstance(reply, list) and reply and reply[0] in _NEWS):
+        if not (isinstance(reply, list) and reply and reply[0] in _MESSAGES):
             return reply
 
 
 def is_refusal(reason: str) -> bool:
-    """Whether an engine says that its user may not do that, within a script or not."""
+    """Whether an error says that a right is missing, within a script or not."""
     return _REFUSAL.search(reason) is not None
 
 
 def _is_refusal(reply: Any) -> bool:
-    # Managed services take commands away by another name; that has no code of its own.
+    # Managed services remove commands by renaming them; that error has no code of its own.
     return isinstance(reply, NoPermissionError) or (
         isinstance(reply, ResponseError) and str(reply).lower().startswith("unknown command")
     )

@@ -1,6 +1,6 @@
-"""Whether the engine is set up to keep what it has confirmed, and its user may do all that is needed.
+"""Whether the engine is set up to keep what it has confirmed, and its user has all rights that are needed.
 
-Owns when its settings and rights are looked at: at the start, and now and then, because they can be changed
+Owns when its settings and rights are checked: at the start, and periodically, because they can be changed
 while it runs, and a failover brings another engine with settings and users of its own. Does not depend on how
 they are read.
 """
@@ -10,27 +10,29 @@ import asyncio
 import structlog
 
 from tallycast.contract.errors import EngineError
+from tallycast.engine.failover import FAILURES
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.preflight import facts as preflight
+from tallycast.engine.preflight import rights
 from tallycast.engine.preflight.requirements import Risk, risks, unknown
-from tallycast.engine.store import FAILURES, Store, missing_rights
+from tallycast.engine.store import Admin
 
-EVERY = 5.0
-# A trial of all rights is some 70 refusals in the engine's statistics: seconds between two while they are
-# complete, while some are missing, and after something else was refused for want of one.
-RIGHTS_EVERY, RIGHTS_MISSING, RIGHTS_DOUBTED = 60.0, 5.0, 1.0
+SETTINGS_INTERVAL = 5.0
+# A trial of all rights is some 70 refusals in the engine's statistics: seconds between two trials while the
+# rights are complete, while some are missing, and after something else was refused for want of one.
+RIGHTS_INTERVAL, MISSING_INTERVAL, DOUBT_INTERVAL = 60.0, 5.0, 1.0
 
 _log = structlog.get_logger("engine")
 
 
-async def check(engine: Store, *, strict: bool = True) -> None:
-    """Look at the settings once, before anything is served.
+async def check(store: Admin, *, strict: bool = True) -> None:
+    """Check the settings once, before anything is served.
 
     Raises:
         EngineError: the engine does not answer, or, where ``strict``, would delete votes with these settings.
     """
     try:
-        found, unchecked = await _look(engine)
+        found, unchecked = await _read_risks(store)
     except FAILURES as error:
         raise EngineError(f"the engine does not answer: {error}") from None
     for risk in found:
@@ -42,53 +44,71 @@ async def check(engine: Store, *, strict: bool = True) -> None:
             settings=sorted(unchecked),
             safe="maxmemory-policy noeviction, appendonly yes, appendfsync always",
         )
-    engine.health.exposed(found)
+    store.health.exposed(found)
 
 
-async def follow(engine: Store) -> None:
-    """Keep ``engine.condition.risks`` true to the facts, until cancelled."""
+async def follow(store: Admin) -> None:
+    """Keep ``store.health.risks`` up to date, until cancelled."""
     while True:
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(SETTINGS_INTERVAL)
         try:
-            found, unchecked = await _look(engine)
+            found, unchecked = await _read_risks(store)
         except FAILURES:
-            continue  # It is away, which others notice and tell.
-        kept = {risk for risk in engine.health.risks if risk.setting in unchecked}
-        engine.health.exposed(found | kept)
+            continue  # the probe reports that the engine does not answer
+        kept = {risk for risk in store.health.risks if risk.setting in unchecked}
+        store.health.exposed(found | kept)
 
 
-async def follow_rights(engine: Store) -> None:
-    """Keep ``engine.condition.missing_rights`` true to the facts, until cancelled."""
-    health = engine.health
+async def missing_rights(store: Admin) -> str:
+    """Try all commands that are ever used, with their keys and channels, and without any effect.
+
+    Returns which of them a primary refuses, in words, or an empty text.
+
+    Raises:
+        RedisError, OSError: one does not answer, or is loading its data.
+    """
+    for primary in store.primaries():
+        refused = await rights.refused(
+            primary.connection(), store.namespace, sharded=primary.sharded, replicas=store.replicas
+        )
+        if refused:
+            at = f"{primary.address}: " if primary.address else ""
+            return at + rights.describe(refused)
+    return ""
+
+
+async def follow_rights(store: Admin) -> None:
+    """Keep ``store.health.missing_rights`` up to date, until cancelled."""
+    health = store.health
     while True:
         await _rest(health)
         health.forbidden = False
         try:
-            health.lacks(await missing_rights(engine))
+            health.lacks(await missing_rights(store))
         except FAILURES:
-            continue  # It is away, which others notice and tell.
+            continue  # the probe reports that the engine does not answer
 
 
 async def _rest(health: EngineHealth) -> None:
     if health.missing_rights:
-        await asyncio.sleep(RIGHTS_MISSING)
+        await asyncio.sleep(MISSING_INTERVAL)
         return
-    for _ in range(round(RIGHTS_EVERY / RIGHTS_DOUBTED)):
-        await asyncio.sleep(RIGHTS_DOUBTED)
+    for _ in range(round(RIGHTS_INTERVAL / DOUBT_INTERVAL)):
+        await asyncio.sleep(DOUBT_INTERVAL)
         if health.forbidden:
             return
 
 
-async def _look(engine: Store) -> tuple[set[Risk], set[str]]:
-    """The risks on every primary, and the settings that are not known of one.
+async def _read_risks(store: Admin) -> tuple[set[Risk], set[str]]:
+    """The risks on every primary, and the settings that could not be read of one.
 
     Raises:
         RedisError, OSError: one does not answer.
     """
     found: set[Risk] = set()
     unchecked: set[str] = set()
-    for primary in engine.primaries():
+    for primary in store.primaries():
         settings = (await preflight.facts(primary)).settings
-        found |= {risk._replace(node=primary.address) for risk in risks(settings, engine.replicas)}
+        found |= {risk._replace(node=primary.address) for risk in risks(settings, store.replicas)}
         unchecked |= set(unknown(settings))
     return found, unchecked

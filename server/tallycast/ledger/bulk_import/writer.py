@@ -9,7 +9,7 @@ from functools import lru_cache
 from tallycast.contract.errors import Refusal
 from tallycast.domain.sites import Site
 from tallycast.engine import keys
-from tallycast.engine.store import Store
+from tallycast.engine.store import Scripts
 from tallycast.ledger.bulk_import.rows import REMEMBERED, Start, Vote
 from tallycast.ledger.moderation import start
 from tallycast.ledger.writer import SetReaction, apply
@@ -18,8 +18,8 @@ from tallycast.ledger.writer import SetReaction, apply
 class ImportWriter:
     """Takes rows for one site. Taking the same ones again changes nothing."""
 
-    def __init__(self, engine: Store, site: Site) -> None:
-        self._engine = engine
+    def __init__(self, store: Scripts, site: Site) -> None:
+        self._store = store
         self._site = site
         self._member = lru_cache(REMEMBERED)(keys.member)
 
@@ -33,9 +33,7 @@ class ImportWriter:
         # Of several for one item the last one holds.
         starts = {row.item: row.counts for row in batch if isinstance(row, Start)}
         granted = iter(await self._react(votes) if votes else ())
-        begun = (
-            dict(zip(starts, await start(self._engine, self._site, starts), strict=True)) if starts else {}
-        )
+        begun = dict(zip(starts, await start(self._store, self._site, starts), strict=True)) if starts else {}
         return [next(granted) if isinstance(row, Vote) else begun[row.item] for row in batch]
 
     async def _react(self, votes: Sequence[Vote]) -> Sequence[Refusal | None]:
@@ -43,7 +41,7 @@ class ImportWriter:
             SetReaction(self._site, vote.item, self._member(vote.visitor), vote.reaction, 0, _nobody)
             for vote in votes
         ]
-        answers = await apply(self._engine, reactions, [vote.at or 0 for vote in votes])
+        answers = await apply(self._store, reactions, [vote.at or 0 for vote in votes])
         return [answer if isinstance(answer, Refusal) else None for answer in answers]
 
 

@@ -1,19 +1,19 @@
--- Where a script runs, and what is different there: on a node of a cluster. Goes before every script.
+-- Prelude of every script on a node of a cluster: what differs there. After stable.lua or importing.lua.
 
--- Whether the node is only about to get the slot: then parts of an item may be missing that exist elsewhere.
-local ASKED = false
-local told = {}
+-- What the caller is to publish, because its slot may be another node's: channel, payload, channel, payload, ...
+local unpublished = {}
 
+-- Publishes on the channel of an item.
 local function publish(channel, payload)
   redis.pcall('SPUBLISH', channel, payload)
 end
 
--- A visitor's channel has another slot than an item.
-local function tell(channel, payload)
-  told[#told + 1], told[#told + 2] = channel, payload
+-- Publishes on the channel of a visitor, which has another slot than the item.
+local function publish_to_visitor(channel, payload)
+  unpublished[#unpublished + 1], unpublished[#unpublished + 2] = channel, payload
 end
 
--- A visitor's index has another slot, too: that was done before.
+-- Puts an item into a visitor's index, which has another slot, too: enlist.lua did so before.
 local function enlist()
   return 1
 end

@@ -45,9 +45,9 @@ end
 -- What a script returns that has a deadline.
 local function answered(now, answer)
   if drifted then
-    return cmsgpack.pack({now, answer, told or {}, drifted})
+    return cmsgpack.pack({now, answer, unpublished or {}, drifted})
   end
-  return cmsgpack.pack({now, answer, told})
+  return cmsgpack.pack({now, answer, unpublished})
 end
 
 -- What is stored of a state, and what is published of it: [version, {kind: count, ...}]. Put together by hand, because to
@@ -91,7 +91,7 @@ local function base_at(state, at)
 end
 
 -- One less of the kind whose count stands there. If not even the one who held it was counted, the count is wrong: it
--- stays what the item started from, and that is told.
+-- stays what the item started from, and that is unpublished.
 local function lower(key, state, at)
   if state[at] > base_at(state, at) then
     state[at] = state[at] - 1
@@ -170,7 +170,7 @@ local function look(key, members)
     end
   end
   for bucket, some in pairs(asked) do
-    if ASKED and redis.call('EXISTS', bucket) == 0 then
+    if IMPORTING and redis.call('EXISTS', bucket) == 0 then
       error({err = 'NOTHERE a bucket has not come yet'})
     end
     learn(held, state, some, redis.call('HMGET', bucket, unpack(some)), 0)
@@ -181,7 +181,7 @@ end
 -- Makes room for the members that a state counts. `stored` is the state as it is: whatever fails here, or later, all
 -- that is stored stays right.
 local function grow(key, state, stored)
-  if ASKED then
+  if IMPORTING then
     return  -- what is left of an earlier try may still come, and would be in the way
   end
   local members = 0

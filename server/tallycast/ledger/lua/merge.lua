@@ -47,7 +47,7 @@ for _, move in ipairs(moves) do
   local state, at = move.state, move.at
   publish(move.key .. ARGV[3], move.news)
   if at then
-    tell(channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
+    publish_to_visitor(channel, cmsgpack.pack({move.item, state[VERSION], state[at - 1], 0}))
   end
 end
 return answered(now, #moves)

@@ -104,7 +104,7 @@ for which, members in pairs(changes) do
 end
 
 for i = 1, #news, 2 do
-  tell(news[i], news[i + 1])
+  publish_to_visitor(news[i], news[i + 1])
 end
 for which, shown in pairs(changes) do
   publish(KEYS[which] .. ARGV[3], shown)

@@ -16,7 +16,7 @@ local now = time[1] * 1000000 + time[2]
 if now > tonumber(ARGV[1]) then
   return cmsgpack.pack({now})
 end
-if ASKED then
+if IMPORTING then
   error({err = 'NOTHERE who counts waits until all has come'})
 end
 

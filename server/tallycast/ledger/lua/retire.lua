@@ -26,5 +26,5 @@ if kind == 'zset' then
   redis.call('EXPIRE', KEYS[2], ARGV[4])
 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
-tell(ARGV[3], '')
-return cmsgpack.pack({now, 1, told})
+publish_to_visitor(ARGV[3], '')
+return cmsgpack.pack({now, 1, unpublished})

@@ -1,8 +1,8 @@
--- Where a script runs, and what is different there: on one engine. Goes before every script.
+-- Prelude of every script on a standalone engine: what differs there.
 
-local ASKED = false
--- What whoever called is to publish, because it is not for this node to do.
-local told = nil
+local IMPORTING = false
+-- What the caller is to publish: nothing.
+local unpublished = nil
 
 -- Publishes on the channel of an item.
 local function publish(channel, payload)
@@ -10,10 +10,10 @@ local function publish(channel, payload)
 end
 
 -- Publishes on the channel of a visitor.
-local tell = publish
+local publish_to_visitor = publish
 
--- Puts an item into a visitor's index, as of now, or of another time if that is later than what is there: how many were
--- added or changed, or false where there is the mark of a retired visitor. Else an error.
+-- Puts an item into a visitor's index, as of now, or of another time if that is later than the one there. Returns how
+-- many entries were added or changed, or false where there is the mark of a retired visitor. Raises any other error.
 local function enlist(index, since, stamp, item)
   local added
   if since > 0 then

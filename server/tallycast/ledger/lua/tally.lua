@@ -8,7 +8,7 @@
 --
 -- Returns MessagePack [state as stored, counts, left out]: counts in the order of the state's kinds, numbers of buckets.
 
-if ASKED then
+if IMPORTING then
   error({err = 'NOTHERE who counts waits until all has come'})
 end
 

@@ -1,0 +1,3 @@
+-- Prelude of every script on a node that owns the slot.
+
+local IMPORTING = false

@@ -1,0 +1,1 @@
+"""Tests of the links to the engine: the store interface and its two implementations."""
