@@ -19,7 +19,6 @@ EXCEPTIONS = {
     "server/tallycast/app.py::_serve": "builds a whole worker; to be split: each package builds its own part",
     "loadtest/tallycast_load/cli/command.py::load": "declares every option of the command, with its help",
     "server/tallycast/transport/websocket/protocol.py": "to be split: the subscriber, the connection",
-    "server/tallycast/api/openapi.py::_paths": "one table of data: the paths of the API",
 }
 
 CODE = ("server", "loadtest", "bench", "tools")

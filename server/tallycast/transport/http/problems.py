@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import msgspec
 import structlog
+from msgspec import UNSET, Struct, UnsetType
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,24 +24,35 @@ _OWN_CODES = {404: "not_found", 405: "method_not_allowed", 503: "unavailable"}
 _log = structlog.get_logger("web")
 
 
+class Problem(Struct, frozen=True):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    item: str | UnsetType = UNSET
+
+
 def problem(
     status: int, code: str, detail: str, headers: dict[str, str] | None = None, item: str | None = None
 ) -> Response:
     """A problem document as a response."""
-    more = {} if item is None else {"item": item}
     return Response(
-        _document(status, code, detail, **more),
+        _document(status, code, detail, item),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
         MEDIA_TYPE,
     )
 
 
-def _document(status: int, code: str, detail: str, **more: str) -> bytes:
-    """A problem document (RFC 9457)."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code}
-    # Problems are read by people, too: the escapes are JSON's.
-    return printable(msgspec.json.encode(body | {"detail": detail} | more).decode()).encode()
+def _document(status: int, code: str, detail: str, item: str | None = None) -> bytes:
+    found = Problem(
+        "about:blank", HTTPStatus(status).phrase, status, code, detail, UNSET if item is None else item
+    )
+    # Problems are read by people, too: control characters are escaped as in JSON.
+    return printable(msgspec.json.encode(found).decode()).encode()
 
 
 def _own_code(status: int) -> str:
