@@ -123,8 +123,8 @@ def test_new_connections_of_one_address(admission: Admission, clock: Clock) -> N
 
 def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clock) -> None:
     for _ in range(10):
-        assert admission.turn_away(admission.enter(OFFICE), OFFICE)
-    assert not admission.turn_away(admission.enter(OFFICE), OFFICE), "closed at once"
+        assert admission.refuse_upgrade(admission.enter(OFFICE), OFFICE)
+    assert not admission.refuse_upgrade(admission.enter(OFFICE), OFFICE), "closed at once"
     assert not admission._at_address
     for _ in range(4):
         admission.refused_request(OFFICE)
@@ -139,9 +139,9 @@ def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clo
         admission.request(OFFICE)
     assert refusal(admission, OFFICE) is None
     clock.now += 1.0
-    assert admission.turn_away(admission.enter(OFFICE), OFFICE)
+    assert admission.refuse_upgrade(admission.enter(OFFICE), OFFICE)
     # This machine has no limits here either.
-    assert all(admission.turn_away(admission.enter(another(1)), HERE) for _ in range(7))
+    assert all(admission.refuse_upgrade(admission.enter(another(1)), HERE) for _ in range(7))
 
 
 def test_nothing_is_kept_of_connections_that_are_gone(admission: Admission) -> None:
@@ -155,8 +155,8 @@ def test_guessing_is_slow(admission: Admission, clock: Clock) -> None:
     """A wrong admin key costs more than the request: up to a burst is owed, whatever was left."""
     admission.request(OFFICE)
     for _ in range(100):
-        admission.guessed(OFFICE)
-        admission.guessed(HERE)
+        admission.wrong_admin_key(OFFICE)
+        admission.wrong_admin_key(HERE)
     with pytest.raises(RateLimited) as caught:
         admission.request(OFFICE)
     assert caught.value.retry_after == pytest.approx(2.5)
@@ -167,7 +167,7 @@ def test_guessing_is_slow(admission: Admission, clock: Clock) -> None:
 
 
 def test_requests_and_newcomers_of_one_address(admission: Admission, clock: Clock) -> None:
-    for let_in, burst in ((admission.request, 4), (admission.newcomer, 3)):
+    for let_in, burst in ((admission.request, 4), (admission.new_visitor, 3)):
         for client in (OFFICE, another(1)):
             for _ in range(burst):
                 let_in(client)
@@ -177,15 +177,15 @@ def test_requests_and_newcomers_of_one_address(admission: Admission, clock: Cloc
         for _ in range(50):
             let_in(HERE)
     clock.now += 1.0
-    admission.newcomer(OFFICE)
+    admission.new_visitor(OFFICE)
 
 
 def test_an_ipv6_household_is_one_address(admission: Admission) -> None:
     for number in range(3):
-        admission.newcomer(Client(f"2001:db8:0:1::{number}", forwarded=True))
+        admission.new_visitor(Client(f"2001:db8:0:1::{number}", forwarded=True))
     with pytest.raises(RateLimited):
-        admission.newcomer(Client("2001:db8:0:1:ffff::1", forwarded=False))
-    admission.newcomer(Client("2001:db8:0:2::1", forwarded=False))
+        admission.new_visitor(Client("2001:db8:0:1:ffff::1", forwarded=False))
+    admission.new_visitor(Client("2001:db8:0:2::1", forwarded=False))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1"])
@@ -193,18 +193,18 @@ def test_this_machine_is_exempt_only_when_it_does_not_stand_between(
     admission: Admission, address: str
 ) -> None:
     for _ in range(50):
-        admission.newcomer(Client(address, forwarded=False))
+        admission.new_visitor(Client(address, forwarded=False))
     for _ in range(3):
-        admission.newcomer(Client(address, forwarded=True))
+        admission.new_visitor(Client(address, forwarded=True))
     with pytest.raises(RateLimited):
-        admission.newcomer(Client(address, forwarded=True))
+        admission.new_visitor(Client(address, forwarded=True))
 
 
 def test_clients_without_an_address_share_one_bucket(admission: Admission) -> None:
     for forwarded in (True, False, True):
-        admission.newcomer(Client("", forwarded))
+        admission.new_visitor(Client("", forwarded))
     with pytest.raises(RateLimited):
-        admission.newcomer(Client("", forwarded=False))
+        admission.new_visitor(Client("", forwarded=False))
 
 
 def test_reactions_of_one_visitor(admission: Admission, clock: Clock) -> None:

@@ -65,62 +65,62 @@ def test_sites_by_name(guard: Guard) -> None:
 
 
 def test_origins(guard: Guard) -> None:
-    guard.origin(SITE, None)
-    guard.origin(SITE, "https://blog.example")
+    guard.check_origin(SITE, None)
+    guard.check_origin(SITE, "https://blog.example")
     for origin in ("https://evil.example", "null", ""):
         with pytest.raises(Forbidden):
-            guard.origin(SITE, origin)
+            guard.check_origin(SITE, origin)
 
 
 def test_items_of_a_message_once_each_and_not_too_many(guard: Guard) -> None:
-    assert guard.items(SITE, ["b", "a", "b"]) == ["b", "a"]
-    assert guard.items(SITE, []) == []
+    assert guard.check_items(SITE, ["b", "a", "b"]) == ["b", "a"]
+    assert guard.check_items(SITE, []) == []
     full = [str(i) for i in range(100)]
-    assert guard.items(SITE, full) == full
+    assert guard.check_items(SITE, full) == full
     with pytest.raises(TooManyItems):
-        guard.items(SITE, [*full, "more"])
+        guard.check_items(SITE, [*full, "more"])
     with pytest.raises(BadItem):
-        guard.items(SITE, ["a", ""])
+        guard.check_items(SITE, ["a", ""])
     small = Site("small", limits=Limits(items_a_message=1), items=ItemPattern("[0-9]+"))
-    assert guard.items(small, ["7", "7"][:1]) == ["7"]
+    assert guard.check_items(small, ["7", "7"][:1]) == ["7"]
     with pytest.raises(TooManyItems):
-        guard.items(small, ["7", "8"])
+        guard.check_items(small, ["7", "8"])
     with pytest.raises(BadItem, match="no such items"):
-        guard.items(small, ["7x"])
+        guard.check_items(small, ["7x"])
 
 
 def test_items_of_a_connection(guard: Guard) -> None:
-    guard.room(SITE, 5000)
+    guard.check_watched(SITE, 5000)
     with pytest.raises(TooManyItems):
-        guard.room(SITE, 5001)
+        guard.check_watched(SITE, 5001)
     with pytest.raises(TooManyItems):
-        guard.room(Site(limits=Limits(items_a_connection=2)), 3)
+        guard.check_watched(Site(limits=Limits(items_a_connection=2)), 3)
 
 
 def test_a_new_visitor_is_known_on_this_site_only(guard: Guard, clock: Clock) -> None:
-    visitor, token, expires = guard.newcomer(SITE)
+    visitor, token, expires = guard.new_visitor(SITE)
     assert identify(guard, SITE, token) == tokens.Identity(visitor, clock.now, expires)
     with pytest.raises(Unauthorized):
         identify(guard, OTHER, token)
-    assert guard.newcomer(SITE)[0] != visitor
+    assert guard.new_visitor(SITE)[0] != visitor
 
 
 def test_a_site_without_strangers(guard: Guard) -> None:
     closed = Site("blog", anonymous=False)
-    _, token, _ = guard.newcomer(SITE)
+    _, token, _ = guard.new_visitor(SITE)
     identity = identify(guard, SITE, token)
     with pytest.raises(Forbidden):
         identify(guard, closed, token)
     with pytest.raises(Forbidden):
         guard.renew(closed, token)
     with pytest.raises(Forbidden):
-        guard.newcomer(closed)
-    assert guard.vouches(SITE, identity)
-    assert not guard.vouches(closed, identity)
+        guard.new_visitor(closed)
+    assert guard.accepts(SITE, identity)
+    assert not guard.accepts(closed, identity)
 
 
 def test_renewal_keeps_the_visitor_after_the_token_has_expired(guard: Guard, clock: Clock) -> None:
-    visitor, token, expires = guard.newcomer(SITE)
+    visitor, token, expires = guard.new_visitor(SITE)
     clock.now = expires + 86400.0
     with pytest.raises(Unauthorized):
         identify(guard, SITE, token)
@@ -163,10 +163,10 @@ def test_a_publishers_visitor(clock: Clock) -> None:
     guard = Guard({"blog": site}, b"s" * 32, clock)
     identity = identify(guard, site, published("HS256", SECRET))
     assert (identity.visitor, identity.anonymous) == ("u:42", False)
-    assert guard.vouches(site, identity)
+    assert guard.accepts(site, identity)
     same = Key("HS256", SECRET, None, SECRET.encode())
-    assert guard.vouches(Site("blog", keys=(same,)), identity), "read again, and still there"
-    assert not guard.vouches(Site("blog"), identity)
+    assert guard.accepts(Site("blog", keys=(same,)), identity), "read again, and still there"
+    assert not guard.accepts(Site("blog"), identity)
     with pytest.raises(Unauthorized):
         guard.renew(Site("blog", keys=(KEY,)), published("HS256", SECRET))
 
@@ -256,7 +256,7 @@ def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> N
                 identify(guard, site, token)
         with pytest.raises(Unauthorized):
             identify(guard, other, published("ES256", private_key("ES256"), aud="blog"))
-        for stranger in ("garbage", "", guard.newcomer(SITE)[1]):
+        for stranger in ("garbage", "", guard.new_visitor(SITE)[1]):
             with contextlib.suppress(Unauthorized):
                 identify(guard, site, stranger)
         clock.now += INTERVAL
@@ -272,12 +272,12 @@ def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> N
         {**by_sub, "expected": "a text of 1 to 128 bytes, or a whole number"},
         # Before its key set was ever fetched.
         {"site": "other", "claim": "aud", "found": "'blog'", "expected": "'other'"},
-        {**by_aud, "unlogged": 999},
+        {**by_aud, "suppressed": 999},
     ]
 
 
 def test_grace_counts_from_the_end_of_the_token(guard: Guard, clock: Clock) -> None:
-    identity = identify(guard, SITE, guard.newcomer(SITE)[1])
+    identity = identify(guard, SITE, guard.new_visitor(SITE)[1])
     clock.now = identity.expires + 25.0
     assert not guard.expired(identity, 25.0)
     clock.now += 1

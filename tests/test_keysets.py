@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 from tallycast.access import keysets
-from tallycast.access.keysets import FRESH, INTERVAL, LARGEST, MOST_KEYS, STALE, KeySets, download, read
+from tallycast.access.keysets import FRESH, INTERVAL, MAX_KEYS, MAX_SIZE, STALE, KeySets, download, read
 from tallycast.domain.tokens import Claims, KeySet
 
 from tests.support.signing import jwk, key_set, private_key
@@ -134,10 +134,10 @@ def test_reading() -> None:
     "data", [b"", b"[]", b"{}", b'{"keys":7}', b'{"keys":[]}', b"\xff", b'{"keys":' + b"[" * 50_000, b"null"]
 )
 def test_what_is_not_a_key_set(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"it (is not|has no)"):
+    with pytest.raises(ValueError, match=r"not a key set|no key for"):
         read(data, "ES256")
-    with pytest.raises(ValueError, match="more than"):
-        read(key_set(*[jwk(private_key("ES256"), "ES256", "x")] * (MOST_KEYS + 1)), "ES256")
+    with pytest.raises(ValueError, match="at most"):
+        read(key_set(*[jwk(private_key("ES256"), "ES256", "x")] * (MAX_KEYS + 1)), "ES256")
 
 
 class Site:
@@ -172,13 +172,13 @@ async def test_downloading() -> None:
     data, request = await fetched(answered(KEYS))
     assert data == KEYS
     assert b"accept-encoding: identity" in request.lower()
-    assert (await fetched(answered(b"x" * LARGEST)))[0] == b"x" * LARGEST
+    assert (await fetched(answered(b"x" * MAX_SIZE)))[0] == b"x" * MAX_SIZE
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        answered(b"x" * (LARGEST + 1)),
+        answered(b"x" * (MAX_SIZE + 1)),
         answered(b"", "302 Found", "Location: http://127.0.0.1:1/"),
         answered(b"no", "404 Not Found"),
         b"garbage\r\n\r\n",

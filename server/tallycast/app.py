@@ -120,7 +120,7 @@ async def _serve(
         key_sets = KeySets()
         revocations = Revocations(engine, partial(_tell, relay.visitors, engine.namespace))
         try:
-            await revocations.look()
+            await revocations.refresh()
         except Unavailable as refusal:
             raise EngineError(f"revocations cannot be read: {refusal}") from None
         timers: TimerWheel[Drainable] = TimerWheel()

@@ -124,7 +124,7 @@ class Talk:
             merge=self.store.merges.append,
             ready=lambda: self.ready,
         )
-        self.visitor, self.token, self.expires = self.guard.newcomer(SITE)
+        self.visitor, self.token, self.expires = self.guard.new_visitor(SITE)
         self.session, self.line = self.another()
 
     def another(self) -> tuple[Session, Connection]:

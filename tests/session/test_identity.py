@@ -113,7 +113,7 @@ def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> N
     talk.say("auth", token=talk.token, ref=1)
     talk.say("react", item="a", reaction="like", ref=2)
     assert [wish.member for wish in talk.store.wishes] == [member(talk.visitor)]
-    other = talk.guard.newcomer(SITE)[1]
+    other = talk.guard.new_visitor(SITE)[1]
     talk.say("auth", token=other, ref=3)
     talk.store.confirm()
     asked.pop(0).done([])
@@ -154,7 +154,7 @@ def test_a_site_that_was_read_again(talk: Talk) -> None:
 
 
 def test_merging_two_strangers_is_forbidden(talk: Talk) -> None:
-    other = talk.guard.newcomer(SITE)[1]
+    other = talk.guard.new_visitor(SITE)[1]
     talk.say("auth", token=talk.token, merge=other)
     talk.say("react", item="a", reaction="like")
     assert [frame["code"] for frame in talk.heard()] == ["forbidden", "unauthorized"]

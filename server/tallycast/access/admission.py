@@ -1,11 +1,11 @@
-"""How much one worker takes, and how fast: connections, requests and newcomers by the address they come from.
+"""Admission: how many connections, requests and new visitors one worker accepts, by client address.
 
-Owns the counts and the budgets that no single connection and no site could keep, and the budget of a visitor
-who comes by several connections. Must not know sockets, HTTP or what anything means; the clock is handed in.
+Owns the counts and rate limits that no single connection and no site could keep, and the rate limit of a
+visitor with several connections. Does not depend on sockets or HTTP; the clock is an argument.
 
-All are budgets and none is "one for each address": an office behind one address is many people. That is also
-why what is refused for its site or origin spends budgets of its own: a page that is not listed must not use
-up those of the listed page in the next browser.
+Limits are generous because many people may share an address, in an office for example. For the same reason,
+requests refused for their site or origin have budgets of their own: a page that is not listed must not use up
+the budget of a listed page in another browser.
 """
 
 from collections import Counter
@@ -17,15 +17,16 @@ from tallycast.domain.addresses import Client, neighbourhood, prefix
 from tallycast.domain.limits import GUESS_COSTS, Caps
 from tallycast.domain.rates import Buckets, Rate
 
-RETRY_AFTER = 5.0
+RETRY_AFTER = 5.0  # seconds
 
 
 class ConnectionSlot(NamedTuple):
-    """What became of a connection that was accepted.
+    """An accepted connection, as it is counted.
 
-    ``owner``: who it counts for; ``None`` where it is a trusted proxy's, whose requests are anybody's.
-    ``refusal``: why nobody may stay on it, if so. ``counted``: not where there is no room even to turn it
-    away.
+    Attributes:
+        owner: The client that it counts for; None: a trusted proxy, whose requests are of any client.
+        refusal: Why no session may stay on it, if so.
+        counted: False above the hard limits, where there is no capacity even to refuse it politely.
     """
 
     owner: Client | None
@@ -34,12 +35,12 @@ class ConnectionSlot(NamedTuple):
 
 
 class Admission:
-    """One worker's. ``clock`` gives seconds and only goes forward.
+    """The admission of one worker. ``clock`` is monotonic, in seconds.
 
-    An address is counted as its ``prefix``. Who is on this machine itself has none, and is not counted.
+    An address is counted as its ``prefix``. Clients on this machine have none and are not counted.
 
-    Every connection is counted from the moment that it is accepted (``enter``) until it is over (``leave``).
-    A trusted proxy's counts for no address, until a socket or a stream is to stay on it: that is one client's
+    Every connection is counted from when it is accepted (``enter``) until it ends (``leave``). One of a
+    trusted proxy counts for no address until it carries a WebSocket or a stream, which belongs to one client
     (``assign``).
     """
 
@@ -57,75 +58,75 @@ class Admission:
         self._reactions: Buckets[bytes] = Buckets()
 
     def enter(self, owner: Client | None) -> ConnectionSlot:
-        """A connection was accepted. It counts until it ``leave``s, also where nobody may stay on it."""
-        where = _prefix(owner)
+        """Count an accepted connection until ``leave``, even if it is refused."""
+        address = _prefix(owner)
         try:
             if self._connections >= self._caps.hard:
                 raise _overloaded()
-            self._count(where)
-        except Unavailable as no_room:
-            return ConnectionSlot(owner, no_room, counted=False)
+            self._count(address)
+        except Unavailable as refusal:
+            return ConnectionSlot(owner, refusal, counted=False)
         self._connections += 1
         if self._connections > self._caps.connections:
             return ConnectionSlot(owner, _overloaded(), counted=True)
-        if where is not None and self._at_address[where] > self._caps.address_connections:
-            return ConnectionSlot(owner, _crowded_there(), counted=True)
+        if address is not None and self._at_address[address] > self._caps.address_connections:
+            return ConnectionSlot(owner, _address_overloaded(), counted=True)
         return ConnectionSlot(owner, None, counted=True)
 
     def leave(self, owner: Client | None) -> None:
-        """A connection that came in is over."""
+        """A counted connection has ended."""
         self._connections -= 1
         self._discount(_prefix(owner))
 
     def assign(self, slot: ConnectionSlot, client: Client) -> Refusal | None:
-        """A connection is to stay, for a client, who owns it from here on; why it must not, if so.
+        """Count a connection for the client of a WebSocket or stream; why it must not stay, if so.
 
         Raises:
-            Unavailable: there is no room even to turn it away; its owner is who it was.
+            Unavailable: it is above the hard limit of the address; it still counts for its owner.
         """
-        before, where = _prefix(slot.owner), prefix(client)
-        if where is None:
+        before, address = _prefix(slot.owner), prefix(client)
+        if address is None:
             return slot.refusal
-        crowded = slot.refusal
-        if where != before:
-            self._count(where)
+        refusal = slot.refusal
+        if address != before:
+            self._count(address)
             self._discount(before)
-            if self._at_address[where] > self._caps.address_connections:
-                crowded = _crowded_there()
-        if crowded is not None:
-            return crowded
-        wait = self._arrivals.take(where, self._caps.address_arrivals, self._clock())
+            if self._at_address[address] > self._caps.address_connections:
+                refusal = _address_overloaded()
+        if refusal is not None:
+            return refusal
+        wait = self._arrivals.take(address, self._caps.address_arrivals, self._clock())
         if wait:
             return RateLimited("too many new connections from this address", retry_after=wait)
         return None
 
-    def turn_away(self, slot: ConnectionSlot, client: Client) -> bool:
-        """Release an upgrade that is refused for its site or origin: it counts for no address any more.
+    def refuse_upgrade(self, slot: ConnectionSlot, client: Client) -> bool:
+        """Count an upgrade that is refused for its site or origin for no address any more.
 
-        Returns whether there is budget left to wait for its closing handshake. Where there is not, the
-        connection must be closed at once, so that those that wait are bounded by this budget.
+        Returns whether the budget allows waiting for its closing handshake. Otherwise the connection must be
+        closed at once, so that the budget bounds the connections that wait.
         """
         self._discount(_prefix(slot.owner))
-        where = prefix(client)
+        address = prefix(client)
         rate = self._caps.address_arrivals
-        return where is None or not self._refused_upgrades.take(where, rate, self._clock())
+        return address is None or not self._refused_upgrades.take(address, rate, self._clock())
 
     def release(self, slot: ConnectionSlot, client: Client) -> None:
-        """It stays no longer for that client, and is the owner's again."""
-        before, where = _prefix(slot.owner), prefix(client)
-        if where is not None and where != before:
+        """Undo ``assign``: the connection counts for its owner again."""
+        before, address = _prefix(slot.owner), prefix(client)
+        if address is not None and address != before:
             if before is not None:
                 self._at_address[before] += 1
-            self._discount(where)
+            self._discount(address)
 
-    def guessed(self, client: Client) -> None:
-        """A request had an admin key that is none."""
-        where = prefix(client)
-        if where is not None:
-            self._requests.charge(where, self._caps.address_requests, self._clock(), GUESS_COSTS)
+    def wrong_admin_key(self, client: Client) -> None:
+        """Charge a request with a wrong admin key."""
+        address = prefix(client)
+        if address is not None:
+            self._requests.charge(address, self._caps.address_requests, self._clock(), GUESS_COSTS)
 
     def request(self, client: Client) -> None:
-        """Let a request in.
+        """Admit a request.
 
         Raises:
             RateLimited: too many came from this address.
@@ -133,7 +134,7 @@ class Admission:
         self._spend(client, self._requests, self._caps.address_requests, "requests")
 
     def page_request(self, client: Client) -> None:
-        """Let a request for a page in, which any page on the web may make a browser send.
+        """Admit a request for a page; any page on the web can make a browser send one.
 
         Raises:
             RateLimited: too many came from this address.
@@ -144,56 +145,56 @@ class Admission:
         """Count a request that is refused for its site or origin.
 
         Raises:
-            RateLimited: too many such came from this address.
+            RateLimited: too many of these came from this address.
         """
         self._spend(client, self._refused_requests, self._caps.address_requests, "refused requests")
 
-    def newcomer(self, client: Client) -> None:
-        """Let a new visitor be made.
+    def new_visitor(self, client: Client) -> None:
+        """Admit a new anonymous visitor.
 
         Raises:
-            RateLimited: too many were made at this address.
+            RateLimited: too many were created from this address.
         """
         self._spend(client, self._visitors, self._caps.address_visitors, "new visitors")
 
     def reaction(self, visitor: bytes, rate: Rate, amount: int = 1) -> None:
-        """Let a visitor react, by whatever connection; or do what costs as much as so many reactions.
+        """Admit reactions of a visitor over all connections, or a request that costs as much as ``amount``.
 
         Raises:
-            RateLimited: too much, too fast.
+            RateLimited: the rate is exceeded.
         """
         wait = self._reactions.take(visitor, rate, self._clock(), min(amount, rate.burst))
         if wait:
             raise RateLimited("too many reactions", retry_after=wait)
 
     def _spend(self, client: Client, buckets: Buckets[str], rate: Rate, what: str) -> None:
-        where = prefix(client)
-        if where is None:
+        address = prefix(client)
+        if address is None:
             return
-        wait = buckets.take(where, rate, self._clock())
+        wait = buckets.take(address, rate, self._clock())
         if wait:
             raise RateLimited(f"too many {what} from this address", retry_after=wait)
 
-    def _count(self, where: str | None) -> None:
-        if where is not None:
-            if self._at_address[where] >= self._caps.address_hard:
+    def _count(self, address: str | None) -> None:
+        if address is not None:
+            if self._at_address[address] >= self._caps.address_hard:
                 raise Unavailable("too many connections from this address", retry_after=RETRY_AFTER)
-            self._at_address[where] += 1
+            self._at_address[address] += 1
 
-    def _discount(self, where: str | None) -> None:
-        if where is not None:
-            self._at_address[where] -= 1
-            if not self._at_address[where]:
-                del self._at_address[where]
+    def _discount(self, address: str | None) -> None:
+        if address is not None:
+            self._at_address[address] -= 1
+            if not self._at_address[address]:
+                del self._at_address[address]
 
 
 def _prefix(owner: Client | None) -> str | None:
     return None if owner is None else prefix(owner)
 
 
-def _crowded_there() -> RateLimited:
+def _address_overloaded() -> RateLimited:
     return RateLimited("too many connections from this address", retry_after=RETRY_AFTER)
 
 
 def _overloaded() -> Unavailable:
-    return Unavailable("too many connections here", retry_after=RETRY_AFTER)
+    return Unavailable("too many connections to this server", retry_after=RETRY_AFTER)

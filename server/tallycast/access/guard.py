@@ -1,7 +1,7 @@
-"""Who may come in, and how much they may do.
+"""The guard: checks sites, origins, tokens and sizes, for every transport alike.
 
-Owns the checks on sites, origins, tokens and sizes, for sockets and HTTP alike. Must not know sockets, HTTP,
-the hub or the ledger; the secret, the clock, key sets and revocations are handed in.
+Owns authentication and authorisation. Does not depend on sockets, HTTP, the hub or the ledger; the secret,
+the clock, key sets and revocations are arguments.
 """
 
 import time
@@ -15,10 +15,10 @@ from tallycast.access.token_log import TokenLog
 from tallycast.contract.errors import Forbidden, Refusal, TooManyItems, Unauthorized, Unavailable, UnknownSite
 from tallycast.domain import tokens
 from tallycast.domain.sites import Site
-from tallycast.domain.tokens import Identity, Key, KeySet, NotOurs, WrongClaim
+from tallycast.domain.tokens import Identity, InvalidClaim, Key, KeySet, UnknownSigner
 
-KEYS_RETRY_AFTER = 30.0
-# Hex digits that stand for an admin key.
+KEYS_RETRY_AFTER = 30.0  # seconds
+# Hex digits of the SHA-256 of an admin key that identify it.
 FINGERPRINT = 12
 
 
@@ -26,17 +26,21 @@ class Keys(Protocol):
     """The key sets of sites."""
 
     def known(self, key_set: KeySet) -> Sequence[Key]:
-        """Its keys, as far as they are known."""
+        """Its keys that are in the cache."""
 
     def refresh(self, key_sets: Sequence[KeySet], done: Callable[[bool], None]) -> None:
-        """Fetch them again, if it is time; then tell whether they are known."""
+        """Fetch them again, if due, then call ``done`` with whether all are in the cache."""
 
 
 class Guard:
-    """The checks that need no look at the store. ``clock`` gives seconds since 1970.
+    """The checks that need no engine.
 
-    ``sites`` are the present ones, by name; set it to change them all at once. ``revoked`` tells when
-    (seconds since 1970) the tokens of a visitor of a site were last revoked.
+    Args:
+        sites: The sites by name. Set the attribute to replace them all at once.
+        secret: What tokens of anonymous visitors are signed with.
+        clock: Seconds since 1970.
+        keys: The key sets of publishers.
+        revoked: When (seconds since 1970) the tokens of a site's visitor were last revoked.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class Guard:
         self._log = TokenLog(clock)
 
     def site(self, name: str) -> Site:
-        """The site of that name.
+        """The site with a name.
 
         Raises:
             UnknownSite: there is none.
@@ -66,21 +70,21 @@ class Guard:
             raise UnknownSite("no such site")
         return site
 
-    def origin(self, site: Site, origin: str | None) -> None:
-        """Let in a request with this Origin header (``None``: without one).
+    def check_origin(self, site: Site, origin: str | None) -> None:
+        """Accept an Origin header (None: the request has none).
 
         Raises:
-            Forbidden: the origin is not one of the site's.
+            Forbidden: the site does not allow this origin.
         """
         if not site.allows(origin):
             raise Forbidden("this origin is not one of the site's")
 
-    def items(self, site: Site, items: Sequence[str]) -> list[str]:
-        """The ids, each once, in order.
+    def check_items(self, site: Site, items: Sequence[str]) -> list[str]:
+        """The item ids of a message, without duplicates, in order.
 
         Raises:
-            BadItem: one is not an id of the site's items.
-            TooManyItems: more than one message may name.
+            BadItem: the site has no such items.
+            TooManyItems: there are more than allowed in a message.
         """
         if len(items) > site.limits.items_a_message:
             raise TooManyItems(f"at most {site.limits.items_a_message} items a message")
@@ -89,35 +93,35 @@ class Guard:
             site.check_item(item)
         return unique
 
-    def room(self, site: Site, watched: int) -> None:
-        """Let a connection watch so many items.
+    def check_watched(self, site: Site, watched: int) -> None:
+        """Accept the number of items that a connection watches.
 
         Raises:
-            TooManyItems: that is more than one connection may.
+            TooManyItems: it is more than allowed.
         """
         if watched > site.limits.items_a_connection:
             raise TooManyItems(f"at most {site.limits.items_a_connection} items a connection")
 
     def identify(self, site: Site, token: str, done: Callable[[Identity | Refusal], None]) -> None:
-        """Find out who the token speaks for.
+        """Verify a token.
 
-        ``done`` is called exactly once: at once, or when a key set of the site's has been fetched. A refusal
-        is ``Unauthorized`` (it does not hold), ``Forbidden`` (it is an anonymous visitor's, and the site has
-        none) or ``Unavailable`` (its keys cannot be fetched).
+        ``done`` is called exactly once: at once, or when a key set of the site has been fetched. A refusal is
+        ``Unauthorized`` (invalid), ``Forbidden`` (of an anonymous visitor, and the site has none) or
+        ``Unavailable`` (its keys cannot be fetched).
         """
         try:
-            done(self._judge(site, token))
-        except NotOurs as refusal:
+            done(self._verify(site, token))
+        except UnknownSigner as refusal:
             self._fetch_for(site, token, refusal, done)
         except Refusal as refusal:
             done(refusal)
 
-    def _judge(self, site: Site, token: str) -> Identity:
+    def _verify(self, site: Site, token: str) -> Identity:
         now = self._clock()
         try:
             identity = tokens.verify_anonymous(token, site.name, self._secret, now)
-        except NotOurs:
-            identity = self._judge_publishers(site, token, now)
+        except UnknownSigner:
+            identity = self._verify_publishers(site, token, now)
         else:
             _allow_anonymous(site)
         revoked = self._revoked(site.name, identity.visitor)
@@ -127,34 +131,34 @@ class Guard:
             raise Unauthorized("the token was revoked")
         return identity
 
-    def _judge_publishers(self, site: Site, token: str, now: float) -> Identity:
+    def _verify_publishers(self, site: Site, token: str, now: float) -> Identity:
         try:
-            return tokens.verify(token, site.name, self._present_keys(site), now)
-        except WrongClaim as wrong:
-            self._log.refused(site, wrong.claim, wrong.found, wrong.expected)
+            return tokens.verify(token, site.name, self._cached_keys(site), now)
+        except InvalidClaim as error:
+            self._log.refused(site, error.claim, error.found, error.expected)
             raise
 
-    def _unsigned(self, site: Site, refusal: NotOurs) -> NotOurs:
-        """Log that a token is signed by none of the site's keys; the refusal."""
+    def _unsigned(self, site: Site, refusal: UnknownSigner) -> UnknownSigner:
+        """Log that a token is signed by none of the site's keys; returns the refusal."""
         keys = [
-            # Without its query, which may hold a secret.
+            # The query may hold a secret.
             f"{key.algorithm} {key.url.partition('?')[0]}" if isinstance(key, KeySet) else key.algorithm
             for key in site.keys
         ]
         self._log.refused(site, "signature", "by no key of the site's", ", ".join(keys) or "no token")
         return refusal
 
-    def _judge_again(self, site: Site, token: str, known: bool) -> Identity | Refusal:
+    def _verify_again(self, site: Site, token: str, fetched: bool) -> Identity | Refusal:
         try:
-            return self._judge(site, token)
-        except NotOurs as refusal:
-            if known:
+            return self._verify(site, token)
+        except UnknownSigner as refusal:
+            if fetched:
                 return self._unsigned(site, refusal)
             return Unavailable("the site's keys cannot be fetched right now", retry_after=KEYS_RETRY_AFTER)
         except Refusal as refusal:
             return refusal
 
-    def _present_keys(self, site: Site) -> Iterator[tuple[Key, KeySet | None]]:
+    def _cached_keys(self, site: Site) -> Iterator[tuple[Key, KeySet | None]]:
         for key in site.keys:
             if isinstance(key, Key):
                 yield key, None
@@ -163,30 +167,30 @@ class Guard:
                     yield one, key
 
     def _fetch_for(
-        self, site: Site, token: str, refusal: NotOurs, done: Callable[[Identity | Refusal], None]
+        self, site: Site, token: str, refusal: UnknownSigner, done: Callable[[Identity | Refusal], None]
     ) -> None:
-        """Fetch the key sets that the token may be from, and judge it again; else it is refused."""
+        """Fetch the key sets that may hold the token's key, and verify it again; otherwise refuse it."""
         now = self._clock()
-        worth: list[KeySet] = []
-        wrong: WrongClaim | None = None
+        candidates: list[KeySet] = []
+        invalid: InvalidClaim | None = None
         for key in site.keys:
             try:
                 if isinstance(key, KeySet) and tokens.may_be_from(key, token, site.name, now):
-                    worth.append(key)
-            except WrongClaim as other:
-                wrong = other
+                    candidates.append(key)
+            except InvalidClaim as error:
+                invalid = error
             except Unauthorized:
                 pass
-        if self._keys is not None and worth:
-            self._keys.refresh(worth, lambda known: done(self._judge_again(site, token, known)))
-        elif wrong is not None:
-            self._log.refused(site, wrong.claim, wrong.found, wrong.expected)
+        if self._keys is not None and candidates:
+            self._keys.refresh(candidates, lambda fetched: done(self._verify_again(site, token, fetched)))
+        elif invalid is not None:
+            self._log.refused(site, invalid.claim, invalid.found, invalid.expected)
             done(refusal)
         else:
             done(self._unsigned(site, refusal))
 
-    def newcomer(self, site: Site) -> tuple[str, str, int]:
-        """A new anonymous visitor: id, token, and the second the token expires.
+    def new_visitor(self, site: Site) -> tuple[str, str, int]:
+        """Create an anonymous visitor: id, token, and when the token expires (seconds since 1970).
 
         Raises:
             Forbidden: the site has no anonymous visitors.
@@ -195,20 +199,20 @@ class Guard:
         return self._signed(tokens.anonymous_id(token_bytes(16)), site)
 
     def renew(self, site: Site, token: str) -> tuple[str, str, int]:
-        """The same anonymous visitor with a new token.
+        """A new token for an anonymous visitor: id, token, and when it expires (seconds since 1970).
 
         Raises:
             Forbidden: the site has no anonymous visitors.
-            Unauthorized: the token never held, or expired too long ago.
+            Unauthorized: the token is invalid, or expired too long ago.
         """
         _allow_anonymous(site)
-        return self._signed(self.stranger(site, token), site)
+        return self._signed(self.anonymous_visitor(site, token), site)
 
-    def stranger(self, site: Site, token: str) -> str:
-        """The anonymous visitor of a token that holds, or did not long ago.
+    def anonymous_visitor(self, site: Site, token: str) -> str:
+        """The anonymous visitor of a token that is valid, or expired recently.
 
         Raises:
-            Unauthorized: the token never held, or expired too long ago.
+            Unauthorized: the token is invalid, or expired too long ago.
         """
         now = self._clock()
         return tokens.verify_anonymous(
@@ -216,24 +220,24 @@ class Guard:
         ).visitor
 
     def administrator(self, site: Site, key: str) -> str:
-        """Whose admin key it is: the beginning of its SHA-256, as it stands in the file of sites.
+        """The name of an administrator: the beginning of the SHA-256 of the admin key, as in the sites file.
 
         Raises:
-            Unauthorized: it is not one of the site's.
+            Unauthorized: it is not an admin key of the site.
         """
         given = sha256(key.encode(errors="replace")).digest()
-        # However much of one is right, and of whichever, it takes as long.
+        # Takes the same time for every key, right or wrong.
         found = [known for known in site.admin_keys if compare_digest(known, given)]
         if not found:
             raise Unauthorized("this is not an admin key of the site's")
         return f"sha256:{given.hex()[:FINGERPRINT]}"
 
     def expired(self, identity: Identity, grace: float) -> bool:
-        """Whether the identity's token ran out more than ``grace`` seconds ago."""
+        """Whether the identity's token expired more than ``grace`` seconds ago."""
         return self._clock() > identity.expires + grace
 
-    def vouches(self, site: Site, identity: Identity) -> bool:
-        """Whether the site, as it is now, would still take the token that the identity came with."""
+    def accepts(self, site: Site, identity: Identity) -> bool:
+        """Whether the current site still accepts the key of an identity's token."""
         return site.anonymous if identity.key is None else identity.key in site.keys
 
     def _signed(self, visitor: str, site: Site) -> tuple[str, str, int]:

@@ -1,8 +1,7 @@
-"""Publishers' key sets (JWKS, RFC 7517): fetched, kept for a while, and never asked for too often.
+"""Publishers' key sets (JWKS, RFC 7517): fetched, cached, and rate limited.
 
-Owns the cache and the fetching. Must not know what a token is: who needs a key that is not known asks for a
-refresh, and it is decided here whether there is one. However many tokens name keys that do not exist, an
-address is asked once in ``INTERVAL`` at most, and everybody who waits shares the one answer.
+Owns the cache and the fetching. However many tokens name keys that do not exist, a URL is fetched once per
+``INTERVAL`` at most, and all callers share the answer. Does not depend on what a token is.
 """
 
 import asyncio
@@ -21,19 +20,19 @@ from tallycast import __version__
 from tallycast.domain.keys import check_key
 from tallycast.domain.tokens import Key, KeySet
 
-TIMEOUT = 5.0
-LARGEST = 64 * 1024
-MOST_KEYS = 50
-# Fetched again after so long (s), while the old ones still hold; after the second they hold no more.
+TIMEOUT = 5.0  # seconds
+MAX_SIZE = 64 * 1024  # bytes
+MAX_KEYS = 50
+# Age (s) after which keys are fetched again, and after which they are no longer used.
 FRESH = 300.0
 STALE = 3600.0
-INTERVAL = 30.0
+INTERVAL = 30.0  # seconds
 
 _log = structlog.get_logger("keys")
 
 
 class KeySets:
-    """``get`` fetches an address; ``clock`` is monotonic."""
+    """The cache. ``get`` fetches a URL; ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -42,11 +41,11 @@ class KeySets:
     ) -> None:
         self._get = get or download
         self._clock = clock
-        # By what is fetched, whatever the claims of its tokens are.
+        # By algorithm and URL: claims do not matter.
         self._entries: dict[tuple[str, str], _Entry] = {}
 
     def known(self, key_set: KeySet) -> Sequence[Key]:
-        """The keys, as far as they are known here. Old ones are fetched again meanwhile."""
+        """The cached keys of a set; old ones are fetched again meanwhile."""
         entry = self._entries.get((key_set.algorithm, key_set.url))
         if entry is None:
             return ()
@@ -56,14 +55,14 @@ class KeySets:
         return entry.keys if age <= STALE else ()
 
     def refresh(self, key_sets: Sequence[KeySet], done: Callable[[bool], None]) -> None:
-        """Fetch the sets again, those that were not asked for a moment ago, then call ``done``.
+        """Fetch the sets again that were not fetched lately, then call ``done``.
 
-        It is told whether the keys of all of them are known.
+        Its argument is whether the keys of all sets are in the cache.
         """
         answers: list[bool] = []
 
-        def one(known: bool) -> None:
-            answers.append(known)
+        def finish(cached: bool) -> None:
+            answers.append(cached)
             if len(answers) == len(key_sets):
                 done(all(answers))
 
@@ -71,19 +70,19 @@ class KeySets:
             entry = self._entries.setdefault((key_set.algorithm, key_set.url), _Entry())
             self._fetch(key_set, entry)
             if entry.task is None:
-                one(self._clock() - entry.fetched <= STALE)
+                finish(self._clock() - entry.fetched <= STALE)
             else:
-                entry.waiting.append(one)
+                entry.waiting.append(finish)
 
     async def close(self) -> None:
-        """Fetch nothing any more."""
+        """Cancel all requests."""
         tasks = [entry.task for entry in self._entries.values() if entry.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _fetch(self, key_set: KeySet, entry: "_Entry") -> None:
-        """Start to fetch, unless that is under way, or was lately."""
+        """Start a request, unless one is under way or was made lately."""
         now = self._clock()
         if entry.task is None and now - entry.tried >= INTERVAL:
             entry.tried = now
@@ -100,13 +99,13 @@ class KeySets:
         finally:
             entry.task = None
             waiting, entry.waiting = entry.waiting, []
-            known = self._clock() - entry.fetched <= STALE
-            for told in waiting:
-                told(known)
+            cached = self._clock() - entry.fetched <= STALE
+            for finish in waiting:
+                finish(cached)
 
 
 class _Entry:
-    """What is known of one set, and when it was fetched, and last asked for."""
+    """One set: its keys, when they were fetched, and when a request was last made."""
 
     def __init__(self) -> None:
         self.keys: Sequence[Key] = ()
@@ -116,14 +115,14 @@ class _Entry:
 
 
 async def download(url: str) -> bytes:
-    """What is at an address; redirects are not followed.
+    """Fetch a URL, without following redirects.
 
     Raises:
         httpx.HTTPError: it cannot be reached.
-        ValueError: another status than 200, or too much.
+        ValueError: the status is not 200, or the body is too large.
     """
     headers = {"User-Agent": f"tallycast/{__version__}", "Accept": "application/json"}
-    # Whoever sends it compressed all the same could send very little that becomes very much.
+    # A small compressed body could expand to a very large one: ask for none, and read it raw.
     headers["Accept-Encoding"] = "identity"
     data = b""
     async with (
@@ -131,39 +130,39 @@ async def download(url: str) -> bytes:
         client.stream("GET", url) as answer,
     ):
         if answer.status_code != 200:
-            raise ValueError(f"it answers with status {answer.status_code}")
+            raise ValueError(f"expected status 200, not {answer.status_code}")
         async for chunk in answer.aiter_raw():
             data += chunk
-            if len(data) > LARGEST:
-                raise ValueError(f"it is larger than {LARGEST // 1024} KiB")
+            if len(data) > MAX_SIZE:
+                raise ValueError(f"larger than {MAX_SIZE // 1024} KiB")
     return data
 
 
 def read(data: bytes, algorithm: str) -> Sequence[Key]:
-    """The keys of a set that are for this algorithm.
+    """Parse a key set: its keys for this algorithm.
 
     Raises:
-        ValueError: it is no key set, or has none of them.
+        ValueError: it is not a key set, or has no such key.
     """
     try:
         listed = json.loads(data)["keys"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError("it is not a key set") from None
-    if not isinstance(listed, list) or len(listed) > MOST_KEYS:
-        raise ValueError(f"it is not a key set, or one of more than {MOST_KEYS} keys")
+        raise ValueError("not a key set") from None
+    if not isinstance(listed, list) or len(listed) > MAX_KEYS:
+        raise ValueError(f"not a key set of at most {MAX_KEYS} keys")
     keys = [key for raw in listed if (key := _key(raw, algorithm)) is not None]
     if not keys:
-        raise ValueError(f"it has no key for {algorithm}")
+        raise ValueError(f"no key for {algorithm}")
     return keys
 
 
 def _key(raw: object, algorithm: str) -> Key | None:
-    """One key, if it is for this algorithm; sets hold others too, and that is no mistake."""
+    """One key, if it is for this algorithm; a set may hold others too."""
     if not isinstance(raw, dict) or raw.get("use", "sig") != "sig" or raw.get("alg", algorithm) != algorithm:
         return None
     name = raw.get("kid")
     try:
-        # Of a private key, which has no place in a set, only the public half would be needed.
+        # Drops the private part of a private key, which does not belong in a set.
         loaded = PyJWK({part: raw[part] for part in raw.keys() - {"d"}}, algorithm).key
         check_key(loaded, algorithm)
     except (PyJWTError, ValueError, TypeError, KeyError):

@@ -1,8 +1,8 @@
-"""Whose tokens were revoked, and when.
+"""Revocations: when the tokens of a visitor were last revoked.
 
-Owns the list in the engine, a stream, and this process's copy of it. The engine stamps each entry with its
-own time, which only rises: so a look for what came after the last entry known misses none, whatever was
-missed before, and a process that starts reads it from the beginning. Must not know what a token is.
+Owns a stream in the engine, and this process's copy of it. The engine stamps each entry with its own time,
+which only increases, so reading from the last known entry misses none; a process that starts reads from the
+beginning. Does not depend on what a token is.
 """
 
 import asyncio
@@ -15,45 +15,48 @@ from tallycast.domain.tokens import LEEWAY, MAX_AGE
 from tallycast.engine import keys
 from tallycast.engine.store import Store
 
-LOOK_EVERY = 2.0
+REFRESH_INTERVAL = 2.0  # seconds
 PAGE = 1000
-# Older tokens are refused anyway.
-KEEP = MAX_AGE + 2 * LEEWAY
+# Seconds that an entry is kept; older tokens are refused anyway.
+RETENTION = MAX_AGE + 2 * LEEWAY
 
 _log = structlog.get_logger("revocations")
 
 
 async def revoke(engine: Store, site: str, visitor: str) -> None:
-    """Refuse, from now on and everywhere, what was issued to a visitor until now.
+    """Revoke all tokens issued to a visitor until now, on every server.
 
     Raises:
         Unavailable: the engine did not confirm.
     """
     seconds, _ = await engine.execute("TIME")
-    oldest = (int(seconds) - KEEP) * 1000
+    oldest = (int(seconds) - RETENTION) * 1000
     fields = ("site", site, "member", keys.member(visitor))
     await engine.execute("XADD", engine.namespace.revoked, "MINID", "~", oldest, "*", *fields)
 
 
 class Revocations:
-    """``heard`` is told of each new one: the site, the member, and the second (since 1970) it was made in."""
+    """The copy of one process.
 
-    def __init__(self, engine: Store, heard: Callable[[str, bytes, float], None]) -> None:
+    ``on_revoked`` is called for each new entry: the site, the member, and the time (seconds since 1970).
+    """
+
+    def __init__(self, engine: Store, on_revoked: Callable[[str, bytes, float], None]) -> None:
         self._engine = engine
         self._namespace = engine.namespace
-        self._heard = heard
+        self._on_revoked = on_revoked
         self._last = "-"
         # The oldest first.
         self._times: dict[tuple[str, bytes], float] = {}
 
     def at(self, site: str, visitor: str) -> float | None:
-        """When the visitor was last revoked (seconds since 1970), if ever."""
+        """When the visitor's tokens were last revoked (seconds since 1970), if ever."""
         if not self._times:
             return None
         return self._times.get((site, keys.member(visitor)))
 
-    async def look(self) -> None:
-        """Learn of what is new.
+    async def refresh(self) -> None:
+        """Read the new entries.
 
         Raises:
             Unavailable: the engine did not answer.
@@ -62,29 +65,29 @@ class Revocations:
             revoked = self._namespace.revoked
             page = await self._engine.execute("XRANGE", revoked, self._last, "+", "COUNT", PAGE)
             for stamp, entry in page:
-                self._learn(stamp.decode(), entry)
+                self._add(stamp.decode(), entry)
             if len(page) < PAGE:
                 return
 
     async def follow(self) -> None:
-        """Look now and then, until cancelled."""
+        """Refresh periodically, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(REFRESH_INTERVAL)
             try:
-                await self.look()
+                await self.refresh()
             except Unavailable:
-                pass  # the next look sees it all
+                pass  # the next refresh reads all of it
 
-    def _learn(self, stamp: str, entry: dict[bytes, bytes]) -> None:
+    def _add(self, stamp: str, entry: dict[bytes, bytes]) -> None:
         self._last = f"({stamp}"
         at = int(stamp.partition("-")[0]) / 1000
         try:
-            site, who = entry[b"site"].decode(), entry[b"member"]
+            site, member = entry[b"site"].decode(), entry[b"member"]
         except (ValueError, KeyError):  # Anyone with access to the engine can write there.
-            _log.warning("not a revocation", stamp=stamp)
+            _log.warning("revocation ignored", reason="malformed entry", stamp=stamp)
             return
-        self._times.pop((site, who), None)
-        self._times[site, who] = at
-        while next(iter(self._times.values())) < at - KEEP:
+        self._times.pop((site, member), None)
+        self._times[site, member] = at
+        while next(iter(self._times.values())) < at - RETENTION:
             del self._times[next(iter(self._times))]
-        self._heard(site, who, at)
+        self._on_revoked(site, member, at)

@@ -72,5 +72,5 @@ class Admin:
         try:
             return self._rooms.guard.administrator(site, key)
         except Unauthorized:
-            self._rooms.admission.guessed(request.scope[CLIENT])
+            self._rooms.admission.wrong_admin_key(request.scope[CLIENT])
             raise

@@ -102,7 +102,7 @@ class Origins:
         if len(origins) > 1:
             raise Forbidden("one Origin a request")
         if origins:
-            self._guard.origin(site, origins[0])
+            self._guard.check_origin(site, origins[0])
             return _Admitted(query, site, origins[0])
         _check_fetch_metadata(headers)
         return _Admitted(query, site, None)

@@ -73,8 +73,8 @@ class Api:
         _, site = asked(request)
         token = bearer(request)
         if token is None:
-            self._rooms.admission.newcomer(request.scope[CLIENT])
-            visitor, fresh, expires = self._guard.newcomer(site)
+            self._rooms.admission.new_visitor(request.scope[CLIENT])
+            visitor, fresh, expires = self._guard.new_visitor(site)
         else:
             visitor, fresh, expires = self._guard.renew(site, token)
             # Who has become an account meanwhile is not renewed: reading for such a visitor is refused.
@@ -165,7 +165,7 @@ class Api:
         """The items asked for, each once; at least one."""
         if not query.items:
             raise BadItem("at least one item is needed")
-        return self._guard.items(site, query.items)
+        return self._guard.check_items(site, query.items)
 
     async def _identity(self, request: Request, site: Site) -> Identity | None:
         token = bearer(request)

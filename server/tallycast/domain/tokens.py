@@ -103,11 +103,11 @@ class Identity:
         return self.key is None
 
 
-class NotOurs(Unauthorized):
+class UnknownSigner(Unauthorized):
     """The signature is not by any of the keys asked."""
 
 
-class WrongClaim(Unauthorized):
+class InvalidClaim(Unauthorized):
     """The signature holds, and a claim does not: which one, what is wrong with it, and what was expected.
 
     ``str(refusal)`` is for the client and says less.
@@ -146,7 +146,7 @@ def verify_anonymous(token: str, site: str, secret: bytes, now: float, *, expire
     ``expired_for`` accepts a token up to that many seconds past its end: renewal does.
 
     Raises:
-        NotOurs: it was not signed with this secret.
+        UnknownSigner: it was not signed with this secret.
         Unauthorized: too long, malformed, for another site, not yet valid, or expired.
     """
     claims = _decode(token, site, ANONYMOUS, secret, ("sub", "aud", "iat", "exp"))
@@ -164,20 +164,20 @@ def verify(token: str, site: str, keys: Iterable[tuple[Key, KeySet | None]], now
     tried with that one, and with keys that have none.
 
     Raises:
-        NotOurs: it was not signed with any of these keys.
-        WrongClaim: it was, but is for another audience, without a user, not yet valid, too old, or expired.
+        UnknownSigner: it was not signed with any of these keys.
+        InvalidClaim: it was, but is for another audience, without a user, not yet valid, too old, or expired.
         Unauthorized: too long, or malformed.
     """
     wanted = key_id(token)
-    wrong: Unauthorized = NotOurs("the token is not one of this site's")
+    wrong: Unauthorized = UnknownSigner("the token is not one of this site's")
     for key, source in keys:
         if wanted is not None and key.id is not None and key.id != wanted:
             continue
         try:
             return _identify(token, site, key, source or key, now)
-        except NotOurs:
+        except UnknownSigner:
             continue
-        except WrongClaim as refusal:
+        except InvalidClaim as refusal:
             # The same key may be listed for another audience.
             wrong = refusal
     raise wrong
@@ -191,7 +191,7 @@ def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float
     if claims.get(_issue(claims)) is None:
         return Identity(f"u:{subject}", issued, max(expires, now), trusted)
     if now > issued + MAX_AGE + LEEWAY:
-        raise WrongClaim("the token is too old", _issue(claims), _ago(now - issued), "at most 90 days ago")
+        raise InvalidClaim("the token is too old", _issue(claims), _ago(now - issued), "at most 90 days ago")
     # On an open connection, too, it holds no longer than it would be taken.
     return Identity(f"u:{subject}", issued, max(min(expires, issued + MAX_AGE), now), trusted)
 
@@ -204,7 +204,7 @@ def _subject(name: str, value: object) -> str:
         return value
     found = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
     expected = f"a text of 1 to {SUBJECT_BYTES} bytes, or a whole number"
-    raise WrongClaim(f"a token's subject has 1 to {SUBJECT_BYTES} bytes", name, found, expected)
+    raise InvalidClaim(f"a token's subject has 1 to {SUBJECT_BYTES} bytes", name, found, expected)
 
 
 def key_id(token: str) -> str | None:
@@ -220,7 +220,7 @@ def may_be_from(key_set: KeySet, token: str, site: str, now: float) -> bool:
     """Whether it is worth fetching the key set anew for this token, as far as can be said without a key.
 
     Raises:
-        WrongClaim: it is not, whoever has signed it.
+        InvalidClaim: it is not, whoever has signed it.
         Unauthorized: it is not a token at all.
     """
     if _header(token).get("alg") != key_set.algorithm:
@@ -253,12 +253,12 @@ def _decode(token: str, audience: str, algorithm: str, key: Any, required: Seque
         options: Any = {**_OPTIONS, "require": list(required), "verify_signature": key is not None}
         return jwt.decode(token, key, algorithms=[algorithm], audience=audience, options=options)
     except (jwt.InvalidAlgorithmError, jwt.InvalidSignatureError):
-        raise NotOurs(not_ours) from None
+        raise UnknownSigner(not_ours) from None
     except jwt.MissingRequiredClaimError as error:
-        raise WrongClaim(not_ours, error.claim, "missing", "one") from None
+        raise InvalidClaim(not_ours, error.claim, "missing", "one") from None
     except jwt.InvalidAudienceError:
         found = jwt.decode(token, options={"verify_signature": False})["aud"]
-        raise WrongClaim(not_ours, "aud", repr(found)[:MOST_SHOWN], repr(audience)) from None
+        raise InvalidClaim(not_ours, "aud", repr(found)[:MOST_SHOWN], repr(audience)) from None
     except (jwt.PyJWTError, UnicodeError, ValueError, TypeError, RecursionError):
         raise Unauthorized(not_ours) from None
 
@@ -273,16 +273,16 @@ def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[fl
     for name, value in times.items():
         if not _is_time(value):
             expected = "seconds since 1970"
-            raise WrongClaim("the token's times are none", name, type(value).__name__, expected)
+            raise InvalidClaim("the token's times are none", name, type(value).__name__, expected)
     begins = max((issue, "nbf"), key=times.__getitem__)
     if times[begins] > now + LEEWAY:
         ahead = f"{times[begins] - now:.0f} s ahead"
-        raise WrongClaim("the token is not valid yet", begins, ahead, f"at most {LEEWAY} s ahead")
+        raise InvalidClaim("the token is not valid yet", begins, ahead, f"at most {LEEWAY} s ahead")
     if now > times["exp"] + expired_for + LEEWAY:
-        raise WrongClaim("the token has expired", "exp", _ago(now - times["exp"]), "the future")
+        raise InvalidClaim("the token has expired", "exp", _ago(now - times["exp"]), "the future")
     if claims.get(issue) is None and times["exp"] > now + MAX_AHEAD_UNDATED + LEEWAY:
         ahead = f"{(times['exp'] - now) / 86400:.0f} days ahead"
-        raise WrongClaim("the token ends too late", "exp", ahead, "at most 1 day ahead, without iat")
+        raise InvalidClaim("the token ends too late", "exp", ahead, "at most 1 day ahead, without iat")
     return times[issue], times["exp"]
 
 

@@ -86,7 +86,7 @@ class Visitor:
 
     def welcome(self, site: Site) -> bool:
         """Whether the site, as it is now, would still take its token."""
-        return self._identity is None or self._rooms.guard.vouches(site, self._identity)
+        return self._identity is None or self._rooms.guard.accepts(site, self._identity)
 
     def issued_by(self, at: float) -> bool:
         """Whether its token was issued no later than this (seconds since 1970)."""
@@ -101,7 +101,7 @@ class Visitor:
         """
         if identity.anonymous:
             raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
-        return self._rooms.guard.stranger(self._site, token)
+        return self._rooms.guard.anonymous_visitor(self._site, token)
 
     def _become(self, identity: Identity) -> None:
         """Be this visitor from here on."""

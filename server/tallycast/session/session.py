@@ -176,8 +176,8 @@ class Session(MessageQueue):
     # watch
 
     def _on_watch(self, message: Watch) -> None:
-        items = self._rooms.guard.items(self._site, message.items)
-        self._rooms.guard.room(self._site, len(self._topics.keys() | items))
+        items = self._rooms.guard.check_items(self._site, message.items)
+        self._rooms.guard.check_watched(self._site, len(self._topics.keys() | items))
         self._budget.ids(self._site.limits, self._rooms.timers.now, len(items))
         self._busy = True
         self._watch(items, message.since or {}, message.ref)
@@ -256,7 +256,7 @@ class Session(MessageQueue):
         ]
 
     def _unwatch(self, message: Unwatch) -> None:
-        for item in self._rooms.guard.items(self._site, message.items):
+        for item in self._rooms.guard.check_items(self._site, message.items):
             topic = self._topics.pop(item, None)
             if topic is not None:
                 if self._owed is not None:

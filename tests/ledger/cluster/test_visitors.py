@@ -93,7 +93,7 @@ async def test_all_that_a_visitor_holds_is_erased(
 async def test_revocations_and_moderation(store: ClusterStore, writer: Any) -> None:
     told: list[tuple[str, bytes]] = []
     await revoke(store, SITE.name, "u:1")
-    await Revocations(store, lambda site, visitor, at: told.append((site, visitor))).look()
+    await Revocations(store, lambda site, visitor, at: told.append((site, visitor))).refresh()
     assert told == [(SITE.name, member("u:1"))]
     await wish(writer, "a:1", "x", "like")
     assert await moderation.freeze(store, SITE.name, "x", frozen=True)

@@ -44,7 +44,7 @@ def admit(request: Request, guard: Guard) -> tuple[Query, Site] | CloseCode:
         query = Query(request.path.partition("?")[2].encode("latin-1"))
         site = guard.site(query.site)
         for origin in request.headers.get_all("Origin"):
-            guard.origin(site, origin)
+            guard.check_origin(site, origin)
     except (BadItem, UnknownSite, Forbidden) as refusal:
         return _CODES[type(refusal)]
     return query, site

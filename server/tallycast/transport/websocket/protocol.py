@@ -121,7 +121,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
 
     def _turn_away(self, request: Request, slot: ConnectionSlot, client: Client, code: CloseCode) -> None:
         """Refuse an upgrade for its site or origin: accept and close it, so that a page can read the code."""
-        waits = self._rooms.admission.turn_away(slot, client)
+        waits = self._rooms.admission.refuse_upgrade(slot, client)
         self.owner = None
         if self._shake(answer(request, lambda: None)):
             self.close(code)
