@@ -103,7 +103,7 @@ $(BIN)/python:
 
 $(FOR_USE): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing …'
-	@$(INSTALL) --editable .
+	@$(INSTALL) --editable '.[load]'
 	@touch $@
 
 $(FOR_TESTS): pyproject.toml constraints.txt | $(BIN)/python

@@ -41,6 +41,7 @@ class ServerProcess:
         port: str | None = "0",
         cwd: Path | None = None,
         package: str = "tallycast",
+        python: str | Path = sys.executable,
     ) -> None:
         self.data = folder / "data"
         self.url = ""
@@ -48,6 +49,7 @@ class ServerProcess:
         self._port = port  # None leaves it to the environment
         self._cwd = cwd
         self._package = package
+        self._python = python
         self._env = clean_environment(env)
         self._log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +95,7 @@ class ServerProcess:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    sys.executable,
+                    self._python,
                     "-P",
                     "-m",
                     self._package,
