@@ -1,6 +1,6 @@
-"""The embed script: its names, its bytes in every encoding, and the lines that put it on a page.
+"""The embed script: its names, its bytes in every content coding, and the HTML that embeds it.
 
-Everything is computed from the one file, once. Must not know how it is served.
+Owns what is computed from the file, once. Does not depend on how it is served.
 """
 
 import base64
@@ -20,13 +20,13 @@ from tallycast.contract.items import check_item
 from tallycast.domain.printable import printable
 from tallycast.domain.sites import DEFAULT_SITE, SITE_NAME
 
-# Package data; in a checkout a link to the folder of that name beside the package.
+# Package data; in a checkout a link to the folder of that name at the root.
 STATIC = Path(str(resources.files("tallycast"))) / "static"
 
 IDENTITY = "identity"
 
-# Scheme, host and port, and a path. Browsers take segments of dots, percent-encoded ones too, out of a path
-# (https://url.spec.whatwg.org/#double-dot-path-segment), so that the script would be asked for elsewhere.
+# Scheme, host, port and path. Browsers remove dot segments, percent-encoded ones too, from a path
+# (https://url.spec.whatwg.org/#double-dot-path-segment), and would request the script elsewhere.
 _SERVER = re.compile(
     r"https?://(?:\[[0-9a-f:.]+\]|[^\s\x00-\x20/?#@:\[\]<>\"'`\\]+)(?::(\d{1,5}))?"
     r"(?:/(?!(?:\.|%2e){1,2}(?:/|$))(?:[\w.~-]|%[0-9a-f]{2})+)*",
@@ -36,50 +36,55 @@ _SERVER = re.compile(
 
 @dataclass(frozen=True)
 class Script:
-    """The script as one version of it reads."""
+    """One version of the script; ``text`` is its source."""
 
     text: bytes
 
     @cached_property
     def digest(self) -> str:
-        """What the version is called in its immutable name."""
+        """The content hash in the immutable name."""
         return sha256(self.text).hexdigest()[:16]
 
     @property
     def pinned_name(self) -> str:
-        """The name under which there will never be anything but this version."""
+        """The immutable file name of this version."""
         return f"embed.{self.digest}.js"
 
     @cached_property
     def integrity(self) -> str:
-        """The hash that browsers compare the decoded script with (W3C Subresource Integrity)."""
+        """The integrity metadata of the decoded script (W3C Subresource Integrity)."""
         return f"sha384-{base64.b64encode(sha384(self.text).digest()).decode()}"
 
     @cached_property
     def encoded(self) -> dict[str, bytes]:
-        """The script in every content coding, the one to be preferred first."""
+        """The script by content coding, in order of preference."""
         return {
             "br": brotli.compress(self.text, mode=brotli.MODE_TEXT, quality=11),
-            # Without a time in it, so that all workers and all starts have the same bytes.
+            # Without a timestamp, so that the bytes are the same in all workers, after every start.
             "gzip": gzip.compress(self.text, 9, mtime=0),
             IDENTITY: self.text,
         }
 
     def etag(self, coding: str) -> str:
-        """The strong tag of one encoding; each has its own (RFC 9110, section 8.8.3.3)."""
+        """The strong entity tag of one content coding (RFC 9110, section 8.8.3.3)."""
         return f'"{self.digest}"' if coding == IDENTITY else f'"{self.digest}-{coding}"'
 
 
 def installed() -> Script:
-    """The script that came with this server."""
+    """The script of this installation."""
     return Script((STATIC / "embed.js").read_bytes())
 
 
 def snippet(script: Script, server: str, site: str, item: str | None, *, pinned: bool) -> str:
-    """The HTML that puts reactions on a page of a site; ``item`` ``None`` means the page itself.
+    """The HTML that embeds reactions in a page.
+
+    Args:
+        server: the public address of the server, with its base path.
+        item: an item id, or ``None`` for the page's address.
+        pinned: load this version only, verified by its hash.
 
     Raises:
-        SettingsError: one of these cannot be; the text names it as the command's flag.
+        SettingsError: an invalid argument; the message names it as the command's flag.
     """
     server = server.removesuffix("/")
     _check_address(server)
@@ -116,7 +121,7 @@ def _check_address(server: str) -> None:
 
 
 def _attributes(attributes: dict[str, str]) -> str:
-    """Attributes of an element, which are the same ones to a browser and legible to a person."""
+    """The attributes of an element in HTML, with references for unprintable characters."""
     texts = {name: printable(escape(value), _reference) for name, value in attributes.items()}
     return " ".join(f'{name}="{text}"' for name, text in texts.items())
 

@@ -1,7 +1,7 @@
-"""Answers without a known end: lines of JSON (NDJSON), made while they are read.
+"""Streamed responses of JSON lines (NDJSON).
 
-Owns what becomes of a reader that stalls, and of a source that fails in the middle. Must not know what the
-lines are.
+Owns backpressure, and the abort when the client stalls or the source fails. Does not depend on the content of
+the lines.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from tallycast.transport.websocket.protocol import STALL_AFTER
 
 
 class NdjsonResponse(StreamingResponse):
-    """``chunks`` are whole lines, each made when there is room for it.
+    """A streamed response; ``chunks`` are whole lines, each read when the client has room for it.
 
-    When it cannot go on, the connection is cut. Its last chunk is missing then (RFC 9112, section 7.1), and
-    HTTP/1.0 sees a reset, so no client takes a part for the whole.
+    On a failure the connection is aborted: without the last chunk (RFC 9112, section 7.1), or with a reset in
+    HTTP/1.0, so that no client mistakes a part for the whole.
     """
 
     media_type = "application/x-ndjson"
@@ -30,20 +30,20 @@ class NdjsonResponse(StreamingResponse):
         self._transport: asyncio.Transport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all, unless the reader goes."""
+        """Send the response until it is complete or the client disconnects."""
         self._transport = scope[TRANSPORT]
         await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
-        """Send chunk after chunk, waiting for room in between."""
+        """Send the chunks, each within ``STALL_AFTER`` seconds."""
 
-        async def patiently(message: Message) -> None:
+        async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(STALL_AFTER):
                 await send(message)
 
         try:
-            await super().stream_response(patiently)
+            await super().stream_response(send_in_time)
         except (TimeoutError, Refusal):
             self._transport.abort()
-            # The end of the connection ends this too.
+            # Starlette cancels this when the connection has ended.
             await anyio.sleep_forever()

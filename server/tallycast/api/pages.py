@@ -1,6 +1,6 @@
-"""Pages and scripts for browsers: the embed script, which every page on earth may load, and the demo pages.
+"""Endpoints of static files: the embed script, which any origin may load, and the demo pages.
 
-Owns their paths, and what caches and other origins may do with them. Must not know what is on a page.
+Owns their paths and their headers for caches and other origins. Does not depend on the content of a page.
 """
 
 import os
@@ -21,12 +21,12 @@ from tallycast.domain.base_path import ROOT
 FOLDER = STATIC / "pages"
 DEMO = {"/": "index.html", "/demo/wall": "wall.html", "/live": "live.html"}
 
-# Pages have a new version the next time they load it after five minutes, and do not wait for it.
+# After five minutes a page loads the cached script once more, and gets a new version the next time.
 FRESH = "public, max-age=300, stale-while-revalidate=86400"
 FOREVER = "public, max-age=31536000, immutable"
 _SCRIPT = {
     "Access-Control-Allow-Origin": "*",
-    # Pages that isolate themselves load nothing else from other origins (COEP).
+    # Cross-origin isolated pages (COEP) load no other responses from other origins.
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
@@ -45,7 +45,7 @@ _PAGE = {
 
 
 def routes(*, demo: bool, base_path: str) -> list[BaseRoute]:
-    """The paths; ``demo``: with the pages that show what the widget can do."""
+    """The routes below ``base_path``; with those of the demo pages if ``demo``."""
     script = _Embed(installed())
     paths: list[BaseRoute] = [
         Route("/embed.js", script.latest, methods=["GET"]),
@@ -61,11 +61,11 @@ def routes(*, demo: bool, base_path: str) -> list[BaseRoute]:
 
 
 def _slash(base_path: str) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint for the base path without its slash, where the links of the page would lead nowhere."""
+    """An endpoint that redirects from the base path without its final slash, where relative links break."""
 
     async def redirect(request: Request) -> Response:
         query = request.scope["query_string"].decode("latin-1")
-        # Without scheme and host: those are the proxy's, and the Host header is anybody's.
+        # Without scheme and host: a proxy has its own, and the Host header is not trusted.
         return Response(status_code=308, headers={"Location": f"{base_path}?{query}" if query else base_path})
 
     return redirect
@@ -79,13 +79,13 @@ class _Embed:
         self._codings = tuple(script.encoded)
 
     async def latest(self, request: Request) -> Response:
-        """The script under the name that stays the same."""
+        """The current version, under a constant name."""
         return self._answer(request, FRESH)
 
     async def pinned(self, request: Request) -> Response:
-        """The script under its version's own name."""
+        """This version, under its immutable name."""
         if request.path_params["digest"] != self._script.digest:
-            raise HTTPException(404, "this server has another version of the script")
+            raise HTTPException(404, "unknown version of the script; embed.js is the current one")
         return self._answer(request, FOREVER)
 
     def _answer(self, request: Request, caching: str) -> Response:
@@ -100,10 +100,10 @@ class _Embed:
 
 
 class _Files(StaticFiles):
-    """The demo pages and what they load, looked at again by the browser each time."""
+    """The demo pages and their assets, revalidated by browsers on every use."""
 
     def file_response(self, *arguments: Any, **named: Any) -> Response:
-        """As Starlette's, with the headers of a page."""
+        """Starlette's response, with the headers of a page."""
         response = super().file_response(*arguments, **named)
         response.headers.update(_PAGE)
         return response
@@ -118,8 +118,8 @@ class _Files(StaticFiles):
 
 
 class _Assets(_Files):
-    """What the demo pages load."""
+    """The assets of the demo pages."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """As Starlette's. The links of a page lead somewhere from its own address only."""
+        """Starlette's lookup, without the pages: their relative links work at their own paths only."""
         return ("", None) if path.endswith(".html") else super().lookup_path(path)

@@ -1,4 +1,4 @@
-"""What a request head must be before anything is done about it: RFC 9112, where httptools takes more.
+"""Validation of request heads, where httptools accepts more than RFC 9112 allows.
 
 Owns the checks of the version, of Host, of repeated fields and of the framing of upgrades. Does not depend
 on connections, nor on any endpoint.
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 
 VERSIONS = ("1.1", "1.0")
-# Fields that have one value: of two a proxy may go by the one and this server by the other. Origin is missing
-# here because a second one is refused as an origin that is not allowed.
+# Fields with a single value: of two a proxy might use the one and this server the other. Origin is not among
+# them because a second one is refused as an origin that is not allowed.
 _SINGULAR = frozenset(
     (b"host", b"authorization", b"content-length", b"sec-fetch-mode", b"sec-fetch-site", b"sec-websocket-key")
 )
@@ -22,7 +22,7 @@ _AUTHORITY = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
 class BadHead(Exception):  # noqa: N818  the request is refused; nothing went wrong
-    """The head is refused with a status; ``str(refusal)`` says why."""
+    """A request head is refused with an HTTP ``status``; ``str(refusal)`` is the reason."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -30,53 +30,55 @@ class BadHead(Exception):  # noqa: N818  the request is refused; nothing went wr
 
 
 def check_head(version: str, headers: Headers, *, upgrade: bool) -> None:
-    """Check the head of a request; the names in ``headers`` are in lower case.
+    """Validate the head of a request.
 
     Args:
-        version: of HTTP, as httptools gives it.
-        upgrade: whether the request is to become a WebSocket.
+        version: of HTTP, like ``1.1``.
+        headers: names and values; the names in lower case.
+        upgrade: whether the request asks for a WebSocket.
 
     Raises:
-        BadHead: another version, HTTP/1.1 without Host, an invalid Host, a repeated field, an upgrade with a
-            body, or a transfer coding that is not spoken here.
+        BadHead: unsupported version, HTTP/1.1 without Host, invalid Host, repeated field, upgrade with a
+            body, or unsupported transfer coding.
     """
     if version not in VERSIONS:
-        raise BadHead("this server speaks HTTP/1.1 and HTTP/1.0", 505)
+        raise BadHead(f"unsupported HTTP version {version}; expected 1.1 or 1.0", 505)
     singular = {name: value for name, value in headers if name in _SINGULAR}
     repeated = [name for name, _ in headers if name in _SINGULAR]
     if len(repeated) != len(singular):
-        raise BadHead(f"{_first_repeated(repeated)} stands in the request more than once")
+        raise BadHead(f"repeated header {_first_repeated(repeated)}; expected at most one")
     host = singular.get(b"host")
     if host is None and version == "1.1":
-        raise BadHead("a request of HTTP/1.1 has a Host header")
+        raise BadHead("missing Host header; HTTP/1.1 requires one")
     if host is not None and not _HOST.fullmatch(host):
-        raise BadHead("the Host header is not a host and a port")
+        raise BadHead("invalid Host header; expected a host, optionally with a port")
     codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if upgrade and (codings or singular.get(b"content-length", b"0").strip(b"0")):
-        raise BadHead("an upgrade has no body")
+        raise BadHead("an upgrade request must not have a body")
     if codings and version == "1.0":
-        raise BadHead("HTTP/1.0 has no Transfer-Encoding")  # RFC 9112, section 6.1: the framing is faulty.
+        # RFC 9112, section 6.1: the framing is faulty.
+        raise BadHead("Transfer-Encoding is not part of HTTP/1.0; send Content-Length")
     if codings not in ([], [b"chunked"]):
-        raise BadHead("the only Transfer-Encoding that is spoken here is chunked", 501)
+        raise BadHead("unsupported Transfer-Encoding; expected chunked", 501)
 
 
 def origin_form(target: bytes) -> bytes:
-    """The path and query of a request target, which names a server too where it was meant for a proxy.
+    """The path and query of a request target, of the absolute form too (RFC 9112, section 3.2).
 
     Raises:
-        BadHead: it has a fragment (RFC 9112, section 3.2), or a user (RFC 9110, section 4.2.4).
+        BadHead: it has a fragment, or user information (RFC 9110, section 4.2.4).
     """
     if b"#" in target:
-        raise BadHead("a request target has no fragment")
+        raise BadHead("a request target must not have a fragment")
     authority = _AUTHORITY.match(target)
     if authority is None:
         return target
     if b"@" in authority[0]:
-        raise BadHead("a request target names no user")
+        raise BadHead("a request target must not have user information")
     rest = target[authority.end() :]
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
 def _first_repeated(names: Sequence[bytes]) -> str:
-    name = next(name for slot, name in enumerate(names) if name in names[:slot])
+    name = next(name for index, name in enumerate(names) if name in names[:index])
     return name.decode().title()

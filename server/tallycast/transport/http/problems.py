@@ -1,4 +1,7 @@
-"""Errors over HTTP: ``application/problem+json`` (RFC 9457) with the contract's ``code``, never cached."""
+"""Errors over HTTP: ``application/problem+json`` (RFC 9457) with the contract's ``code``, never cached.
+
+Owns the problem document, and Starlette's handlers of errors. Does not depend on any endpoint.
+"""
 
 import math
 from http import HTTPStatus
@@ -56,12 +59,12 @@ def _document(status: int, code: str, detail: str, item: str | None = None) -> b
 
 
 def _own_code(status: int) -> str:
-    """The code for what was refused by a library, which knows only HTTP's statuses."""
+    """The contract's code for an error of Starlette or websockets, which has only an HTTP status."""
     return _OWN_CODES.get(status, "bad_message" if status < 500 else "internal")
 
 
 def refused(refusal: Refusal) -> Response:
-    """The answer to a request that was refused."""
+    """The response to a refused request."""
     headers = {}
     if isinstance(refusal, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
@@ -71,7 +74,7 @@ def refused(refusal: Refusal) -> Response:
 
 
 def as_problem(response: Upgrade) -> None:
-    """Make a problem document of the answer to an upgrade that was refused; its body is the reason."""
+    """Turn the response to a refused upgrade, whose body is the reason, into a problem document."""
     status = response.status_code
     response.body = _document(status, _own_code(status), (response.body or b"").decode().strip())
     for name in ("Content-Type", "Content-Length"):
@@ -81,7 +84,7 @@ def as_problem(response: Upgrade) -> None:
             "Content-Type": MEDIA_TYPE,
             "Content-Length": str(len(response.body)),
             "Cache-Control": "no-store",
-            # For those who wanted another one (RFC 6455, 4.2.2).
+            # For clients of another version (RFC 6455, section 4.2.2).
             "Sec-WebSocket-Version": "13",
         }
     )
@@ -94,15 +97,15 @@ async def on_refusal(_request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(_request: Request, error: Exception) -> Response:
-    """Starlette's handler for its own errors: no such path, no such method."""
+    """Starlette's handler for its own errors: unknown path, unsupported method."""
     assert isinstance(error, HTTPException)
     return problem(error.status_code, _own_code(error.status_code), error.detail, dict(error.headers or {}))
 
 
 async def on_defect(request: Request, error: Exception) -> Response:
-    """Starlette's handler for everything else: a defect of ours."""
+    """Starlette's handler for unexpected exceptions."""
     client = request.scope.get(CLIENT)
     address = client.address if client is not None else ""
-    # The path alone: clients put into a query what they like.
+    # Without the query, which may contain anything.
     _log.error("request failed", path=request.scope["path"], client=address, exc_info=error)
-    return problem(500, "internal", "the server made a mistake; it is in its log")
+    return problem(500, "internal", "internal error; the details are in the server's log")

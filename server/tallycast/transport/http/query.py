@@ -1,7 +1,8 @@
-"""Query strings (WHATWG URL, application/x-www-form-urlencoded), strictly decoded.
+"""Strict decoding of query strings (WHATWG URL, application/x-www-form-urlencoded).
 
-Item ids travel in the query, percent-encoded UTF-8 with ``+`` for a space. The usual decoders put replacement
-characters where the bytes are not UTF-8, which would make different ids one.
+Owns the parameters ``site`` and ``item``, percent-encoded UTF-8 with ``+`` for a space. Common decoders put
+replacement characters where the bytes are not UTF-8, which would make different item ids equal. Does not
+depend on any endpoint.
 """
 
 from urllib.parse import parse_qsl
@@ -13,7 +14,7 @@ MAX_FIELDS = 1000
 
 
 class Query:
-    """The ``site`` and the ``items`` of a request; ids as given, not yet checked."""
+    """The ``site`` and the ``items`` of a request, not yet validated."""
 
     __slots__ = ("_sites", "items")
 
@@ -21,9 +22,9 @@ class Query:
         """Decode a query string.
 
         Raises:
-            BadItem: more fields than any request needs.
+            BadItem: more than ``MAX_FIELDS`` fields.
         """
-        # A value that is not UTF-8 decodes to lone surrogates: no site has such a name, no item such an id.
+        # A value that is not UTF-8 decodes to lone surrogates, which no site's name and no item id has.
         try:
             pairs = parse_qsl(
                 raw.decode("utf-8", "surrogateescape"),
@@ -32,28 +33,28 @@ class Query:
                 max_num_fields=MAX_FIELDS,
             )
         except ValueError:
-            raise BadItem("too many fields in the query") from None
+            raise BadItem(f"too many fields in the query; expected at most {MAX_FIELDS}") from None
         self.items = [value for name, value in pairs if name == "item"]
         self._sites = [value for name, value in pairs if name == "site"]
 
     @property
     def site(self) -> str:
-        """The site's name; the default one where none is given.
+        """The name of the site; the default one if the query has none.
 
         Raises:
-            UnknownSite: several are given.
+            UnknownSite: the query has several.
         """
         if len(self._sites) > 1:
-            raise UnknownSite("one site a request")
+            raise UnknownSite("several sites in the query; expected at most one")
         return self._sites[0] if self._sites else DEFAULT_SITE
 
     @property
     def item(self) -> str:
-        """The one item id given.
+        """The single item id.
 
         Raises:
-            BadItem: none is, or several are.
+            BadItem: the query has none, or several.
         """
         if len(self.items) != 1:
-            raise BadItem("exactly one item is needed")
+            raise BadItem(f"{len(self.items)} items in the query; expected exactly one")
         return self.items[0]
