@@ -1,6 +1,6 @@
 /**
- * One server and site: every element of the page that shows something of it, over one connection. Owns which message
- * goes out when, and whom an answer concerns. Must not know clocks of a connection, storage, or how things look.
+ * One server and site: all its elements on the page, over one connection. Owns which message is sent when, and which
+ * items an answer concerns. Does not depend on the timers of a connection, on storage, or on the presentation.
  */
 import { connection, pauseOf } from './connection.js';
 import { fallback } from './fallback.js';
@@ -18,11 +18,11 @@ import { drop, keep, kept } from './wishes.js';
 /** @typedef {import('./store.js').Watcher} Watcher */
 /** @typedef {ReturnType<typeof channel>} Channel */
 
-const HOLD = 1000; // how long new counts are not shown, for the ack of my own reaction
-const PATIENCE = 8000; // how long a click waits before the person is told
-const LINGER = 10_000; // a page without elements keeps its connection this long
+const HOLD = 1000; // ms in which new counts are not shown, to wait for the ack of my own reaction
+const PATIENCE = 8000; // ms before an unconfirmed click is reported to the person
+const LINGER = 10_000; // ms for which a page without elements keeps its connection
 
-/** When the server said, but never in haste. @param {any} problem @param {() => void} then */
+/** After the pause that the server asked for; 5 s without one. @param {any} problem @param {() => void} then */
 const later = (problem, then) => setTimeout(then, pauseOf(problem) || 5000);
 
 /** @param {string} server @param {string} site @param {string} key */
@@ -32,11 +32,11 @@ const channel = (server, site, key) => {
   let lastRef = 0;
   /** The token last presented on this connection. @type {string | null | undefined} */
   let presented;
-  let presentation = 0; // ref of the `auth` that did
-  /** Whose votes it takes over. @type {string | undefined} */
+  let presentation = 0; // ref of the `auth` message with it
+  /** The token of the anonymous visitor that is merged by it. @type {string | undefined} */
   let merging;
-  let strikes = 0; // tokens in a row that did not hold
-  /** Why there is no connection and never will be. @type {any} */
+  let strikes = 0; // tokens rejected in a row
+  /** Why the server refuses this page for good. @type {any} */
   let refusal;
 
   /** @param {(item: Item) => unknown} [test] @returns {Item[]} */
@@ -53,7 +53,7 @@ const channel = (server, site, key) => {
 
   // Watching
 
-  /** Elements come, go and move in bursts: what the server hears is where they ended up. */
+  /** Watch and unwatch. Elements come, go and move in bursts: only the result is sent. */
   const sync = async () => {
     await 0;
     const gone = those((item) => item._watched && !isNear(item));
@@ -74,12 +74,12 @@ const channel = (server, site, key) => {
     for (const ids of idsOf(some)) {
       const asked = ids.map(itemOf);
       for (const item of asked) item._watched = true;
-      // Of an item without a version, JSON leaves out the entry.
+      // JSON leaves out the entry of an item without a version.
       ask('watch', { items: ids, since: Object.fromEntries(asked.map((item) => [item._id, item._version])) }, asked);
     }
   };
 
-  // Being somebody
+  // Identity
 
   /** @param {string | false | null | undefined} token @param {any} [merge] */
   const auth = (token, merge = me._orphan()) => {
@@ -89,13 +89,13 @@ const channel = (server, site, key) => {
     presentation = ask('auth', { token, merge: merging }, those((item) => item._watched));
   };
 
-  // Wishes
+  // Pending reactions
 
-  /** All tabs are one person, whose last wish counts; with `adopting`, what they have not sent is for me to send. */
+  /** Load what the tabs share: the last reaction of any of them counts. `adopting`: send what they have not sent. */
   const heed = (adopting = !link._isOpen()) => {
-    if (publisher) return; // a user's wishes are not left behind for the next one
+    if (publisher) return; // a user's reactions are not stored for the next one
     const all = kept(wishes);
-    // Another tab has had the others answered, while this one was away or in the back/forward cache.
+    // The others were answered in another tab, while this one was offline or in the back/forward cache.
     for (const item of those((item) => adopting && !(item._id in all))) {
       item._wish = undefined;
       update(item);
@@ -108,24 +108,24 @@ const channel = (server, site, key) => {
     }
   };
 
-  /** Say who I am, if that is known, and what I wish for; who wishes is made known, whatever it takes. */
+  /** Send the identity, if known, and the unsent reactions; for these a visitor is created if need be. */
   const speak = async () => {
     const unsent = () => those((item) => item._wish && !item._wish._ref);
     /** @type {any} */
     let problem = { code: 'unauthorized' };
     for (const item of unsent()) {
-      // What a user wished for is nobody else's; what the anonymous visitor did goes over to the user, as all their votes.
+      // A user's reactions are not sent for another; those of the anonymous visitor are merged into the user's.
       if (item._wish?._whose && item._wish._whose !== publisher) end(item, { code: 'unavailable' });
     }
     auth(me._token());
     try {
       if (link._isOpen()) auth(await me._ask(!presented && unsent()[0]));
     } catch (caught) {
-      problem = { code: 'unavailable', .../** @type {any} */ (caught) }; // a publisher's function rejects with anything
+      problem = { code: 'unavailable', .../** @type {any} */ (caught) }; // a publisher's function may reject with any value
     }
     if (!link._isOpen()) return;
     if (presented && presented !== me._token()) {
-      link._stop(); // there is no message for "nobody", who comes after somebody
+      link._stop(); // no message ends an identity: a new connection has none
       link._start();
     } else for (const item of unsent()) presented ? send(item) : end(item, problem);
   };
@@ -143,12 +143,12 @@ const channel = (server, site, key) => {
     }, HOLD);
   };
 
-  /** The wish is answered, or has to wait for a better moment. @param {Item} item @param {any} [problem] */
+  /** The pending reaction is answered, or has to be retried. @param {Item} item @param {any} [problem] */
   const end = (item, problem) => {
     const wish = item._wish;
-    // These are no reason to undo what a person wants: it is only done later.
+    // These do not undo the reaction: it is sent later.
     if (problem?.code === 'offline' || problem?.code === 'rate_limited') {
-      item._wish = wish && { ...wish }; // of which `_react` need not say that it waits
+      item._wish = wish && { ...wish }; // another object, so that `_react` does not report a delay too
       again(item, problem);
     } else {
       if (wish) drop(wishes, item._id, wish._reaction);
@@ -157,7 +157,7 @@ const channel = (server, site, key) => {
     update(item);
     sync();
     for (const element of item._elements) {
-      const mine = element === wish?._by; // where it was made, if that still shows the item
+      const mine = element === wish?._by; // where it was set, if that still shows the item
       if (problem) element._failed(problem, mine || refusal);
       else if (mine) element._confirmed(wish._reaction);
     }
@@ -169,9 +169,9 @@ const channel = (server, site, key) => {
     later(problem, speak);
   };
 
-  // What is asked and answered
+  // Requests and answers
 
-  /** @param {string} type @param {object} fields @param {Item[]} silent until the answer @returns {number} the ref */
+  /** @param {string} type @param {object} fields @param {Item[]} silent without `ready` until the answer @returns {number} the ref */
   const ask = (type, fields, silent) => {
     link._send({ type, ...fields, ref: ++lastRef });
     for (const item of silent) item._silent = lastRef;
@@ -194,12 +194,12 @@ const channel = (server, site, key) => {
       update(silent);
     }
     if (item && (isAck || type === 'mine' || type === 'counts')) {
-      if (isAck && item._wish?._whose !== publisher) delete message.reaction; // it is of who was here before
+      if (isAck && item._wish?._whose !== publisher) delete message.reaction; // it belongs to another identity
       if (message.reaction !== undefined) item._silent = 0;
       const back = take(item, message);
       if (isAck && item._wish?._ref === ref) end(item);
       update(item);
-      if (back && presented) watch([item]); // for what I hold there now
+      if (back && presented) watch([item]); // for my own reaction on it
     }
   };
 
@@ -214,7 +214,7 @@ const channel = (server, site, key) => {
     if (token && (isAuth || isUnknown)) {
       presented = null;
       if (isAway || isLate) later(problem, speak);
-      else if (merging) auth(token, ''); // who I am may hold without it
+      else if (merging) auth(token, ''); // the token may be valid without it
       else if (isUnknown) {
         me._failed(token);
         if (strikes++ < 3) speak();
@@ -226,19 +226,19 @@ const channel = (server, site, key) => {
         wish._retried = true;
         again(item, problem);
       } else {
-        // Nobody is known to a server that could not look at who I am: that is no reason to be sent to sign in.
+        // The identity was not checked, for instance in an outage: that is no reason to ask for a sign-in.
         end(item, isUnknown && me._token() ? { ...problem, code: 'unavailable' } : problem);
-        // It may have been stored all the same. A watch says for certain.
+        // It may have been committed all the same: a watch tells.
         if (isAway && item._watched) watch([item]);
       }
     }
     const asked = those((item) => item._silent === ref);
     for (const item of asked) item._silent = 0;
-    if (isAuth || isAway) return; // a refused watch stands then, and the snapshots follow
+    if (isAuth || isAway) return; // the watch itself stands, and its snapshots follow
     if (isLate) {
       for (const item of asked) item._watched = false;
       later(problem, sync);
-    } else if (asked[1]) for (const item of asked) watch([item]); // one must not cost the others theirs
+    } else if (asked[1]) for (const item of asked) watch([item]); // one at a time, so that a bad item affects only itself
     else if (asked[0]) end(asked[0], problem);
   };
 
@@ -252,7 +252,7 @@ const channel = (server, site, key) => {
       _received: received,
       _opened() {
         heed(true);
-        speak(); // first, so that the snapshots say what I hold
+        speak(); // first, so that the snapshots contain my reactions
         sync();
       },
       _lost() {
@@ -281,7 +281,7 @@ const channel = (server, site, key) => {
 
     _itemOf: itemOf,
 
-    /** Who comes too late is told so too. @param {Watcher} element */
+    /** Report a refusal that came before the element. @param {Watcher} element */
     _greet: (element) => refusal && element._failed(refusal, true),
 
     /** @param {Item} item @param {Reaction} reaction @param {Watcher} by */
@@ -296,7 +296,7 @@ const channel = (server, site, key) => {
       else setTimeout(late, PATIENCE);
     },
 
-    /** Somebody else speaks for the person now, or nobody. */
+    /** The publisher has set or removed the token. */
     _reset() {
       me._reset();
       speak();

@@ -1,68 +1,68 @@
 /**
- * The life of one connection to one server: when to dial and by which way, what counts as dead, how long to wait.
- * Owns every clock of it and what the page's own life means for it. Must not know items or messages, `bye` excepted.
+ * One connection to one server: when to connect and by which transport, when it is lost, how long to back off. Owns its
+ * timers, and the page's lifecycle events. Does not depend on items, or on messages except `bye`.
  */
 
 /** @typedef {import('./store.js').Message} Message */
 /** @typedef {'connecting' | 'live' | 'polling' | 'reconnecting' | 'closed'} Status */
 
 /**
- * Where a way of transport reports to: the server's messages, and two of its own. `open`: it can be sent on. `close`,
- * with a code perhaps: it is over, or never opened.
+ * What a transport calls with the server's messages, and with two of its own. `open`: it is ready to send. `close`,
+ * perhaps with a code: it has ended, or was never opened.
  * @typedef {(message: Message) => void} Line
  */
 
-/** @typedef {{send: (text: string) => void, close: () => void}} Transport a socket, or what can be used as one */
+/** @typedef {{send: (text: string) => void, close: () => void}} Transport a socket, or a replacement of one */
 
 /**
  * @typedef {object} Owner
- * @property {() => void} _opened a new connection can be sent on; nothing was heard on it yet
+ * @property {() => void} _opened a new connection is ready to send; nothing was received on it yet
  * @property {(message: Message) => void} _received
- * @property {() => void} _lost it is gone
- * @property {(why?: string) => void} _turned the status changed; with the reason, if there will be no other attempt
+ * @property {() => void} _lost the connection has ended
+ * @property {(why?: string) => void} _turned the status changed; with the reason, if there is no other attempt
  */
 
 const SECOND = 1000;
 const CONNECT_TIMEOUT = 4 * SECOND;
-const SILENCE = 35 * SECOND; // the server speaks at least every 25 s
-const STEADY = 5 * SECOND; // a connection that lived this long ends the backoff
+const SILENCE = 35 * SECOND; // ms without a message; the server sends one at least every 25 s
+const STEADY = 5 * SECOND; // ms after which a connection ends the backoff
 const HIDDEN = 60 * SECOND;
-const OURS = 4000; // from this code on, it is of the contract
-/** Close code of a transport that this page may not use, or no longer: on to the next way. Never on the wire. */
+const OURS = 4000; // the first close code of the contract
+/** Close code of a transport that this page may not use, or no longer: try the next one. Never on the wire. */
 export const BLOCKED = 1;
-const NEVER = 4500; // from this code on, the server wants no other attempt
-const SECOND_BEST = 300 * SECOND; // how long a fallback has to do before the WebSocket is tried again
+const NEVER = 4500; // the first close code after which the client must not reconnect
+const SECOND_BEST = 300 * SECOND; // ms on a fallback before the WebSocket is tried again
 
-const LONGEST = 300; // seconds: whatever a server asks for, it is asked again then
+const LONGEST = 300; // seconds: the longest pause that a server can ask for
 
-/** How long a message asks us to wait, in milliseconds; nothing when it does not. @param {Message} message @returns {any} */
+/** The pause that a message asks for, in milliseconds, if it does. @param {Message} message @returns {any} */
 export const pauseOf = ({ retry_after }) => retry_after > 0 && Math.max(1, Math.min(retry_after, LONGEST)) * SECOND;
 
-/** @param {((line: Line) => Transport)[]} ways best first @param {Owner} owner */
+/** @param {((line: Line) => Transport)[]} ways in order of preference @param {Owner} owner */
 export const connection = (ways, owner) => {
   /** @type {Transport | undefined} */
   let transport;
   /** @type {Status} */
   let status = 'connecting';
-  /** By the owner. @type {boolean} */
+  /** Whether it is started. @type {boolean} */
   let wanted;
-  /** Because nobody looks at the page. @type {boolean} */
+  /** While the page is hidden. @type {boolean} */
   let resting;
   let way = 0;
-  /** Whether the last handshake did. @type {boolean} */
+  /** Whether the last handshake failed. @type {boolean} */
   let failed;
   let attempt = 0;
   /** 0: not open. @type {number} */
   let openedAt;
-  /** Whether there was a message on this connection. @type {number} */
+  /** Whether a message was received on this connection. @type {number} */
   let heard;
-  /** Milliseconds that the server asked us to stay away. @type {number} */
+  /** Milliseconds that the server asked for. @type {number} */
   let pause;
-  /** Connect timeout, silence or pause before the next attempt: only one can be due. @type {number} */
+  /** Connect timeout, idle timeout or backoff: only one can be due. @type {number} */
   let timer;
-  /** To leave a fallback. @type {number} */
+  /** Timer to try the WebSocket again. @type {number} */
   let better;
-  /** To rest. @type {number} */
+  /** Timer to suspend a hidden page. @type {number} */
   let hidden;
 
   /** @param {Status} next @param {string} [why] */
@@ -86,7 +86,7 @@ export const connection = (ways, owner) => {
       });
       transport = mine;
     } catch (/** @type {any} */ problem) {
-      // Only what is not an address will never be one. The page's policy may forbid this way, and not the next.
+      // An invalid address (12, SyntaxError) stays invalid. The page's policy may block this transport, and not the next.
       closed(problem.code === 12 ? NEVER : BLOCKED, problem.message);
     }
   };
@@ -98,34 +98,34 @@ export const connection = (ways, owner) => {
     if (type === 'close') return closed(message.code);
     wait(drop, SILENCE);
     if (!openedAt) {
-      openedAt = performance.now(); // the clock may be set meanwhile
+      openedAt = performance.now(); // not the date, which may be set meanwhile
       owner._opened();
     }
-    // That a socket is open says little: a page that is refused gets one too, but only to be closed with the reason.
+    // An open socket is no success yet: a refused page gets one too, which is closed with the reason.
     if (type === 'open' && !way) return;
     heard = 1;
-    if (way) better ||= setTimeout(reset, SECOND_BEST, true); // where one more failure decides
+    if (way) better ||= setTimeout(reset, SECOND_BEST, true); // one more failure, and the fallback is used again
     turn(way > 1 ? 'polling' : 'live');
     owner._received(message);
   };
 
-  /** Give up what there is, without waiting for a closing handshake that may never come. */
+  /** Abandon the transport, without waiting for a closing handshake that may never complete. */
   const drop = () => {
     if (transport) closed();
   };
 
   /** @param {any} [code] @param {string} [why] */
   const closed = (code, why = 'code ' + code) => {
-    transport?.close(); // what reported its end may yet go on by itself, as an EventSource does
+    transport?.close(); // an EventSource would reconnect by itself
     transport = undefined;
     wait();
     owner._lost();
     if (code >= NEVER) return turn('closed', why);
     turn('reconnecting');
     if (!wanted || resting) return;
-    // A code of the contract's own came by a WebSocket: it does get through, and the other ways go to the same server.
+    // A close code of the contract shows that WebSockets work; the other transports use the same server.
     if (code === BLOCKED || (!heard && !(code >= OURS))) {
-      // What fails where the one before failed too is not the way: on at once. After the last, the server is away.
+      // Failed twice in a row: try the next transport at once. After the last one, the server is unavailable.
       way = failed || code === BLOCKED ? ++way % ways.length : 0;
       failed = true;
       if (way) return dial();
@@ -134,7 +134,7 @@ export const connection = (ways, owner) => {
     wait(dial, pause || Math.min(40, 1 + Math.random() * 2 ** attempt++) * 500);
   };
 
-  /** Begin with the first way again, as if its last handshake had failed, or not. @param {boolean} unlikely */
+  /** Begin with the first transport again, as if its last handshake had failed, or not. @param {boolean} unlikely */
   const reset = (unlikely) => {
     drop();
     wait();
@@ -144,7 +144,7 @@ export const connection = (ways, owner) => {
     hurry();
   };
 
-  /** Something says that the network is back: do not sit out the wait, unless the server asked for it. */
+  /** Connect without waiting for the backoff, unless the server asked for a pause: the network may be back. */
   const hurry = () => {
     if (wanted && !resting && !transport && !pause && status !== 'closed') dial();
   };
@@ -175,13 +175,13 @@ export const connection = (ways, owner) => {
     _isOpen: () => transport && openedAt,
     _send: (/** @type {Message} */ message) => transport?.send(JSON.stringify(message)),
 
-    /** Connect, unless that is done, under way or pointless. */
+    /** Connect, unless connected, connecting or refused. */
     _start() {
       wanted = true;
       if (!timer) hurry();
     },
 
-    /** Let go, until the next start. */
+    /** Disconnect, until the next start. */
     _stop() {
       wanted = false;
       reset(false);

@@ -1,13 +1,13 @@
 /**
- * `<live-reactions>`: draws an item, and turns clicks into wishes. Owns its attributes and events; must not know
- * servers, nor anything about the page around it but its own attributes and children.
+ * `<live-reactions>`: draws an item, and turns clicks into reactions. Owns its attributes and events. Does not depend on
+ * servers, nor on the page around it except its own attributes and children.
  *
  * Attributes: item, site, server, theme (auto, light, dark), lang, format (compact, full), hide-dislikes (their number
- * and the bar, not the button), readonly, label-like, label-dislike, label-… for any other reaction, text-… for what
- * is said otherwise: see text.js.
- * Children `<data data-kind="like" value="12">` are counts to show until the server has spoken.
+ * and the bar, not the button), readonly, label-like, label-dislike, label-… for any other reaction, text-… for
+ * other texts: see text.js.
+ * Children `<data data-kind="like" value="12">` are the counts to show before those of the server.
  *
- * Events, all bubbling and composed, with what they are about in `detail`: see live-reactions.d.ts.
+ * Events, all bubbling and composed, with their `detail`: see live-reactions.d.ts.
  */
 import { channelTo } from './channel.js';
 import { digestOf, pageItem } from './item.js';
@@ -28,7 +28,7 @@ import { observer } from './watches.js';
 const connected = new Set();
 const refreshAll = () => connected.forEach((one) => one._refresh());
 
-/** Hear of what elements depend on: their own, and the page's address and canonical one. @param {Node} node */
+/** Observe the attributes and children of a node, and of its descendants. @param {Node} node */
 const watchFor = (node) => mutations.observe(node, { attributes: true, childList: true, subtree: true });
 
 /** @type {MutationObserver} */
@@ -37,20 +37,20 @@ let mutations;
 /** @type {IntersectionObserver} */
 let near;
 
-/** Once, where there is a page. */
+/** Start what all elements share. Call it once, where there is a page. */
 export const begin = () => {
-  sheet(window); // an engine that cannot make it stops here, and the page keeps what it shows without the script
+  sheet(window); // a browser that cannot make it throws, and the page stays as without the script
   mutations = new MutationObserver(refreshAll);
   near = observer();
   watchFor(document.head);
   /** @type {any} */ (window).navigation?.addEventListener('currententrychange', refreshAll);
-  // Where there is no Navigation API, nothing tells of `pushState`: these, and every click, look again.
+  // Without the Navigation API there is no event for `pushState`: these events, and every click, check again.
   addEventListener('popstate', refreshAll);
   addEventListener('visibilitychange', refreshAll);
 };
 
 /**
- * What one element does, and what it is told.
+ * The behaviour of one element; a `Watcher`.
  * @param {HTMLElement} host
  */
 export const life = (host) => {
@@ -66,7 +66,7 @@ export const life = (host) => {
   let id;
 
   const { _draw, _say } = view(host, async (kind) => {
-    await self._refresh(); // the page may have gone on since
+    await self._refresh(); // the page may have changed since
     if (item !== NOTHING) channel?._react(item, reactionOf(item) === kind ? null : kind, self);
   });
 
@@ -76,7 +76,7 @@ export const life = (host) => {
   };
 
   const self = {
-    /** Be and show what attributes, page and children say now. A move within the page changes nothing. */
+    /** Apply attributes, page and children. A move within the page changes nothing. */
     async _refresh() {
       const server = (host.getAttribute('server') || SERVER).replace(/\/+$/, '');
       const nextChannel = host.isConnected ? channelTo(server, host.getAttribute('site') || SITE) : undefined;
@@ -94,7 +94,7 @@ export const life = (host) => {
         own || (location.search && console.info('Tallycast: see params', id));
         const digest = digestOf(id);
         const fit = digest ? await digest : id;
-        if (nextChannel !== channel || nextId !== id) return; // changed in the meantime, or taken away
+        if (nextChannel !== channel || nextId !== id) return; // changed meanwhile, or removed
         if (channel) {
           item = channel._itemOf(fit);
           item._elements.add(self);
@@ -111,7 +111,7 @@ export const life = (host) => {
       const reaction = reactionOf(item);
       _draw(counts, reaction);
       const before = drawn;
-      // The counts of an item come before what the person holds there: one `ready` for both.
+      // The counts of an item arrive before the person's reaction: one `ready` for both.
       if (!baseOf(item)._counts || (!before && item._silent)) return;
       drawn = '' + [counts, reaction];
       if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(/** @type {Counts} */ (counts)) });
@@ -134,14 +134,14 @@ export const life = (host) => {
       const status = /** @type {import('./channel.js').Channel} */ (channel)._status();
       try {
         states[status === 'live' ? 'delete' : 'add']('stale');
-      } catch {} // a browser from when custom states were still called --stale
+      } catch {} // an older browser, in which custom states are named --stale
       emit('status', { status });
     },
   };
   return self;
 };
 
-/** The counts that the page itself came with, if any. @param {Element} host @returns {Counts} */
+/** The counts in the page itself, if any. @param {Element} host @returns {Counts} */
 const given = (host) => {
   const counts = [...host.querySelectorAll('data')].map((data) => [data.dataset.kind, +data.value]);
   return /** @type {any[]} */ (counts).filter((pair) => pair[0]);

@@ -5,7 +5,7 @@
  *   <script src="https://tally.example/embed.js" data-site="blog" async></script>
  *   <live-reactions item="posts/42"></live-reactions>
  */
-import './view.js'; // these first: the style sheet must not part what compresses well together
+import './view.js'; // first: the style sheet must not separate what compresses well together
 import './item.js';
 import { auth } from './channel.js';
 import { begin, life } from './element.js';

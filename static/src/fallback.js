@@ -1,7 +1,7 @@
 /**
- * The second and third way, where WebSockets do not get through: counts by event stream or by polling every 15 s, all
- * else by HTTP requests. Owns the translation: it takes and gives the messages of a socket, so that nobody above it
- * has to know. What only a socket can tell (`mine` from another tab) is told by the next `watch`, or poll.
+ * The second and third transport, where WebSockets are blocked: counts by event stream or by polling every 15 s, all
+ * else by HTTP requests. Owns the translation from and to the messages of a socket, so that no other module depends on
+ * it. What only a socket sends (`mine` from another tab) comes with the next `watch`, or poll.
  */
 import { BLOCKED } from './connection.js';
 import { parse, request } from './http.js';
@@ -12,7 +12,7 @@ const POLL = 15_000;
 /**
  * @param {import('./http.js').Addresses} at
  * @param {boolean} streaming
- * @param {() => string[]} wanted the items to begin with
+ * @param {() => string[]} wanted the ids to watch first
  */
 export const fallback = (at, streaming, wanted) => (/** @type {import('./connection.js').Line} */ line) => {
   const watched = new Set(wanted());
@@ -33,14 +33,14 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   const released = new Promise((done) => (release = done));
   let turn = Promise.resolve();
 
-  // The code of a problem may be anything of whoever stands in front of the server: never one of a socket's.
+  // A proxy in front of the server may send any code: it is never a socket's.
   const failed = (/** @type {object} */ problem) => line({ ...problem, type: 'close', code: 0 });
 
   /** @param {Iterable<string>} ids */
   const read = async (ids) => {
     for (const part of parts(ids)) {
       const found = await request('GET', at('/v1/items', part), token).catch((problem) => {
-        // One must not cost the others theirs: which one it is, the watch of each will tell.
+        // The bad item must not affect the others: the watch of each will tell which one it is.
         if (problem.code === 'bad_item') for (const id of part) watched.delete(id);
         throw problem;
       });
@@ -60,7 +60,7 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
         address = ''; // the next stream begins with snapshots
         line({ type: 'open' });
       }
-      // Of more than a stream may have it is refused, and the next way is gone.
+      // With too many items it is refused, and the next transport is used.
       else if (address !== (address = at('/v1/stream', ids))) {
         source?.close();
         fresh = new Set(ids);
@@ -81,11 +81,11 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   };
 
   /**
-   * Do what a message asks for. Its answer has a type only where a socket's answer is looked at for it.
+   * Handle a message. Its answer has a type only where the type of a socket's answer is read.
    * @param {any} message @returns {Promise<object | void>}
    */
   const answer = async ({ type, items = watched, item, reaction, merge, token: next = token }) => {
-    if (merge) throw { code: 'forbidden' }; // a matter of sockets
+    if (merge) throw { code: 'forbidden' }; // needs a socket
     if (type === 'react') {
       const ack = await request(reaction ? 'PUT' : 'DELETE', at('/v1/reaction', [item]), token, reaction && { reaction });
       fresh.delete(item);
@@ -97,8 +97,8 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
     follow();
   };
 
-  // HTTP/1.1 has six connections to a host, for all tabs together, and requests need some of them. So the tab that came
-  // last has the one stream, and the others poll; as do pages without locks (plain http), for which this throws.
+  // With HTTP/1.1 all tabs share six connections to a host, and requests need some of them. So the last tab has the
+  // only stream, and the others poll; as do pages without locks (plain http), for which this throws.
   if (streaming) {
     navigator.locks
       .request(

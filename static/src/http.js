@@ -1,6 +1,6 @@
 /**
- * Addresses of a server, and requests to its HTTP API. Owns how they fail: always with a `Problem`, the contract's
- * `error` as a socket would bring it. Must not know what is asked for.
+ * Addresses of a server, and requests to its HTTP API. Owns how they fail: always with a `Problem`, like the `error`
+ * message of a socket. Does not depend on the content of requests.
  */
 
 /** @typedef {(path: string, items?: string[]) => string} Addresses of one site on one server */
@@ -11,7 +11,7 @@ export const addresses = (server, site) => (path, items = []) =>
 
 /**
  * @typedef {object} Problem
- * @property {string} code one of the contract's, or `offline` when nobody answered who knows it
+ * @property {string} code one of the contract's, or `offline` without an answer of the server
  * @property {string} [message] for the developer of the page
  * @property {number} [retry_after] seconds
  */
@@ -39,10 +39,10 @@ export const request = async (method, url, token, body) => {
       method,
       body: JSON.stringify(body),
       headers: /** @type {any} */ (token && { Authorization: 'Bearer ' + token }),
-      cache: 'no-cache', // an answer may be kept for half a minute, which is not what "now" means
+      cache: 'no-cache', // counts may be cached for half a minute
       signal: AbortSignal.timeout(1e4),
     });
-    problem.retry_after = +(/** @type {any} */ (response.headers.get('Retry-After'))); // also of who speaks no JSON
+    problem.retry_after = +(/** @type {any} */ (response.headers.get('Retry-After'))); // also of a proxy, which sends no JSON
     const answer = parse(await response.text());
     if (response.ok) return answer;
     problem.code = answer.code;

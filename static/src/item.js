@@ -1,9 +1,9 @@
-/** Which item an element stands for when nobody says, and how an id is made to fit. Must not know servers. */
+/** The item of an element without the attribute, and the digests of long ids. Does not depend on servers. */
 
 const ITEM_BYTES = 256;
 
 /**
- * The page's own: its canonical address, else origin and path, and of the query what an element's `params` name.
+ * The page's item: its canonical address, else origin and path, with the query parameters in an element's `params`.
  * @param {Element} host
  */
 export const pageItem = (host) => {
@@ -13,10 +13,10 @@ export const pageItem = (host) => {
   return canonical?.href || location.origin + location.pathname + (query && '?' + query);
 };
 
-/** An id that is too long becomes its digest; others are as they are, at once. @param {string} id */
+/** The digest of an id that is too long, as a promise; false for others. @param {string} id */
 export const digestOf = (id) => {
   const bytes = new TextEncoder().encode(id);
-  // Without a secure context there is no digest: the server will say what is wrong with the id.
+  // Without a secure context there is no digest: the server rejects the id.
   return bytes.length > ITEM_BYTES && crypto.subtle?.digest('SHA-256', bytes).then((hash) =>
     new Uint8Array(hash).reduce((hex, byte) => hex + (256 + byte).toString(16).slice(1), 'sha256:'),
   );

@@ -1,12 +1,12 @@
-/** The first way: a WebSocket, with JSON, as for all who name no subprotocol. Must not know what is said on it. */
+/** The first transport: a WebSocket with JSON, the default subprotocol. Does not depend on its messages. */
 import { parse } from './http.js';
 
 /** @param {import('./http.js').Addresses} at */
 export const socket = (at) => (/** @type {import('./connection.js').Line} */ line) => {
   const websocket = new WebSocket(at('/ws').replace('http', 'ws'));
-  // The page's policy forbids it. Other browsers throw; Chromium would fire an `error` and never a `close`.
+  // The page's policy blocks it. Other browsers throw; Chromium would fire an `error` and never a `close`.
   if (websocket.readyState > 1) throw websocket;
-  // Its events are the messages that a line has for them.
+  // Its events have the fields of a transport's own messages.
   websocket.onopen = websocket.onclose = /** @type {any} */ (line);
   websocket.onmessage = ({ data }) => line(parse(data));
   return websocket;

@@ -1,19 +1,19 @@
 /**
- * What a browser keeps for its person. Owns the fact that localStorage may be blocked, full or spoilt by others;
- * must not know what is kept.
+ * Persistent storage of the browser. Owns the handling of a localStorage that is blocked, full or corrupted. Does not
+ * depend on what is stored.
  */
 
-/** What could not be kept, for as long as the page is open. @type {Record<string, any>} */
+/** What could not be stored, for the lifetime of the page. @type {Record<string, any>} */
 const unkept = {};
 
-/** @param {string} key @returns {any} what is kept under `key`; null or undefined when that is nothing or not to be had */
+/** @param {string} key @returns {any} the value of `key`; null or undefined without a valid one */
 export const load = (key) => {
   try {
     return unkept[key] || JSON.parse(localStorage[key]);
   } catch {}
 };
 
-/** @param {string} key @param {unknown} value null forgets it */
+/** @param {string} key @param {unknown} value null removes it */
 export const save = (key, value) => {
   unkept[key] = value;
   try {

@@ -1,36 +1,35 @@
 /**
- * One item: what the server said, what the person wishes, and what is therefore shown. Owns the order of news.
- * Pure: no I/O and no clock.
+ * The state of one item: the server's counts, the person's pending reaction, and what is shown of both. Owns the order
+ * of updates by version. Pure: no I/O and no clock.
  *
- * What is shown is always the server's counts plus my unconfirmed change, computed afresh; nothing is ever read
- * back from the page. From the moment a wish is on its way until its ack, the server's counts may or may not
- * contain it already, and nothing in them tells. So the change is shown on what was known when it left, until the ack,
- * which says both at once.
+ * What is shown is always the server's counts plus the pending reaction, computed afresh; nothing is read back from the
+ * page. While a reaction is in flight, the counts may or may not include it, and do not tell. So it is shown on top of
+ * the counts from before it was sent, until the ack, which has both.
  */
 
 /** @typedef {[kind: string, count: number][]} Counts of each reaction that the site has configured, in its order */
-/** @typedef {string | null} Reaction what a person holds or wishes; null for nothing */
+/** @typedef {string | null} Reaction of a person, stored or pending; null for none */
 /** @typedef {{type?: string, ref?: number, item?: string, version?: number, [field: string]: any}} Message */
 
 /**
- * @typedef {object} Watcher an element, as those see it that do not know what one is
+ * @typedef {object} Watcher an element, as other modules see it
  * @property {boolean} [_near] whether a person can see it, or nearly
  * @property {() => void} _draw its item may have changed
- * @property {() => void} _turned the status of its connection has
- * @property {(reaction: Reaction) => void} _confirmed a wish that was made on it is stored
- * @property {(problem: import('./http.js').Problem, mine?: boolean) => void} _failed mine: such a wish was undone, or has to wait
+ * @property {() => void} _turned the status of its connection has changed
+ * @property {(reaction: Reaction) => void} _confirmed a reaction that was set on it is committed
+ * @property {(problem: import('./http.js').Problem, mine?: boolean) => void} _failed mine: such a reaction was undone, or is delayed
  */
 
-/** @typedef {{_counts?: Counts, _reaction: Reaction}} Base what my change is shown on */
+/** @typedef {{_counts?: Counts, _reaction: Reaction}} Base what the pending reaction is shown on */
 
 /**
  * @typedef {object} Wish
- * @property {Reaction} _reaction a state, never a flip: sending it twice does no harm
- * @property {number} [_ref] of the message that carries it, while it is on its way
+ * @property {Reaction} _reaction a state, not a toggle: sending it is idempotent
+ * @property {number} [_ref] of its message, while in flight
  * @property {boolean} [_retried]
- * @property {Base | 0} [_base] while it is on its way, and not for too long: the item as it was when it left
- * @property {Watcher} [_by] where it was made
- * @property {unknown} [_whose] the publisher's token or function at that time; none of an anonymous visitor
+ * @property {Base | 0} [_base] the item as it was when it was sent, while in flight and not for too long
+ * @property {Watcher} [_by] where it was set
+ * @property {unknown} [_whose] the publisher's token or function at that time; none for an anonymous visitor
  */
 
 /**
@@ -38,11 +37,11 @@
  * @property {string} _id
  * @property {Set<Watcher>} _elements that show it
  * @property {boolean} [_watched] as the server knows it
- * @property {number} _silent ref of the answer that is to say what I hold here; 0 when none is
+ * @property {number} _silent ref of the answer that will have my reaction; 0 for none
  * @property {Counts} [_counts]
- * @property {any} [_version] of the counts, a number once there are any
+ * @property {any} [_version] of the counts, a number once they are known
  * @property {Reaction} _reaction mine, confirmed
- * @property {any} [_heldVersion] of that, a number once it is said
+ * @property {any} [_heldVersion] of my reaction, a number once it is known
  * @property {Wish} [_wish]
  */
 
@@ -54,17 +53,17 @@ export const newItem = (id) => ({
   _silent: 0,
 });
 
-/** Where there is no item. @type {Item} */
+/** Stands for no item. @type {Item} */
 export const NOTHING = newItem(/** @type {any} */ (undefined));
 
-/** What I see as mine. @param {Item} item @returns {Reaction} */
+/** My reaction, as shown. @param {Item} item @returns {Reaction} */
 export const reactionOf = (item) => (item._wish || item)._reaction;
 
-/** What the server said, as far as that is shown yet. @param {Item} item @returns {Base} */
+/** The server's state, as far as it is shown. @param {Item} item @returns {Base} */
 export const baseOf = (item) => item._wish?._base || item;
 
 /**
- * What is shown; `known` stands in until the server has spoken.
+ * The counts to show; `known` before the server's first ones.
  * @param {Item} item @param {Counts} known @returns {Counts}
  */
 export const countsOf = (item, known) => {
@@ -77,7 +76,7 @@ export const countsOf = (item, known) => {
 };
 
 /**
- * News of an item: `counts`, `mine`, or both.
+ * Apply an update of an item: `counts`, `mine`, or both.
  * @param {Item} item @param {Message} message
  * @returns {boolean} whether the store went back: a restored backup
  */
@@ -87,11 +86,11 @@ export const take = (item, message) => {
   const back = reset && version < item._version;
   if (back) {
     item._heldVersion = undefined;
-    if (item._wish) item._wish._base = 0; // gone
+    if (item._wish) item._wish._base = 0; // it is void
   }
   if (counts && (back || !(version <= item._version))) {
     item._version = version;
-    // Pairs, because a reaction may have any name, also that of what all objects have. For the line break see `parse`.
+    // Pairs, because a reaction may have any name, also `constructor`. For the line break see `parse`.
     item._counts = Object.entries(counts).map(([kind, count]) => [kind.replace('\n', ''), count]);
   }
   if (reaction !== undefined && !(version < item._heldVersion)) {
@@ -101,7 +100,7 @@ export const take = (item, message) => {
   return back;
 };
 
-/** Whether my wish arrived is not known: it is to be sent again. @param {Item} item */
+/** The connection was lost: a pending reaction has to be sent again. @param {Item} item */
 export const lose = (item) => {
   if (item._wish) item._wish._ref = item._wish._base = 0;
 };

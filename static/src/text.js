@@ -1,13 +1,13 @@
-/** Every word and number that a person reads. Must not know where they are shown. */
+/** Texts and numbers for people. Does not depend on where they are shown. */
 
 /** @param {Element} element @param {string} kind */
 export const labelOf = (element, kind) =>
   element.getAttribute('label-' + kind) || kind[0].toUpperCase() + kind.slice(1);
 
-/** A number as an element's language writes it, long or short. @param {Element} element @param {number} number */
+/** A number in the language of an element, full or compact. @param {Element} element @param {number} number */
 export const numberIn = (element, number) => {
   const lang = /** @type {HTMLElement | null} */ (element.closest('[lang]'))?.lang;
-  // 999,950 is not "1M" yet: what is left out is cut, not rounded.
+  // Truncated, not rounded: 999,950 is not "1M" yet.
   const notation = element.getAttribute('format') === 'full' ? undefined : 'compact';
   const options = /** @type {any} */ ({ notation, roundingMode: 'trunc' });
   try {
@@ -17,9 +17,9 @@ export const numberIn = (element, number) => {
   }
 };
 
-/** What is said unless a page says it otherwise; by the contract's error codes too. @type {Record<string, string>} */
+/** The default texts, some of them by the contract's error codes. @type {Record<string, string>} */
 const TEXTS = /** @type {any} */ ({
-  __proto__: null, // a code is the server's word: `constructor` is none of these
+  __proto__: null, // a code may be `constructor`
   group: 'Reactions',
   vote: 'Your vote: *.',
   none: 'Your vote: none.',

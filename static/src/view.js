@@ -1,6 +1,6 @@
 /**
- * What a person sees: the buttons with their counts, the bar, and a line that speaks. Owns the inside of one shadow
- * root. Must not know where counts come from nor what becomes of a click.
+ * The visible part: the buttons with their counts, the bar, and the announcements. Owns one shadow root. Does not depend
+ * on the source of counts, or on the effect of a click.
  */
 import { sheet } from './styles.js';
 import { labelOf, numberIn, textOf } from './text.js';
@@ -46,17 +46,17 @@ export const view = (host, clicked) => {
     const face = /^(dis)?like$/.test(kind) ? thumb : label;
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = (/** @type {Event} */ event) => {
-      event.preventDefault(); // of a link around: who votes stays
+      event.preventDefault(); // of a link around: a vote does not leave the page
       clicked(kind);
     };
     /** @param {number | undefined} number @param {string | null} reaction */
     return (number, reaction) => {
-      // The title is for the mouse: where it is all that names a thumb, WebKit takes the count for the name.
+      // The title is a tooltip: if it were a thumb's only name, WebKit would use the count as the name.
       const title = (label.textContent = labelOf(host, kind));
       set(thumb, { 'aria-label': title });
       set(button, { title, 'aria-pressed': kind === reaction });
       button.disabled = host.hasAttribute('readonly');
-      // Empty, because what describes a button does so even where it is hidden.
+      // Empty, because a hidden description is read too.
       count.textContent =
         (count.hidden = kind === 'dislike' && bar.hidden) || number == null ? '' : numberIn(host, number);
       return button;
@@ -67,12 +67,12 @@ export const view = (host, clicked) => {
   shadow.append(make('div', null, group, bar), note);
 
   /**
-   * Said once, politely, about the person's own vote only. Counts are outside: each change would be read aloud.
-   * @param {string} [text] @param {string} [seen] for the eye too
+   * Announce the result of the person's own vote in a live region. Counts are outside: every change would be read.
+   * @param {string} [text] @param {string} [seen] the part, if visible too
    */
   const say = (text, seen = '') => {
     set(note, { part: seen });
-    note.textContent = /** @type {string} */ (text); // nothing is no text
+    note.textContent = /** @type {string} */ (text); // undefined clears it
   };
 
   return {
@@ -81,9 +81,9 @@ export const view = (host, clicked) => {
     /** @param {import('./store.js').Counts} counts @param {string | null} reaction */
     _draw(counts, reaction) {
       const page = host.ownerDocument.defaultView;
-      // There is none yet, or the element has moved into another document, which takes it away.
+      // None yet, or removed because the element has moved into another document.
       if (page) shadow.adoptedStyleSheets[0] ||= sheet(page);
-      if (held !== (held = reaction)) say(); // what was said is out of date
+      if (held !== (held = reaction)) say(); // the announcement is out of date
       const known = /** @type {any[]} */ (counts[0] ? counts : [['like'], ['dislike']]);
       const [likes, dislikes] = known.map((pair) => pair[1]);
       set(group, { 'aria-label': textOf(host, 'group') });

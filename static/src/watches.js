@@ -1,12 +1,12 @@
 /**
- * What is worth watching: items of which an element is near what a person sees. Owns the observer of that and the
- * contract's limits of one message; must not know connections.
+ * The items to watch: those with an element in or near the viewport. Owns its observer, and the contract's limits of one
+ * message. Does not depend on connections.
  */
 
 const WATCH_ITEMS = 100;
-const WATCH_BYTES = 2400; // a message may have 8 KiB, and an item stands in it twice: one more fits surely
+const WATCH_BYTES = 2400; // a message has at most 8 KiB, with each item in it twice: one more fits
 
-/** Keeps `_near` of every element up to date. What is not displayed at all is not near either. */
+/** Keeps `_near` of every element up to date. An element that is not displayed is not near. */
 export const observer = () =>
   new IntersectionObserver(
     (entries) => {

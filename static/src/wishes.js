@@ -1,6 +1,6 @@
 /**
- * Wishes that outlive the page: the last one for each item, until the server has answered. Owns their place in
- * localStorage, which all tabs share; must not know how they are sent.
+ * Pending reactions that outlive the page: the last one for each item, until the server has answered. Owns their key in
+ * localStorage, which all tabs share. Does not depend on how they are sent.
  */
 import { load, save } from './storage.js';
 
@@ -9,11 +9,11 @@ import { load, save } from './storage.js';
 /** By item. @param {string} key @returns {Record<string, Reaction>} */
 export const kept = (key) => ({ ...load(key) });
 
-/** @param {string} key @param {string} item @param {Reaction} [reaction] undefined forgets it */
+/** @param {string} key @param {string} item @param {Reaction} [reaction] undefined removes it */
 export const keep = (key, item, reaction) => save(key, { ...kept(key), [item]: reaction });
 
 /**
- * Forget it, unless another tab has wished for something else since.
+ * Remove it, unless another tab has set another reaction since.
  * @param {string} key @param {string} item @param {Reaction} reaction
  */
 export const drop = (key, item, reaction) => kept(key)[item] === reaction && keep(key, item);
