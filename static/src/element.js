@@ -12,7 +12,7 @@
 import { channelTo } from './channel.js';
 import { digestOf, pageItem } from './item.js';
 import { SERVER, SITE } from './script.js';
-import { baseOf, countsOf, NOTHING, reactionOf } from './store.js';
+import { baseOf, countsOf, NO_ITEM, reactionOf } from './store.js';
 import { sheet } from './styles.js';
 import { labelOf, textOf } from './text.js';
 import { view } from './view.js';
@@ -22,14 +22,14 @@ import { observer } from './watches.js';
 /** @typedef {import('./store.js').Reaction} Reaction */
 /** @typedef {import('./http.js').Problem} Problem */
 
-/** @typedef {ReturnType<typeof life>} Life */
+/** @typedef {ReturnType<typeof controllerOf>} Controller */
 
-/** @type {Set<Life>} */
+/** @type {Set<Controller>} */
 const connected = new Set();
 const refreshAll = () => connected.forEach((one) => one._refresh());
 
 /** Observe the attributes and children of a node, and of its descendants. @param {Node} node */
-const watchFor = (node) => mutations.observe(node, { attributes: true, childList: true, subtree: true });
+const observe = (node) => mutations.observe(node, { attributes: true, childList: true, subtree: true });
 
 /** @type {MutationObserver} */
 let mutations;
@@ -38,11 +38,11 @@ let mutations;
 let near;
 
 /** Start what all elements share. Call it once, where there is a page. */
-export const begin = () => {
+export const start = () => {
   sheet(window); // a browser that cannot make it throws, and the page stays as without the script
   mutations = new MutationObserver(refreshAll);
   near = observer();
-  watchFor(document.head);
+  observe(document.head);
   /** @type {any} */ (window).navigation?.addEventListener('currententrychange', refreshAll);
   // Without the Navigation API there is no event for `pushState`: these events, and every click, check again.
   addEventListener('popstate', refreshAll);
@@ -53,21 +53,21 @@ export const begin = () => {
  * The behaviour of one element; a `Watcher`.
  * @param {HTMLElement} host
  */
-export const life = (host) => {
-  watchFor(host);
+export const controllerOf = (host) => {
+  observe(host);
   near.observe(host);
   const { states } = host.attachInternals();
   /** @type {import('./channel.js').Channel | undefined} */
   let channel;
-  let item = NOTHING;
+  let item = NO_ITEM;
   /** @type {string | undefined} */
-  let drawn;
+  let drawnState;
   /** @type {string | undefined} */
   let id;
 
-  const { _draw, _say } = view(host, async (kind) => {
+  const { _draw, _announce } = view(host, async (kind) => {
     await self._refresh(); // the page may have changed since
-    if (item !== NOTHING) channel?._react(item, reactionOf(item) === kind ? null : kind, self);
+    if (item !== NO_ITEM) channel?._react(item, reactionOf(item) === kind ? null : kind, self);
   });
 
   /** @param {string} name @param {object} detail */
@@ -81,25 +81,25 @@ export const life = (host) => {
       const server = (host.getAttribute('server') || SERVER).replace(/\/+$/, '');
       const nextChannel = host.isConnected ? channelTo(server, host.getAttribute('site') || SITE) : undefined;
       connected[nextChannel ? 'add' : 'delete'](self);
-      const own = host.getAttribute('item');
-      const nextId = own || pageItem(host);
+      const attribute = host.getAttribute('item');
+      const nextId = attribute || pageItem(host);
       if (nextChannel !== channel || nextId !== id) {
         item._elements.delete(self);
         channel?._refresh();
-        item = NOTHING;
-        drawn = '';
-        _say();
+        item = NO_ITEM;
+        drawnState = '';
+        _announce();
         channel = nextChannel;
         id = nextId;
-        own || (location.search && console.info('Tallycast: see params', id));
+        attribute || (location.search && console.info('Tallycast: see params', id));
         const digest = digestOf(id);
-        const fit = digest ? await digest : id;
+        const itemId = digest ? await digest : id;
         if (nextChannel !== channel || nextId !== id) return; // changed meanwhile, or removed
         if (channel) {
-          item = channel._itemOf(fit);
+          item = channel._itemOf(itemId);
           item._elements.add(self);
-          self._turned();
-          channel._greet(self);
+          self._onStatus();
+          channel._reportRefusal(self);
         }
       }
       channel?._refresh();
@@ -107,30 +107,30 @@ export const life = (host) => {
     },
 
     _draw() {
-      const counts = countsOf(item, given(host));
+      const counts = countsOf(item, pageCounts(host));
       const reaction = reactionOf(item);
       _draw(counts, reaction);
-      const before = drawn;
+      const before = drawnState;
       // The counts of an item arrive before the person's reaction: one `ready` for both.
-      if (!baseOf(item)._counts || (!before && item._silent)) return;
-      drawn = '' + [counts, reaction];
-      if (drawn !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(/** @type {Counts} */ (counts)) });
+      if (!baseOf(item)._counts || (!before && item._answerRef)) return;
+      drawnState = '' + [counts, reaction];
+      if (drawnState !== before) emit(before ? 'change' : 'ready', { reaction, counts: Object.fromEntries(/** @type {Counts} */ (counts)) });
     },
 
     /** @param {Reaction} reaction */
     _confirmed(reaction) {
-      _say(reaction ? textOf(host, 'vote').replace('*', () => labelOf(host, reaction)) : textOf(host, 'none'));
+      _announce(reaction ? textOf(host, 'vote').replace('*', () => labelOf(host, reaction)) : textOf(host, 'none'));
       emit('react', { reaction });
     },
 
     /** @param {Problem} problem @param {boolean} [mine] */
     _failed(problem, mine) {
       if (problem.code === 'bad_item') console.warn('Tallycast: ' + problem.message, id);
-      if (mine) _say(textOf(host, problem.code), 'seen');
+      if (mine) _announce(textOf(host, problem.code), 'seen');
       emit('error', problem);
     },
 
-    _turned() {
+    _onStatus() {
       const status = /** @type {import('./channel.js').Channel} */ (channel)._status();
       try {
         states[status === 'live' ? 'delete' : 'add']('stale');
@@ -142,7 +142,7 @@ export const life = (host) => {
 };
 
 /** The counts in the page itself, if any. @param {Element} host @returns {Counts} */
-const given = (host) => {
+const pageCounts = (host) => {
   const counts = [...host.querySelectorAll('data')].map((data) => [data.dataset.kind, +data.value]);
   return /** @type {any[]} */ (counts).filter((pair) => pair[0]);
 };

@@ -8,24 +8,24 @@
 import './view.js'; // first: the style sheet must not separate what compresses well together
 import './item.js';
 import { auth } from './channel.js';
-import { begin, life } from './element.js';
+import { controllerOf, start } from './element.js';
 
 const NAME = 'live-reactions';
 
 if (!customElements.get(NAME)) {
-  begin();
+  start();
   /** @type {any} */ (window).tallycast = { auth };
   customElements.define(
     NAME,
     class extends HTMLElement {
-      _life = life(this);
+      _controller = controllerOf(this);
 
       connectedCallback() {
-        this._life._refresh();
+        this._controller._refresh();
       }
 
       disconnectedCallback() {
-        this._life._refresh();
+        this._controller._refresh();
       }
     },
   );

@@ -5,19 +5,19 @@
  */
 import { BLOCKED } from './connection.js';
 import { parse, request } from './http.js';
-import { parts } from './watches.js';
+import { batches } from './watches.js';
 
 const POLL = 15_000;
 
 /**
- * @param {import('./http.js').Addresses} at
+ * @param {import('./http.js').Addresses} urlOf
  * @param {boolean} streaming
- * @param {() => string[]} wanted the ids to watch first
+ * @param {() => string[]} initialIds the ids to watch first
  */
-export const fallback = (at, streaming, wanted) => (/** @type {import('./connection.js').Line} */ line) => {
-  const watched = new Set(wanted());
+export const fallback = (urlOf, streaming, initialIds) => (/** @type {import('./connection.js').Emit} */ emit) => {
+  const watched = new Set(initialIds());
   /** Items whose first counts are a snapshot, which replaces what is shown. @type {Set<string>} */
-  let fresh = new Set();
+  let unsynced = new Set();
   /** @type {string | undefined} */
   let token;
   /** @type {EventSource | undefined} */
@@ -27,56 +27,56 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   /** @type {number} */
   let timer;
   /** @type {boolean} */
-  let over;
+  let isClosed;
   /** Release the lock on the stream. @type {(done?: unknown) => void} */
   let release;
   const released = new Promise((done) => (release = done));
-  let turn = Promise.resolve();
+  let queue = Promise.resolve();
 
   // A proxy in front of the server may send any code: it is never a socket's.
-  const failed = (/** @type {object} */ problem) => line({ ...problem, type: 'close', code: 0 });
+  const onFailure = (/** @type {object} */ problem) => emit({ ...problem, type: 'close', code: 0 });
 
   /** @param {Iterable<string>} ids */
-  const read = async (ids) => {
-    for (const part of parts(ids)) {
-      const found = await request('GET', at('/v1/items', part), token).catch((problem) => {
+  const fetchCounts = async (ids) => {
+    for (const part of batches(ids)) {
+      const found = await request('GET', urlOf('/v1/items', part), token).catch((problem) => {
         // The bad item must not affect the others: the watch of each will tell which one it is.
         if (problem.code === 'bad_item') for (const id of part) watched.delete(id);
         throw problem;
       });
-      for (const item of found.items) line({ ...item, type: 'counts' });
+      for (const item of found.items) emit({ ...item, type: 'counts' });
     }
   };
 
   /** Follow the counts of what is watched now. */
-  const follow = async () => {
+  const subscribe = async () => {
     const ids = [...watched];
     try {
-      if (over) return;
+      if (isClosed) return;
       if (!streaming || !ids[0]) {
-        await read(ids);
+        await fetchCounts(ids);
         clearTimeout(timer);
-        timer = setTimeout(follow, POLL);
+        timer = setTimeout(subscribe, POLL);
         address = ''; // the next stream begins with snapshots
-        line({ type: 'open' });
+        emit({ type: 'open' });
       }
       // With too many items it is refused, and the next transport is used.
-      else if (address !== (address = at('/v1/stream', ids))) {
+      else if (address !== (address = urlOf('/v1/stream', ids))) {
         source?.close();
-        fresh = new Set(ids);
+        unsynced = new Set(ids);
         source = new EventSource(address);
-        source.onopen = /** @type {any} */ (line);
-        source.onerror = failed;
+        source.onopen = /** @type {any} */ (emit);
+        source.onerror = onFailure;
         for (const type of ['counts', 'beat', 'bye']) {
           source.addEventListener(type, ({ data }) => {
             const message = parse(data);
-            line({ ...message, reset: fresh.delete(message.item) || message.reset });
+            emit({ ...message, reset: unsynced.delete(message.item) || message.reset });
           });
         }
       }
     } catch (/** @type {any} */ problem) {
-      if (problem.code === 'bad_item') follow();
-      else failed(problem); // a policy of the page may forbid a stream, too
+      if (problem.code === 'bad_item') subscribe();
+      else onFailure(problem); // a policy of the page may forbid a stream, too
     }
   };
 
@@ -84,17 +84,17 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
    * Handle a message. Its answer has a type only where the type of a socket's answer is read.
    * @param {any} message @returns {Promise<object | void>}
    */
-  const answer = async ({ type, items = watched, item, reaction, merge, token: next = token }) => {
+  const handle = async ({ type, items = watched, item, reaction, merge, token: next = token }) => {
     if (merge) throw { code: 'forbidden' }; // needs a socket
     if (type === 'react') {
-      const ack = await request(reaction ? 'PUT' : 'DELETE', at('/v1/reaction', [item]), token, reaction && { reaction });
-      fresh.delete(item);
+      const ack = await request(reaction ? 'PUT' : 'DELETE', urlOf('/v1/reaction', [item]), token, reaction && { reaction });
+      unsynced.delete(item);
       return { ...ack, type: 'ack' };
     }
     token = next;
     for (const id of items) watched[type === 'unwatch' ? 'delete' : 'add'](id);
-    if (type !== 'unwatch' && (token || !streaming)) await read(items);
-    follow();
+    if (type !== 'unwatch' && (token || !streaming)) await fetchCounts(items);
+    subscribe();
   };
 
   // With HTTP/1.1 all tabs share six connections to a host, and requests need some of them. So the last tab has the
@@ -102,27 +102,27 @@ export const fallback = (at, streaming, wanted) => (/** @type {import('./connect
   if (streaming) {
     navigator.locks
       .request(
-        at('/v1/stream'),
+        urlOf('/v1/stream'),
         { steal: true },
         () => {
-          follow();
+          subscribe();
           return released;
         },
       )
-      .catch(() => line({ type: 'close', code: BLOCKED }));
-  } else follow();
+      .catch(() => emit({ type: 'close', code: BLOCKED }));
+  } else subscribe();
   return {
     /** @param {string} text */
     send(text) {
       const message = parse(text);
       const { ref, item } = message;
-      turn = turn
-        .then(() => answer(message))
+      queue = queue
+        .then(() => handle(message))
         .catch((problem) => ({ ...problem, type: 'error', item }))
-        .then((fields) => line({ ...fields, ref }));
+        .then((fields) => emit({ ...fields, ref }));
     },
     close() {
-      over = true;
+      isClosed = true;
       release();
       source?.close();
     },

@@ -6,7 +6,7 @@
 import { request } from './http.js';
 import { load, onChange, save } from './storage.js';
 
-/** @typedef {{token: string, renew: number}} Pass `renew`: by this browser's clock, in milliseconds since 1970; 0 when rejected */
+/** @typedef {{token: string, renew: number}} StoredToken `renew`: by this browser's clock, in milliseconds since 1970; 0 when rejected */
 /** @typedef {string | (() => string | Promise<string>) | null} Publisher */
 
 /** The page's own, for every server and site. @type {Publisher | undefined} */
@@ -19,47 +19,47 @@ export const publish = (next) => (publisher = next || undefined);
 // after all is renewed when the server rejects it.
 const RENEW = 20 * 864e5;
 
-/** @param {import('./http.js').Addresses} at @param {string} key @param {() => void} changed another tab has a token */
-export const identity = (at, key, changed) => {
+/** @param {import('./http.js').Addresses} urlOf @param {string} key @param {() => void} onToken another tab has a token */
+export const identity = (urlOf, key, onToken) => {
   /** @type {string | null | undefined} the publisher's last token */
-  let given;
+  let publisherToken;
   /** @type {Promise<any>} */
-  let turn = Promise.resolve();
+  let queue = Promise.resolve();
 
-  /** Read anew each time, because all tabs share it. @returns {Pass | null | undefined} */
-  const pass = () => load(key);
+  /** Read anew each time, because all tabs share it. @returns {StoredToken | null | undefined} */
+  const stored = () => load(key);
 
   /** The token to present, unless the server has refused it: only the server knows what time it is. */
-  const token = () => (publisher ? given : pass()?.renew !== 0 && pass()?.token);
+  const token = () => (publisher ? publisherToken : stored()?.renew !== 0 && stored()?.token);
 
   /** @param {string} [old] */
-  const obtain = async (old) => {
-    const { token: fresh } = await request('POST', at('/v1/visitors'), old);
+  const createVisitor = async (old) => {
+    const { token: created } = await request('POST', urlOf('/v1/visitors'), old);
     // Two tabs may create a visitor at the same moment: the first one stored is kept.
-    if (pass()?.token === old || !token()) save(key, { token: fresh, renew: Date.now() + RENEW });
+    if (stored()?.token === old || !token()) save(key, { token: created, renew: Date.now() + RENEW });
   };
 
-  /** @param {unknown} [anew] @returns {Promise<string | false | null | undefined>} */
-  const ask = async (anew) => {
-    const asked = publisher;
-    if (asked) {
-      const answer = given || (/** @type {any} */ (asked).call ? await /** @type {any} */ (asked)() : asked);
+  /** @param {unknown} [create] @returns {Promise<string | false | null | undefined>} */
+  const obtainToken = async (create) => {
+    const current = publisher;
+    if (current) {
+      const next = publisherToken || (/** @type {any} */ (current).call ? await /** @type {any} */ (current)() : current);
       // Another user may have signed in meanwhile, or the user have signed out.
-      return asked === publisher ? (given = answer) : ask(anew);
+      return current === publisher ? (publisherToken = next) : obtainToken(create);
     }
-    if (/** @type {Pass} */ (pass())?.renew < Date.now()) {
+    if (/** @type {StoredToken} */ (stored())?.renew < Date.now()) {
       try {
-        await obtain(pass()?.token);
+        await createVisitor(stored()?.token);
       } catch (problem) {
         if (/** @type {any} */ (problem).code !== 'unauthorized') throw problem;
         save(key, null); // expired long ago, or the server's secret has changed
       }
     }
-    if (anew && !token()) await obtain();
+    if (create && !token()) await createVisitor();
     return token();
   };
 
-  onChange(key, () => token() && changed());
+  onChange(key, () => token() && onToken());
 
   return {
     _token: token,
@@ -68,25 +68,25 @@ export const identity = (at, key, changed) => {
     _merged: () => save(key, null),
 
     /** The token of the anonymous visitor to merge into a publisher's user. */
-    _orphan: () => publisher && pass()?.token,
+    _mergeToken: () => publisher && stored()?.token,
 
     /**
-     * A valid token for the same person, renewed if need be; with `anew`, of a new visitor if there is none.
+     * A valid token for the same person, renewed if need be; with `create`, of a new visitor if there is none.
      * One at a time: a second call gets the token of the first.
-     * @param {unknown} [anew]
+     * @param {unknown} [create]
      */
-    _ask: (anew) => (turn = turn.then(() => ask(anew), () => ask(anew))),
+    _ask: (create) => (queue = queue.then(() => obtainToken(create), () => obtainToken(create))),
 
-    /** The server has rejected this token. @param {string} refused */
-    _failed(refused) {
-      given = null;
-      if (pass()?.token === refused) save(key, { token: refused, renew: 0 });
+    /** The server has rejected this token. @param {string} rejected */
+    _failed(rejected) {
+      publisherToken = null;
+      if (stored()?.token === rejected) save(key, { token: rejected, renew: 0 });
     },
 
     /** The publisher has set or removed the token. */
     _reset() {
-      given = null;
-      turn = Promise.resolve(); // without waiting for an answer that no longer matters
+      publisherToken = null;
+      queue = Promise.resolve(); // without waiting for an answer that no longer matters
     },
   };
 };

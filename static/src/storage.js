@@ -4,23 +4,23 @@
  */
 
 /** What could not be stored, for the lifetime of the page. @type {Record<string, any>} */
-const unkept = {};
+const unstored = {};
 
 /** @param {string} key @returns {any} the value of `key`; null or undefined without a valid one */
 export const load = (key) => {
   try {
-    return unkept[key] || JSON.parse(localStorage[key]);
+    return unstored[key] || JSON.parse(localStorage[key]);
   } catch {}
 };
 
 /** @param {string} key @param {unknown} value null removes it */
 export const save = (key, value) => {
-  unkept[key] = value;
+  unstored[key] = value;
   try {
     localStorage[key] = JSON.stringify(value);
-    unkept[key] = 0;
+    unstored[key] = 0;
   } catch {}
 };
 
-/** Call `heard` when another tab has changed `key`. @param {string} key @param {() => void} heard */
-export const onChange = (key, heard) => addEventListener('storage', (event) => event.key === key && heard());
+/** Call `callback` when another tab has changed `key`. @param {string} key @param {() => void} callback */
+export const onChange = (key, callback) => addEventListener('storage', (event) => event.key === key && callback());

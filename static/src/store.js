@@ -15,7 +15,7 @@
  * @typedef {object} Watcher an element, as other modules see it
  * @property {boolean} [_near] whether a person can see it, or nearly
  * @property {() => void} _draw its item may have changed
- * @property {() => void} _turned the status of its connection has changed
+ * @property {() => void} _onStatus the status of its connection has changed
  * @property {(reaction: Reaction) => void} _confirmed a reaction that was set on it is committed
  * @property {(problem: import('./http.js').Problem, mine?: boolean) => void} _failed mine: such a reaction was undone, or is delayed
  */
@@ -23,13 +23,13 @@
 /** @typedef {{_counts?: Counts, _reaction: Reaction}} Base what the pending reaction is shown on */
 
 /**
- * @typedef {object} Wish
+ * @typedef {object} PendingReaction
  * @property {Reaction} _reaction a state, not a toggle: sending it is idempotent
  * @property {number} [_ref] of its message, while in flight
  * @property {boolean} [_retried]
  * @property {Base | 0} [_base] the item as it was when it was sent, while in flight and not for too long
- * @property {Watcher} [_by] where it was set
- * @property {unknown} [_whose] the publisher's token or function at that time; none for an anonymous visitor
+ * @property {Watcher} [_source] where it was set
+ * @property {unknown} [_publisher] the publisher's token or function at that time; none for an anonymous visitor
  */
 
 /**
@@ -37,12 +37,12 @@
  * @property {string} _id
  * @property {Set<Watcher>} _elements that show it
  * @property {boolean} [_watched] as the server knows it
- * @property {number} _silent ref of the answer that will have my reaction; 0 for none
+ * @property {number} _answerRef ref of the answer that will have my reaction; 0 for none
  * @property {Counts} [_counts]
  * @property {any} [_version] of the counts, a number once they are known
  * @property {Reaction} _reaction mine, confirmed
- * @property {any} [_heldVersion] of my reaction, a number once it is known
- * @property {Wish} [_wish]
+ * @property {any} [_reactionVersion] of my reaction, a number once it is known
+ * @property {PendingReaction} [_pending]
  */
 
 /** @param {string} id @returns {Item} */
@@ -50,17 +50,17 @@ export const newItem = (id) => ({
   _id: id,
   _elements: new Set(),
   _reaction: null,
-  _silent: 0,
+  _answerRef: 0,
 });
 
 /** Stands for no item. @type {Item} */
-export const NOTHING = newItem(/** @type {any} */ (undefined));
+export const NO_ITEM = newItem(/** @type {any} */ (undefined));
 
 /** My reaction, as shown. @param {Item} item @returns {Reaction} */
-export const reactionOf = (item) => (item._wish || item)._reaction;
+export const reactionOf = (item) => (item._pending || item)._reaction;
 
 /** The server's state, as far as it is shown. @param {Item} item @returns {Base} */
-export const baseOf = (item) => item._wish?._base || item;
+export const baseOf = (item) => item._pending?._base || item;
 
 /**
  * The counts to show; `known` before the server's first ones.
@@ -80,27 +80,27 @@ export const countsOf = (item, known) => {
  * @param {Item} item @param {Message} message
  * @returns {boolean} whether the store went back: a restored backup
  */
-export const take = (item, message) => {
+export const applyUpdate = (item, message) => {
   const { counts, reaction, reset } = message;
   const version = /** @type {number} */ (message.version);
-  const back = reset && version < item._version;
-  if (back) {
-    item._heldVersion = undefined;
-    if (item._wish) item._wish._base = 0; // it is void
+  const wentBack = reset && version < item._version;
+  if (wentBack) {
+    item._reactionVersion = undefined;
+    if (item._pending) item._pending._base = 0; // it is void
   }
-  if (counts && (back || !(version <= item._version))) {
+  if (counts && (wentBack || !(version <= item._version))) {
     item._version = version;
     // Pairs, because a reaction may have any name, also `constructor`. For the line break see `parse`.
     item._counts = Object.entries(counts).map(([kind, count]) => [kind.replace('\n', ''), count]);
   }
-  if (reaction !== undefined && !(version < item._heldVersion)) {
-    item._heldVersion = version;
+  if (reaction !== undefined && !(version < item._reactionVersion)) {
+    item._reactionVersion = version;
     item._reaction = reaction;
   }
-  return back;
+  return wentBack;
 };
 
 /** The connection was lost: a pending reaction has to be sent again. @param {Item} item */
-export const lose = (item) => {
-  if (item._wish) item._wish._ref = item._wish._base = 0;
+export const markUnsent = (item) => {
+  if (item._pending) item._pending._ref = item._pending._base = 0;
 };

@@ -22,8 +22,8 @@ const make = (tag, attributes, ...children) => {
   return element;
 };
 
-/** @param {HTMLElement} host @param {(kind: string) => void} clicked */
-export const view = (host, clicked) => {
+/** @param {HTMLElement} host @param {(kind: string) => void} onClick */
+export const view = (host, onClick) => {
   /** @type {Record<string, (number: number | undefined, reaction: string | null) => HTMLButtonElement>} by kind */
   const controls = /** @type {any} */ ({ __proto__: null });
   const group = make('section', { role: 'group' });
@@ -32,12 +32,12 @@ export const view = (host, clicked) => {
   const note = make('output', { role: 'status' });
   let made = 0;
   /** @type {string} */
-  let drawn;
+  let drawnKinds;
   /** @type {string | null} */
-  let held;
+  let drawnReaction;
 
   /** @param {string} kind */
-  const control = (kind) => {
+  const createControl = (kind) => {
     // The count describes the button. It is not part of its name, which stays the same.
     const id = made++;
     const count = make('span', { part: 'count', id, 'aria-hidden': 'true' });
@@ -47,7 +47,7 @@ export const view = (host, clicked) => {
     const button = make('button', { part: kind, 'aria-describedby': id }, face, count);
     button.onclick = (/** @type {Event} */ event) => {
       event.preventDefault(); // of a link around: a vote does not leave the page
-      clicked(kind);
+      onClick(kind);
     };
     /** @param {number | undefined} number @param {string | null} reaction */
     return (number, reaction) => {
@@ -70,27 +70,27 @@ export const view = (host, clicked) => {
    * Announce the result of the person's own vote in a live region. Counts are outside: every change would be read.
    * @param {string} [text] @param {string} [seen] the part, if visible too
    */
-  const say = (text, seen = '') => {
+  const announce = (text, seen = '') => {
     set(note, { part: seen });
     note.textContent = /** @type {string} */ (text); // undefined clears it
   };
 
   return {
-    _say: say,
+    _announce: announce,
 
     /** @param {import('./store.js').Counts} counts @param {string | null} reaction */
     _draw(counts, reaction) {
       const page = host.ownerDocument.defaultView;
       // None yet, or removed because the element has moved into another document.
       if (page) shadow.adoptedStyleSheets[0] ||= sheet(page);
-      if (held !== (held = reaction)) say(); // the announcement is out of date
+      if (drawnReaction !== (drawnReaction = reaction)) announce(); // the announcement is out of date
       const known = /** @type {any[]} */ (counts[0] ? counts : [['like'], ['dislike']]);
       const [likes, dislikes] = known.map((pair) => pair[1]);
       set(group, { 'aria-label': textOf(host, 'group') });
       bar.hidden = host.hasAttribute('hide-dislikes');
-      const buttons = known.map(([kind, count]) => (controls[kind] ??= control(kind))(count, reaction));
-      if (drawn !== (drawn = '' + known.map((pair) => pair[0]))) group.replaceChildren(...buttons);
-      bar.hidden ||= drawn !== 'like,dislike';
+      const buttons = known.map(([kind, count]) => (controls[kind] ??= createControl(kind))(count, reaction));
+      if (drawnKinds !== (drawnKinds = '' + known.map((pair) => pair[0]))) group.replaceChildren(...buttons);
+      bar.hidden ||= drawnKinds !== 'like,dislike';
       share.style.width = ((100 * likes) / (likes + dislikes) || 0) + '%';
     },
   };

@@ -11,21 +11,21 @@ export const observer = () =>
   new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of /** @type {any[]} */ (entries)) {
-        target._life._near = isIntersecting;
-        target._life._refresh();
+        target._controller._near = isIntersecting;
+        target._controller._refresh();
       }
     },
     { rootMargin: '200px' },
   );
 
 /** Split ids so that each part fits into one message, or one address. @param {Iterable<string>} ids */
-export const parts = (ids) => {
+export const batches = (ids) => {
   /** @type {string[][]} */
   const all = [];
-  let part;
+  let batch;
   for (const id of ids) {
-    if (!part || part.length === WATCH_ITEMS || encodeURI(JSON.stringify(part)).length > WATCH_BYTES) all.push((part = []));
-    part.push(id);
+    if (!batch || batch.length === WATCH_ITEMS || encodeURI(JSON.stringify(batch)).length > WATCH_BYTES) all.push((batch = []));
+    batch.push(id);
   }
   return all;
 };

@@ -7,13 +7,13 @@ import { load, save } from './storage.js';
 /** @typedef {import('./store.js').Reaction} Reaction */
 
 /** By item. @param {string} key @returns {Record<string, Reaction>} */
-export const kept = (key) => ({ ...load(key) });
+export const loadPending = (key) => ({ ...load(key) });
 
 /** @param {string} key @param {string} item @param {Reaction} [reaction] undefined removes it */
-export const keep = (key, item, reaction) => save(key, { ...kept(key), [item]: reaction });
+export const savePending = (key, item, reaction) => save(key, { ...loadPending(key), [item]: reaction });
 
 /**
  * Remove it, unless another tab has set another reaction since.
  * @param {string} key @param {string} item @param {Reaction} reaction
  */
-export const drop = (key, item, reaction) => kept(key)[item] === reaction && keep(key, item);
+export const dropPending = (key, item, reaction) => loadPending(key)[item] === reaction && savePending(key, item);
