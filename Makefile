@@ -60,7 +60,7 @@ check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers, sizes, links; whether 
 widget: $(FOR_TESTS) $(FOR_WIDGET) ## Make static/embed.js from static/src
 	@$(NODE) node tools/widget.mjs
 
-tables: $(FOR_USE) ## Write the tables of settings into the documents
+tables: $(FOR_USE) ## Write the tables of settings, keys and metrics into the documents
 	@$(BIN)/python -m tools.tables
 
 screenshots: $(FOR_TESTS) installed-browsers ## Make the pictures in docs/

@@ -44,7 +44,7 @@ def test_json_names_the_process() -> None:
     assert (second["event"], second["peer"], second["worker"]) == ("from below", 1, 2)
 
 
-@pytest.mark.parametrize("name", logs.CHATTY)
+@pytest.mark.parametrize("name", logs.VERBOSE)
 def test_chatter_is_off_and_warnings_are_not(name: str) -> None:
     stream = io.StringIO()
     logs.configure(stream=stream)

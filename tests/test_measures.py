@@ -22,7 +22,7 @@ def snapshot(number: int) -> Snapshot:
     found = Snapshot()
     found.count("counter", {"a": number, "b": 1})
     found.gauge("gauge", {"": number})
-    found.spread("histogram", (1.0,), (number, 1), number / 2)
+    found.histogram("histogram", (1.0,), (number, 1), number / 2)
     return found
 
 

@@ -1,7 +1,7 @@
-"""Writes the tables of settings, and of the keys of the sites file, into the documents.
+"""Writes the tables of settings, of the keys of the sites file, and of metrics into the documents.
 
 Usage: python -m tools.tables. A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
-Their content is declared in ``tallycast.config``, the only part of the server that this depends on.
+Their content is declared in ``tallycast.config`` and ``tallycast.observability``.
 """
 
 import re
@@ -10,10 +10,11 @@ from pathlib import Path
 from pydantic import BaseModel
 from tallycast.config import settings
 from tallycast.config.sites_schema import FORMS, default_text
+from tallycast.observability.measures import SERVER_METRICS, WORKERS_METRICS
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/configuration.md")
-TABLES = ("settings", *FORMS)
+DOCUMENTS = ("README.md", "docs/configuration.md", "docs/operations.md")
+TABLES = ("settings", "metrics", *FORMS)
 
 _TABLE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -31,8 +32,10 @@ def updated(text: str) -> str:
 
 
 def table(name: str) -> str:
-    """The table of the settings, or of the keys of a form of the sites file."""
-    return settings_table() if name == "settings" else keys_table(FORMS[name])
+    """The table of the settings, of the metrics, or of the keys of a form of the sites file."""
+    if name == "settings":
+        return settings_table()
+    return metrics_table() if name == "metrics" else keys_table(FORMS[name])
 
 
 def settings_table() -> str:
@@ -52,6 +55,23 @@ def keys_table(form: type[BaseModel]) -> str:
     fields = form.model_fields.items()
     rows = [(f"`{name}`", default_text(field), str(field.description)) for name, field in fields]
     return _markdown(("key", "default", "description"), rows)
+
+
+def metrics_table() -> str:
+    """Every metric: name, kind, label, help text with its note."""
+    rows = []
+    for metric in (*WORKERS_METRICS, *SERVER_METRICS):
+        suffix = "_total" if metric.kind == "counter" else ""
+        label = f"`{metric.label}`" if metric.label else ""
+        rows.append(
+            (
+                f"`tallycast_{metric.name}{suffix}`",
+                metric.kind,
+                label,
+                f"{metric.help} {metric.note}".rstrip(),
+            )
+        )
+    return _markdown(("metric", "kind", "label", "description"), rows)
 
 
 def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

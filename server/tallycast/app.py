@@ -259,7 +259,7 @@ def _snapshot(
         "engine_round_trip_seconds": engine.health.round_trips,
     }
     for name, histogram in histograms.items():
-        found.spread(name, histogram.bounds, histogram.counts, histogram.total)
+        found.histogram(name, histogram.bounds, histogram.counts, histogram.total)
     return found
 
 

@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
-from tallycast.domain.addresses import MOST_HOPS, Client, client, neighbourhood, networks, owner, prefix
+from tallycast.domain.addresses import MAX_HOPS, Client, client, network, networks, owner, prefix
 
 TRUSTED = networks("127.0.0.0/8, ::1, 10.0.0.0/8, fd00::/8")
 PROXIES = ("127.0.0.1", "::1", "10.1.2.3", "fd00::1", "::ffff:10.9.9.9")
@@ -71,7 +71,7 @@ def test_the_form_is_canonical(peer: str, forwarded: list[str]) -> None:
 
 
 def test_long_chains_are_not_followed_for_ever() -> None:
-    chain = ["198.51.100.1"] + ["10.0.0.1"] * (MOST_HOPS - 1)
+    chain = ["198.51.100.1"] + ["10.0.0.1"] * (MAX_HOPS - 1)
     assert client("127.0.0.1", [",".join(chain)], TRUSTED).address == "198.51.100.1"
     chain = ["198.51.100.1"] + ["10.0.0.1"] * 100_000
     assert client("127.0.0.1", [",".join(chain)], TRUSTED).address == "10.0.0.1"
@@ -97,7 +97,7 @@ def test_a_unix_socket_is_this_machine_unless_a_proxy_is_on_it() -> None:
     assert owner("unix", networks("unix")) is None
     assert owner("unix", ()) == Client("unix", forwarded=False)
     assert prefix(Client("unix", forwarded=False)) is None
-    assert prefix(Client("unix", forwarded=True)) == neighbourhood("unix") == "unix"
+    assert prefix(Client("unix", forwarded=True)) == network("unix") == "unix"
 
 
 def test_networks() -> None:
@@ -136,4 +136,4 @@ def test_an_unknown_peer_is_not_trusted() -> None:
 def test_neighbourhoods(address: str, around: str) -> None:
     own = prefix(client(address, [], ()))
     assert own is not None
-    assert neighbourhood(own) == around
+    assert network(own) == around

@@ -85,7 +85,7 @@ def test_full_buckets_are_forgotten_and_others_are_not() -> None:
 
 def test_memory_is_bounded_however_many_addresses_come() -> None:
     """More at once than can be remembered: they share what is left."""
-    buckets: Buckets[int] = Buckets(most=5000)
+    buckets: Buckets[int] = Buckets(limit=5000)
     for key in range(50_000):
         wait = buckets.take(key, Rate(0.001, 1), 0.0)
         assert key >= 5000 or not wait
@@ -94,7 +94,7 @@ def test_memory_is_bounded_however_many_addresses_come() -> None:
 
 def test_a_flood_of_others_forgives_nothing() -> None:
     """A client with a whole network of addresses does not get a budget anew by using all of them."""
-    buckets: Buckets[str] = Buckets(most=1000, crowd=lambda key: key.partition("/")[0])
+    buckets: Buckets[str] = Buckets(limit=1000, group=lambda key: key.partition("/")[0])
     limit = Rate(1, 3)
     for _ in range(3):
         buckets.take("honest/1", limit, 0.0)
@@ -114,7 +114,7 @@ def test_no_key_gets_more_than_the_budget_whatever_others_do(
     limit: Rate, most: int, takes: list[tuple[int, float]]
 ) -> None:
     """A bucket that is not full stays as it is; those without one get what one bucket holds, all together."""
-    buckets: Buckets[int] = Buckets(most=most, crowd=lambda key: "all")
+    buckets: Buckets[int] = Buckets(limit=most, group=lambda key: "all")
     now, owed, shared = 0.0, dict[int, float](), 0
     for key, pause in takes:
         now += pause

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tallycast.contract.errors import RateLimited, Refusal, Unavailable
-from tallycast.domain.addresses import Client, neighbourhood, prefix
-from tallycast.domain.limits import GUESS_COSTS, Caps
+from tallycast.domain.addresses import Client, network, prefix
+from tallycast.domain.limits import WRONG_KEY_COST, Caps
 from tallycast.domain.rates import Buckets, Rate
 
 RETRY_AFTER = 5.0  # seconds
@@ -49,12 +49,12 @@ class Admission:
         self._clock = clock
         self._connections = 0
         self._at_address: Counter[str] = Counter()
-        self._arrivals: Buckets[str] = Buckets(crowd=neighbourhood)
-        self._requests: Buckets[str] = Buckets(crowd=neighbourhood)
-        self._pages: Buckets[str] = Buckets(crowd=neighbourhood)
-        self._refused_upgrades: Buckets[str] = Buckets(crowd=neighbourhood)
-        self._refused_requests: Buckets[str] = Buckets(crowd=neighbourhood)
-        self._visitors: Buckets[str] = Buckets(crowd=neighbourhood)
+        self._arrivals: Buckets[str] = Buckets(group=network)
+        self._requests: Buckets[str] = Buckets(group=network)
+        self._pages: Buckets[str] = Buckets(group=network)
+        self._refused_upgrades: Buckets[str] = Buckets(group=network)
+        self._refused_requests: Buckets[str] = Buckets(group=network)
+        self._visitors: Buckets[str] = Buckets(group=network)
         self._reactions: Buckets[bytes] = Buckets()
 
     def enter(self, owner: Client | None) -> ConnectionSlot:
@@ -123,7 +123,7 @@ class Admission:
         """Charge a request with a wrong admin key."""
         address = prefix(client)
         if address is not None:
-            self._requests.charge(address, self._caps.address_requests, self._clock(), GUESS_COSTS)
+            self._requests.charge(address, self._caps.address_requests, self._clock(), WRONG_KEY_COST)
 
     def request(self, client: Client) -> None:
         """Admit a request.

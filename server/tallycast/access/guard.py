@@ -175,7 +175,7 @@ class Guard:
         invalid: InvalidClaim | None = None
         for key in site.keys:
             try:
-                if isinstance(key, KeySet) and tokens.may_be_from(key, token, site.name, now):
+                if isinstance(key, KeySet) and tokens.may_match(key, token, site.name, now):
                     candidates.append(key)
             except InvalidClaim as error:
                 invalid = error

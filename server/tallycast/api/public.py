@@ -18,7 +18,7 @@ from tallycast.api.ndjson import NdjsonResponse
 from tallycast.api.openapi import document
 from tallycast.contract.errors import BadItem, BadMessage, Refusal, Unauthorized
 from tallycast.domain.base_path import ROOT
-from tallycast.domain.limits import ALL_COSTS
+from tallycast.domain.limits import ALL_REACTIONS_COST
 from tallycast.domain.sites import Site
 from tallycast.domain.tokens import Identity
 from tallycast.ledger.reader import State
@@ -131,7 +131,7 @@ class Api:
         """All that the bearer holds, to be read (GET) or taken back (DELETE)."""
         _, site = asked(request)
         visitor = (await self._known(request, site)).visitor
-        self._rooms.allow(site, visitor, ALL_COSTS)
+        self._rooms.allow(site, visitor, ALL_REACTIONS_COST)
         if request.method == "DELETE":
             return json_answer({"erased": await self._rooms.visitor_reactions.erase(site, visitor)})
         pages = self._rooms.visitor_reactions.pages(site, visitor)

@@ -1,4 +1,4 @@
-"""Settings and the sites file: declared, read and validated here.
+"""Settings and the sites file: declarations, parsing and validation.
 
-Does not depend on what is done with them.
+Does not depend on what they are used for.
 """

@@ -1,4 +1,4 @@
-"""The URL of an engine: which ones there are, and what of one may be shown.
+"""URLs of engines: validation, and what may be shown of one.
 
 Does not depend on settings or on clients of engines.
 """
@@ -6,7 +6,7 @@ Does not depend on settings or on clients of engines.
 import re
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-# What may follow the ? of an engine's URL: the options of redis-py that say where it is and who we are.
+# Allowed query parameters: the options of redis-py for the address and the credentials.
 OPTIONS = frozenset(
     (
         *("cluster", "db", "username", "password", "client_name"),
@@ -24,18 +24,18 @@ SCHEMES = ("redis", "rediss", "unix")
 
 
 def check(value: str) -> str:
-    """The URL of an engine, as it was given.
+    """Return ``value`` when it is the URL of an engine.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
     """
     scheme, separator, _ = value.partition("://")
     url = urlsplit(value)
     if url.fragment:
-        raise ValueError("nothing of an engine")
+        raise ValueError("a fragment")
     if scheme not in SCHEMES or not separator or (scheme == "unix" and not url.path):
         raise ValueError("not an engine")
-    if url.port == 0:  # A port that is none at all raises ValueError by itself.
+    if url.port == 0:  # Any other invalid port raises ValueError by itself.
         raise ValueError("not a port")
     options = dict(parse_qsl(url.query, keep_blank_values=True))
     if not options.keys() <= OPTIONS or not options.get("db", "0").isdecimal():
@@ -48,7 +48,7 @@ def check(value: str) -> str:
 
 
 def _check_cluster(scheme: str, path: str, options: dict[str, str]) -> None:
-    """A cluster is reached over TCP, and has no databases to choose from."""
+    """A cluster is reached over TCP, and has one database only."""
     if options["cluster"] not in ("true", "false"):
         raise ValueError("neither true nor false")
     if options["cluster"] == "true" and (scheme == "unix" or int(options.get("db") or path.strip("/") or 0)):
@@ -56,15 +56,15 @@ def _check_cluster(scheme: str, path: str, options: dict[str, str]) -> None:
 
 
 def without_password(url: str) -> str:
-    """An engine's URL as it may be shown and logged."""
+    """The URL of an engine without its password, for output and logs."""
     try:
         parts = urlsplit(url)
-        user, at, place = parts.netloc.rpartition("@")
+        user, at, host = parts.netloc.rpartition("@")
         user = f"{user.partition(':')[0]}:***" if ":" in user else user
         query = [(key, "***" if "pass" in key else value) for key, value in parse_qsl(parts.query)]
-        shown = SplitResult(parts.scheme, f"{user}{at}{place}", parts.path, urlencode(query, safe="*/:"), "")
+        shown = SplitResult(parts.scheme, f"{user}{at}{host}", parts.path, urlencode(query, safe="*/:"), "")
     except ValueError:
         return "***"
     text = urlunsplit(shown)
-    # urlunsplit may drop the empty authority, but unix:/run/x.sock is not what anybody wrote.
+    # urlunsplit may drop the empty authority: unix:/run/x.sock.
     return text if "://" in text else text.replace(":", "://", 1)

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from tallycast.domain.keys import SECRET_BYTES, check_key
-from tallycast.domain.limits import AUTH_COSTS, Limits
+from tallycast.domain.limits import AUTH_COST, Limits
 from tallycast.domain.patterns import ItemPattern
 from tallycast.domain.rates import Rate, rate
 from tallycast.domain.sites import ANY, DEFAULT_KINDS, MAX_KINDS, SITE_NAME, Site
@@ -248,9 +248,9 @@ class LimitsForm(_Form):
                 "a client that reconnects watches all its items again"
             )
         # A client that reconnects sends auth first, then watch.
-        if self.messages.burst < AUTH_COSTS + self.items_a_connection / self.items_a_message:
+        if self.messages.burst < AUTH_COST + self.items_a_connection / self.items_a_message:
             raise ValueError(
-                f"the burst of messages must be at least {AUTH_COSTS} + items_a_connection / items_a_message"
+                f"the burst of messages must be at least {AUTH_COST} + items_a_connection / items_a_message"
             )
         return self
 

@@ -1,4 +1,4 @@
 """The contract with clients, pure: message types, codecs, ready-made frames.
 
-Must not import asyncio, Redis or a clock.
+Does not depend on asyncio, Redis or a clock.
 """

@@ -1,8 +1,8 @@
 """The wire formats: JSON in text frames, MessagePack in binary frames, JSON in server-sent events.
 
-Owns decoding and encoding, and the word for what could not be decoded. A message that does not fit is read a
-second time without types, for its ``ref`` and for which part was wrong: slower, but only ever for bad
-messages.
+Owns decoding and encoding, and the error for what cannot be decoded. An invalid message is decoded a second
+time without types, to find its ``ref`` and the invalid field: slower, but for invalid messages only. Does not
+depend on what messages do.
 """
 
 import json
@@ -23,14 +23,14 @@ _TYPES = ("auth", "watch", "unwatch", "react", "ping")
 
 
 class Unreadable(NamedTuple):
-    """A message that is not of the contract: why, and its ``ref`` where it had a usable one."""
+    """An invalid message: why, and its ``ref`` if that is usable."""
 
     refusal: Refusal
     ref: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Wire:
-    """A format of WebSocket messages. ``index`` numbers all formats from 0, for caches of encoded updates."""
+    """A format of WebSocket messages. ``index`` numbers the formats from 0, for caches of encoded updates."""
 
     __slots__ = ("_decode", "_encode", "_loose", "binary", "index", "opcode", "subprotocol")
 
@@ -53,20 +53,20 @@ class Wire:
         self._loose = loose
 
     def decode(self, payload: bytes) -> ClientMessage | Unreadable:
-        """The message in ``payload``, or why it is none."""
+        """Decode a message."""
         try:
             return self._decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._explain(payload)
 
     def frame(self, message: ServerMessage) -> bytes:
-        """``message`` as a whole frame."""
+        """Encode a message as a complete frame."""
         return frames.frame(self.opcode, self._encode(message))
 
     def _explain(self, payload: bytes) -> ClientMessage | Unreadable:
         try:
             raw = self._loose(payload)
-            # What was wrong may lie in a field that is not known here, and then it does not matter.
+            # An error in an unknown field does not matter.
             message: ClientMessage = msgspec.convert(raw, ClientMessage)
             return message
         except msgspec.ValidationError:
@@ -91,16 +91,16 @@ class EventWire:
         self._encode = msgspec.json.Encoder().encode
 
     def frame(self, message: ServerMessage) -> bytes:
-        """``message`` as a whole event: its type as the event's, itself as the data.
+        """Encode a message as a complete event: its type as the event's, the message as the data.
 
-        JSON as msgspec writes it has no line breaks, so the data is always one line.
+        msgspec writes JSON without line breaks, so the data is always one line.
         """
         name = str(message.__struct_config__.tag).encode()
         return b"event: %s\ndata: %s\n\n" % (name, self._encode(message))
 
 
 def _reason(raw: dict[Any, Any]) -> Refusal:
-    """Why a message that was read without types does not fit its type."""
+    """Why a message, decoded without types, is invalid."""
     kind = raw.get("type")
     if not isinstance(kind, str) or kind not in _TYPES:
         return BadMessage(f"type is one of {', '.join(_TYPES)}")
@@ -120,7 +120,7 @@ def _reason(raw: dict[Any, Any]) -> Refusal:
 
 
 def _loose_json(payload: bytes) -> Any:
-    # From text, because the module guesses other encodings from bytes; and NaN is no JSON (RFC 8259).
+    # From text, because json guesses other encodings from bytes. NaN is not JSON (RFC 8259).
     return json.loads(payload.decode(), parse_constant=_no_constant)
 
 

@@ -1,6 +1,6 @@
 """Every error and close code of the project, in one tree.
 
-Owns the names and what each means to a client or an operator. Must not know who raises them.
+Owns the names and what each means to a client or an operator. Does not depend on where they are raised.
 
     TallycastError
     ├── Refusal               one request is refused; the connection goes on
@@ -13,13 +13,13 @@ Owns the names and what each means to a client or an operator. Must not know who
     │   ├── UnknownSite       unknown_site     404
     │   ├── RateLimited       rate_limited     429
     │   └── Unavailable       unavailable      503
-    │       └── OutcomeUnknown  the request was sent, and its answer never came
+    │       └── OutcomeUnknown  the request was sent and not answered
     ├── StartError            the server cannot start; one line for the operator
     │   ├── SettingsError
     │   └── EngineError
-    ├── NotHealthy            the server does not answer as it should; one line for the operator
-    ├── LoadError             a load test cannot be run; one line for the person who runs it
-    └── ImportFailed          a file cannot be imported; one line for the person who imports it
+    ├── NotHealthy            a health check failed; one line for the operator
+    ├── LoadError             a load test cannot be run; one line for the operator
+    └── ImportFailed          a file cannot be imported; one line for the operator
 """
 
 from enum import IntEnum
@@ -27,14 +27,19 @@ from typing import ClassVar
 
 
 class TallycastError(Exception):
-    """The root: catch it to catch everything this project raises on purpose."""
+    """The root of all errors that this project raises on purpose."""
 
 
-class Refusal(TallycastError):  # noqa: N818  the contract refuses; nothing went wrong
+class Refusal(TallycastError):  # noqa: N818  a refusal is part of the contract
     """One request is refused and has no effect.
 
-    ``code`` is the contract's word for it, ``status`` its HTTP status. ``str(refusal)`` is a sentence
-    for the developer of the client. ``item`` is the item id concerned, ``retry_after`` seconds to wait.
+    ``str(refusal)`` is a sentence for the developer of the client.
+
+    Attributes:
+        code: The error code of the contract.
+        status: The HTTP status.
+        item: The item id concerned.
+        retry_after: Seconds to wait.
     """
 
     code: ClassVar[str]
@@ -60,7 +65,7 @@ class MessageTooLarge(BadMessage):
 
 
 class BadItem(Refusal):
-    """Not an item id: see ``rules.items``."""
+    """Not an item id: see ``contract.items``."""
 
     code = "bad_item"
     status = 400
@@ -81,14 +86,14 @@ class TooManyItems(Refusal):
 
 
 class Unauthorized(Refusal):
-    """No token, or one that does not hold."""
+    """No token, or an invalid one."""
 
     code = "unauthorized"
     status = 401
 
 
 class Forbidden(Refusal):
-    """Known, but not allowed: an origin that is not the site's, for one."""
+    """Not allowed: from an origin that the site does not list, for example."""
 
     code = "forbidden"
     status = 403
@@ -102,7 +107,7 @@ class UnknownSite(Refusal):
 
 
 class RateLimited(Refusal):
-    """Too much, too fast; ``retry_after`` says when."""
+    """A rate limit is exceeded; ``retry_after`` says how long to wait."""
 
     code = "rate_limited"
     status = 429
@@ -116,7 +121,7 @@ class Unavailable(Refusal):
 
 
 class OutcomeUnknown(Unavailable):
-    """It was sent and nothing came back: it may still take effect, until its deadline."""
+    """Sent, but not answered: it may still take effect, until its deadline."""
 
 
 class StartError(TallycastError):
@@ -124,29 +129,29 @@ class StartError(TallycastError):
 
 
 class SettingsError(StartError):
-    """A setting is wrong."""
+    """A setting is invalid."""
 
 
 class EngineError(StartError):
     """The engine cannot be started or used."""
 
 
-class NotHealthy(TallycastError):  # noqa: N818  an answer, not a defect
+class NotHealthy(TallycastError):  # noqa: N818  an answer, not a failure
     """A health check failed."""
 
 
 class LoadError(TallycastError):
-    """A load test cannot be run. ``str(error)`` is one line for the person who runs it."""
+    """A load test cannot be run. ``str(error)`` is one line for the operator."""
 
 
-class ImportFailed(TallycastError):  # noqa: N818  an ImportError is something else
-    """A file cannot be imported, or not to its end. ``str(error)`` is one line for whoever wants it."""
+class ImportFailed(TallycastError):  # noqa: N818  ImportError is taken
+    """A file cannot be imported, or not completely. ``str(error)`` is one line for the operator."""
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes this server sends (RFC 6455, section 7.4, and the contract).
+    """WebSocket close codes that this server sends (RFC 6455, section 7.4, and the contract).
 
-    After 4500 to 4999 a client must not reconnect.
+    After 4500 to 4999, a client must not reconnect.
     """
 
     NORMAL = 1000

@@ -1,7 +1,7 @@
-"""Ready-made WebSocket frames (RFC 6455, section 5.2).
+"""Encoded WebSocket frames (RFC 6455, section 5.2).
 
-A server's frames are unmasked and, compression being off, depend on nothing but their payload: one frame
-serves every subscriber. Reading frames is the work of websockets' Sans-I/O core, not of this module.
+A server's frames are unmasked and, without compression, depend only on their payload, so that one frame
+serves every subscriber. Does not depend on connections; frames are parsed by websockets' Sans-I/O core.
 """
 
 from struct import Struct
@@ -10,14 +10,14 @@ TEXT = 0x1
 BINARY = 0x2
 
 _FINAL = 0x80
-# The heads of all frames that are short enough for one byte of length.
+# The headers of all frames with a length of one byte.
 _SHORT = {opcode: [bytes((_FINAL | opcode, length)) for length in range(126)] for opcode in (TEXT, BINARY)}
 _MEDIUM = Struct("!BBH").pack
 _LONG = Struct("!BBQ").pack
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole final frame."""
+    """Encode a payload as one final frame."""
     length = len(payload)
     if length < 126:
         return _SHORT[opcode][length] + payload

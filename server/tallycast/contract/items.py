@@ -1,7 +1,8 @@
-"""What an item id is.
+"""Item ids.
 
-Owns the one check every path uses: 1 to 256 bytes of UTF-8, no control characters (U+0000 to U+001F and
-U+007F to U+009F), no lone surrogates. Ids are compared byte for byte, never normalised.
+Owns the one check that every path uses: 1 to 256 bytes of UTF-8, no control characters (U+0000 to U+001F and
+U+007F to U+009F), no lone surrogates. Ids are compared byte by byte, never normalised. Does not depend on
+sites.
 """
 
 import re
@@ -19,25 +20,25 @@ def check_item(item: object) -> str:
     """Return ``item`` when it is an item id.
 
     Raises:
-        BadItem: it is not; the refusal carries the id when it can be repeated to the client.
+        BadItem: it is not; the refusal carries the id if it can be sent back to the client.
     """
     if not isinstance(item, str):
         raise BadItem("an item id is a string")
     if not item:
         raise BadItem("an item id has at least 1 byte")
-    # ASCII without control characters, which is nearly every id there is, needs no encoding.
+    # Nearly every id is ASCII without control characters, and needs no encoding.
     if len(item) <= MAX_BYTES and item.isascii() and item.isprintable():
         return item
     if _FORBIDDEN.search(item):
         raise BadItem("an item id has no control characters and is valid Unicode", item=_repeatable(item))
     if len(item.encode()) > MAX_BYTES:
-        # The widget relays this to the page's console, where the reason is in question.
+        # The widget writes this to the page's console.
         raise BadItem(f"an item id has at most {MAX_BYTES} bytes of UTF-8 ({SHORTENED})")
     return item
 
 
 def _repeatable(item: str) -> str | None:
-    """The id, where an error may carry it: not too long, and encodable."""
+    """The id, if an error can carry it: not too long, and encodable."""
     try:
         return item if len(item.encode()) <= MAX_BYTES else None
     except UnicodeEncodeError:

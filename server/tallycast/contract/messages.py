@@ -1,7 +1,7 @@
 """Every message of the contract as a typed struct; one set serves JSON and MessagePack.
 
-Optional fields are ``UNSET`` and left out of the wire, never ``null``. Fields that clients send and this
-server does not know are ignored. Must not know how a message is encoded or what it does.
+Optional fields are ``UNSET`` and omitted on the wire, never ``null``. Unknown fields of clients' messages are
+ignored. Does not depend on how a message is encoded or what it does.
 """
 
 from typing import Annotated
@@ -22,7 +22,7 @@ class Message(Struct, frozen=True, tag_field="type", tag=str.lower, gc=False):
 
 
 class Auth(Message, frozen=True):
-    """From here on I am the visitor this token names."""
+    """Identify as the visitor of a token."""
 
     token: str
     merge: str | UnsetType = UNSET
@@ -30,7 +30,7 @@ class Auth(Message, frozen=True):
 
 
 class Watch(Message, frozen=True, gc=True):
-    """Show me these items; ``since`` says which versions I already show."""
+    """Subscribe to items; ``since`` has the versions that the client already shows."""
 
     items: list[str]
     since: dict[str, SafeInteger] | UnsetType = UNSET
@@ -38,14 +38,14 @@ class Watch(Message, frozen=True, gc=True):
 
 
 class Unwatch(Message, frozen=True, gc=True):
-    """Show me these items no more."""
+    """Unsubscribe from items."""
 
     items: list[str]
     ref: Ref = UNSET
 
 
 class React(Message, frozen=True):
-    """Set my reaction on an item; ``None`` clears it."""
+    """Set the visitor's reaction to an item; None clears it."""
 
     item: str
     reaction: str | None
@@ -53,7 +53,7 @@ class React(Message, frozen=True):
 
 
 class Ping(Message, frozen=True):
-    """Are you there?"""
+    """Check the connection."""
 
     ref: Ref = UNSET
 
@@ -64,7 +64,7 @@ ClientMessage = Auth | Watch | Unwatch | React | Ping
 
 
 class Counts(Message, frozen=True, gc=True):
-    """The counts of an item as of ``version``; ``reset`` when the store went back in time."""
+    """The counts of an item at ``version``; ``reset``: the store was restored to an earlier state."""
 
     item: str
     version: int
@@ -73,7 +73,7 @@ class Counts(Message, frozen=True, gc=True):
 
 
 class Mine(Message, frozen=True):
-    """What this visitor holds on an item as of ``version``."""
+    """The visitor's reaction to an item at ``version``."""
 
     item: str
     version: int
@@ -100,13 +100,13 @@ class Ready(Message, frozen=True):
 
 
 class Pong(Message, frozen=True):
-    """I am here."""
+    """The answer to a ``ping``."""
 
     ref: Ref = UNSET
 
 
 class Ack(Message, frozen=True, gc=True):
-    """A reaction is confirmed under the engine's durability."""
+    """A reaction is stored, with the configured durability."""
 
     item: str
     reaction: str | None
@@ -116,7 +116,7 @@ class Ack(Message, frozen=True, gc=True):
 
 
 class Error(Message, frozen=True):
-    """A message was refused and had no effect, or a token stopped holding."""
+    """A message was refused and had no effect, or a token is no longer valid."""
 
     code: str
     message: str
@@ -126,11 +126,11 @@ class Error(Message, frozen=True):
 
 
 class Beat(Message, frozen=True):
-    """Nothing else was sent for a while."""
+    """Heartbeat: nothing else was sent for a while."""
 
 
 class Bye(Message, frozen=True):
-    """The server is draining; reconnect that many seconds after the close."""
+    """The server is draining; reconnect ``retry_after`` seconds after the close."""
 
     retry_after: float
 

@@ -1,4 +1,4 @@
-"""Pure rules: what an item id, a site, a reaction and a token are.
+"""Pure rules of sites, tokens, addresses, rates and limits.
 
-Must not import asyncio, Redis or a clock: time is an argument.
+Does not depend on asyncio, Redis or a clock: time is an argument.
 """

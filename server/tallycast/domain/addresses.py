@@ -1,9 +1,9 @@
-"""Which address a request came from, when it may have come through proxies.
+"""Client addresses of requests, directly or through proxies.
 
-A proxy appends to X-Forwarded-For whom it got the request from; what stands to the left of that is what it
-was told, and anybody can tell it anything. So the rightmost address that is not one of a trusted proxy is the
-client's, and a peer that is not trusted is the client itself, whatever its header says. Must not know where
-connections come from, nor what is trusted.
+A proxy appends the address of its peer to X-Forwarded-For; what is to the left of that was sent by the peer,
+which can send anything. So the client is the rightmost address that is not a trusted proxy's, and a peer that
+is not trusted is itself the client, whatever its header says. Does not depend on where connections come from,
+nor on which proxies are trusted.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,16 @@ NONE = "none"
 Address = IPv4Address | IPv6Address | Literal["unix"]
 Networks = tuple[IPv4Network | IPv6Network | Literal["unix"], ...]
 
-# No chain of proxies is longer; a header may be.
-MOST_HOPS = 32
+# Longer than any chain of proxies; a header may be longer.
+MAX_HOPS = 32
 
 
 class Client(NamedTuple):
-    """Who a request came from: the address in its canonical form, "" where there is none.
+    """The client of a request.
 
-    ``forwarded``: the request had a forwarding header, so somebody stands between, or says so.
+    Attributes:
+        address: In canonical form; "" if unknown.
+        forwarded: Whether the request had a forwarding header, so that a proxy may be between.
     """
 
     address: str
@@ -33,10 +35,10 @@ class Client(NamedTuple):
 
 
 def networks(text: str) -> Networks:
-    """The networks in a list such as ``127.0.0.1, 10.0.0.0/8, unix``; ``none`` is the empty one.
+    """Parse a list such as ``127.0.0.1, 10.0.0.0/8, unix``; ``none`` is the empty list.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is not such a list.
     """
     if text.strip() == NONE:
         return ()
@@ -45,37 +47,39 @@ def networks(text: str) -> Networks:
 
 
 def client(peer: str, forwarded: Sequence[str], trusted: Networks) -> Client:
-    """Who a request came from.
+    """The client of a request.
 
-    ``peer`` is the address at the other end of the connection, ``forwarded`` are the values of the
-    X-Forwarded-For headers in their order.
+    Args:
+        peer: The address at the other end of the connection.
+        forwarded: The values of the X-Forwarded-For headers, in order.
+        trusted: The trusted proxies.
     """
     if not forwarded:
         return _direct(peer)
     found = _address(peer)
     if found is None:
         return Client("", forwarded=True)
-    hops = ",".join(forwarded).rsplit(",", MOST_HOPS)[-MOST_HOPS:]
+    hops = ",".join(forwarded).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
     while hops and _is_in(found, trusted):
-        said = _address(hops.pop())
-        if said is None:
-            break  # A trusted proxy does not know: nearer than this one nobody can be named.
-        found = said
+        hop = _address(hops.pop())
+        if hop is None:
+            break  # A trusted proxy does not name its peer: the proxy is the nearest known address.
+        found = hop
     return Client(str(found), forwarded=True)
 
 
 @lru_cache(1024)
 def owner(peer: str, trusted: Networks) -> Client | None:
-    """Who a connection counts for, whatever comes on it; ``None`` where that is a trusted proxy's."""
+    """The client that a connection counts for, whatever requests it carries; None: a trusted proxy."""
     found = _address(peer)
     return None if found is not None and _is_in(found, trusted) else _direct(peer)
 
 
 @lru_cache(1024)
 def prefix(client: Client) -> str | None:
-    """What a client is counted as: an IPv4 address itself, the /64 of an IPv6 one, which is one household's.
+    """What a client is counted as: an IPv4 address, or the /64 of an IPv6 address, which one household has.
 
-    "" is a client that has none that is known, ``None`` one on this machine itself and not behind a proxy.
+    "" if the address is unknown. None: a client on this machine that is not behind a proxy.
     """
     if client.address == UNIX:
         return UNIX if client.forwarded else None
@@ -87,15 +91,15 @@ def prefix(client: Client) -> str | None:
     return str(address) if address.version == 4 else str(ip_network((int(address), 64), strict=False))
 
 
-def neighbourhood(prefix: str) -> str:
-    """The network around a ``prefix``, which one owner may have all of: /24 of IPv4, /48 of IPv6."""
+def network(prefix: str) -> str:
+    """The network of a ``prefix`` that may have one owner: /24 of IPv4, /48 of IPv6."""
     if prefix in ("", UNIX):
         return prefix
     inside = ip_network(prefix)
     return str(inside.supernet(new_prefix=24 if inside.version == 4 else 48))
 
 
-# Most requests have a peer that was seen a moment ago; and who holds it holds the same one.
+# Most requests are from a recent peer; the cache also shares the objects.
 @lru_cache(1024)
 def _direct(peer: str) -> Client:
     found = _address(peer)
@@ -103,7 +107,7 @@ def _direct(peer: str) -> Client:
 
 
 def _address(text: str) -> Address | None:
-    """An address, with or without a port, as proxies write it."""
+    """Parse an address with or without a port, as proxies write it."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -122,4 +126,4 @@ def _address(text: str) -> Address | None:
 def _is_in(address: Address, trusted: Networks) -> bool:
     if address == UNIX:
         return UNIX in trusted
-    return any(address in network for network in trusted if network != UNIX)
+    return any(address in one for one in trusted if one != UNIX)

@@ -1,6 +1,6 @@
-"""Which public keys do for which algorithm of a token (RFC 7518, RFC 8037).
+"""Which keys fit which algorithm of a token (RFC 7518, RFC 8037).
 
-Must not know where a key comes from.
+Does not depend on where a key comes from.
 """
 
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -18,7 +18,7 @@ RSA_BITS = 2048
 
 
 def algorithm_of(key: object) -> str | None:
-    """The one algorithm that a public or private key is for here; ``None``: it is for none."""
+    """The algorithm that a public or private key is used with; None: it is not supported."""
     match key:
         case RSAPublicKey() | RSAPrivateKey():
             return "RS256"
@@ -33,9 +33,9 @@ def check_key(key: object, algorithm: str) -> None:
     """Accept a key for this algorithm.
 
     Raises:
-        ValueError: it is for another one, or too weak.
+        ValueError: it is for another algorithm, or too weak.
     """
     if algorithm_of(key) != algorithm:
-        raise ValueError(f"the key is not one for {algorithm}")
+        raise ValueError(f"the key is not for {algorithm}")
     if isinstance(key, RSAPublicKey | RSAPrivateKey) and key.key_size < RSA_BITS:
         raise ValueError(f"an RSA key has at least {RSA_BITS} bits")

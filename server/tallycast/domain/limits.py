@@ -1,27 +1,31 @@
-"""How much is enough: the limits of a site's clients, and those of a worker. Numbers, and their defaults.
+"""Limits of a site's clients and of a worker, with their defaults.
 
-Must not know who keeps to them.
+Does not depend on where they are enforced.
 """
 
 from dataclasses import dataclass
 
 from tallycast.domain.rates import Rate
 
-# A signature is checked for an ``auth``, which takes as long as so many other messages.
-AUTH_COSTS = 10
-# An admin key that is none costs as much as so many requests more, so that guessing is slow.
-GUESS_COSTS = 50
-# All that a visitor holds, listed or taken back, costs as much as so many reactions.
-ALL_COSTS = 10
+# An ``auth`` counts as this many messages: verifying a signature takes as long.
+AUTH_COST = 10
+# A wrong admin key counts as this many further requests, so that guessing is slow.
+WRONG_KEY_COST = 50
+# Listing or erasing all reactions of a visitor counts as this many reactions.
+ALL_REACTIONS_COST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a client of a site may do.
+    """The limits of a site's clients.
 
-    By connection: the items of a message and of all of them, frames (``messages``) and ids that are shown
-    (``ids``). ``reactions`` are by connection, and by visitor. ``new_items``: how fast items come to be that
-    nobody had reacted to, on the whole site.
+    Attributes:
+        items_a_message: Item ids per message or request.
+        items_a_connection: Watched items per connection.
+        messages: Frames per connection.
+        ids: Item ids shown per connection.
+        reactions: Reactions per connection, and per visitor.
+        new_items: Items created by a first reaction, on the whole site.
     """
 
     items_a_message: int = 100
@@ -34,10 +38,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a worker takes: open connections, and by address those, new ones, requests and new visitors.
+    """The limits of a worker.
 
-    New ones are sockets and streams: whatever is there to stay. What is refused for its site or origin, and
-    pages, have budgets of their own, as large as those of new ones and of requests.
+    Upgrades and requests that are refused for their site or origin, and pages, have budgets of their own, of
+    the same size as ``address_arrivals`` and ``address_requests``.
+
+    Attributes:
+        connections: Open connections.
+        address_connections: Open connections per address.
+        address_arrivals: New WebSockets and event streams per address.
+        address_requests: HTTP requests per address.
+        address_visitors: New anonymous visitors per address.
     """
 
     connections: int = 20_000
@@ -48,14 +59,14 @@ class Caps:
 
     @property
     def hard(self) -> int:
-        """As many connections are not even told that they are too many, which takes a connection as well."""
-        return _more(self.connections)
+        """The hard limit of connections, above which they are closed instead of refused with a reason."""
+        return _hard(self.connections)
 
     @property
     def address_hard(self) -> int:
-        """The same for those of one address."""
-        return _more(self.address_connections)
+        """The hard limit of connections per address."""
+        return _hard(self.address_connections)
 
 
-def _more(connections: int) -> int:
+def _hard(connections: int) -> int:
     return connections + max(1, connections // 10)

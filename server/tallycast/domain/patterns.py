@@ -1,27 +1,28 @@
 """Patterns of item ids: regular expressions of RE2, which match in linear time.
 
-Owns the limits of a pattern and the words for what is wrong with one. Operators write patterns and strangers
-send what they are tried on, so no pattern may take time that is more than linear in the length of an id.
+Owns the limits of a pattern and its error messages. Operators write patterns and any client sends the ids
+that they are matched with, so no pattern may take more than linear time in the length of an id. Does not
+depend on sites.
 """
 
 import re
 
 import re2
 
-# Program and state cache of one pattern (bytes). A cache that is full costs time, not correctness.
+# Program and state cache of a pattern, in bytes. A full cache costs time, not correctness.
 MEMORY = 1 << 20
-# Instructions. An id of 256 bytes takes some milliseconds with as many, at the worst.
-MOST_INSTRUCTIONS = 4096
+# With as many instructions, an id of 256 bytes takes some milliseconds at worst.
+MAX_INSTRUCTIONS = 4096
 
 # Python reads `{,5}` as `{0,5}`, RE2 as these four characters.
 _NO_MINIMUM = re.compile(r"(?:[^\\]|\\.)*?(\{,[0-9]+\})", re.DOTALL)
 
 
 class ItemPattern:
-    """What all of an item's id must match; ``source`` is in the syntax of RE2.
+    """A pattern that item ids must match as a whole; ``source`` is in the syntax of RE2.
 
     Raises:
-        ValueError: it is no pattern, or one that is too large.
+        ValueError: it is not a pattern, or too large.
     """
 
     __slots__ = ("_compiled",)
@@ -34,12 +35,12 @@ class ItemPattern:
             self._compiled = re2.compile(source, _options())
         except re2.error as error:
             raise ValueError(f"not a regular expression of RE2: {_reason(error)}") from None
-        if self._compiled.programsize > MOST_INSTRUCTIONS:
+        if self._compiled.programsize > MAX_INSTRUCTIONS:
             raise ValueError("too large a regular expression: use fewer and smaller repetitions")
 
     def matches(self, item: str) -> bool:
-        """Whether all of ``item``, valid Unicode, matches."""
-        # RE2 decodes UTF-8 itself and matches characters; of a str it would convert every offset.
+        """Whether ``item``, valid Unicode, matches as a whole."""
+        # RE2 decodes UTF-8 itself; for a str it would convert every offset.
         return self._compiled.fullmatch(item.encode()) is not None
 
 

@@ -1,8 +1,9 @@
-"""What a site is, and which origins belong to it.
+"""Sites and their origins.
 
-Owns the origin rule (RFC 6454): scheme, host and port compared exactly, with two patterns. ``*`` stands for
-every origin with a scheme and a host; ``https://*.example.com`` for one level of subdomains. ``null``, which
-sandboxed frames and local files send, is an origin like any other and must be listed.
+Owns the origin rule (RFC 6454): scheme, host and port are compared exactly, with two patterns. ``*`` matches
+every origin with a scheme and a host, ``https://*.example.com`` one level of subdomains. ``null``, which
+sandboxed frames and local files send, is an origin like any other and must be listed. Does not depend on how
+sites are configured.
 """
 
 import re
@@ -28,14 +29,18 @@ _ALLOW_DIGESTS = (
 )
 
 
-# Compared by identity: a site that was read again is another one, and sites are keys on a hot path.
+# Compared by identity: a reloaded site is another one, and sites are keys on a hot path.
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """A publisher.
+    """A site of a publisher.
 
-    ``kinds`` are its reactions in the order they are shown. ``keys`` are what its own visitors' tokens are
-    signed with. ``anonymous``: this server may issue tokens to strangers. ``items``, where given, is what all
-    of an item's id must match. ``admin_keys`` are SHA-256 digests.
+    Attributes:
+        kinds: Kinds of reactions, in the order shown.
+        origins: Origins of its pages.
+        keys: Keys that its own visitors' tokens are signed with.
+        anonymous: Whether this server issues tokens to visitors without one.
+        items: Pattern that item ids must match, if any.
+        admin_keys: SHA-256 digests of the admin keys.
     """
 
     name: str = DEFAULT_SITE
@@ -48,13 +53,13 @@ class Site:
     limits: Limits = Limits()
 
     def allows(self, origin: str | None) -> bool:
-        """Whether a request with this Origin header may come in; ``None`` means it had none."""
+        """Whether requests with this Origin header are allowed; None: without one."""
         if origin is None:
             return True
         if ANY in self.origins and _ORIGIN.fullmatch(origin):
             return True
         if "*" in origin:
-            return False  # A browser sends none; it must not match a pattern by being one.
+            return False  # No browser sends it; it must not match a pattern by being equal to it.
         if origin in self.origins:
             return True
         parts = _SUBDOMAIN.fullmatch(origin)

@@ -1,12 +1,11 @@
-"""Tokens: what is claimed, and when a claim holds.
+"""Tokens: signed and verified (JWT, RFC 7519).
 
-A token is a JWT (RFC 7519). Two kinds of them name a visitor. Those of anonymous visitors are signed with
-HS256 and the secret that all workers share; their visitor is ``a:`` and a random id. Those of publishers are
-signed with a key of the site; their visitor is ``u:`` and the ``sub``, so that neither kind can ever name a
-visitor of the other, whoever holds which key.
+There are two kinds. Tokens of anonymous visitors are signed with HS256 and the secret that all workers share;
+their visitor is ``a:`` and a random id. Tokens of publishers are signed with a key of the site; their visitor
+is ``u:`` and the ``sub``, so that neither kind can name a visitor of the other.
 
-Owns the claims and their times. Must not know the clock (``now`` is an argument, in seconds since 1970), nor
-where secrets and keys come from.
+Owns the claims and their times. Does not depend on a clock (``now`` is an argument, in seconds since 1970),
+nor on where secrets and keys come from.
 """
 
 import base64
@@ -25,18 +24,18 @@ MAX_BYTES = 4096
 LIFETIME = 30 * 86400
 RENEWABLE = 90 * 86400
 LEEWAY = 30
-# A publisher's token is taken for so long (s) after it was issued, whatever it says of its end. A revocation
-# refuses what was issued before it, and so need not be remembered for longer.
+# A publisher's token is accepted for this long (s) after its issue, whatever its ``exp``. So a revocation,
+# which concerns tokens issued before it, need not be kept for longer.
 MAX_AGE = 90 * 86400
 # How far ahead (s) a token may end that does not say when it was issued.
 MAX_AHEAD_UNDATED = 86400
 SUBJECT_BYTES = 128
 MAX_TIME = 2**53
-# Characters of a claim that are shown to the operator.
-MOST_SHOWN = 200
+# Characters of a claim that are logged.
+MAX_SHOWN = 200
 ANONYMOUS_ID = re.compile("a:[A-Za-z0-9_-]{22}")
 
-# PyJWT would read the clock, and take no number for a subject: both are checked here.
+# Checked here, because PyJWT reads the clock and rejects numbers as subject.
 _OPTIONS: Any = {
     "verify_aud": True,
     "verify_exp": False,
@@ -49,10 +48,11 @@ _OPTIONS: Any = {
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the claims of a publisher's tokens are called, or must be.
+    """Names and values of the claims in a publisher's tokens.
 
-    ``audience`` is what `aud` must be or contain; ``None``: the site's name. ``subject`` is the claim with
-    the user's id.
+    Attributes:
+        audience: What ``aud`` must be or contain; None: the name of the site.
+        subject: The claim that holds the user's id.
     """
 
     audience: str | None = None
@@ -61,10 +61,12 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a site: the algorithm that it is for, and no other, and the key itself.
+    """A key of a site, for one algorithm.
 
-    ``material`` is a secret, or the text of a public key (PEM); ``loaded`` is it as PyJWT takes it. ``id`` is
-    the ``kid`` of the tokens it signs, where they have one.
+    Attributes:
+        material: The secret, or the text of the public key.
+        id: The ``kid`` of its tokens, if any.
+        loaded: The key as PyJWT needs it.
     """
 
     algorithm: str
@@ -76,7 +78,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """A published set of keys (RFC 7517), by its address. Its keys are for one algorithm only."""
+    """A published set of keys (RFC 7517) for one algorithm, by its URL."""
 
     algorithm: str
     url: str
@@ -85,7 +87,7 @@ class KeySet:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token speaks for: the visitor, from when and until when (seconds since 1970).
+    """The visitor that a token identifies, from when and until when (seconds since 1970).
 
     Where a token does not say when it was issued, ``issued`` is when the user signed in, which is no later;
     or 0, which is before every revocation.
@@ -99,16 +101,16 @@ class Identity:
 
     @property
     def anonymous(self) -> bool:
-        """Whether this server has issued it to a stranger."""
+        """Whether the token was issued by this server, to an anonymous visitor."""
         return self.key is None
 
 
 class UnknownSigner(Unauthorized):
-    """The signature is not by any of the keys asked."""
+    """The token is not signed with any of the given keys."""
 
 
 class InvalidClaim(Unauthorized):
-    """The signature holds, and a claim does not: which one, what is wrong with it, and what was expected.
+    """The signature is valid and a claim is not: which one, what was found, and what was expected.
 
     ``str(refusal)`` is for the client and says less.
     """
@@ -121,29 +123,29 @@ class InvalidClaim(Unauthorized):
 
 
 def anonymous_id(entropy: bytes) -> str:
-    """A visitor id from 16 random bytes."""
+    """The id of an anonymous visitor, from 16 random bytes."""
     return "a:" + base64.urlsafe_b64encode(entropy).rstrip(b"=").decode()
 
 
 def sign(visitor: str, site: str, secret: bytes, now: int) -> tuple[str, int]:
-    """A token for an anonymous ``visitor``, and the second it expires."""
+    """Sign a token for an anonymous ``visitor``: the token, and when it expires (seconds since 1970)."""
     expires = now + LIFETIME
     return jwt.encode(_claims(visitor, site, now, expires), secret, algorithm=ANONYMOUS), expires
 
 
 def issue(subject: str, site: str, key: Key, now: float, ttl: int) -> str:
-    """A publisher's token for ``subject``; ``key.loaded`` is the secret or the private key."""
+    """Sign a publisher's token for ``subject``; ``key.loaded`` is the secret or the private key."""
     headers = None if key.id is None else {"kid": key.id}
-    # RFC 7519 allows fractions of a second, and one issued right after a revocation is newer than that.
+    # With fractions of a second (RFC 7519 allows them), a token issued right after a revocation is newer.
     times = {"iat": round(now, 3), "exp": int(now) + ttl}
     claims = {key.claims.subject: subject, "aud": key.claims.audience or site, **times}
     return jwt.encode(claims, key.loaded, algorithm=key.algorithm, headers=headers)
 
 
 def verify_anonymous(token: str, site: str, secret: bytes, now: float, *, expired_for: int = 0) -> Identity:
-    """Which anonymous visitor ``token`` speaks for on ``site``.
+    """Verify the token of an anonymous visitor of ``site``.
 
-    ``expired_for`` accepts a token up to that many seconds past its end: renewal does.
+    ``expired_for`` (seconds) accepts a token that expired no longer ago, for renewal.
 
     Raises:
         UnknownSigner: it was not signed with this secret.
@@ -158,10 +160,10 @@ def verify_anonymous(token: str, site: str, secret: bytes, now: float, *, expire
 
 
 def verify(token: str, site: str, keys: Iterable[tuple[Key, KeySet | None]], now: float) -> Identity:
-    """Which of a publisher's visitors ``token`` speaks for on ``site``.
+    """Verify the token of a publisher's visitor of ``site``.
 
-    ``keys`` are those of the site, each with the key set that it came from. A token that names a key id is
-    tried with that one, and with keys that have none.
+    ``keys`` are those of the site, each with its key set, if any. A token with a key id is verified with the
+    key of that id, and with keys that have none.
 
     Raises:
         UnknownSigner: it was not signed with any of these keys.
@@ -169,7 +171,7 @@ def verify(token: str, site: str, keys: Iterable[tuple[Key, KeySet | None]], now
         Unauthorized: too long, or malformed.
     """
     wanted = key_id(token)
-    wrong: Unauthorized = UnknownSigner("the token is not one of this site's")
+    failure: Unauthorized = UnknownSigner("the token is not one of this site's")
     for key, source in keys:
         if wanted is not None and key.id is not None and key.id != wanted:
             continue
@@ -179,8 +181,8 @@ def verify(token: str, site: str, keys: Iterable[tuple[Key, KeySet | None]], now
             continue
         except InvalidClaim as refusal:
             # The same key may be listed for another audience.
-            wrong = refusal
-    raise wrong
+            failure = refusal
+    raise failure
 
 
 def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float) -> Identity:
@@ -192,7 +194,7 @@ def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float
         return Identity(f"u:{subject}", issued, max(expires, now), trusted)
     if now > issued + MAX_AGE + LEEWAY:
         raise InvalidClaim("the token is too old", _issue(claims), _ago(now - issued), "at most 90 days ago")
-    # On an open connection, too, it holds no longer than it would be taken.
+    # On an open connection, too, it is valid no longer than it would be accepted.
     return Identity(f"u:{subject}", issued, max(min(expires, issued + MAX_AGE), now), trusted)
 
 
@@ -208,20 +210,20 @@ def _subject(name: str, value: object) -> str:
 
 
 def key_id(token: str) -> str | None:
-    """The id of the key that a token says it is signed with; nothing rests on it.
+    """The key id in a token's header, not verified.
 
     Raises:
-        Unauthorized: it is not a token at all.
+        Unauthorized: it is not a token.
     """
     return _header(token).get("kid")
 
 
-def may_be_from(key_set: KeySet, token: str, site: str, now: float) -> bool:
-    """Whether it is worth fetching the key set anew for this token, as far as can be said without a key.
+def may_match(key_set: KeySet, token: str, site: str, now: float) -> bool:
+    """Whether a key set may hold the key of a token, so that fetching it is useful.
 
     Raises:
-        InvalidClaim: it is not, whoever has signed it.
-        Unauthorized: it is not a token at all.
+        InvalidClaim: the token is invalid, whatever key it is signed with.
+        Unauthorized: it is not a token.
     """
     if _header(token).get("alg") != key_set.algorithm:
         return False
@@ -245,35 +247,36 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _decode(token: str, audience: str, algorithm: str, key: Any, required: Sequence[str]) -> dict[str, Any]:
-    """The claims of a token whose signature holds; without a ``key`` that is not looked at."""
+    """The claims of a token with a valid signature; without a ``key``, the signature is not verified."""
     _check_size(token)
-    not_ours = "the token is not one of this site's"
+    invalid = "the token is not one of this site's"
     try:
-        # The algorithm is the key's to say, never the token's.
+        # The key determines the algorithm, never the token.
         options: Any = {**_OPTIONS, "require": list(required), "verify_signature": key is not None}
         return jwt.decode(token, key, algorithms=[algorithm], audience=audience, options=options)
     except (jwt.InvalidAlgorithmError, jwt.InvalidSignatureError):
-        raise UnknownSigner(not_ours) from None
+        raise UnknownSigner(invalid) from None
     except jwt.MissingRequiredClaimError as error:
-        raise InvalidClaim(not_ours, error.claim, "missing", "one") from None
+        raise InvalidClaim(invalid, error.claim, "missing", "one") from None
     except jwt.InvalidAudienceError:
         found = jwt.decode(token, options={"verify_signature": False})["aud"]
-        raise InvalidClaim(not_ours, "aud", repr(found)[:MOST_SHOWN], repr(audience)) from None
+        raise InvalidClaim(invalid, "aud", repr(found)[:MAX_SHOWN], repr(audience)) from None
     except (jwt.PyJWTError, UnicodeError, ValueError, TypeError, RecursionError):
-        raise Unauthorized(not_ours) from None
+        raise Unauthorized(invalid) from None
 
 
 def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[float, float]:
-    """When it was issued, or some time before that, and when it ends; 0 where its issue is unknown.
+    """When a token was issued, at the latest (0: unknown), and when it expires.
 
-    Such a token has to end soon: its age cannot be told, and a revocation is remembered for ``MAX_AGE`` only.
+    A token without a time of issue must expire soon: its age is unknown, and a revocation is kept for
+    ``MAX_AGE`` only.
     """
     issue = _issue(claims)
     times = {name: 0 if claims.get(name) is None else claims[name] for name in (issue, "nbf", "exp")}
     for name, value in times.items():
         if not _is_time(value):
             expected = "seconds since 1970"
-            raise InvalidClaim("the token's times are none", name, type(value).__name__, expected)
+            raise InvalidClaim("the token's times are not numbers", name, type(value).__name__, expected)
     begins = max((issue, "nbf"), key=times.__getitem__)
     if times[begins] > now + LEEWAY:
         ahead = f"{times[begins] - now:.0f} s ahead"
@@ -287,7 +290,7 @@ def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[fl
 
 
 def _issue(claims: dict[str, Any]) -> str:
-    """The claim that says when a token was issued, at the latest.
+    """The claim that holds the time of issue, or an earlier time.
 
     `auth_time` is when the user signed in (OpenID Connect Core, section 2), which is never after the issue.
     `nbf` may be, so that it cannot stand for `iat`: a token issued before a revocation would outlive it.

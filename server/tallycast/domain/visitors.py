@@ -1,11 +1,14 @@
-"""What a visitor's id is, where an operator writes it: as tokens name visitors."""
+"""Visitor ids as operators write them: ``u:`` and a user's id, or an anonymous ``a:…``.
+
+Does not depend on how visitors are stored.
+"""
 
 from tallycast.contract.errors import BadMessage
 from tallycast.domain.tokens import ANONYMOUS_ID, SUBJECT_BYTES
 
 
 def check_visitor(visitor: object) -> str:
-    """Return ``visitor`` when it is the id of one.
+    """Return ``visitor`` when it is a visitor id.
 
     Raises:
         BadMessage: it is not.

@@ -1,9 +1,8 @@
-"""How log lines look and where they go: standard error, for people on a terminal, JSON otherwise.
+"""Logging: to standard error, readable on a terminal, JSON otherwise.
 
-Owns the one configuration of structlog and of the standard library's logging beneath the libraries. Whatever
-comes from outside is escaped here, in both forms, so that no place that logs has to.
-Must not know what is logged. Every module logs through ``structlog.get_logger()``; only the entries of
-processes call ``configure``.
+Owns the configuration of structlog, and of the standard library's logging that libraries use. Untrusted text
+is escaped here, in both formats. Does not depend on what is logged: every module logs through
+``structlog.get_logger()``; only entry points of processes call ``configure``.
 """
 
 import io
@@ -17,10 +16,10 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from tallycast.domain.printable import printable, printable_lines
 
-# Their INFO lines repeat what ours say, or say it once per connection.
-CHATTY = ("uvicorn", "websockets", "asyncio", "redis", "httpx")
+# Their INFO lines repeat ours, or are written once per connection.
+VERBOSE = ("uvicorn", "websockets", "asyncio", "redis", "httpx")
 
-# The key under which a line says whose request it is about: the one place for an address.
+# The only key that may hold a client's address.
 CLIENT = "client"
 
 _render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -29,9 +28,12 @@ _render_json = structlog.processors.JSONRenderer(ensure_ascii=False)
 def configure(
     context: Mapping[str, object] | None = None, *, addresses: bool = False, stream: TextIO | None = None
 ) -> None:
-    """Send every log line of this process to ``stream``, with ``context`` (who is speaking) in each.
+    """Write every log line of this process to ``stream``, by default standard error.
 
-    ``addresses``: a line may say which ``client``, by its address, it is about.
+    Args:
+        context: Keys of every line, such as the number of the worker.
+        addresses: Whether lines may hold the client's address.
+        stream: Where to write.
     """
     stream = stream or sys.stderr
     shared = _shared(dict(context or {}), addresses)
@@ -51,16 +53,16 @@ def configure(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_ending(terminal=stream.isatty()),
+                *_renderers(terminal=stream.isatty()),
             ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for name in CHATTY:
+    for name in VERBOSE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Query strings are in uvicorn's access log, and clients put into them what they like.
+    # uvicorn's access log has query strings, which may hold anything.
     logging.getLogger("uvicorn.access").disabled = True
     logging.captureWarnings(True)
 
@@ -80,8 +82,8 @@ def _shared(context: dict[str, object], addresses: bool) -> list[Processor]:
     ]
 
 
-def _ending(*, terminal: bool) -> list[Processor]:
-    # Plain tracebacks in both: the others print local variables, tokens and passwords among them.
+def _renderers(*, terminal: bool) -> list[Processor]:
+    # Plain tracebacks in both formats: others print local variables, which may be tokens and passwords.
     if terminal:
         return [
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
@@ -96,17 +98,17 @@ def _ending(*, terminal: bool) -> list[Processor]:
 
 
 def _json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """A line as JSON. The escapes are JSON's own, so a machine that reads it has the text as it was."""
+    """A line as JSON. The escapes are JSON's own, so a parser gets the original text."""
     return printable(str(_render_json(logger, method, event)))
 
 
 def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Escape the texts of a line before it is coloured."""
+    """Escape the values of a line before colours are added."""
     return {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _traceback(stream: TextIO, exc_info: ExcInfo) -> None:
-    """Print a traceback, whose messages may quote anything."""
+    """Print a traceback, escaped: its messages may quote untrusted text."""
     plain = io.StringIO()
     structlog.dev.plain_traceback(plain, exc_info)
     stream.write(printable_lines(plain.getvalue()))

@@ -1,9 +1,9 @@
-"""What a server counts of itself: the list of its metrics, and plain numbers that are cheap to raise.
+"""Metrics: their names, kinds and help texts, and counters that are cheap to increment.
 
-Owns the names, the kinds and the help of all metrics, and how the numbers of several processes are put
-together. The parts of a worker count in attributes of their own, plain integers and ``Histogram``, because a
-delivered update costs microseconds; ``app`` reads them when somebody asks. Must not know who counts what, nor
-how metrics are served. A label is never an item, a site or a visitor: there is no end of those.
+Owns the list of metrics, and how those of several processes are added up. The parts of a worker count in
+attributes of their own, plain integers and ``Histogram``, because a delivered update costs microseconds;
+``app`` reads them for each scrape. A label is never an item, a site or a visitor, whose number is unlimited.
+Does not depend on what is counted where, nor on how metrics are exported.
 """
 
 from bisect import bisect_left
@@ -19,79 +19,125 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metric(NamedTuple):
-    """One metric, without the prefix ``tallycast_`` and what the kind puts behind its name.
+    """A metric, without the prefix ``tallycast_`` and the suffix of its kind.
 
-    ``label`` is the name of its one label, if it has one.
+    ``label`` is the name of its only label, if any; ``note`` explains more in docs/operations.md.
     """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     label: str | None = None
+    note: str = ""
 
 
-# What workers count.
+# Counted by workers.
 WORKERS_METRICS = (
-    Metric("connections", "gauge", "Open connections.", "transport"),
-    Metric("watched_items", "gauge", "Items that are followed; once for each worker that does."),
-    Metric("updates_sent", "counter", "Updates of counts that were written to a watcher."),
-    Metric("updates_conflated", "counter", "Updates that a watcher was spared: a newer one came first."),
-    Metric("delivery_lag_seconds", "histogram", "From the commit, by the engine's clock, to the write."),
-    Metric("reactions", "counter", "Reactions, by what became of them.", "outcome"),
-    Metric("batch_size", "histogram", "Reactions that went to the engine together."),
-    Metric("engine_round_trip_seconds", "histogram", "From a command to the engine to its reply."),
-    Metric("engine_failures", "counter", "Commands to the engine that were not confirmed."),
-    Metric("reconciliation_repairs", "counter", "Items whose counts were behind the store, and set right."),
-    Metric("audited_items", "counter", "Items on which who holds what was counted, and compared."),
-    Metric("audit_repairs", "counter", "Items whose counts were not that, and set right."),
-    Metric("audit_failures", "counter", "Items that could not be audited."),
+    Metric(
+        "connections", "gauge", "Open connections.", "transport", note="`ws-json`, `ws-msgpack` or `sse`."
+    ),
+    Metric("watched_items", "gauge", "Watched items, summed over the workers."),
+    Metric(
+        "updates_sent",
+        "counter",
+        "Updates written to watchers.",
+        note="Snapshots and acknowledgements are not counted.",
+    ),
+    Metric(
+        "updates_conflated",
+        "counter",
+        "Updates replaced by a newer one before they were written to a watcher.",
+    ),
+    Metric(
+        "delivery_lag_seconds",
+        "histogram",
+        "Time from the commit, by the engine's clock, to the write to a watcher.",
+        note="The engine's clock is known to within a round trip.",
+    ),
+    Metric(
+        "reactions",
+        "counter",
+        "Reactions, by outcome.",
+        "outcome",
+        note="`acked`, or the code of the refusal.",
+    ),
+    Metric("batch_size", "histogram", "Reactions per batch sent to the engine."),
+    Metric("engine_round_trip_seconds", "histogram", "Time from a command to the engine to its reply."),
+    Metric("engine_failures", "counter", "Commands that the engine did not confirm."),
+    Metric(
+        "reconciliation_repairs",
+        "counter",
+        "Items with stale counts in a worker, repaired.",
+        note="Expected to be 0: another mechanism should have noticed.",
+    ),
+    Metric("audited_items", "counter", "Items whose counts were audited."),
+    Metric(
+        "audit_repairs",
+        "counter",
+        "Items with wrong stored counts, repaired by an audit.",
+        note="Expected to be 0: a defect, or another program wrote into the engine.",
+    ),
+    Metric(
+        "audit_failures",
+        "counter",
+        "Items that could not be audited.",
+        note="The key of an item holds other data; the log and `tallycast audit` name it.",
+    ),
     Metric(
         "drifts",
         "counter",
-        "Reactions taken back that were not counted; their items are audited at once.",
+        "Withdrawn reactions that were not counted; their items are audited at once.",
+        note="Expected to be 0, as above.",
     ),
-    Metric("merges_resumed", "counter", "Merges that were cut off, and that a worker went on with."),
-    Metric("disconnects", "counter", "WebSocket connections that ended, by close code.", "code"),
+    Metric("merges_resumed", "counter", "Interrupted merges that a worker resumed."),
+    Metric(
+        "disconnects",
+        "counter",
+        "Closed WebSocket connections, by close code.",
+        "code",
+        note="1005: closed without a code; 1006: connection lost; `other`: any other code of the peer.",
+    ),
 )
-# What their parent knows.
+# Known to the supervisor.
 SERVER_METRICS = (
-    Metric("engine_up", "gauge", "1 when every worker that answers hears from the engine, else 0."),
+    Metric("engine_up", "gauge", "1 if every worker that answers is connected to the engine, else 0."),
     Metric(
         "engine_writable",
         "gauge",
-        "1 when every worker that answers can write to the engine and has all rights there, else 0.",
+        "1 if every worker that answers can write to the engine and has all permissions, else 0.",
     ),
     Metric(
         "engine_unsafe",
         "gauge",
-        "1 when this setting of the engine can lose acknowledged reactions, else 0.",
+        "1 if this setting of the engine can lose acknowledged reactions, else 0.",
         "setting",
+        note="`maxmemory-policy`, `appendonly` or `appendfsync`; `everysec` is 0.",
     ),
-    Metric("worker_up", "gauge", "1 when the worker answered just now, else 0.", "worker"),
-    Metric("worker_restarts", "counter", "Workers that died and were started again."),
-    Metric("build_info", "gauge", "1; the label is what runs.", "version"),
+    Metric("worker_up", "gauge", "1 if the worker answered this scrape, else 0.", "worker"),
+    Metric("worker_restarts", "counter", "Restarts of workers that died."),
+    Metric("build_info", "gauge", "1; the label has the version that runs.", "version"),
 )
 
 
 class Histogram:
-    """How often a value was no more than each of ``bounds``, which rise."""
+    """Counts of values per bucket; ``bounds`` are the upper bounds, ascending."""
 
     __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
-        # One more than bounds, for what is above all of them.
+        # One more than bounds, for values above all of them.
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def add(self, value: float, times: int = 1) -> None:
-        """Count a value, as if it had come so many times."""
+        """Count a value, ``times`` times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
 
 class Distribution(Struct):
-    """A histogram at one moment."""
+    """The values of a histogram at one time."""
 
     bounds: list[float]
     counts: list[int]
@@ -99,11 +145,11 @@ class Distribution(Struct):
 
 
 class Snapshot(Struct):
-    """All numbers of a worker at one moment, by metric, and then by label (empty where it has none)."""
+    """The metrics of a worker at one time, by name, and then by label value ("" if it has no label)."""
 
     engine_up: bool = False
     engine_writable: bool = False
-    # Settings with which acknowledged reactions can be lost.
+    # Settings of the engine that can lose acknowledged reactions.
     engine_unsafe: list[str] = field(default_factory=list)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     gauges: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -117,18 +163,18 @@ class Snapshot(Struct):
         """Add to a gauge."""
         _add(self.gauges.setdefault(name, {}), values)
 
-    def spread(self, name: str, bounds: Sequence[float], counts: Sequence[int], total: float) -> None:
+    def histogram(self, name: str, bounds: Sequence[float], counts: Sequence[int], total: float) -> None:
         """Add to a histogram."""
         known = self.histograms.setdefault(name, Distribution(list(bounds), [0] * len(counts), 0.0))
         known.counts = [one + other for one, other in zip(known.counts, counts, strict=True)]
         known.total += total
 
     def add(self, other: "Snapshot", *, gauges: bool = True) -> None:
-        """Add another's numbers; without ``gauges`` those of a process that is gone."""
+        """Add another snapshot; ``gauges=False``: that of a process that has ended."""
         for name, values in other.counters.items():
             self.count(name, values)
-        for name, spread in other.histograms.items():
-            self.spread(name, spread.bounds, spread.counts, spread.total)
+        for name, added in other.histograms.items():
+            self.histogram(name, added.bounds, added.counts, added.total)
         if gauges:
             for name, values in other.gauges.items():
                 self.gauge(name, values)

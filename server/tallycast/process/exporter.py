@@ -59,7 +59,7 @@ class _Metrics(Collector):
 
 def families(snapshot: Snapshot) -> Iterable[Metric]:
     """A snapshot as Prometheus' metric families."""
-    for name, kind, text, label in (*WORKERS_METRICS, *SERVER_METRICS):
+    for name, kind, text, label, _ in (*WORKERS_METRICS, *SERVER_METRICS):
         full, labels = PREFIX + name, [label] if label else []
         if kind == "histogram":
             # Without any worker there are no buckets.

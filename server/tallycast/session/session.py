@@ -28,7 +28,7 @@ from tallycast.contract.messages import (
     Watch,
     Watching,
 )
-from tallycast.domain.limits import AUTH_COSTS
+from tallycast.domain.limits import AUTH_COST
 from tallycast.domain.sites import Site
 from tallycast.fanout.topic import UNKNOWN, Topic
 from tallycast.ledger.reader import Query, State
@@ -271,7 +271,7 @@ class Session(MessageQueue):
         # Every auth replaces the identity before it, and a failed one leaves none.
         self._forget()
         limits, now = self._site.limits, self._rooms.timers.now
-        if ahead := self._budget.messages(limits, now, AUTH_COSTS - 1):
+        if ahead := self._budget.messages(limits, now, AUTH_COST - 1):
             raise RateLimited("too many messages", retry_after=ahead)
         self._budget.ids(limits, now, len(self._topics))  # All are looked at again.
         self._busy = True

@@ -1,7 +1,7 @@
-"""The reaction rule, as a readable reference.
+"""The shape ``choice``: a visitor holds at most one kind per item. A readable reference.
 
-``react.lua`` does this inside the engine; the tests run both side by side. A wish is a state, never a flip:
-granting it twice is the same as granting it once, so a retry or a duplicate is harmless.
+``react.lua`` implements it inside the engine; the tests compare both. A write sets a state and never toggles
+it, so a retry or a duplicate is harmless. Does not depend on how reactions are stored.
 """
 
 from collections import Counter
@@ -14,9 +14,12 @@ from tallycast.contract.errors import BadReaction
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item: who holds what, and the version of its last change (µs since 1970; 0: untouched).
+    """The state of an item.
 
-    ``base`` are the counts that it started from, where it was imported with some.
+    Attributes:
+        held: The kind that each visitor holds.
+        version: Time of the last change, in µs since 1970; 0: never changed.
+        base: The starting counts of an import.
     """
 
     held: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -24,44 +27,46 @@ class Item:
     base: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def counts(self, kinds: tuple[str, ...]) -> dict[str, int]:
-        """Counts are the membership, counted, beside the base; every kind of the site is present."""
+        """The number of visitors per kind, added to the base; every kind of the site is present."""
         counter = Counter(self.held.values())
         return {kind: counter[kind] + self.base.get(kind, 0) for kind in kinds}
 
 
 def react(item: Item, visitor: str, apply: str | None, now: int) -> Item:
-    """The item after ``visitor`` wished to hold ``apply`` (``None``: nothing) at ``now`` (µs).
+    """Set the kind that ``visitor`` holds to ``apply`` (None: nothing) at ``now`` (µs).
 
-    Setting what is already set changes nothing, the version included.
+    Setting the same kind again changes nothing, the version included.
     """
     if item.held.get(visitor) == apply:
         return item
-    held = {who: what for who, what in item.held.items() if who != visitor}
+    held = {holder: kind for holder, kind in item.held.items() if holder != visitor}
     if apply is not None:
         held[visitor] = apply
     return replace(item, held=MappingProxyType(held), version=max(item.version + 1, now))
 
 
 def merge(item: Item, visitor: str, account: str, now: int) -> Item:
-    """The item after what ``visitor`` holds became ``account``'s, whose own reaction stays (``now``: µs)."""
+    """Move what ``visitor`` holds to ``account`` at ``now`` (µs), unless that holds a kind already."""
     if visitor not in item.held:
         return item
-    held = {account: item.held[visitor]} | {who: what for who, what in item.held.items() if who != visitor}
+    held = {account: item.held[visitor]} | {
+        holder: kind for holder, kind in item.held.items() if holder != visitor
+    }
     return replace(item, held=MappingProxyType(held), version=max(item.version + 1, now))
 
 
 def start(item: Item, base: Mapping[str, int], now: int) -> Item:
-    """The item after it was said at ``now`` (µs) what it starts from. That is set, never added."""
+    """Set the starting counts at ``now`` (µs). They replace earlier ones."""
     if {kind: count for kind, count in item.base.items() if count} == {k: c for k, c in base.items() if c}:
         return item
     return replace(item, base=MappingProxyType(dict(base)), version=max(item.version + 1, now))
 
 
 def check_reaction(reaction: object, kinds: tuple[str, ...]) -> str | None:
-    """Return ``reaction`` when it is one of ``kinds`` or ``None``.
+    """Return ``reaction`` when it is one of ``kinds`` or None.
 
     Raises:
-        BadReaction: it is neither.
+        BadReaction: it is not.
     """
     if reaction is None or (isinstance(reaction, str) and reaction in kinds):
         return reaction
