@@ -142,9 +142,9 @@ def test_what_was_not_published_is_found_and_counted(engine: str, monkeypatch: p
 def test_counts_are_audited_and_merges_finished_in_the_background(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditor, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(auditor, "LEASE_INTERVAL", 0.05)
     monkeypatch.setattr(auditor, "REST", 1)
-    monkeypatch.setattr(merge, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(merge, "INTERVAL", 0.05)
 
     def act(address: str) -> None:
         with Redis.from_url(engine) as client, connect_blocking(f"ws://{address}/ws?item=x") as watcher:

@@ -131,7 +131,7 @@ async def test_what_a_reset_left_behind_is_swept(
 async def test_one_auditor_at_a_time_goes_through_everything(
     link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditor, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(auditor, "LEASE_INTERVAL", 0.01)
     monkeypatch.setattr(auditor, "SHARE", 0.5)
     for item in range(20):
         await wish(writer, "a:1", f"i{item}", "like")
@@ -164,8 +164,8 @@ async def test_an_auditor_that_was_replaced_stops(
         await wish(writer, "a:1", f"i{item}", "like")
     await client.set(NAMES.auditor, "another")
     one = Auditor(link)
-    with pytest.raises(auditor._ReplacedError):
-        await one._round()
+    with pytest.raises(auditor._LeaseLostError):
+        await one._audit_pages()
     assert one.checked == 0
     assert await client.get(NAMES.auditor) == b"another"
 
@@ -213,11 +213,11 @@ async def test_it_works_for_a_hundredth_of_the_time(link: Store, monkeypatch: py
     one = Auditor(link)
     one._renewed = time.monotonic()
     monkeypatch.setattr(asyncio, "sleep", rest)
-    for worked, rested in ((0.001, 0.099), (0.1, 9.9), (100.0, auditor.LONGEST_REST)):
+    for worked, rested in ((0.001, 0.099), (0.1, 9.9), (100.0, auditor.MAX_REST)):
         one._began = time.monotonic() - worked
         await one._rest()
         # What passed between the two looks at the clock is work, too.
-        assert 0.999 * rested <= rests.pop() <= auditor.LONGEST_REST
+        assert 0.999 * rested <= rests.pop() <= auditor.MAX_REST
 
 
 async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, client: Any) -> None:
@@ -225,8 +225,8 @@ async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, c
     await falsify(client, X, 31, 4)
     one = Auditor(link)
     with capture_logs() as told:
-        one._take(await check(link, SITE.name, "x"))
-        one._take(await check(link, SITE.name, "x"))
+        one._record(await check(link, SITE.name, "x"))
+        one._record(await check(link, SITE.name, "x"))
     assert [(line["stored"], line["counted"], line["item"]) for line in told] == [
         ({"like": 31, "dislike": 4}, {"like": 30, "dislike": 5}, "x")
     ]
@@ -242,7 +242,7 @@ async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
     await client.hset(NAMES.item_key(SITE.name, "nonsense"), "", b"\x91")
     await client.set(NAMES.item_key(SITE.name, "no hash"), "")
     one = Auditor(link)
-    await one._round()
+    await one._audit_pages()
     assert (one.checked, one.failed) == (5, 2)
     assert await client.get(NAMES.auditor) == b""
 

@@ -28,7 +28,7 @@ LAYOUT = "\n".join(
     (Path(layout.__file__).parent / "lua" / name).read_text() for name in ("standalone.lua", "layout.lua")
 )
 # What grow does with a bucket, in its order.
-WRITES = ("'UNLINK', target", "'HSET', target", "'HSET', key, '', (packed(before))", "'HDEL', source")
+WRITES = ("'UNLINK', target", "'HSET', target", "'HSET', key, '', (encode_state(before))", "'HDEL', source")
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +88,9 @@ def with_text(script: Script, text: str) -> Script:
 async def drift(client: Any, by: int) -> None:
     """What a defect might do, in one step."""
     code = f"""
-    local state = opened(redis.call('HGET', KEYS[1], ''))
+    local state = decode_state(redis.call('HGET', KEYS[1], ''))
     state[HEAD + 2] = state[HEAD + 2] + {by}
-    redis.call('HSET', KEYS[1], '', (packed(state)))
+    redis.call('HSET', KEYS[1], '', (encode_state(state)))
     """
     await client.eval(f"#!lua\n{LAYOUT}{code}", 1, X)
 

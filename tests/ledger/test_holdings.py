@@ -264,9 +264,9 @@ async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
         await wish(writer, "u:2", item, "like")
     await cut_off(link, monkeypatch, after)
     assert await kept.erase(SITE, "u:1") == 5
-    monkeypatch.setattr(merge, "LEFT_ALONE", -1)
+    monkeypatch.setattr(merge, "IDLE_TIME", -1)
     merger = Merger(link)
-    await merger.look()
+    await merger.resume_idle()
     assert merger.resumed == 0
     assert [await membership(client, item) for item in items] == [{"like": 1, "dislike": 0}] * 5
     for gone in (NAMES.merges, NAMES.taken_key(SITE.name, keys.member("a:1"))):

@@ -124,7 +124,7 @@ class MergeAndRule(RuleBasedStateMachine):
         for visitor, account in self.became.items():
             note = [SITE.name.encode(), keys.member(visitor), keys.member(account)]
             self.client.zadd(NAMES.merges, {msgpack.packb(note): 0})
-        self.run(self.merger.look())
+        self.run(self.merger.resume_idle())
         assert not self.client.exists(NAMES.merges)
         for visitor, account in self.became.items():
             assert not self.client.exists(NAMES.taken_key(SITE.name, keys.member(visitor)))
@@ -201,7 +201,7 @@ async def test_many_items_and_watchers_are_told(
     assert msgpack.unpackb(told[NAMES.item_channel(SITE.name, "0")]) == [states[0].version, states[0].counts]
     assert not await client.exists(NAMES.taken_key(SITE.name, keys.member("a:1")))
     assert await client.zcard(NAMES.index_key(SITE.name, keys.member("u:1"))) == len(items)
-    assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.KEEP
+    assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.MARK_LIFETIME
 
 
 async def test_a_retired_visitor_is_unauthorized(link: Store, writer: Writer, reader: Reader) -> None:
@@ -297,10 +297,10 @@ async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
     assert {sum(state.counts.values()) for state in await read(reader, items)} == {1, 2}
 
     other = Merger(link)
-    await other.look()
+    await other.resume_idle()
     assert other.resumed == 0, "another still has it"
-    monkeypatch.setattr(merge, "LEFT_ALONE", -1)
-    monkeypatch.setattr(merge, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(merge, "IDLE_TIME", -1)
+    monkeypatch.setattr(merge, "INTERVAL", 0.01)
     following = asyncio.create_task(other.follow())
     with Redis.from_url(engine) as client:
         await eventually(lambda: not client.exists(NAMES.merges))
@@ -326,9 +326,9 @@ async def test_a_merge_that_was_not_begun_is_not_begun_later(
         assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
     await client.zadd(NAMES.merges, {b"nonsense": 0, msgpack.packb([1, 2]): 0, msgpack.packb([1, 2, 3]): 0})
     assert await client.zcard(NAMES.merges) == 4
-    monkeypatch.setattr(merge, "LEFT_ALONE", -1)
+    monkeypatch.setattr(merge, "IDLE_TIME", -1)
     merger = Merger(link)
-    await merger.look()
+    await merger.resume_idle()
     assert merger.resumed == 0
     assert not await client.exists(NAMES.merges)
     await wish(writer, "a:1", "y", "like")
@@ -341,7 +341,7 @@ async def test_a_finished_merge_leaves_no_note(link: Store, writer: Writer, clie
 
 
 async def test_too_many_at_once_are_refused(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge, "ROOM", 1)
+    monkeypatch.setattr(merge, "CAPACITY", 1)
     merger = Merger(link)
     first = asyncio.ensure_future(merged(merger, "a:1", "u:1"))
     await asyncio.sleep(0)

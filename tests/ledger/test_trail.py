@@ -32,7 +32,7 @@ async def test_every_deed_in_order(link: Store, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_the_oldest_make_room(link: Store, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail, "KEEP", 200)
+    monkeypatch.setattr(trail, "MAX_ENTRIES", 200)
     for number in range(1000):
         await note(link, "me", "reset", "blog", item=str(number))
     kept = await every(link)

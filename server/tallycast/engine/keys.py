@@ -1,34 +1,36 @@
-"""The names of one deployment in the engine: its keys, its channels, and what stands for a visitor.
+"""The names of one deployment in the engine: its keys, its channels, and the digests of visitors.
 
-Owns every such name; nothing else writes ``tc:``. Does not depend on how the engine is reached.
+Owns every such name; no other module writes ``tc:``. Does not depend on how the engine is reached.
 
-Keys begin with the deployment's prefix (empty by default, see ``rules.key_prefix``) and ``tc:``:
+Keys begin with the deployment's prefix (empty by default, see ``config.key_prefix``) and ``tc:``:
 
-    tc:{site:item}       hash    "" -> the item's state, and member -> what it holds: see layout.lua
-    tc:{site:item}g.b    hash    member -> what it holds: bucket b of the item in its generation g
-    tc:{@site:member}    zset    item -> when it was last reacted to (µs); a superset of what is held
-                         string  of a retired visitor instead, the member it became: a mark, where react.lua
-                                 would add an item, and so keeps it from ever holding one again
-    …:taken              zset    what of a retired visitor's index is still to be moved
-    tc:merges            zset    MessagePack [site, visitor, account] of an unfinished merge -> when somebody
-                                 was last at it (s since 1970)
-    tc:auditor           string  who audits at present, or that it was done lately; it expires
+    tc:{site:item}       hash    "" -> the item's state, and member -> its kind: see layout.lua
+    tc:{site:item}g.b    hash    member -> its kind: bucket b of the item in its generation g
+    tc:{@site:member}    zset    the visitor's index: item -> time of the last reaction (µs); a superset of
+                                 the items on which the visitor holds a reaction
+                         string  of a retired visitor instead, the member of its account: a mark, which makes
+                                 adding an item to the index fail, and so prevents reactions
+    …:taken              zset    of a retired visitor, the items whose reactions are still to be moved
+    tc:merges            zset    MessagePack [site, visitor, account] of an unfinished merge -> when it was
+                                 last worked on (s since 1970)
+    tc:auditor           string  the lease of the worker that audits, or that all was audited; it expires
     tc:layout            string  the version of this layout
     tc:secret            string  the secret that signs anonymous visitors' tokens
-    tc:revoked           stream site, member: whose tokens were revoked; its ids are when
-    tc:audit             stream who, what, site, item, member, more: what administrators did; its ids are when
-    tc:nowhere…          nothing, ever: a name for a script that needs one
+    tc:revoked           stream  site, member: the visitors whose tokens were revoked; its ids are when
+    tc:audit             stream  who, what, site, item, member, more: the actions of administrators; its ids
+                                 are when
+    tc:nowhere…          nothing, ever: keys for scripts that need one
 
 Channels also end in ``@`` and the number of the database, because pub/sub knows no databases: what is
-published on one is heard on all. Keys do without, so that data can be copied into another database.
+published on one is received on all. Keys do without, so that data can be copied into another database.
 
-    tc:{site:item}@0       MessagePack [version, {kind: count}], and true: nobody holds anything
-    tc:me:site:member@0    MessagePack [item, version, kind or "", origin], or nothing: it is retired
+    tc:{site:item}@0       MessagePack [version, {kind: count}], and true after a reset
+    tc:me:site:member@0    MessagePack [item, version, kind or "", origin]; empty when the visitor is retired
     tc:pulse:…@0           a worker's heartbeat to itself
 
-An item's channel has the hash tag of its key, and so its slot on a cluster. A visitor's index lies in a slot
-of its own. Site names have neither a colon nor an @, and of all keys that begin with ``tc:{`` only buckets
-end in a digit, so names are unambiguous whatever an item id holds.
+An item's channel has the hash tag of its key, and so its slot on a cluster. A visitor's index has a slot of
+its own. Site names have neither a colon nor an @, and of all keys that begin with ``tc:{`` only those of
+buckets end in a digit, so names are unambiguous whatever an item id contains.
 """
 
 import re
@@ -37,12 +39,12 @@ from typing import NamedTuple
 
 # Bytes of a member.
 MEMBER = 16
-# Rises when data that was written before could be misread.
+# Incremented when data that was written before could be misread.
 LAYOUT_VERSION = b"4"
 
 
 class Name(NamedTuple):
-    """What an item's key, or that of one of its buckets, says; an item's own has no generation."""
+    """The parts of the key of an item or of a bucket; an item's own key has no generation."""
 
     site: str
     item: str
@@ -53,8 +55,8 @@ class Name(NamedTuple):
 class Namespace:
     """Makes the names of the deployment with this key prefix on this database.
 
-    ``root`` begins every name. ``channel_suffix`` makes an item's key its channel; scripts are given it. The
-    channels of items begin with ``items``, those of visitors with ``visitors``.
+    ``root`` begins every name. ``channel_suffix`` makes an item's key its channel. The channels of items
+    begin with ``items``, those of visitors with ``visitors``.
     """
 
     def __init__(self, prefix: str = "", database: int = 0) -> None:
@@ -85,7 +87,7 @@ class Namespace:
         return f"{self.root}{{{site}:{item}{self._item_end}".encode()
 
     def bucket_key(self, site: str, item: str, generation: int, bucket: int) -> bytes:
-        """The key of a bucket of an item's members; bucket 0 is the item's own."""
+        """The key of a bucket of an item's members; that of bucket 0 is the item's own."""
         key = self.item_key(site, item)
         return key + f"{generation}.{bucket}".encode() if bucket else key
 
@@ -94,7 +96,7 @@ class Namespace:
         return f"{self.root}{{*" if site is None else f"{self.root}{{{site}:*"
 
     def parse(self, key: bytes) -> Name | None:
-        """What the key of an item or a bucket says; ``None``: it is neither."""
+        """The parts of the key of an item or a bucket; ``None`` for any other key."""
         try:
             found = self._item.fullmatch(key.decode())
         except UnicodeDecodeError:
@@ -104,21 +106,21 @@ class Namespace:
         site, item, generation, bucket = found.groups()
         return Name(site, item, None if generation is None else int(generation), int(bucket or 0))
 
-    def index_key(self, site: str, who: bytes) -> bytes:
-        """The key of a visitor's index of items."""
-        return self._indexes + site.encode() + b":" + who + b"}"
+    def index_key(self, site: str, member: bytes) -> bytes:
+        """The key of a visitor's index."""
+        return self._indexes + site.encode() + b":" + member + b"}"
 
-    def taken_key(self, site: str, who: bytes) -> bytes:
-        """The key of the items on which a retired visitor's reactions are still to be moved."""
-        return self.index_key(site, who) + b":taken"
+    def taken_key(self, site: str, member: bytes) -> bytes:
+        """The key of a retired visitor's items whose reactions are still to be moved."""
+        return self.index_key(site, member) + b":taken"
 
     def visitor_channels(self, site: str) -> bytes:
-        """What the channels of a site's visitors begin with; the member and ``channel_suffix`` follow."""
+        """The prefix of the channels of a site's visitors; the member and ``channel_suffix`` follow."""
         return self.visitors + site.encode() + b":"
 
-    def visitor_channel(self, site: str, who: bytes) -> bytes:
-        """The channel on which a visitor's other tabs and devices hear of a change."""
-        return self.visitor_channels(site) + who + self.channel_suffix
+    def visitor_channel(self, site: str, member: bytes) -> bytes:
+        """The channel on which changes are published to a visitor's other tabs and devices."""
+        return self.visitor_channels(site) + member + self.channel_suffix
 
     def pulse_channel(self, name: str) -> bytes:
         """The channel of a heartbeat."""
@@ -130,5 +132,5 @@ class Namespace:
 
 
 def member(visitor: str) -> bytes:
-    """16 bytes that stand for a visitor: BLAKE2b (RFC 7693), so that two visitors never share one."""
+    """The digest of a visitor id, 16 bytes: BLAKE2b (RFC 7693), so that no two visitors share one."""
     return blake2b(visitor.encode(), digest_size=MEMBER).digest()

@@ -1,4 +1,4 @@
-"""The truth, in the engine: the scripts, the writer, the reader, the feed, the embedded engine.
+"""The ledger: the stored reactions, and everything that reads, writes, merges, audits and imports them.
 
-Everything that knows the engine's keys, channels and formats lives here. Must not know who is connected.
+Owns the scripts, and how reactions are stored. Does not depend on sessions and transports.
 """

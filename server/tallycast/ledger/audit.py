@@ -1,14 +1,14 @@
-"""Compares an item's counts with its membership, and sets right what differs.
+"""Compares an item's counts with its members, and repairs what differs.
 
 Owns the way through an item, a few buckets at a time, and the way through all items, a page of the engine's
-keys at a time: nothing ever waits for a large one. Must not know who asks, nor how often.
+keys at a time, so that no call takes long. Does not depend on why, or how often, it is called.
 
-First it only reads, which is all that an item needs that is right and does not change meanwhile. Where one
-does, or is not right, it is counted again with the engine's help: what changes in the buckets that have been
-counted is counted along by the scripts of reactions, so that the sum is exact with the last bucket, however
-much goes on, and counts are set right in that same step.
+First an item is only read, which is enough where its counts are right and do not change meanwhile. Otherwise
+it is counted again with the help of the scripts: a change in a bucket that has been counted changes the sum,
+too, so that the sum is exact with the last bucket, however many reactions there are, and the counts are
+repaired in that same step.
 
-A difference would be a defect, of this program or of whoever else writes into the store.
+A difference is a defect of this program, or of another one that writes into the engine.
 """
 
 from collections import Counter, defaultdict
@@ -26,11 +26,9 @@ from tallycast.engine.store import Data
 from tallycast.ledger import layout
 from tallycast.ledger.layout import Stored
 
-# Buckets, some 40 members each, that are counted in one step of the store.
-# It takes some 0.3 ms.
+# Buckets, some 40 members each, that are counted in one script. It takes some 0.3 ms.
 STEP = 10
-# A bucket of more members, which nothing but malice makes, is read in pages of its own, as long as nothing is
-# to be repaired.
+# A bucket of more members, which only malice can make, is read in pages, unless a repair is needed.
 LARGE = 500
 # Keys of the engine in one page.
 PAGE = 500
@@ -41,17 +39,17 @@ _REPAIR = Script("repair.lua", "layout.lua")
 
 
 class Outcome(Enum):
-    """What an audit of one item came to."""
+    """The outcome of an audit of one item."""
 
     RIGHT = "right"
     REPAIRED = "repaired"
-    ABSENT = "absent"  # nobody ever touched it
-    FAILED = "failed"  # it could not be counted, and the engine answers
+    ABSENT = "absent"  # it was never touched
+    FAILED = "failed"  # it could not be counted, though the engine serves
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One item's audit: the counts that were stored, and those that were counted."""
+    """The result of one item's audit: the stored counts, and those of the members."""
 
     site: str
     item: str
@@ -60,12 +58,14 @@ class Finding:
     counted: dict[str, int] = field(default_factory=dict)
 
 
-async def at_once() -> None:
-    """The pause between two steps of somebody who does not pause."""
+async def no_pause() -> None:
+    """Continue at once."""
 
 
-async def check(store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]] = at_once) -> Finding:
-    """Audit one item. A repair is published like any change. ``pause`` is waited for between two steps.
+async def check(
+    store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]] = no_pause
+) -> Finding:
+    """Audit one item. A repair is published like any change. ``pause`` is awaited between two steps.
 
     Raises:
         Unavailable: the engine does not answer.
@@ -73,9 +73,9 @@ async def check(store: Data, site: str, item: str, pause: Callable[[], Awaitable
     try:
         return await _check(store, site, item, pause)
     except Unavailable:
-        await store.size()  # Raises, unless it is this item that something is wrong with.
+        await store.size()  # raises, unless only this item is broken
     except (ValueError, TypeError):
-        pass  # Somebody else wrote it.
+        pass  # another program wrote it
     return Finding(site, item, Outcome.FAILED)
 
 
@@ -91,13 +91,13 @@ async def _check(store: Data, site: str, item: str, pause: Callable[[], Awaitabl
 
 
 async def _repair(store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]]) -> Finding:
-    """Count an item while it changes, and set it right."""
-    name, suffix = store.namespace.item_key(site, item), store.namespace.channel_suffix
-    found = await store.commit(_REPAIR, [name], STEP, 1, suffix)
+    """Count an item while it changes, and repair it."""
+    key, suffix = store.namespace.item_key(site, item), store.namespace.channel_suffix
+    found = await store.commit(_REPAIR, [key], STEP, 1, suffix)
     while not found:
         await pause()
-        found = await store.commit(_REPAIR, [name], STEP, 0, suffix)
-    # From a cluster text comes as bytes.
+        found = await store.commit(_REPAIR, [key], STEP, 0, suffix)
+    # A cluster's answers have bytes in place of text.
     kinds = [kind.decode() if isinstance(kind, bytes) else kind for kind in found[0]]
     stored, counted = (dict(zip(kinds, numbers, strict=True)) for numbers in found[1:])
     outcome = Outcome.RIGHT if stored == counted else Outcome.REPAIRED
@@ -107,8 +107,8 @@ async def _repair(store: Data, site: str, item: str, pause: Callable[[], Awaitab
 async def _count(
     store: Data, site: str, item: str, pause: Callable[[], Awaitable[None]]
 ) -> tuple[Stored, list[int]] | None:
-    """The state, and the counts in the order of its kinds; ``None`` when it changed meanwhile."""
-    name = store.namespace.item_key(site, item)
+    """The state, and the members' counts in the order of its kinds; ``None`` if it changed meanwhile."""
+    key = store.namespace.item_key(site, item)
     first: bytes | None = None
     total: list[int] = []
     state = layout.UNTOUCHED
@@ -116,7 +116,7 @@ async def _count(
     while at < state.buckets:
         if at:
             await pause()
-        reply = await store.run(_TALLY, [name], at, STEP, LARGE)
+        reply = await store.run(_TALLY, [key], at, STEP, LARGE)
         stored, counts, large = msgpack.unpackb(reply, raw=True)
         if first is None:
             first, state, total = stored, layout.unpack(stored), [0] * len(counts)
@@ -124,29 +124,29 @@ async def _count(
             return None
         total = [one + other for one, other in zip(total, counts, strict=True)]
         for bucket in large:
-            where = store.namespace.bucket_key(site, item, state.generation, bucket)
-            found = await _count_large(store, state, where, bucket)
+            bucket_key = store.namespace.bucket_key(site, item, state.generation, bucket)
+            found = await _count_large(store, state, bucket_key, bucket)
             total = [count + found[number] for number, count in enumerate(total, 1)]
         at += STEP
     if large:
-        # It took its time, after the last look at the state.
-        reply = await store.run(_TALLY, [name], at, 0, LARGE)
+        # That took long, and the state may have changed since it was read.
+        reply = await store.run(_TALLY, [key], at, 0, LARGE)
         if msgpack.unpackb(reply, raw=True)[0] != first:
             return None
     return state, total
 
 
-async def _count_large(store: Data, state: Stored, name: bytes, bucket: int) -> Counter[int]:
-    held: dict[bytes, bytes] = {}
+async def _count_large(store: Data, state: Stored, key: bytes, bucket: int) -> Counter[int]:
+    members: dict[bytes, bytes] = {}
     cursor = 0
     while True:
-        cursor, page = await store.execute("HSCAN", name, cursor, "COUNT", PAGE)
-        held |= page
+        cursor, page = await store.execute("HSCAN", key, cursor, "COUNT", PAGE)
+        members |= page
         if not cursor:
             break
     return Counter(
         int(number)
-        for member, number in held.items()
+        for member, number in members.items()
         if len(member) == keys.MEMBER
         and number.isdigit()
         and layout.bucket_of(member, state.buckets) == bucket
@@ -154,7 +154,7 @@ async def _count_large(store: Data, state: Stored, name: bytes, bucket: int) -> 
 
 
 class Page(NamedTuple):
-    """A part of all items. ``keys`` is how many of the engine's keys were looked at for it."""
+    """Some of all items. ``keys`` is how many of the engine's keys were examined for it."""
 
     keys: int
     items: list[tuple[str, str]]
@@ -162,21 +162,21 @@ class Page(NamedTuple):
 
 
 async def pages(store: Data, site: str | None = None) -> AsyncIterator[Page]:
-    """All items of a site, or of all sites, and their buckets, in no order. One may come twice.
+    """All items of a site, or of all sites, and their buckets, in no order. An item may be repeated.
 
-    What is new or gone meanwhile may be in it or not; everything else is.
+    Items that are created or deleted meanwhile may be missing.
 
     Raises:
         Unavailable: the engine did not answer in time.
     """
-    async for names in store.scan(store.namespace.item_pattern(site), PAGE):
-        found = [name for name in map(store.namespace.parse, names) if name]
+    async for page in store.scan(store.namespace.item_pattern(site), PAGE):
+        found = [name for name in map(store.namespace.parse, page) if name]
         items = [(name.site, name.item) for name in found if name.generation is None]
         yield Page(PAGE, items, [name for name in found if name.generation is not None])
 
 
 async def sweep(store: Data, buckets: Iterable[keys.Name]) -> int:
-    """Remove, of these buckets, those that a reset left behind; how many.
+    """Remove those of these buckets that a reset left behind. Returns how many.
 
     Raises:
         Unavailable: the engine did not answer in time.
@@ -188,10 +188,10 @@ async def sweep(store: Data, buckets: Iterable[keys.Name]) -> int:
     removed = 0
     for (site, item), names in by_item.items():
         generations = [name.generation or 0 for name in names]
-        dead = [
+        garbage = [
             bucket_key(site, item, generation, name.bucket)
             for generation, name in zip(generations, names, strict=True)
         ]
-        # In one step with a look at the item: one that was removed begins with the first generation again.
-        removed += int(await store.run(_SWEEP, [item_key(site, item), *dead], *generations))
+        # The script checks the item's generation: an item that was deleted starts at the first one again.
+        removed += int(await store.run(_SWEEP, [item_key(site, item), *garbage], *generations))
     return removed

@@ -1,8 +1,9 @@
-"""Audits all items, slowly and over and over, in the background.
+"""Audits all items in the background, slowly, and again and again.
 
-Owns who of all workers does it, and the pace: it works for a hundredth of the time. What it finds goes to the
-log, with both numbers, and into its counters. An item that a reaction showed to be wrong does not wait for
-its turn: the worker that met it audits it at once. Must not know how an item is audited.
+Owns which of all workers does it, by a lease in the engine, and the pace: it works for a hundredth of the
+time. What it finds goes to the log, with both numbers, and into its counters. An item that a reaction showed
+to be wrong is audited at once, by the worker whose reaction it was. Does not depend on how an item is
+audited.
 """
 
 import asyncio
@@ -16,24 +17,24 @@ from tallycast.engine.store import Store
 from tallycast.ledger import audit
 from tallycast.ledger.audit import Finding, Outcome
 
-# Of its time.
+# The share of the time in which it works.
 SHARE = 0.01
-LONGEST_REST = 15.0
-# Whoever audits says so, for so long (s), again and again; when a round is done, nobody does for a while.
+MAX_REST = 15.0
+# How long (s) the lease lasts unless it is renewed, and the pause after an audit of all items.
 LEASE = 60
 REST = 3600
-LOOK_EVERY = 15.0
-SUSPECTS_EVERY = 0.5
+LEASE_INTERVAL = 15.0
+SUSPECTS_INTERVAL = 0.5
 
 _log = structlog.get_logger("auditor")
 
 
-class _ReplacedError(Exception):
-    """It took too long, and another took over."""
+class _LeaseLostError(Exception):
+    """The lease expired, and another worker took it."""
 
 
 class Auditor:
-    """Counts items ``checked``, ``repairs``, items that ``failed`` to be, and old buckets ``swept``."""
+    """Counts items ``checked``, ``repairs``, items that ``failed``, and old buckets ``swept``."""
 
     def __init__(self, store: Store) -> None:
         self.checked = 0
@@ -47,56 +48,56 @@ class Auditor:
         self._began = 0.0
 
     async def run(self) -> None:
-        """Audit when nobody else does, and what is suspect, until cancelled."""
+        """Audit all items while no other worker does, and suspect items, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._rounds())
-            group.create_task(self._suspects())
+            group.create_task(self._audit_all())
+            group.create_task(self._audit_suspects())
 
-    async def _rounds(self) -> None:
+    async def _audit_all(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LEASE_INTERVAL)
             try:
                 lease = ("SET", self._namespace.auditor, self._name, "NX", "EX", LEASE)
                 if await self._store.execute(*lease):
-                    await self._round()
-            except (Unavailable, _ReplacedError):
-                pass  # the lease ends by itself
+                    await self._audit_pages()
+            except (Unavailable, _LeaseLostError):
+                pass  # the lease expires
             except Exception:
-                _log.exception("an audit failed")
+                _log.exception("audit failed")
 
-    async def _suspects(self) -> None:
+    async def _audit_suspects(self) -> None:
         suspects = self._store.health.suspects
         while True:
-            await asyncio.sleep(SUSPECTS_EVERY)
+            await asyncio.sleep(SUSPECTS_INTERVAL)
             while suspects:
                 name = self._namespace.parse(suspects.pop())
                 if name is not None:
                     try:
-                        self._take(await audit.check(self._store, name.site, name.item))
+                        self._record(await audit.check(self._store, name.site, name.item))
                     except Unavailable:
                         suspects.add(self._namespace.item_key(name.site, name.item))
                         break
 
-    async def _round(self) -> None:
+    async def _audit_pages(self) -> None:
         self._renewed = self._began = time.monotonic()
         async for page in audit.pages(self._store):
             self.swept += await audit.sweep(self._store, page.buckets)
             await self._rest()
             for site, item in page.items:
-                self._take(await audit.check(self._store, site, item, self._rest))
+                self._record(await audit.check(self._store, site, item, self._rest))
                 await self._rest()
         await self._store.execute("SET", self._namespace.auditor, b"", "EX", REST)
 
-    def _take(self, found: Finding) -> None:
+    def _record(self, found: Finding) -> None:
         if found.outcome is Outcome.FAILED:
             self.failed += 1
-            _log.error("an item could not be audited", site=found.site, item=found.item)
+            _log.error("item not audited", site=found.site, item=found.item)
             return
         self.checked += 1
         if found.outcome is Outcome.REPAIRED:
             self.repairs += 1
             _log.error(
-                "counts were not the membership; repaired",
+                "stale counts repaired",
                 site=found.site,
                 item=found.item,
                 stored=found.stored,
@@ -107,13 +108,13 @@ class Auditor:
         """Rest after the work since the last rest.
 
         Raises:
-            _ReplacedError: this is not the one who audits any more.
+            _LeaseLostError: another worker has the lease.
         """
         now = time.monotonic()
         if now - self._renewed > LEASE / 4:
             if await self._store.execute("GET", self._namespace.auditor) != self._name:
-                raise _ReplacedError
+                raise _LeaseLostError
             await self._store.execute("SET", self._namespace.auditor, self._name, "EX", LEASE)
             self._renewed = now
-        await asyncio.sleep(min((now - self._began) * (1 / SHARE - 1), LONGEST_REST))
+        await asyncio.sleep(min((now - self._began) * (1 / SHARE - 1), MAX_REST))
         self._began = time.monotonic()

@@ -1,6 +1,6 @@
-"""How an item is stored, for those who read it outside of a script. ``layout.lua`` is the other half.
+"""The stored form of an item, for code that reads it outside of a script.
 
-Must not know where the bytes come from.
+Owns the decoding; ``layout.lua`` is the other half. Does not depend on how the bytes are read.
 """
 
 from typing import NamedTuple
@@ -11,8 +11,8 @@ import msgpack
 class Stored(NamedTuple):
     """An item's state.
 
-    ``counts`` are those of its members, and have every kind that was ever held or imported, in the order of
-    their numbers. ``bases`` are the counts that it started from, of the same kinds.
+    ``counts`` are those of its members, for every kind that ever had a reaction or was imported, in the order
+    of their numbers. ``bases`` are the counts that it started from, for the same kinds.
     """
 
     version: int
@@ -23,12 +23,12 @@ class Stored(NamedTuple):
     bases: dict[str, int]
 
     def shown(self, kind: str) -> int:
-        """The count that everybody sees."""
+        """The count that is shown."""
         return self.counts.get(kind, 0) + self.bases.get(kind, 0)
 
 
 def bucket_of(member: bytes, buckets: int) -> int:
-    """Which of so many buckets a member is in."""
+    """The bucket of a member, where there are so many buckets."""
     bits = (buckets - 1).bit_length()
     bucket = int.from_bytes(member[:3]) % (1 << bits)
     return bucket if bucket < buckets else bucket - (1 << bits - 1)
@@ -38,16 +38,16 @@ UNTOUCHED = Stored(0, False, 0, 1, {}, {})
 
 
 def unpack(stored: bytes | None) -> Stored:
-    """A state, from what is stored of it."""
+    """Decode a state as it is stored."""
     if not stored:
         return UNTOUCHED
     unpacker = msgpack.Unpacker()
     unpacker.feed(stored)
     version, frozen, generation, buckets, bases, *pairs = unpacker
     if isinstance(frozen, list):
-        frozen = frozen[0]  # The rest is for the scripts: it is being counted.
+        frozen = frozen[0]  # the rest is for the scripts: the item is being counted
     kinds, shown = pairs[::2], pairs[1::2]
-    # A kind that came in later than the bases has none.
+    # A kind that was added after the bases has none.
     below = [*(bases or ()), *[0] * len(kinds)][: len(kinds)]
     return Stored(
         version,

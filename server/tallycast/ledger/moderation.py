@@ -1,7 +1,7 @@
-"""What a publisher may do to items: reset them, remove them, freeze them, say what they start from.
+"""What a publisher may do to items: reset, remove and freeze them, and set the counts that they start from.
 
-Each is one atomic step, takes effect before its deadline or not at all, and is harmless to repeat. Must not
-know who may ask.
+Owns these changes: each is one atomic step, takes effect before its deadline or not at all, and is harmless
+to repeat. Does not depend on which administrator may do what.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,12 @@ _FREEZE = Script("freeze.lua", "layout.lua")
 
 
 async def reset(store: Data, site: str, item: str) -> int:
-    """Forget who reacted to an item, and what it started from: its counts are 0. Frozen stays frozen.
+    """Remove all reactions to an item, and its bases: its counts are 0. A frozen item stays frozen.
 
-    That is published like every change, with a higher version, so for whoever watches it is an ordinary
-    update, and that nobody holds anything any more is said with it.
+    Published like every change, with a higher version, and with a mark that no visitor holds a reaction now.
 
     Returns:
-        The item's version (µs since 1970); 0 when nobody ever touched it, and nothing was done.
+        The item's version (µs since 1970); 0 when it was never touched, and nothing was done.
 
     Raises:
         Unavailable: not confirmed in time.
@@ -38,38 +37,38 @@ async def reset(store: Data, site: str, item: str) -> int:
     try:
         await _clean(store, site, item, generation, buckets)
     except Unavailable:
-        pass  # it is only memory, and the auditor finds it
+        pass  # only memory is lost, until the auditor finds it
     return int(version)
 
 
 async def remove(store: Data, site: str, item: str) -> bool:
-    """Forget an item, as if nobody had ever touched it. For whoever watches it, that is a reset.
+    """Delete an item, as if it had never been touched. Its watchers get a reset.
 
     Returns:
-        Whether it is gone. Otherwise somebody has reacted to it meanwhile, and it has begun anew.
+        Whether it is deleted; not where a visitor has reacted to it again meanwhile.
 
     Raises:
         Unavailable: not confirmed in time; it may be reset and not removed.
     """
-    name = store.namespace.item_key(site, item)
-    _, generation, buckets = await _reset(store, name)
-    # Before the item goes: afterwards nothing would tell these buckets from those of one that begins anew.
+    key = store.namespace.item_key(site, item)
+    _, generation, buckets = await _reset(store, key)
+    # Before the item is deleted: afterwards these buckets could not be told from those of a new item.
     await _clean(store, site, item, generation, buckets)
-    return bool(await store.commit(_REMOVE, [name]))
+    return bool(await store.commit(_REMOVE, [key]))
 
 
-async def _reset(store: Scripts, name: bytes) -> tuple[int, int, int]:
-    """The item's version, and which generation and how many buckets were left behind."""
-    version, generation, buckets = await store.commit(_RESET, [name], store.namespace.channel_suffix)
+async def _reset(store: Scripts, key: bytes) -> tuple[int, int, int]:
+    """The item's version, and the generation and the number of buckets that were left behind."""
+    version, generation, buckets = await store.commit(_RESET, [key], store.namespace.channel_suffix)
     return version, generation, buckets
 
 
 async def _clean(store: Data, site: str, item: str, generation: int, buckets: int) -> None:
     """Remove the buckets that a reset left behind."""
     bucket_key = store.namespace.bucket_key
-    left = [bucket_key(site, item, generation, number) for number in range(1, buckets)]
-    for at in range(0, len(left), PAGE):
-        await store.execute("UNLINK", *left[at : at + PAGE])
+    garbage = [bucket_key(site, item, generation, number) for number in range(1, buckets)]
+    for at in range(0, len(garbage), PAGE):
+        await store.execute("UNLINK", *garbage[at : at + PAGE])
 
 
 async def start(
@@ -78,15 +77,15 @@ async def start(
     """Set the counts that items start from, beside what visitors hold: for each item one for each kind.
 
     Returns:
-        For each item why it was not done, if so.
+        For each item the refusal, or ``None``.
 
     Raises:
         Unavailable: not confirmed in time.
     """
-    names = [store.namespace.item_key(site.name, item) for item in bases]
+    keys = [store.namespace.item_key(site.name, item) for item in bases]
     flat = [counts.get(kind, 0) for counts in bases.values() for kind in site.kinds]
     packed = msgpack.packb([site.kinds, flat], use_bin_type=False)
-    answers = await store.commit(_START, names, packed, store.namespace.channel_suffix)
+    answers = await store.commit(_START, keys, packed, store.namespace.channel_suffix)
     return [
         Forbidden("this item is frozen", item=item) if version == FROZEN else None
         for item, version in zip(bases, answers, strict=True)
@@ -94,7 +93,7 @@ async def start(
 
 
 async def freeze(store: Scripts, site: str, item: str, *, frozen: bool) -> bool:
-    """Refuse every reaction to an item, as ``Forbidden``, or take them again. What is counted stays.
+    """Freeze an item, which refuses all reactions to it with ``Forbidden``, or unfreeze it. Its counts stay.
 
     Returns:
         Whether that is a change.

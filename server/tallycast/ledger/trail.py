@@ -1,7 +1,7 @@
 """The audit trail: what administrators and operators did.
 
 Owns a stream in the engine to which entries are only added; the engine stamps them with its own time, which
-keeps their order. Of a visitor it holds the member, not the id. Must not know what the deeds are.
+keeps their order. Of a visitor it has the member, not the id. Does not depend on what the actions are.
 """
 
 from collections.abc import AsyncIterator
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 from tallycast.engine.store import Commands
 
-# So many entries, a little more at times, are kept: some 20 MB. Older ones are in the servers' logs.
-KEEP = 100_000
+# About so many entries are kept: some 20 MB. Older ones are in the servers' logs.
+MAX_ENTRIES = 100_000
 PAGE = 1000
 
 
 class Entry(NamedTuple):
-    """One deed: when (ms since 1970), who, what, on which site, and to which item or visitor, if to any.
+    """One action: when (ms since 1970), by whom, what, on which site, and on which item or visitor if any.
 
-    ``member`` is the visitor's, as in ``keys``, in hex digits. ``more`` is what else there is to say.
+    ``member`` is the visitor's, see ``keys``, in hex digits. ``more`` has further details.
     """
 
     at: int
@@ -39,17 +39,17 @@ async def note(
     member: bytes = b"",
     more: str = "",
 ) -> None:
-    """Add an entry. It comes before the deed, so that nothing is done that is not in here.
+    """Add an entry. Added before the action, so that no action is missing.
 
     Raises:
         Unavailable: the engine did not confirm.
     """
     fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex(), "more", more)
-    await store.execute("XADD", store.namespace.trail, "MAXLEN", "~", KEEP, "*", *fields)
+    await store.execute("XADD", store.namespace.trail, "MAXLEN", "~", MAX_ENTRIES, "*", *fields)
 
 
 async def entries(store: Commands) -> AsyncIterator[list[Entry]]:
-    """All that is kept, the oldest first, in pages.
+    """All entries that are kept, the oldest first, in pages.
 
     Raises:
         Unavailable: the engine did not answer.
@@ -61,6 +61,6 @@ async def entries(store: Commands) -> AsyncIterator[list[Entry]]:
 
 
 def _entry(stamp: bytes, fields: dict[bytes, bytes]) -> Entry:
-    # Anyone with access to the engine can write there.
+    # Any client of the engine can write there.
     texts = (fields.get(name.encode(), b"").decode(errors="replace") for name in Entry._fields[1:])
     return Entry(int(stamp.partition(b"-")[0]), *texts)

@@ -112,8 +112,8 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
     )
     async with asyncio.timeout(60):
         await asyncio.gather(*merging)
-    monkeypatch.setattr(merge, "LEFT_ALONE", -60)
-    await merger.look()
+    monkeypatch.setattr(merge, "IDLE_TIME", -60)
+    await merger.resume_idle()
     assert not await store.execute("EXISTS", NAMES.merges)
     for visitor in visitors:
         visitor.over = True

@@ -114,9 +114,9 @@ async def test_a_merge_that_was_cut_off_is_finished(
         assert isinstance(await merged(Merger(store), "a:1", "u:1"), Unavailable)
     for item in items:
         assert (await wish(writer, "u:1", item, "dislike")).counts == {"like": 1, "dislike": 1}
-    monkeypatch.setattr(merge, "LEFT_ALONE", -60)
+    monkeypatch.setattr(merge, "IDLE_TIME", -60)
     other = Merger(store)
-    await other.look()
+    await other.resume_idle()
     assert other.resumed == 1
     for item in items:
         check(ring, item, {"like": 0, "dislike": 1})

@@ -1,11 +1,11 @@
 #!lua
--- Puts items into a visitor's index, before the visitor comes to hold anything on them.
+-- Adds items to a visitor's index, before the visitor's reactions to them are stored.
 --
--- KEYS[1]        the index (zset of items; or the mark of a retired visitor)
--- ARGV[1]        deadline, engine time in µs
--- ARGV[2 .. n]   item ids
+-- KEYS[1]       the index (zset of items; or the mark of a retired visitor)
+-- ARGV[1]       deadline, engine time in µs
+-- ARGV[2 .. n]  item ids
 --
--- Returns MessagePack [now] when refused, else [now, 1], or [now, 0] when the visitor is retired.
+-- Returns MessagePack [now] past the deadline, else [now, 1], or [now, 0] when the visitor is retired.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -1,19 +1,19 @@
 #!lua
--- Takes items off a visitor's index, those that were not reacted to again since it was read.
--- Running it twice, or late, is harmless: who reacts again on an item gives it another time.
+-- Removes items from a visitor's index, except those whose time has changed since the index was read.
+-- Running it twice, or late, is harmless: a new reaction gives the item another time.
 --
 -- KEYS[1]  the visitor's index (zset of items)
--- ARGV     item, time, item, time, ...: as the engine gave them
+-- ARGV     item, time, item, time, ...: as the engine returned them
 --
--- Returns the number of items taken off.
+-- Returns the number of items removed, as a string.
 
-local gone = {}
+local removed = {}
 for i = 1, #ARGV, 2 do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[i + 1] then
-    gone[#gone + 1] = ARGV[i]
+    removed[#removed + 1] = ARGV[i]
   end
 end
-if #gone > 0 then
-  redis.call('ZREM', KEYS[1], unpack(gone))
+if #removed > 0 then
+  redis.call('ZREM', KEYS[1], unpack(removed))
 end
-return tostring(#gone)
+return tostring(#removed)

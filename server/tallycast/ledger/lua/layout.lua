@@ -1,36 +1,39 @@
--- How an item is stored: goes before every script that touches items. Why so, with figures: docs/storage.md.
+-- How an item is stored: included by every script that reads or writes items. The reasons, with figures, are in
+-- docs/storage.md.
 --
 -- An item's members are spread over buckets: hashes small enough for the engine's compact encoding. Bucket 0 is the
--- item's own key; under "" it holds the item's state, too. Their number grows with the item, one split at a time (linear
--- hashing, W. Litwin 1980), so that nothing ever reads more than some dozens of members at once.
+-- item's own key; under "" it has the item's state, too. The number of buckets grows with the item, one split at a time
+-- (linear hashing, W. Litwin 1980), so that no call reads more than some dozens of members at once.
 --
--- A state is a sequence of MessagePack: version, frozen (0 or 1), generation, buckets, bases, kind, count, kind, count, ...
--- A member holds the number of its kind in there, from 1: a kind comes in at the end when it is first wished for, and
--- stays. The count is what is shown: the members, and beside them the kind's base, which an import set. The bases are 0
--- where there are none, else one for each kind, in their order. When an item is reset its generation rises, and the
--- buckets of the one before are rubbish.
+-- A state is a sequence of MessagePack: version, frozen (0 or 1), generation, buckets, bases, kind, count, kind, count,
+-- ... The value of a member is the number of its kind in there, from 1: a kind is appended with its first reaction, and
+-- stays. The count is what is shown: the number of members, plus the kind's base, which an import set. The bases are 0
+-- where there are none, else one for each kind, in their order. A reset increments the generation, and makes the
+-- buckets of the one before garbage.
 --
--- While a large item is being counted (see repair.lua), there is [frozen, buckets counted, count, ...] in place of
--- frozen: how many members those buckets have of each kind, by its number. Whatever changes in them is counted along.
+-- While an item is being counted (see repair.lua), there is [frozen, buckets counted, count, ...] in place of frozen:
+-- how many members those buckets have of each kind, by its number. Every change in these buckets changes the counts,
+-- too.
 --
--- A split that stopped half-way leaves members behind in the bucket that was split. They are in the wrong one from then
--- on: nobody looks for them there, no later split moves them, and who counts leaves them out.
+-- A split that was interrupted leaves copies of members behind in the bucket that was split. They are in the wrong
+-- bucket from then on: they are never looked up there, no later split moves them, and they are not counted.
 
 local VERSION, FROZEN, GENERATION, BUCKETS, BASES = 1, 2, 3, 4, 5
 local HEAD = 5
--- In what an item that is being counted has in place of frozen: buckets counted, and what comes before the counts.
+-- Where the number of counted buckets is in a count under way; the counts follow.
 local DONE = 2
--- Bytes of a member. Any other field is none.
+-- Bytes of a member. A field of any other length is no member.
 local MEMBER = 16
--- Members a bucket, on average. The next to be split has twice as many, give or take: up to about 128.
+-- Members of a bucket, on average. The next bucket to be split has about twice as many, up to about 128.
 local SPREAD = 40
--- So few are asked for in bucket 0 along with the state, before it is known where they are: mostly, they are there.
+-- Up to so many members are read from bucket 0 along with the state, before their bucket is known: mostly, it is that
+-- one.
 local FEW = 4
 
--- Items whose counts turned out not to be those of their members; nil: none.
+-- The keys of items whose counts cannot be those of their members; nil: none.
 local drifted = nil
 
-local function opened(stored)
+local function decode_state(stored)
   if not stored then
     return {0, 0, 0, 1, 0}
   end
@@ -42,7 +45,7 @@ local function opened(stored)
   return state
 end
 
--- What a script returns that has a deadline.
+-- The return value of a script with a deadline.
 local function answered(now, answer)
   if drifted then
     return cmsgpack.pack({now, answer, unpublished or {}, drifted})
@@ -50,9 +53,9 @@ local function answered(now, answer)
   return cmsgpack.pack({now, answer, unpublished})
 end
 
--- What is stored of a state, and what is published of it: [version, {kind: count, ...}]. Put together by hand, because to
--- pack both costs twice as much; the bytes are the heads of an array of 2 and of a map of so many.
-local function packed(state)
+-- A state as it is stored, and as it is published: [version, {kind: count, ...}]. Concatenated by hand, because packing
+-- both costs twice as much; the bytes are the heads of an array of 2 and of a map.
+local function encode_state(state)
   local version, kinds = cmsgpack.pack(state[VERSION]), (#state - HEAD) / 2
   local frozen = state[FROZEN]
   if state.counting then
@@ -74,8 +77,8 @@ local function count_of(state, kind)
   return 0
 end
 
--- Where the count of a kind stands in a state, from now on at least; before it stands the kind.
-local function place_for(state, kind)
+-- The place of a kind's count in a state, to which the kind is added if it is new. The kind precedes its count.
+local function place_of(state, kind)
   for at = HEAD + 2, #state, 2 do
     if state[at - 1] == kind then
       return at
@@ -85,14 +88,14 @@ local function place_for(state, kind)
   return #state
 end
 
--- The base of the kind whose count stands there.
+-- The base of the kind whose count is at that place.
 local function base_at(state, at)
   return state[BASES] ~= 0 and state[BASES][(at - HEAD) / 2] or 0
 end
 
--- One less of the kind whose count stands there. If not even the one who held it was counted, the count is wrong: it
--- stays what the item started from, and that is unpublished.
-local function lower(key, state, at)
+-- Decrements the count at that place. Where not even the member that held the kind was counted, the count is wrong:
+-- then it stays at the base, and the item is reported.
+local function decrement(key, state, at)
   if state[at] > base_at(state, at) then
     state[at] = state[at] - 1
   else
@@ -101,7 +104,7 @@ local function lower(key, state, at)
   end
 end
 
--- Which of so many buckets a member is in. Members are digests, so any part of one is as good as random.
+-- The bucket of a member. Members are digests, so any part of one is as good as random.
 local function bucket_of(member, buckets)
   if buckets == 1 then
     return 0
@@ -116,7 +119,7 @@ local function bucket_key(key, state, bucket)
   return bucket == 0 and key or key .. state[GENERATION] .. '.' .. bucket
 end
 
--- Adds to `counts`, which begin behind `head`, the members of a bucket by the numbers of their kinds.
+-- Adds the members of a bucket to `counts`, which begin after `head`, by the numbers of their kinds.
 local function count_bucket(key, state, bucket, counts, head)
   local fields = redis.call('HGETALL', bucket_key(key, state, bucket))
   for k = 1, #fields, 2 do
@@ -127,8 +130,8 @@ local function count_bucket(key, state, bucket, counts, head)
   end
 end
 
--- Where an item is being counted: so many more members of the bucket that hold the kind of this number (0: none).
-local function count_along(state, bucket, number, more)
+-- Where an item is being counted: `more` members of the bucket have the kind of this number (0: none).
+local function count_change(state, bucket, number, more)
   local counting = state.counting
   if bucket >= counting[DONE] or number == 0 or HEAD + 2 * number > #state then
     return
@@ -139,8 +142,8 @@ local function count_along(state, bucket, number, more)
   counting[DONE + number] = counting[DONE + number] + more
 end
 
--- Into `held`, for each of these members, the place in the state of what it holds, or false.
-local function learn(held, state, members, numbers, first)
+-- Sets in `held`, for each of these members, the place of its kind in the state, or false.
+local function set_held(held, state, members, numbers, first)
   for k = 1, #members do
     local number = numbers[k + first]
     local at = number and HEAD + 2 * number
@@ -149,40 +152,40 @@ local function learn(held, state, members, numbers, first)
   return held
 end
 
--- An item's state, what is stored of it, and what these members hold: the place of it in the state, or false.
-local function look(key, members)
+-- An item's state, the same as stored, and for each of these members the place of its kind in the state, or false.
+local function find_members(key, members)
   local few = #members <= FEW
   local found = few and redis.call('HMGET', key, '', unpack(members)) or {redis.call('HGET', key, '')}
   local stored = found[1]
-  local state = opened(stored)
+  local state = decode_state(stored)
   if few and state[BUCKETS] == 1 then
-    return state, stored, learn({}, state, members, found, 1)
+    return state, stored, set_held({}, state, members, found, 1)
   end
-  local asked, held = {}, {}
+  local by_bucket, held = {}, {}
   for k = 1, #members do
     local member = members[k]
     local bucket = bucket_key(key, state, bucket_of(member, state[BUCKETS]))
-    local some = asked[bucket]
+    local some = by_bucket[bucket]
     if some then
       some[#some + 1] = member
     else
-      asked[bucket] = {member}
+      by_bucket[bucket] = {member}
     end
   end
-  for bucket, some in pairs(asked) do
+  for bucket, some in pairs(by_bucket) do
     if IMPORTING and redis.call('EXISTS', bucket) == 0 then
-      error({err = 'NOTHERE a bucket has not come yet'})
+      error({err = 'NOTHERE a bucket has not arrived yet'})
     end
-    learn(held, state, some, redis.call('HMGET', bucket, unpack(some)), 0)
+    set_held(held, state, some, redis.call('HMGET', bucket, unpack(some)), 0)
   end
   return state, stored, held
 end
 
--- Makes room for the members that a state counts. `stored` is the state as it is: whatever fails here, or later, all
--- that is stored stays right.
+-- Splits buckets until there are enough for the members that a state counts. `stored` is the state before the changes:
+-- if a command fails here, or later, all that is stored is consistent.
 local function grow(key, state, stored)
   if IMPORTING then
-    return  -- what is left of an earlier try may still come, and would be in the way
+    return  -- a bucket of an interrupted split may still arrive, and would conflict
   end
   local members = 0
   for at = HEAD + 2, #state, 2 do
@@ -191,7 +194,7 @@ local function grow(key, state, stored)
   if members <= SPREAD * state[BUCKETS] then
     return
   end
-  local before = opened(stored)
+  local before = decode_state(stored)
   state.counting = before.counting
   while members > SPREAD * state[BUCKETS] do
     local new = state[BUCKETS]
@@ -204,7 +207,7 @@ local function grow(key, state, stored)
         moved[#moved + 1], moved[#moved + 2] = fields[k], fields[k + 1]
         names[#names + 1] = fields[k]
         if before.counting then
-          count_along(before, split, tonumber(fields[k + 1]) or 0, -1)
+          count_change(before, split, tonumber(fields[k + 1]) or 0, -1)
         end
       end
     end
@@ -213,34 +216,35 @@ local function grow(key, state, stored)
     if #names > 0 then
       redis.call('HSET', target, unpack(moved))
     end
-    redis.call('HSET', key, '', (packed(before)))
+    redis.call('HSET', key, '', (encode_state(before)))
     if #names > 0 then
       redis.call('HDEL', source, unpack(names))
     end
   end
 end
 
--- Stores a state, and what members hold now: a place in it, or false for nothing. Returns what is to be published.
+-- Stores a state, and the kinds of members: a place in the state, or false for none. Returns the update to be
+-- published.
 local function write(key, state, changes)
   if state.counting then
     for member, at in pairs(changes) do
       local bucket = bucket_of(member, state[BUCKETS])
       local before = redis.call('HGET', bucket_key(key, state, bucket), member)
-      count_along(state, bucket, tonumber(before or 0) or 0, -1)
-      count_along(state, bucket, at and (at - HEAD) / 2 or 0, 1)
+      count_change(state, bucket, tonumber(before or 0) or 0, -1)
+      count_change(state, bucket, at and (at - HEAD) / 2 or 0, 1)
     end
   end
-  local stored, news = packed(state)
+  local stored, update = encode_state(state)
   local member, at = next(changes)
   if member and not next(changes, member) and state[BUCKETS] == 1 then
-    -- The same as below, for the many.
+    -- The same as below, faster, for the most common case.
     if at then
       redis.call('HSET', key, '', stored, member, (at - HEAD) / 2)
     else
       redis.call('HSET', key, '', stored)
       redis.call('HDEL', key, member)
     end
-    return news
+    return update
   end
   local set, dropped = {[key] = {'', stored}}, {}
   for member, at in pairs(changes) do
@@ -262,5 +266,5 @@ local function write(key, state, changes)
   for bucket, members in pairs(dropped) do
     redis.call('HDEL', bucket, unpack(members))
   end
-  return news
+  return update
 end

@@ -1,13 +1,12 @@
 #!lua flags=no-writes
 -- Reads the state of items and what a visitor holds on each, all at one moment.
 --
--- KEYS[1 .. n]  the n items, see layout.lua; their other buckets have the same hash tag
--- ARGV[1 .. n]  for each item: the member asked for, or ""
+-- KEYS[1 .. n]    the n items, see layout.lua; their other buckets have the same hash tag
+-- KEYS[n + 1 ..]  the indexes of the visitors
+-- ARGV[1 .. n]    for each item: the visitor's member, or ""
 --
--- KEYS[n+1 .. ] the indexes of the visitors asked for
---
--- Returns MessagePack [now, answers, retired]: answers is flat, for each item its state as stored ("": never
--- touched) and the kind the member holds ("": none). retired has a 1 for each index that is a mark instead.
+-- Returns MessagePack [now, answers, retired]: answers is flat, for each item its state as stored ("": never touched)
+-- and the kind that the member holds ("": none). retired has a 1 for each index that is the mark of a retired visitor.
 
 local time = redis.call('TIME')
 local answers = {}
@@ -17,7 +16,7 @@ for i = 1, #ARGV do
   if member == '' then
     answers[2 * i - 1], answers[2 * i] = redis.call('HGET', KEYS[i], '') or '', ''
   else
-    local state, stored, held = look(KEYS[i], {member})
+    local state, stored, held = find_members(KEYS[i], {member})
     answers[2 * i - 1] = stored or ''
     answers[2 * i] = held[member] and state[held[member] - 1] or ''
   end

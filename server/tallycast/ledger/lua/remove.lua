@@ -1,11 +1,11 @@
 #!lua
--- Forgets an item that was just reset, unless somebody has touched it since. Nothing is published: its counts are 0 for
--- everybody already.
+-- Deletes an item that was just reset, unless it has changed since. Nothing is published: its counts were published as
+-- 0 by the reset.
 --
 -- KEYS[1]  the item, see layout.lua
 -- ARGV[1]  deadline, engine time in µs
 --
--- Returns MessagePack [now] when refused, else [now, 1], or [now, 0] when somebody has.
+-- Returns MessagePack [now] past the deadline, else [now, 1], or [now, 0] when it has changed.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -13,7 +13,7 @@ if now > tonumber(ARGV[1]) then
   return cmsgpack.pack({now})
 end
 
-local state = opened(redis.call('HGET', KEYS[1], ''))
+local state = decode_state(redis.call('HGET', KEYS[1], ''))
 if state[BUCKETS] > 1 or state[BASES] ~= 0 or redis.call('HLEN', KEYS[1]) > 1 then
   return cmsgpack.pack({now, 0})
 end

@@ -1,15 +1,16 @@
 #!lua
--- Counts the members of some more of an item's buckets, while reactions go on; those before are counted along with
--- every change. With the last bucket, sets the item's counts to those that were counted, and publishes them if that is
--- a change.
+-- Counts the members of the next of an item's buckets, while reactions go on: changes in buckets that have been counted
+-- are added to the counts by the scripts that make them. With the last bucket, sets the item's counts to the result,
+-- and publishes them if that is a change.
 --
 -- KEYS[1]  the item, see layout.lua
 -- ARGV[1]  deadline, engine time in µs
--- ARGV[2]  how many buckets
--- ARGV[3]  1 to begin anew
--- ARGV[4]  what channels end in, see keys.py
+-- ARGV[2]  how many buckets to count
+-- ARGV[3]  1 to restart from the first bucket
+-- ARGV[4]  the suffix that makes a key a channel, see keys.py
 --
--- Returns MessagePack [now] when refused, else [now, 0] when there are more buckets, or [now, [kinds, stored, counted]].
+-- Returns MessagePack [now] past the deadline, else [now, 0] when there are more buckets, or
+-- [now, [kinds, stored, counted]].
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -17,12 +18,12 @@ if now > tonumber(ARGV[1]) then
   return cmsgpack.pack({now})
 end
 if IMPORTING then
-  error({err = 'NOTHERE who counts waits until all has come'})
+  error({err = 'NOTHERE buckets may not have arrived yet'})
 end
 
-local state = opened(redis.call('HGET', KEYS[1], ''))
-local begun = state.counting ~= nil
-if not begun or ARGV[3] == '1' then
+local state = decode_state(redis.call('HGET', KEYS[1], ''))
+local started = state.counting ~= nil
+if not started or ARGV[3] == '1' then
   state.counting = {state[FROZEN], 0}
 end
 local counting = state.counting
@@ -35,7 +36,7 @@ for bucket = first, counting[DONE] - 1 do
   count_bucket(KEYS[1], state, bucket, counting, DONE)
 end
 if counting[DONE] < state[BUCKETS] then
-  redis.call('HSET', KEYS[1], '', (packed(state)))
+  redis.call('HSET', KEYS[1], '', (encode_state(state)))
   return cmsgpack.pack({now, 0})
 end
 
@@ -52,7 +53,7 @@ end
 if not right then
   state[VERSION] = math.max(state[VERSION] + 1, now)
   publish(KEYS[1] .. ARGV[4], write(KEYS[1], state, {}))
-elseif begun then
-  redis.call('HSET', KEYS[1], '', (packed(state)))
+elseif started then
+  redis.call('HSET', KEYS[1], '', (encode_state(state)))
 end
 return cmsgpack.pack({now, {kinds, stored, counted}})

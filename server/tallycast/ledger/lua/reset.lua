@@ -1,13 +1,13 @@
 #!lua
--- Forgets who reacted to an item, and so its counts, and what it started from. In one step whatever its size: its members are left behind in
--- buckets of an older generation, which nobody reads.
+-- Removes all reactions to an item, and its bases, so that its counts are 0. One step whatever its size: its members
+-- stay behind in buckets of an older generation, which are never read again.
 --
 -- KEYS[1]  the item, see layout.lua
 -- ARGV[1]  deadline, engine time in µs
--- ARGV[2]  what channels end in, see keys.py
+-- ARGV[2]  the suffix that makes a key a channel, see keys.py
 --
--- Returns MessagePack [now] when refused, else [now, [version, generation, buckets]]: the item's version (0: nobody ever
--- touched it, and nothing was done), and which generation and how many buckets were left behind.
+-- Returns MessagePack [now] past the deadline, else [now, [version, generation, buckets]]: the item's version (0: it
+-- was never touched, and nothing was done), and which generation and how many buckets were left behind.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -16,7 +16,7 @@ if now > tonumber(ARGV[1]) then
 end
 
 local key = KEYS[1]
-local state = opened(redis.call('HGET', key, ''))
+local state = decode_state(redis.call('HGET', key, ''))
 local generation, buckets = state[GENERATION], state[BUCKETS]
 if state[VERSION] > 0 then
   state[VERSION] = math.max(state[VERSION] + 1, now)
@@ -26,7 +26,7 @@ if state[VERSION] > 0 then
     state[at] = 0
   end
   redis.call('UNLINK', key)
-  -- One more than other news has: whoever held something holds nothing now. 147 is the head of an array of 3.
+  -- One element more than other updates have: no visitor holds a reaction now. 147 is the head of an array of 3.
   publish(key .. ARGV[2], string.char(147) .. string.sub(write(key, state, {}), 2) .. cmsgpack.pack(true))
 end
 return cmsgpack.pack({now, {state[VERSION], generation, buckets}})

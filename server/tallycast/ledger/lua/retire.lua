@@ -1,6 +1,6 @@
 #!lua
--- Retires an anonymous visitor in favour of an account, or finds out that this was done before.
--- From here on the visitor can come to hold nothing more: see the mark in server/tallycast/engine/keys.py.
+-- Retires an anonymous visitor in favour of an account, or finds that this was done before. From here on the visitor
+-- can get no new reaction: see the mark in server/tallycast/engine/keys.py.
 --
 -- KEYS[1]  the visitor's index (zset of items; or the mark: a string, the account's member)
 -- KEYS[2]  the items whose reactions are still to be moved (zset)
@@ -9,7 +9,7 @@
 -- ARGV[3]  the visitor's channel
 -- ARGV[4]  how long the mark is kept (s)
 --
--- Returns MessagePack [now] when refused, else [now, 1], or [now, 0] when another account came first.
+-- Returns MessagePack [now] past the deadline, else [now, 1], or [now, 0] when another account was first.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -1,10 +1,10 @@
 #!lua
--- Does nothing, where writing is allowed: an engine that takes no writes refuses to begin with it.
+-- Does nothing, where writes are accepted: an engine that accepts none refuses a script without the flag no-writes.
 --
--- KEYS[1]  any key of the node that is meant
+-- KEYS[1]  a key on the node that is probed
 -- ARGV[1]  deadline, engine time in µs
 --
--- Returns MessagePack [now] when refused, else [now, 1].
+-- Returns MessagePack [now] past the deadline, else [now, 1].
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
