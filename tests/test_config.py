@@ -105,7 +105,7 @@ def test_a_site_with_everything() -> None:
         ('[sites.a]\nkinds = "', "line 2: unterminated string"),
         ("\n# a comment\n[sites.a]\n", "line 3: sites.a.origins: is missing"),
         ('[sites."a:b"]\norigins = ["*"]', "line 1: sites.a:b: the name of a site has letters"),
-        ('[sites.a]\norigin = ["*"]', "line 2: sites.a.origin: there is no such key"),
+        ('[sites.a]\norigin = ["*"]', "line 2: sites.a.origin: unknown key"),
         (site('[sites.a.tokens]\nsecret = "x"'), "line 3: sites.a.tokens: input should be a valid list"),
         (site("anonymous = 1"), "line 3: sites.a.anonymous: input should be a valid boolean"),
         (site('items = "("'), "line 3: sites.a.items: not a regular expression of RE2: missing ): ("),
@@ -115,14 +115,14 @@ def test_a_site_with_everything() -> None:
             site(f"kinds = {[str(i) for i in range(13)]}"),
             "line 3: sites.a.kinds: list should have at most 12",
         ),
-        (site('\n\nkinds = [\n  "a",\n  "a",\n]'), "line 5: sites.a.kinds: 'a' is there twice"),
+        (site('\n\nkinds = [\n  "a",\n  "a",\n]'), "line 5: sites.a.kinds: 'a' is listed twice"),
         (site('kinds = [""]'), "line 3: sites.a.kinds[1]: '' is not the name of a reaction"),
         (
             site('admin_keys = ["geheim"]'),
-            "line 3: sites.a.admin_keys[1]: an admin key is written as sha256:",
+            "line 3: sites.a.admin_keys[1]: expected sha256: and the 64 hex",
         ),
         (site("[sites.a.limits]\nitems_a_message = 101"), "line 4: sites.a.limits.items_a_message: input"),
-        (site("[sites.a.limits]\nmore = 1"), "line 4: sites.a.limits.more: there is no such key"),
+        (site("[sites.a.limits]\nmore = 1"), "line 4: sites.a.limits.more: unknown key"),
         (site(f"\nx = [\n{'[' * 3000}{']' * 3000}\n]\n"), "line 5: a number too long, or nested too deep"),
         (site(f"[sites.a.limits]\nitems_a_message = {'9' * 5000}\n"), "line 4: a number too long, or nested"),
     ],
@@ -219,14 +219,14 @@ def test_the_line_is_found_in_a_large_file() -> None:
     many = "".join(f'[sites.s{i}]\n# [sites.wrong]\norigins = [\n  "*",\n]\n\n' for i in range(300))
     wrong = many.replace("[sites.s250]", "[sites.s250]\nwrong = 1")
     line = wrong.splitlines().index("wrong = 1") + 1
-    assert refused(wrong) == f"line {line}: sites.s250.wrong: there is no such key"
+    assert refused(wrong) == f"line {line}: sites.s250.wrong: unknown key"
 
 
 def test_a_line_that_costs_too_much_is_not_looked_for() -> None:
     """One statement of very many lines, which no part of is a file."""
     origins = "".join(f'  "https://s{i}.example",\n' for i in range(8_000))
     wrong = f"[sites.a]\norigins = [\n{origins}]\nwrong = 1\n"
-    assert refused(wrong) == "sites.a.wrong: there is no such key"
+    assert refused(wrong) == "sites.a.wrong: unknown key"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

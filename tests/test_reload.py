@@ -97,7 +97,7 @@ def test_a_mistake_changes_nothing(make_server: MakeServer, file: Path) -> None:
     server = make_server(flags=["--config", str(file)])
     with connect_blocking(f"{server.ws_url}/ws?site=b&item=x") as page:
         for text, reason in (
-            (AFTER + "wrong = 1\n", "line 8: sites.c.wrong: there is no such key"),
+            (AFTER + "wrong = 1\n", "line 8: sites.c.wrong: unknown key"),
             (None, "no such file"),
         ):
             if text is None:

@@ -1,15 +1,16 @@
 """Tallycast: a self-hosted server for live reaction counts.
 
-The layers, from the top: ``cli`` and ``supervisor`` start processes, ``app`` joins the parts of one
-worker, ``web`` speaks with clients, ``guard``, ``hub`` and ``ledger`` each keep one promise,
-``rules`` and ``protocol`` are pure. Imports point down only; import-linter holds that.
+Owns the version. The packages, from the top: ``cli`` is the command, ``process`` its processes, ``app``
+builds a worker; ``api``, ``transport`` and ``session`` serve clients by ``services``; ``fanout`` delivers
+updates, ``access`` checks tokens and limits, ``ledger`` stores reactions in the ``engine``; ``domain``,
+``signals`` and ``contract`` are pure. Imports point down only; import-linter enforces it.
 """
 
 __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """Look ``__version__`` up when it is asked for: every command imports this first, few need to know."""
+    """Look up ``__version__`` on first use: every command imports this module, few need the version."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,6 +1,7 @@
-"""The ``tallycast`` command, also as ``python -m tallycast``: what happens before there is a command line.
+"""The entry point of the ``tallycast`` command, also as ``python -m tallycast``.
 
-Owns Ctrl+C while the rest is imported, which takes a second. Must stay quick to import itself.
+Owns Ctrl+C during the imports, which take a second. Does not depend on any module of the package before that,
+so that it is imported at once.
 """
 
 import os
@@ -8,10 +9,10 @@ import signal
 
 
 def main() -> None:
-    """The entry point of the ``tallycast`` command."""
+    """Import the command line, and run it."""
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, _exit)
     from tallycast.cli.command import main as command
 
     if interruptible:
@@ -19,8 +20,8 @@ def main() -> None:
     command()
 
 
-def _leave(*_: object) -> None:
-    """Nothing is open yet that had to be closed; an exception would come out of whichever import it met."""
+def _exit(*_: object) -> None:
+    """Exit at once: nothing is open yet, and an exception would be raised within any import."""
     os.write(2, b"tallycast: interrupted\n")
     os._exit(130)
 

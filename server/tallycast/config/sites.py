@@ -22,7 +22,7 @@ MAX_SIZE = 1024 * 1024
 MAX_EFFORT = 8 * MAX_SIZE
 
 # pydantic's word -> ours.
-_REASONS = {"extra_forbidden": "there is no such key", "missing": "is missing"}
+_REASONS = {"extra_forbidden": "unknown key", "missing": "is missing"}
 
 
 def parse(text: str, name: str) -> dict[str, Site]:

@@ -61,11 +61,11 @@ def _origin(origin: str) -> str:
     if not parts.scheme or not re.fullmatch(r"[a-z0-9_.-]+|[0-9a-f:.]+", host) or "@" in parts.netloc:
         raise ValueError(f"{wrong}expected one like {example}; names in their ASCII form")
     if parts.path or parts.query or parts.fragment or origin[-1] in "/?#":
-        raise ValueError(f"{wrong}nothing follows host and port, no / either")
+        raise ValueError(f"{wrong}expected nothing after host and port, not even /")
     if origin != origin.lower():
-        raise ValueError(f"{wrong}browsers send it in lower case")
+        raise ValueError(f"{wrong}expected lower case, as browsers send it")
     if port is not None and port == _DEFAULT_PORTS.get(parts.scheme):
-        raise ValueError(f"{wrong}browsers leave out port {port} with {parts.scheme}")
+        raise ValueError(f"{wrong}expected no port {port}, which browsers omit with {parts.scheme}")
     if origin != f"{parts.scheme}://{parts.netloc}" or parts.netloc.endswith(":"):
         raise ValueError(f"{wrong}expected one like {example}")
     return origin
@@ -74,7 +74,7 @@ def _origin(origin: str) -> str:
 def _admin_key(text: str) -> bytes:
     found = _SHA256.fullmatch(text)
     if found is None:
-        raise ValueError("an admin key is written as sha256: and the 64 hex digits of its SHA-256")
+        raise ValueError("expected sha256: and the 64 hex digits of the SHA-256 of an admin key")
     return bytes.fromhex(found[1])
 
 
@@ -110,7 +110,7 @@ def _subject(claim: str) -> str:
 def _distinct(values: list[Any]) -> list[Any]:
     for at, value in enumerate(values):
         if value in values[:at]:
-            raise ValueError(f"{value!r} is there twice")
+            raise ValueError(f"{value!r} is listed twice")
     return values
 
 
@@ -170,7 +170,7 @@ class TokenForm(_Form):
     ] = Claims().subject
 
     @model_validator(mode="after")
-    def _fits(self) -> "TokenForm":
+    def _check(self) -> "TokenForm":
         wanted = ("secret",) if self.algorithm == "HS256" else ("public_key", "jwks")
         given = [name for name in ("secret", "public_key", "jwks") if getattr(self, name) is not None]
         if len(given) != 1 or given[0] not in wanted:
@@ -241,7 +241,7 @@ class LimitsForm(_Form):
     ] = Limits().new_items
 
     @model_validator(mode="after")
-    def _fits(self) -> "LimitsForm":
+    def _check(self) -> "LimitsForm":
         if self.ids.burst < self.items_a_connection:
             raise ValueError(
                 "the burst of ids must be at least items_a_connection: "
