@@ -35,17 +35,13 @@ async def alone(scripted: ScriptedServer) -> Widget:
     return widget
 
 
-async def other_tab(
-    scripted: ScriptedServer, item: str, reaction: str | None, *, forget: bool = False
-) -> None:
+async def other_tab(scripted: ScriptedServer, item: str, reaction: str | None) -> None:
     """What another tab of the same person writes."""
     other = await scripted.page.context.new_page()
     await other.route(f"{ORIGIN}/empty", lambda route: route.fulfill(body="", content_type="text/html"))
     await other.goto(f"{ORIGIN}/empty")
     wishes = await kept(other)
     wishes[item] = reaction
-    if forget:
-        del wishes[item]
     await other.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, json.dumps(wishes)])
     await other.close()
 
