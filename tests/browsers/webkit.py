@@ -23,9 +23,6 @@ from .processes import Process
 # is no accessibility bus.
 ENVIRONMENT = {"LIBGL_ALWAYS_SOFTWARE": "1", "WEBKIT_SKIA_ENABLE_CPU_RENDERING": "1", "NO_AT_BRIDGE": "1"}
 
-# How long (s) a driver may take for a session, attempt by attempt: now and then one never answers.
-ATTEMPTS = (8.0, 15.0, PATIENCE, PATIENCE)
-
 
 class WebkitSession:
     """The commands of one session. They go to one window at a time, so they take turns."""
@@ -38,32 +35,16 @@ class WebkitSession:
         self.handles: list[str] = []
 
     @classmethod
-    async def open(cls, display: str, arguments: list[str], capabilities: dict[str, Any]) -> Self:
-        """Start a driver and a browser with these arguments.
-
-        Raises:
-            httpx.ReadTimeout: no attempt succeeded.
-        """
-        for within in ATTEMPTS[:-1]:
-            try:
-                return await cls._open(display, arguments, capabilities, within)
-            except httpx.ReadTimeout:
-                pass
-        return await cls._open(display, arguments, capabilities, ATTEMPTS[-1])
-
-    @classmethod
-    async def _open(
-        cls, display: str, arguments: list[str], capabilities: dict[str, Any], within: float
-    ) -> Self:
-        driver = Process(["WebKitWebDriver", "--port=0"], {**os.environ, **ENVIRONMENT, "DISPLAY": display})
+    async def open(cls, environment: dict[str, str], arguments: list[str]) -> Self:
+        """Start a driver, with this beside our own environment, and a browser with these arguments."""
+        driver = Process(["WebKitWebDriver", "--port=0"], {**os.environ, **ENVIRONMENT, **environment})
         try:
             port = await _listening_port(driver)
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False)
             session = cls(driver, client, "")
             options = {"binary": _mini_browser(), "args": arguments}
-            always = {**capabilities, "webkitgtk:browserOptions": options}
-            asked = {"capabilities": {"alwaysMatch": always}}
-            opened = await session._request("POST", "/session", asked, within)
+            asked = {"capabilities": {"alwaysMatch": {"webkitgtk:browserOptions": options}}}
+            opened = await session._request("POST", "/session", asked)
         except BaseException:
             await driver.end()
             raise
@@ -96,8 +77,8 @@ class WebkitSession:
         await self._client.aclose()
         await self._driver.end()
 
-    async def _request(self, method: str, path: str, body: object = None, within: float = PATIENCE) -> Any:
-        answer = await self._client.request(method, path, json={} if body is None else body, timeout=within)
+    async def _request(self, method: str, path: str, body: object = None) -> Any:
+        answer = await self._client.request(method, path, json={} if body is None else body)
         value = answer.json()["value"]
         if answer.is_error:
             raise RuntimeError(f"{path}: {value['error']}: {value['message']}")
@@ -185,9 +166,11 @@ class Webkit:
         return cls(process, f":{number}", proxy)
 
     async def person(self, preferences: Preferences) -> WebkitPerson:
-        proxy = {"proxyType": "manual", "httpProxy": self._proxy, "noProxy": ["127.0.0.1", "localhost"]}
+        # By the environment: WebKitGTK 2.50 reads beyond the end of a session's `noProxy` and sometimes
+        # crashes. The driver waits for ever for a browser that crashed.
+        proxy = {"http_proxy": f"http://{self._proxy}", "no_proxy": "127.0.0.1,localhost"}
         arguments = ["--automation", *(["--dark-mode"] if preferences.dark else [])]
-        return WebkitPerson(await WebkitSession.open(self._display, arguments, {"proxy": proxy}))
+        return WebkitPerson(await WebkitSession.open({"DISPLAY": self._display, **proxy}, arguments))
 
     async def close(self) -> None:
         await self._screen.end()
