@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 from tallycast.ledger.bulk_import.rows import Bad
-from tallycast.ledger.bulk_import.show import Complaints, Lines, Picture
+from tallycast.ledger.bulk_import.show import BadRows, ProgressBar, ProgressLines
 from tallycast.process import banner
 from tallycast_load.coordinator.run import Result
 from tallycast_load.plan.plan import make
@@ -56,11 +56,11 @@ def test_the_page_of_a_load_test(result: Result) -> None:
     assert told.count(ESCAPED) >= 5
 
 
-@pytest.mark.parametrize("show", [Lines, Picture])
-def test_bad_rows(show: type[Lines] | type[Picture]) -> None:
-    console = Console(file=io.StringIO(), force_terminal=show is Picture, width=200, color_system=None)
+@pytest.mark.parametrize("show", [ProgressLines, ProgressBar])
+def test_bad_rows(show: type[ProgressLines] | type[ProgressBar]) -> None:
+    console = Console(file=io.StringIO(), force_terminal=show is ProgressBar, width=200, color_system=None)
     shown = show(console)
-    Complaints(shown).tell(Bad(3, f"no item: {EVIL}"))
+    BadRows(shown).add(Bad(3, f"no item: {EVIL}"))
     shown.close()
     assert isinstance(console.file, io.StringIO)
     assert f"line 3: no item: {ESCAPED}" in console.file.getvalue()

@@ -7,7 +7,7 @@ import pytest
 from tallycast.config.sites import parse
 from tallycast.contract.errors import ImportFailed
 from tallycast.domain.sites import Site
-from tallycast.ledger.bulk_import.rows import MOST, Bad, Row, Rows, Start, Vote
+from tallycast.ledger.bulk_import.rows import MAX_COUNT, Bad, Row, Rows, Start, Vote
 from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text
 
 NOW = 1_800_000_000.0
@@ -48,13 +48,13 @@ def test_votes_in_both_forms() -> None:
 
 
 def test_starting_counts_in_both_forms() -> None:
-    rows = [Start(2, "a", {"like": 12, "dislike": 3}), Start(3, "b", {"like": 0, "dislike": MOST})]
-    assert read("dislike,item,like", "3,a,12", f"{MOST},b,0") == rows
+    rows = [Start(2, "a", {"like": 12, "dislike": 3}), Start(3, "b", {"like": 0, "dislike": MAX_COUNT})]
+    assert read("dislike,item,like", "3,a,12", f"{MAX_COUNT},b,0") == rows
     assert (
         read(
             "",
             '{"item":"a","counts":{"like":12,"dislike":3}}',
-            f'{{"item":"b","counts":{{"dislike":{MOST}}}}}',
+            f'{{"item":"b","counts":{{"dislike":{MAX_COUNT}}}}}',
         )
         == rows
     )
@@ -156,7 +156,7 @@ def test_rows_of_csv_that_are_bad(line: str | bytes, reason: str) -> None:
     assert (first, last) == (Vote(2, "a", "u:1", "like", None), Vote(4, "a", "u:1", "like", None))
 
 
-@pytest.mark.parametrize("count", ["", "-1", "+1", "1.0", " 1", "1_000", "١", str(MOST + 1), "9" * 5000])
+@pytest.mark.parametrize("count", ["", "-1", "+1", "1.0", " 1", "1_000", "١", str(MAX_COUNT + 1), "9" * 5000])
 def test_counts_that_are_none(count: str) -> None:
     (reason,) = reasons(read("item,like", f"a,{count}"))
     assert reason.startswith("the count of like is a whole number up to 10^15, not '")

@@ -7,16 +7,16 @@ from rich.console import Console
 from tallycast.ledger.bulk_import import show
 from tallycast.ledger.bulk_import.importer import Progress
 from tallycast.ledger.bulk_import.rows import Bad
-from tallycast.ledger.bulk_import.show import SHOWN, Complaints, Lines, Picture, summary
+from tallycast.ledger.bulk_import.show import MAX_SHOWN, BadRows, ProgressBar, ProgressLines, summary
 
 
 def test_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    monkeypatch.setattr(show, "LINE_EVERY", 3600)
-    lines = Lines(Console(file=out))
+    monkeypatch.setattr(show, "LINE_INTERVAL", 3600)
+    lines = ProgressLines(Console(file=out))
     lines.progress(Progress(100, 99, 0), 0.5)
     assert out.getvalue() == ""
-    monkeypatch.setattr(show, "LINE_EVERY", 0)
+    monkeypatch.setattr(show, "LINE_INTERVAL", 0)
     lines.progress(Progress(2000, 1999, 1), 0.5)
     lines.progress(Progress(2000, 1999, 1), None)
     lines.close()
@@ -28,10 +28,10 @@ def test_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("share", [0.5, None])
 def test_a_bar_on_a_terminal(share: float | None) -> None:
     out = io.StringIO()
-    picture = Picture(Console(file=out, force_terminal=True, highlight=False, width=80))
-    picture.progress(Progress(2000, 1999, 1), share)
-    picture.say("line 7: [bold]no markup[/bold]")
-    picture.close()
+    bar = ProgressBar(Console(file=out, force_terminal=True, highlight=False, width=80))
+    bar.progress(Progress(2000, 1999, 1), share)
+    bar.say("line 7: [bold]no markup[/bold]")
+    bar.close()
     drawn = out.getvalue()
     assert "1,999 rows, 1 bad" in drawn
     assert "line 7: [bold]no markup[/bold]" in drawn
@@ -40,13 +40,13 @@ def test_a_bar_on_a_terminal(share: float | None) -> None:
 
 def test_the_first_complaints_are_told_and_all_counted() -> None:
     out = io.StringIO()
-    complaints = Complaints(Lines(Console(file=out)))
-    for line in range(1, SHOWN + 1235):
-        complaints.tell(Bad(line, "a reason"))
-    complaints.close()
+    bad_rows = BadRows(ProgressLines(Console(file=out)))
+    for line in range(1, MAX_SHOWN + 1235):
+        bad_rows.add(Bad(line, "a reason"))
+    bad_rows.close()
     told = out.getvalue().splitlines()
     assert told[:2] == ["line 1: a reason", "line 2: a reason"]
-    assert len(told) == SHOWN + 1
+    assert len(told) == MAX_SHOWN + 1
     assert told[-1] == "… and 1,234 more bad rows"
 
 

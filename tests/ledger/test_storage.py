@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedEngine]:
-    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(server, "WATCH_INTERVAL", 0.05)
     engine = EmbeddedEngine(tmp_path / "data")
     await engine.start()
     yield engine
@@ -100,7 +100,7 @@ async def test_a_folder_at_the_sockets_path_is_named_and_left_alone(
 
 async def test_a_private_folder_that_was_tidied_up_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """As systemd-tmpfiles does it, where the data folder's path is too long for a socket."""
-    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(server, "WATCH_INTERVAL", 0.05)
     with tempfile.TemporaryDirectory() as folder:
         engine = EmbeddedEngine(Path(folder) / ("long" * 30))
         await engine.start()
@@ -135,7 +135,7 @@ async def test_deleted_files_are_written_anew(engine: EmbeddedEngine, kept: Redi
 @pytest.mark.parametrize("whole_folder", [False, True])
 async def test_a_deleted_lock_is_made_anew(monkeypatch: pytest.MonkeyPatch, whole_folder: bool) -> None:
     """Where the socket is elsewhere it is not missed with the folder, but the lock is."""
-    monkeypatch.setattr(server, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(server, "WATCH_INTERVAL", 0.05)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / ("long" * 30)
         engine = EmbeddedEngine(folder)

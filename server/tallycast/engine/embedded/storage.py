@@ -1,4 +1,4 @@
-"""Watches that an embedded engine's socket and files are where they were when it started.
+"""Watches whether an embedded engine's socket and files are still where they were when it started.
 
 Owns the checks, and what is done about a file that was deleted or replaced while the engine runs. The engine
 itself notices none of it: it goes on writing to deleted files, so that all it confirms is lost with its end,
@@ -37,13 +37,13 @@ class StorageWatch:
         self._connect = connect
         self._client: Redis | None = None
         self._identity: tuple[int, int] | None = None
-        # What the engine writes to; a rewrite gives new names to new files.
+        # The files that the engine writes to; a rewrite creates new files with new names.
         self._parts: dict[str, tuple[int, int]] = {}
         self._refusing = False
         self._failure = ""
 
     async def attach(self) -> None:
-        """Watch the engine that has just begun to serve on the socket.
+        """Watch the engine that has just started to serve on the socket.
 
         Raises:
             RedisError, TimeoutError: it does not answer.
@@ -56,13 +56,13 @@ class StorageWatch:
         self._refusing = False
 
     async def detach(self) -> None:
-        """Watch nothing."""
+        """Stop watching."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
 
     async def look(self) -> bool:
-        """Repair the files; whether the engine has to be restarted, for a new socket or a new lock.
+        """Repair the files. Returns whether the engine must be restarted, for a new socket or a new lock.
 
         While its files are missing the engine is told to refuse writes.
         """
@@ -87,7 +87,7 @@ class StorageWatch:
             )
             return True
         if self._folder.noted_engine() is None:
-            # It says where the engine is, and keeps a successor waiting until this one has ended.
+            # It names the engine, and makes a successor wait until this one has ended.
             _log.error("engine lock was deleted; restarting the engine", data=str(self._folder.path))
             return True
         return False
@@ -109,10 +109,10 @@ class StorageWatch:
                 data=str(self._folder.path),
                 found=place.value,
             )
-        # What it has confirmed is in its memory still. Nothing is to be confirmed that is not on disk.
+        # What it has confirmed is still in its memory. Nothing must be confirmed that is not on disk.
         await self._refuse_writes(client, refuse=True)
         if place in (Place.FOREIGN, Place.REPLACED):
-            # It may be a backup, and whose data is to stand is not for a program to decide.
+            # It may be a backup, and a program must not decide which data is right.
             return
         if place is Place.GONE:
             self._folder.recreate()
@@ -126,13 +126,13 @@ class StorageWatch:
             _log.error("engine files not repaired; tried again every second", reason=reason)
 
     async def _refuse_writes(self, client: Redis, *, refuse: bool) -> None:
-        # It has no replicas: this is how an engine is told to refuse writes and answer all else.
+        # It has no replicas: with this setting it refuses writes and serves everything else.
         async with asyncio.timeout(ANSWER):
             await client.config_set("min-replicas-to-write", int(refuse))
         self._refusing = refuse
 
     async def _rewrite(self, client: Redis) -> None:
-        """Write all that is in memory to new files, synced, and wait for it.
+        """Write all data in memory to new files, synced, and wait until that is done.
 
         Raises:
             EngineError: it could not.
@@ -150,7 +150,7 @@ class StorageWatch:
 
 
 def _socket_identity(path: Path) -> tuple[int, int] | None:
-    """What identifies the socket at a path; the number of one that is listened on is not used again."""
+    """What identifies the socket at a path; the inode number of an open socket is not used again."""
     try:
         found = os.lstat(path)
     except OSError:

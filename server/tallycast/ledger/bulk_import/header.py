@@ -1,4 +1,4 @@
-"""The header of an imported CSV file: which columns there are, and which delimiter is meant.
+"""The header of an imported CSV file: its columns and its delimiter.
 
 Owns the names of columns. Does not depend on rows.
 """
@@ -14,22 +14,22 @@ VOTE = ("item", "visitor", "reaction")
 def find_columns(
     number: int, line: str, kinds: Sequence[str], delimiter: str | None
 ) -> tuple[str, dict[str, int]]:
-    """The delimiter, and the place of each column by its name as it is spelled here.
+    """The delimiter, and the index of each column by its canonical name.
 
-    Without a ``delimiter`` it is the first with which the header is right.
+    Without a ``delimiter`` it is the first one with which the header is valid.
 
     Raises:
         ImportFailed: the header is wrong.
     """
-    wrong: list[tuple[int, str]] = []
+    errors: list[tuple[int, str]] = []
     for candidate in DELIMITERS if delimiter is None else (delimiter,):
         names: list[str] = []
         try:
             names = read_header(line, candidate)
             return candidate, _places(names, kinds)
         except ValueError as error:
-            wrong.append((len(names), str(error)))
-    many, reason = max(wrong, key=lambda one: one[0])
+            errors.append((len(names), str(error)))
+    many, reason = max(errors, key=lambda one: one[0])
     hint = "; --delimiter says what is between values" if delimiter is None and many == 1 else ""
     raise ImportFailed(f"line {number}: {reason}{hint}")
 
@@ -59,7 +59,7 @@ def _expected(names: Sequence[str], kinds: Sequence[str]) -> str:
 
 
 def _known(name: str, known: Collection[str]) -> str | None:
-    """The column that is meant: spelled so, or else so but for blanks and the case of letters."""
+    """The column of this name: spelled exactly so, or else apart from blanks and the case of letters."""
     if name in known:
         return name
     alike = [column for column in known if column.strip().casefold() == name.strip().casefold()]

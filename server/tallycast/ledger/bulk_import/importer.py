@@ -1,7 +1,7 @@
-"""Sends rows to the store in large batches, and knows how far it is.
+"""Sends rows to the store in large batches, and tracks the progress.
 
-Owns the batches, the patience with a store that is away for a while, and the line from which the same file
-can be taken up again: everything before it is stored. Must not know files, terminals or the engine.
+Owns the batches, the retries while the store is unavailable, and the line from which the import of the same
+file can be continued: everything before it is stored. Does not depend on files, terminals or the engine.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.ledger.bulk_import.rows import Bad, Row, Start, Vote
 
 BATCH = 256
-# So many rows are sorted at a time, and go into the store as a whole before the next line to go on from.
+# Rows that are sorted at a time. The line to continue from advances when all of them are stored.
 WINDOW = 80 * BATCH
-# A store that is away is waited for so long (s).
+# How long (s) a batch is retried while the store is unavailable, and the pause between two tries.
 PATIENCE = 30.0
 PAUSE = 0.5
 
@@ -28,9 +28,9 @@ Store = Callable[[Sequence[Vote | Start]], Awaitable[Sequence[Refusal | None]]]
 
 @dataclass(slots=True)
 class Progress:
-    """How far an import is. ``line`` is where to go on: what comes before it is stored, or bad.
+    """The progress of an import. ``line`` is where to continue: every row before it is stored, or bad.
 
-    ``read`` are all rows that were read, of which ``stored`` and ``bad`` are done with.
+    ``read`` counts the rows that were read; of these, ``stored`` and ``bad`` are finished.
     """
 
     line: int = 1
@@ -40,26 +40,27 @@ class Progress:
 
 
 class Importer:
-    """``store`` takes a batch of rows, and tells for each why it was not granted, if so.
+    """Imports rows.
 
-    ``complain`` is told of each bad row, ``show`` of the progress after each batch.
+    Args:
+        store: stores a batch of rows, and returns for each the refusal, or ``None``.
+        reject: is called with each bad row.
+        show: is called with the progress after each batch.
     """
 
-    def __init__(
-        self, store: Store, complain: Callable[[Bad], None], show: Callable[[Progress], None]
-    ) -> None:
+    def __init__(self, store: Store, reject: Callable[[Bad], None], show: Callable[[Progress], None]) -> None:
         self._store = store
-        self._complain = complain
+        self._on_bad = reject
         self._show = show
         self.progress = Progress()
-        # The line behind the last that was read.
+        # The line after the last one that was read.
         self._reached = 0
 
     async def run(self, rows: Iterable[Row]) -> None:
         """Import all rows.
 
         Raises:
-            Unavailable: the store was away for too long. ``progress`` says how far it came.
+            Unavailable: the store was unavailable for too long. ``progress`` has the line to continue from.
         """
         source = iter(rows)
         window: list[Vote | Start] = []
@@ -67,10 +68,10 @@ class Importer:
         self._read(source, WINDOW, window)
         while self._reached > before:
             before = self._reached
-            # The rows of an item cost much less together; in their order, because the last one holds.
+            # The rows of an item cost much less together; in their order, because the last one counts.
             window.sort(key=_item)
-            # Two batches at a time, so that neither the store nor who reads the file waits for the other. All
-            # rows of an item are in one half, and so in their order still.
+            # Two batches at a time, so that the store and the reader of the file do not wait for each other.
+            # All rows of an item are in one half, and so still in their order.
             middle = _next_item(window, len(window) // BATCH // 2 * BATCH)
             following: list[Vote | Start] = []
             halves = [
@@ -89,7 +90,7 @@ class Importer:
     async def _send_all(
         self, rows: Sequence[Vote | Start], source: Iterator[Row], following: list[Vote | Start]
     ) -> None:
-        """Send rows, batch after batch. While the store works on one, some of the next window is read."""
+        """Send rows, batch after batch. While one is stored, some of the next window is read."""
         current = asyncio.current_task()
         assert current is not None
         for at in range(0, len(rows), BATCH):
@@ -99,13 +100,13 @@ class Importer:
                 self._read(source, min(BATCH, WINDOW - len(following)), following)
                 await sending
                 if current.cancelling():
-                    raise asyncio.CancelledError  # A library below may have swallowed it.
+                    raise asyncio.CancelledError  # a library below may have swallowed it
             finally:
                 sending.cancel()
 
-    def _read(self, rows: Iterator[Row], many: int, good: list[Vote | Start]) -> None:
-        """Read up to so many rows; the good ones are appended to a list."""
-        for row in islice(rows, many):
+    def _read(self, rows: Iterator[Row], count: int, good: list[Vote | Start]) -> None:
+        """Read up to ``count`` rows; the good ones are appended to a list."""
+        for row in islice(rows, count):
             self._reached = row.line + 1
             self.progress.read += 1
             if isinstance(row, Bad):
@@ -115,17 +116,17 @@ class Importer:
 
     def _reject(self, bad: Bad) -> None:
         self.progress.bad += 1
-        self._complain(bad)
+        self._on_bad(bad)
 
     async def _send(self, batch: Sequence[Vote | Start]) -> None:
-        for row, refusal in zip(batch, await self._patiently(batch), strict=True):
+        for row, refusal in zip(batch, await self._store_with_retries(batch), strict=True):
             if refusal is None:
                 self.progress.stored += 1
             else:
                 self._reject(Bad(row.line, str(refusal)))
         self._show(self.progress)
 
-    async def _patiently(self, batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
+    async def _store_with_retries(self, batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
         limit = time.monotonic() + PATIENCE
         while True:
             try:
@@ -138,7 +139,7 @@ class Importer:
 
 
 def _next_item(rows: Sequence[Vote | Start], at: int) -> int:
-    """The place from there on at which the rows of an item begin, or the end."""
+    """The first index from ``at`` on at which the rows of another item begin, or the end."""
     while 0 < at < len(rows) and rows[at].item == rows[at - 1].item:
         at += 1
     return at

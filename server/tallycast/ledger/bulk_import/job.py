@@ -1,7 +1,7 @@
 """One import from beginning to end.
 
-Owns how the parts of an import go together, and what is said of it when it stops, and in the audit trail.
-Must not know the engine.
+Owns how the parts of an import work together, the message when it stops, and the entries in the audit trail.
+Does not depend on the engine.
 """
 
 import asyncio
@@ -15,30 +15,31 @@ from tallycast.contract.errors import ImportFailed, Refusal, Unavailable
 from tallycast.domain.sites import Site
 from tallycast.ledger.bulk_import.importer import Importer, Progress, Store
 from tallycast.ledger.bulk_import.rows import Rows, Start, Vote
-from tallycast.ledger.bulk_import.show import Complaints, counted, show, summary
+from tallycast.ledger.bulk_import.show import BadRows, counted, show, summary
 from tallycast.ledger.bulk_import.source import Source
 from tallycast.ledger.bulk_import.text import Text
 
-# Adds to the audit trail: what, and more of it.
+# Adds an entry to the audit trail: the action, and its details.
 Note = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a file is written, as far as its user says so; ``None``: as the file itself says."""
+    """The form of a file, as far as the user specifies it; ``None``: as the file itself specifies it."""
 
     encoding: str | None = None
     delimiter: str | None = None
 
 
 async def run(source: Source, form: Form, site: Site, first: int, store: Store | None, note: Note) -> bool:
-    """Import a file, from line ``first`` on; without a store it is only checked. Whether every row was right.
+    """Import a file, from line ``first`` on, or only check it, without a store. Returns whether all was good.
 
-    What is wrong with the whole of it is found before the first row is stored, but for a wrong encoding of
-    what can be read only once.
+    An error in the file as a whole is found before the first row is stored, except a wrong encoding of input
+    that can be read only once.
 
     Raises:
-        ImportFailed: it cannot be read, its encoding or header is wrong, or the store was away for too long.
+        ImportFailed: it cannot be read, its encoding or header is wrong, or the store was unavailable for too
+        long.
     """
     # asyncio's own way waits for the next turn of the loop: there is none while a silent pipe is read.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,14 +47,14 @@ async def run(source: Source, form: Form, site: Site, first: int, store: Store |
     text = Text(source.blocks(), form.encoding)
     rows = Rows(site, time.time()).read(text, first, form.delimiter)
     shown = show()
-    complaints = Complaints(shown)
+    bad_rows = BadRows(shown)
 
-    def tell(progress: Progress) -> None:
-        # It is read ahead of what is stored.
+    def on_progress(progress: Progress) -> None:
+        # Rows are read ahead of those that are stored.
         done = (progress.stored + progress.bad) / progress.read
         shown.progress(progress, None if source.share is None else source.share * done)
 
-    importer = Importer(store or _nowhere, complaints.tell, tell)
+    importer = Importer(store or _discard, bad_rows.add, on_progress)
     began = time.monotonic()
     ended = False
     try:
@@ -70,7 +71,7 @@ async def run(source: Source, form: Form, site: Site, first: int, store: Store |
         shown.say(f"tallycast: {_stopped(importer.progress, first, 'interrupted')}")
         raise
     finally:
-        complaints.close()
+        bad_rows.close()
         shown.close()
         with suppress(Unavailable):
             await note("imported", _outcome(importer.progress, first, source, ended=ended))
@@ -79,7 +80,7 @@ async def run(source: Source, form: Form, site: Site, first: int, store: Store |
 
 
 def _check_encoding(source: Source, form: Form) -> None:
-    """Read all of a file that can be read again, so that nothing is stored of one in another encoding."""
+    """Read all of a file that can be read again, so that nothing of it is stored if its encoding is wrong."""
     if source.rewind():
         for _ in Text(source.blocks(), form.encoding).lines():
             pass
@@ -87,12 +88,12 @@ def _check_encoding(source: Source, form: Form) -> None:
 
 
 def _outcome(progress: Progress, first: int, source: Source, *, ended: bool) -> str:
-    """What came of it, for the audit trail."""
+    """The outcome, for the audit trail."""
     how = f"sha256:{source.digest}" if ended else f"stopped at line {max(progress.line, first)}"
     return f"{source.name}: {counted(progress)}, {how}"
 
 
-async def _nowhere(batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
+async def _discard(batch: Sequence[Vote | Start]) -> Sequence[Refusal | None]:
     return [None] * len(batch)
 
 

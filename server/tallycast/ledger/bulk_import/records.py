@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from tallycast.ledger.bulk_import.text import LONGEST_LINE
 
-# Those that are tried on a header, the likeliest first.
+# In the order in which they are tried on a header.
 DELIMITERS = (",", ";", "\t", "|")
 
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -21,16 +21,16 @@ _MIXED = "not CSV: line ends are mixed, a CR stands alone: write them all as LF 
 _STRAY = "not CSV: a value with a quote in it stands in quotes, and each quote in it is doubled"
 
 
-# The number of its first line, that line, and its values, or what is wrong with it.
+# The number of its first line, that line, and its values, or the error in it.
 Record = tuple[int, str, list[str] | str]
 
 
-class _TooLong(Exception):  # noqa: N818  not one of this project's errors: it never leaves this module
+class _TooLong(Exception):  # noqa: N818  never leaves this module
     """A quote is not closed within the length of a row."""
 
 
 def check_delimiter(text: str) -> str:
-    """The delimiter that is meant: one character, or ``tab``.
+    """Parse a delimiter: one character, or ``tab``.
 
     Raises:
         ValueError: it is none.
@@ -41,8 +41,8 @@ def check_delimiter(text: str) -> str:
     return delimiter
 
 
-def said_delimiter(line: str) -> str | None:
-    """The delimiter in a line ``sep=;``, which spreadsheets put before the header; ``None``: it is none."""
+def declared_delimiter(line: str) -> str | None:
+    """The delimiter in a line ``sep=;``, which spreadsheets put before the header; else ``None``."""
     found = _SEP.fullmatch(line.rstrip(" "))
     return None if found is None else found[1]
 
@@ -56,7 +56,7 @@ def records(lines: Iterable[tuple[int, str]], delimiter: str) -> Iterator[Record
     for number, text in source:
         if len(text) > LONGEST_LINE:
             yield number, text, TOO_LONG
-        # Nearly every line. What else ends a line, within one, is for the reader to refuse.
+        # Nearly every line. Other line ends within a line are for the CSV reader to refuse.
         elif '"' not in text and "\r" not in text and "\n" not in text:
             yield number, text, text.split(delimiter)
         else:
@@ -78,7 +78,7 @@ def read_header(line: str, delimiter: str) -> list[str]:
 
 
 class _Lines:
-    """Lines, of which some may be given back to be read again."""
+    """Lines, of which some may be pushed back to be read again."""
 
     def __init__(self, lines: Iterable[tuple[int, str]]) -> None:
         self._lines = iter(lines)
@@ -90,32 +90,32 @@ class _Lines:
     def __next__(self) -> tuple[int, str]:
         return self._returned.popleft() if self._returned else next(self._lines)
 
-    def give_back(self, lines: Iterable[tuple[int, str]]) -> None:
+    def push_back(self, lines: Iterable[tuple[int, str]]) -> None:
         """Read these next."""
         self._returned.extendleft(reversed(list(lines)))
 
 
 def _read(source: _Lines, number: int, text: str, delimiter: str) -> list[str] | str:
-    """The values of a record that begins with this line, or what is wrong with it."""
+    """The values of a record that begins with this line, or the error in it."""
     more: list[tuple[int, str]] = []
     try:
         values = next(csv.reader(_lines_of_record(source, text, more), delimiter=delimiter, strict=True))
     except _TooLong:
-        source.give_back(more)
+        source.push_back(more)
         return f"not CSV: the quote that opens here is not closed within {LONGEST_LINE} characters"
     except csv.Error as error:
         where = f" (lines {number} to {more[-1][0]})" if more else ""
         what = _MIXED if "\r" in text else f"not CSV: {error}"
         return f"{what}{where}"
     whole = "\n".join((text, *(line for _, line in more)))
-    # The reader takes any other quote for a character. It may end a value whose beginning was refused.
+    # The CSV reader takes any other quote for a character. It may end a value whose beginning was refused.
     if any('"' in value and f'"{value.replace(chr(34), chr(34) * 2)}"' not in whole for value in values):
         return _STRAY
     return values
 
 
 def _lines_of_record(source: _Lines, text: str, more: list[tuple[int, str]]) -> Iterator[str]:
-    """What the reader asks for: the first line, and as long as a quote is open, ``more`` of them."""
+    """The lines for the CSV reader: the first one and, as long as a quote is open, ``more`` of them."""
     yield f"{text}\n"
     size = len(text)
     for line in source:

@@ -1,7 +1,7 @@
-"""Rows of a file that is imported: checked, and what is wrong with one said.
+"""Parses and validates the rows of an imported file.
 
-Owns the two forms, CSV (with a header) and NDJSON, and the header. A mistake costs no other row than its own.
-Does not depend on where the text comes from, nor on what becomes of rows.
+Owns the two formats, CSV with a header and NDJSON. An error costs no other row than its own. Does not depend
+on where the text comes from, nor on what is done with rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,14 +16,14 @@ from tallycast.contract.errors import BadItem, BadMessage, ImportFailed
 from tallycast.domain.sites import Site
 from tallycast.domain.visitors import check_visitor
 from tallycast.ledger.bulk_import.header import VOTE, find_columns
-from tallycast.ledger.bulk_import.records import TOO_LONG, Record, records, said_delimiter
+from tallycast.ledger.bulk_import.records import TOO_LONG, Record, declared_delimiter, records
 from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text
 
 # Counts beyond it, added up, might not be exact any more where they are numbers with a fraction.
-MOST = 10**15
+MAX_COUNT = 10**15
 LEEWAY = 60.0
-# Ids that were checked and may come again.
-REMEMBERED = 1 << 16
+# Ids that were validated and are cached, because most are repeated.
+CACHED_IDS = 1 << 16
 
 _BLANK = " \t\r\n"
 
@@ -39,7 +39,7 @@ class Vote(NamedTuple):
 
 
 class Start(NamedTuple):
-    """An item begins with these counts, of every kind of the site, beside what visitors hold."""
+    """The bases of an item: the counts that it starts from, of every kind of the site."""
 
     line: int
     item: str
@@ -47,7 +47,7 @@ class Start(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """A row that says nothing that can be imported, and why."""
+    """A row that cannot be imported, and why."""
 
     line: int
     reason: str
@@ -63,25 +63,25 @@ class _Object(msgspec.Struct, forbid_unknown_fields=True):
     visitor: str | None = None
     reaction: str | None = None
     time: str | int | float | None = None
-    counts: dict[str, Annotated[int, msgspec.Meta(ge=0, le=MOST)]] | None = None
+    counts: dict[str, Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]] | None = None
 
 
 class Rows:
-    """The rows of one file for one site. ``now`` is in seconds since 1970: a reaction cannot be of later."""
+    """The rows of one file for one site. ``now`` (s since 1970) is the latest time of a reaction."""
 
     def __init__(self, site: Site, now: float) -> None:
         self._kinds = site.kinds
         self._latest = now + LEEWAY
         self._object = msgspec.json.Decoder(_Object).decode
-        # Most ids come again and again. A wrong one is not remembered: it raises.
-        self._item: Callable[[object], str] = lru_cache(REMEMBERED)(site.check_item)
-        self._visitor: Callable[[object], str] = lru_cache(REMEMBERED)(check_visitor)
+        # An invalid id is not cached: it raises.
+        self._item: Callable[[object], str] = lru_cache(CACHED_IDS)(site.check_item)
+        self._visitor: Callable[[object], str] = lru_cache(CACHED_IDS)(check_visitor)
 
     def read(self, text: Text, first: int = 1, delimiter: str | None = None) -> Iterator[Row]:
-        """Rows, from line ``first`` on (the header is read all the same); empty lines and rows are none.
+        """Parse the rows from line ``first`` on, and always the header; empty lines and rows are skipped.
 
-        The header is read before this returns, the rows are as they are asked for. Without a ``delimiter`` it
-        is the one with which the header is right.
+        The header is read before this returns, the rows lazily. Without a ``delimiter`` it is the one with
+        which the header is valid.
 
         Raises:
             ImportFailed: the header is wrong, or there is nothing in it.
@@ -91,9 +91,9 @@ class Rows:
         if line.lstrip().startswith(("{", "[")):
             _check_json(number, line)
             return self._rows(text, _json(chain(((number, line),), lines)), self._from_json, first, _BLANK)
-        if (said := said_delimiter(line)) is not None:
+        if (declared := declared_delimiter(line)) is not None:
             number, line = _next_line(lines)
-        found, places = find_columns(number, line, self._kinds, delimiter or said)
+        found, places = find_columns(number, line, self._kinds, delimiter or declared)
         parse = self._csv_votes(places) if "visitor" in places else self._csv_starts(places)
         return self._rows(text, records(lines, found), parse, first, _BLANK + found)
 
@@ -105,7 +105,7 @@ class Rows:
         first: int,
         blank: str,
     ) -> Iterator[Row]:
-        """The rows of these records from a line on; those of ``blank`` characters alone are none."""
+        """The rows of these records from a line on; those of ``blank`` characters alone are skipped."""
         for number, line, values in read:
             if number < first:
                 continue
@@ -168,13 +168,13 @@ class Rows:
                 raise ValueError(f"a reaction is one of {', '.join(self._kinds)}, not {kind[:40]!r}")
         return Start(number, self._item(item), {kind: counts.get(kind, 0) for kind in self._kinds})
 
-    def _time(self, said: str | float) -> int | None:
-        """In µs since 1970; nothing said is ``None``."""
-        if said == "":
+    def _time(self, text: str | float) -> int | None:
+        """A time in µs since 1970; ``None`` where it is empty."""
+        if text == "":
             return None
-        seconds = _seconds(said)
+        seconds = _seconds(text)
         if not 0 <= seconds <= self._latest:
-            raise ValueError(f"the time {said} is not between 1970 and now")
+            raise ValueError(f"the time {text} is not between 1970 and now")
         return round(seconds * 1e6)
 
 
@@ -186,7 +186,7 @@ def _next_line(lines: Iterator[tuple[int, str]]) -> tuple[int, str]:
 
 
 def _check_json(number: int, line: str) -> None:
-    """Refuse JSON that is not one object a line: rows are told by their lines, and taken up again there."""
+    """Refuse JSON that is not one object a line: errors and the line to continue from refer to lines."""
     if line.lstrip().startswith("["):
         raise ImportFailed(
             f"line {number}: it is a JSON array, and one object a line is expected: "
@@ -204,31 +204,31 @@ def _json(lines: Iterable[tuple[int, str]]) -> Iterator[Record]:
 
 
 def _check_width(values: Sequence[str], width: int) -> None:
-    """Accept empty values at the end of a row: spreadsheets write them, and they say nothing."""
+    """Accept empty values at the end of a row, which spreadsheets write."""
     if len(values) < width or any(values[width:]):
         raise ValueError(f"{len(values)} values, and the header has {width}")
 
 
 def _count(kind: str, text: str) -> int:
-    # int() takes much else: signs, spaces, underscores, the digits of other scripts.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 16) or int(text) > MOST:
+    # int() accepts much else: signs, spaces, underscores, the digits of other scripts.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 16) or int(text) > MAX_COUNT:
         raise ValueError(f"the count of {kind} is a whole number up to 10^15, not {text[:40]!r}")
     return int(text)
 
 
-def _seconds(said: str | float) -> float:
-    if not isinstance(said, str):
-        return said
+def _seconds(text: str | float) -> float:
+    if not isinstance(text, str):
+        return text
     try:
-        return float(said)
+        return float(text)
     except ValueError:
         pass
     try:
-        when = datetime.fromisoformat(said)
+        when = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"a time is seconds since 1970, or like 2026-01-31T12:00:00Z, not {said[:40]!r}"
+            f"a time is seconds since 1970, or like 2026-01-31T12:00:00Z, not {text[:40]!r}"
         ) from None
     if when.tzinfo is None:
-        raise ValueError(f"the time {said} says no time zone: append Z for UTC")
+        raise ValueError(f"the time {text} says no time zone: append Z for UTC")
     return when.timestamp()

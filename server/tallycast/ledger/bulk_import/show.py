@@ -1,7 +1,7 @@
-"""What a person sees of an import: on a terminal a bar, elsewhere a line now and then.
+"""The progress of an import, as it is displayed: on a terminal a bar, elsewhere a line every few seconds.
 
-Owns words and looks; all of it goes to standard error, only the summary to standard output. Must not know how
-anything is imported.
+Owns wording and appearance; all of it goes to standard error, only the summary to standard output. Does not
+depend on how rows are imported.
 """
 
 import time
@@ -15,54 +15,54 @@ from tallycast.domain.printable import printable
 from tallycast.ledger.bulk_import.importer import Progress
 from tallycast.ledger.bulk_import.rows import Bad
 
-LINE_EVERY = 5.0
+LINE_INTERVAL = 5.0
 # More bad rows than this are counted, not shown.
-SHOWN = 100
+MAX_SHOWN = 100
 
 
 class Show(Protocol):
-    """Who is told how far an import is."""
+    """Displays the progress of an import."""
 
     def progress(self, progress: Progress, share: float | None) -> None:
-        """So far, which is this share of the whole, if that is known."""
+        """Display the progress, which is this share (0 to 1) of the whole, if that is known."""
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
 
     def close(self) -> None:
-        """It is over."""
+        """Remove what does not stay."""
 
 
 def show() -> Show:
-    """The one that fits where standard error goes."""
+    """The display for where standard error goes."""
     console = Console(stderr=True, highlight=False)
-    return Picture(console) if console.is_terminal else Lines(console)
+    return ProgressBar(console) if console.is_terminal else ProgressLines(console)
 
 
-class Lines:
+class ProgressLines:
     """Plain lines."""
 
     def __init__(self, console: Console) -> None:
         self._file = console.file
-        self._began = self._said = time.monotonic()
+        self._began = self._printed_at = time.monotonic()
 
     def progress(self, progress: Progress, share: float | None) -> None:
-        """So far: said now and then."""
+        """See ``Show``; prints a line every few seconds."""
         now = time.monotonic()
-        if now - self._said >= LINE_EVERY:
-            self._said = now
+        if now - self._printed_at >= LINE_INTERVAL:
+            self._printed_at = now
             done = "" if share is None else f"{share:.0%}, "
-            self.say(f"{done}{told(progress, now - self._began)}")
+            self.say(f"{done}{describe(progress, now - self._began)}")
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         print(printable(line), file=self._file, flush=True)
 
     def close(self) -> None:
-        """It is over."""
+        """Remove what does not stay."""
 
 
-class Picture:
+class ProgressBar:
     """A bar; without a known length it only moves."""
 
     def __init__(self, console: Console) -> None:
@@ -72,70 +72,70 @@ class Picture:
             SpinnerColumn(),
             BarColumn(bar_width=30),
             TaskProgressColumn(),
-            TextColumn("{task.fields[told]}", markup=False),
+            TextColumn("{task.fields[text]}", markup=False),
         ]
         self._bar = Bar(*columns, console=console, transient=True, refresh_per_second=8)
-        self._task: TaskID = self._bar.add_task("", total=None, told="")
+        self._task: TaskID = self._bar.add_task("", total=None, text="")
         self._bar.start()
 
     def progress(self, progress: Progress, share: float | None) -> None:
-        """So far."""
-        said = told(progress, time.monotonic() - self._began)
+        """See ``Show``."""
+        text = describe(progress, time.monotonic() - self._began)
         if share is None:
-            self._bar.update(self._task, told=said)
+            self._bar.update(self._task, text=text)
         else:
-            self._bar.update(self._task, total=1.0, completed=share, told=said)
+            self._bar.update(self._task, total=1.0, completed=share, text=text)
 
     def say(self, line: str) -> None:
-        """A line that stays, above the bar."""
+        """Print a line that stays, above the bar."""
         self._console.print(printable(line), markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        """The bar goes; what is left is the summary."""
+        """Remove the bar; the summary follows."""
         self._bar.stop()
 
 
-class Complaints:
-    """Bad rows, told as they come, the first ones of them."""
+class BadRows:
+    """Prints bad rows, up to a maximum, and counts them."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
-        self._many = 0
+        self._count = 0
 
-    def tell(self, bad: Bad) -> None:
-        """One more."""
-        self._many += 1
-        if self._many <= SHOWN:
+    def add(self, bad: Bad) -> None:
+        """Print one, if it is among the first."""
+        self._count += 1
+        if self._count <= MAX_SHOWN:
             self._show.say(f"line {bad.line}: {bad.reason}")
 
     def close(self) -> None:
-        """There are no more."""
-        if self._many > SHOWN:
-            self._show.say(f"… and {self._many - SHOWN:,} more bad rows")
+        """Print how many were not printed."""
+        if self._count > MAX_SHOWN:
+            self._show.say(f"… and {self._count - MAX_SHOWN:,} more bad rows")
 
 
-def told(progress: Progress, seconds: float) -> str:
-    """Progress in words."""
+def describe(progress: Progress, seconds: float) -> str:
+    """The progress and the rate, in words."""
     rate = (progress.stored + progress.bad) / seconds if seconds else 0
     return f"{counted(progress)}, {rate:,.0f}/s"
 
 
 def counted(progress: Progress) -> str:
-    """The rows that are stored, and those that were bad."""
+    """How many rows are stored, and how many were bad."""
     bad = f", {progress.bad:,} bad" if progress.bad else ""
     return f"{_rows(progress.stored)}{bad}"
 
 
 def summary(progress: Progress, seconds: float, *, dry: bool) -> str:
-    """What came of it."""
+    """The summary of the import."""
     done = "would be imported" if dry else "imported"
     bad = f"; {_rows(progress.bad)} bad" if progress.bad else ""
     rate = (progress.stored + progress.bad) / max(seconds, 1e-9)
     return f"{_rows(progress.stored)} {done} in {_span(seconds)}, {rate:,.0f} rows/s{bad}"
 
 
-def _rows(many: int) -> str:
-    return f"{many:,} row{'' if many == 1 else 's'}"
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _span(seconds: float) -> str:

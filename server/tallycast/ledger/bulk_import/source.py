@@ -1,6 +1,6 @@
-"""Where the bytes of an import come from: a file, or standard input.
+"""The bytes of an import, from a file or standard input.
 
-Owns reading, how far it is, and the digest of what was read. Does not depend on what the bytes mean.
+Owns reading, the progress, and the digest of what was read. Does not depend on what the bytes mean.
 """
 
 import os
@@ -35,7 +35,7 @@ class Source:
             status = os.fstat(self._file.fileno())
         except OSError as error:
             raise self._failed(error) from None
-        # Of standard input some may have been read before.
+        # Some of standard input may have been read before.
         self._start = self._file.tell() if stat.S_ISREG(status.st_mode) else 0
         self._size = status.st_size - self._start if stat.S_ISREG(status.st_mode) else 0
 
@@ -49,12 +49,12 @@ class Source:
 
     @property
     def share(self) -> float | None:
-        """From 0 to 1; ``None`` when there is no telling how much is to come."""
+        """The share that was read, from 0 to 1; ``None`` when the size is unknown."""
         return min(1.0, self._done / self._size) if self._size else None
 
     @property
     def name(self) -> str:
-        """What it is called, without where it is."""
+        """The file's name, without its folder."""
         return "standard input" if self._path == STANDARD_INPUT else self._path.name
 
     @property
@@ -63,13 +63,13 @@ class Source:
         return self._hash.hexdigest()
 
     def blocks(self) -> Iterator[bytes]:
-        """What is in it, as it comes.
+        """Read the bytes, block by block.
 
         Raises:
-            ImportFailed: it can be read no further.
+            ImportFailed: it cannot be read any further.
         """
         try:
-            # What is there already: a pipe may be silent for long.
+            # Returns what is available: a pipe may be silent for long.
             while block := self._file.read1(BLOCK):
                 self._done += len(block)
                 self._hash.update(block)
@@ -78,7 +78,7 @@ class Source:
             raise self._failed(error) from None
 
     def rewind(self) -> bool:
-        """Begin again; whether that can be done."""
+        """Return to the beginning. Returns whether that was possible."""
         if self._size:
             self._file.seek(self._start)
             self._done = 0

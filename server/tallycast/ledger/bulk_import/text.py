@@ -1,7 +1,6 @@
 """Text of an imported file: its encoding, its line ends, its lines.
 
-Owns what the first bytes say about the rest, and what is told where that is not certain. Does not depend on
-what a line means.
+Owns how the encoding is detected, and the errors where it is uncertain. Does not depend on what a line means.
 """
 
 import codecs
@@ -13,9 +12,9 @@ from tallycast.contract.errors import ImportFailed
 
 # Characters. A longer line is cut off, so that a file without line ends is not held in memory.
 LONGEST_LINE = 8192
-# So many bytes are read at most to find the first line end.
+# The most bytes that are read to find the first line end.
 HEAD = 65_536
-# Bytes at the beginning that are text in whatever can be imported: the shortest header has as many.
+# Bytes of the shortest header: so many are text in every file that can be imported.
 HEADER_NAME = 6
 
 _BYTE_ORDER_MARKS = (
@@ -35,7 +34,7 @@ _NO_TEXT = {
     b"PK\x03\x04": _SPREADSHEET,
     b"\xd0\xcf\x11\xe0": "it is a spreadsheet: save it as CSV",
 }
-# Their decoders refuse what has no byte order mark.
+# Their decoders refuse text without a byte order mark.
 _EITHER_ORDER = ("utf-16", "utf-32")
 _UTF_16 = {True: "utf-16-le", False: "utf-16-be"}
 
@@ -44,7 +43,7 @@ _LINE_END = re.compile("\r*\n|\r+(?=[^\r\n])")
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
-    """Decode what cannot be decoded to lone surrogates, which no encoding yields for anything else."""
+    """Decode invalid bytes to lone surrogates, which no encoding yields for anything else."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     invalid = error.object[error.start : error.end]
@@ -58,12 +57,12 @@ codecs.register_error(_MARK, _mark)
 class Text:
     """The text of a file that comes as blocks of bytes.
 
-    Arguments:
-        encoding: As its user says; invalid bytes then spoil their rows only. ``None``: as the file says, or
-            else UTF-8; then an invalid byte ends the reading, because all that was read may be mistaken.
+    Args:
+        encoding: As the user specifies; invalid bytes then cost their rows only. ``None``: as the file says,
+            or else UTF-8; then an invalid byte ends the reading, because all that was read may be wrong.
 
     Raises:
-        ImportFailed: it is no text, or does not say of which encoding.
+        ImportFailed: it is no text, or of unknown encoding.
     """
 
     def __init__(self, blocks: Iterable[bytes], encoding: str | None = None) -> None:
@@ -86,7 +85,7 @@ class Text:
             whole = rest + text
             lines = whole.split(end)
             rest = lines.pop()[: LONGEST_LINE + 1]
-            # Nearly every line can be passed on as it is.
+            # Nearly every line needs no check.
             plain = "\r" not in whole and (whole.isascii() or not self._strict)
             for line in lines:
                 number += 1
@@ -95,7 +94,7 @@ class Text:
             yield number + 1, self._line(number + 1, rest)
 
     def invalid(self, text: str) -> str | None:
-        """What is said of text that could not be decoded; ``None``: it could."""
+        """The error in text with bytes that could not be decoded, else ``None``."""
         found = None if text.isascii() else _SURROGATE.search(text)
         if found is None:
             return None
@@ -118,13 +117,13 @@ class Text:
 
 
 def check_encoding(name: str) -> None:
-    """Accept the name of an encoding.
+    """Check the name of an encoding.
 
     Raises:
         ValueError: there is no such encoding of text.
     """
     try:
-        # Some codecs are not between bytes and text, and some take no way with invalid bytes but their own.
+        # Some codecs are not between bytes and text, and some accept no error handler.
         known = isinstance(b" ".decode(name, _MARK), str)
     except (LookupError, ValueError):
         known = False
@@ -132,38 +131,38 @@ def check_encoding(name: str) -> None:
         raise ValueError(f"expected one like utf-8, utf-16-le or cp1252, not {name[:40]!r}")
 
 
-def _at_least(blocks: Iterator[bytes], many: int) -> bytes:
-    """The first blocks: so many bytes, or all there are."""
+def _at_least(blocks: Iterator[bytes], size: int) -> bytes:
+    """The first blocks, of at least so many bytes, or all there are."""
     head = b""
-    while len(head) < many and (block := next(blocks, b"")):
+    while len(head) < size and (block := next(blocks, b"")):
         head += block
     return head
 
 
-def _encoding(head: bytes, given: str | None) -> str:
+def _encoding(head: bytes, specified: str | None) -> str:
     for magic, reason in _NO_TEXT.items():
         if head.startswith(magic):
             raise ImportFailed(reason)
     for mark, name in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
-            return _marked(name, given)
-    if given is None and head[:2].count(0) == 1:
+            return _marked(name, specified)
+    if specified is None and head[:2].count(0) == 1:
         raise ImportFailed(
             f"it seems to be UTF-16 without a byte order mark: say so with --encoding {_UTF_16[head[1] == 0]}"
         )
-    if given is None and 0 in head[:HEADER_NAME]:
+    if specified is None and 0 in head[:HEADER_NAME]:
         raise ImportFailed("it is no text: there are NUL bytes in its first line")
-    if given is not None and head and (mute := codecs.lookup(given).name) in _EITHER_ORDER:
+    if specified is not None and head and (mute := codecs.lookup(specified).name) in _EITHER_ORDER:
         raise ImportFailed(
             f"it has no byte order mark, which {mute} needs: say --encoding {mute}-le or --encoding {mute}-be"
         )
-    return given or "utf-8"
+    return specified or "utf-8"
 
 
-def _marked(name: str, given: str | None) -> str:
-    """The encoding of a file with the byte order mark of one, where ``given`` does not contradict."""
+def _marked(name: str, specified: str | None) -> str:
+    """The encoding of a file with the byte order mark of one, where ``specified`` does not contradict."""
     marked = name.removesuffix("-sig")
-    if given is not None and not codecs.lookup(given).name.startswith(marked):
+    if specified is not None and not codecs.lookup(specified).name.startswith(marked):
         raise ImportFailed(f"it begins with the byte order mark of {marked}: leave --encoding out")
     return name
 
