@@ -35,7 +35,7 @@ def result() -> Result:
     result.verdict.checks.append(Check("counts", "counts are right", None, EVIL, [f"{EVIL}: 1 stored"]))
     result.verdict.unread = EVIL
     told = structs.replace(tick({}), refused={f"{EVIL}[/red]": 1}, failures={EVIL: 1})
-    result.totals.take(0, told)
+    result.totals.add(0, told)
     return result
 
 

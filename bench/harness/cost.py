@@ -22,14 +22,14 @@ from resource import RUSAGE_SELF, getrusage
 import uvloop
 from tallycast.contract.frames import TEXT, frame
 from tallycast.contract.messages import Counts, Watching
-from tallycast_load.client.codec import SPEECHES
+from tallycast_load.client.codec import CODECS
 from tallycast_load.client.target import Target
-from tallycast_load.connections.connection import Room
-from tallycast_load.connections.pool import Crowd
-from tallycast_load.connections.websocket import Watcher
+from tallycast_load.connections.connection import ConnectionContext
+from tallycast_load.connections.pool import ConnectionPool
+from tallycast_load.connections.websocket import WebSocketConnection
 from tallycast_load.measure.latency import Latencies
-from tallycast_load.measure.updates import Carried, Sightings
-from tallycast_load.measure.violations import Faults
+from tallycast_load.measure.updates import AckedReaction, UpdateLatencies
+from tallycast_load.measure.violations import Violations
 from tallycast_load.processes.machine import allow_files
 
 from bench.errors import InvalidMeasurementError
@@ -48,7 +48,7 @@ MICRO = 1e6
 def update(number: int) -> bytes:
     """Return the frame of a round; all have the same length."""
     counts = Counts(ITEM, FIRST + number * 1000, {"like": 100_000 + number, "dislike": 1})
-    return frame(TEXT, SPEECHES["json"].say(counts))
+    return frame(TEXT, CODECS["json"].encode(counts))
 
 
 def serve(listener: socket.socket, watchers: int, start: int) -> None:
@@ -64,7 +64,7 @@ def serve(listener: socket.socket, watchers: int, start: int) -> None:
             b"Sec-WebSocket-Protocol: tallycast.v1.json\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         )
         connection.recv(4096)
-        connection.sendall(update(0) + frame(TEXT, SPEECHES["json"].say(Watching(1))))
+        connection.sendall(update(0) + frame(TEXT, CODECS["json"].encode(Watching(1))))
         connections.append(connection)
     number = 0
     while os.read(start, 1):
@@ -82,60 +82,66 @@ class HarnessProcess:
     def __init__(self, port: int, watchers: int, start: int) -> None:
         self._watchers = watchers
         self._start = start
-        self._faults = Faults()
+        self._violations = Violations()
         latencies = Latencies()
-        self._sightings = Sightings(lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None)
-        target = Target.parse(f"http://127.0.0.1:{port}")
-        self._crowd = Crowd(
-            target, [], self._faults, lambda _reader, _took: None, lambda _reader, _wanted: None
+        self._update_latencies = UpdateLatencies(
+            lambda _stage, ns, weight: latencies.record(ns, weight), lambda: None
         )
-        self._room = Room(
+        target = Target.parse(f"http://127.0.0.1:{port}")
+        self._pool = ConnectionPool(
+            target, [], self._violations, lambda _reader, _took: None, lambda _reader, _wanted: None
+        )
+        self._context = ConnectionContext(
             uri=target.websocket("default"),
             site="default",
-            speech=SPEECHES["json"],
+            codec=CODECS["json"],
             items=[ITEM],
-            sightings=self._sightings,
-            faults=self._faults,
-            ready=self._crowd.arrived,
-            ended=self._crowd.ended,
-            acked=lambda _reader, _ack: None,
-            refused=lambda _reader, _error: None,
+            update_latencies=self._update_latencies,
+            violations=self._violations,
+            on_ready=self._pool.on_ready,
+            on_lost=self._pool.on_lost,
+            on_ack=lambda _reader, _ack: None,
+            on_error=lambda _reader, _error: None,
         )
         self._rounds = 0
 
     async def open(self) -> float:
         """Open all connections, and return the memory of each in bytes."""
         before = resident_memory(os.getpid())
-        self._crowd.add(Watcher(self._room, number, [0], None, False) for number in range(self._watchers))
-        await self._crowd.open_all(time.monotonic_ns(), 2000.0)
+        self._pool.add(
+            WebSocketConnection(self._context, number, [0], None, False) for number in range(self._watchers)
+        )
+        await self._pool.open_all(time.monotonic_ns(), 2000.0)
         async with asyncio.timeout(TIMEOUT):
-            while self._crowd.up < self._watchers:  # noqa: ASYNC110  there is no event
+            while self._pool.up < self._watchers:  # noqa: ASYNC110  there is no event
                 await asyncio.sleep(0.05)
         return (resident_memory(os.getpid()) - before) / self._watchers
 
     async def receive(self) -> tuple[float, float]:
         """Receive a pass as the harness does, latencies included. Returns user and system µs an update."""
-        before, wanted = getrusage(RUSAGE_SELF), self._sightings.updates + ROUNDS * self._watchers
+        before, wanted = getrusage(RUSAGE_SELF), self._update_latencies.updates + ROUNDS * self._watchers
         begun = time.monotonic_ns()
         for number in range(self._rounds + 1, self._rounds + ROUNDS + 1):
-            self._sightings.learn(0, Carried(FIRST + number * 1000, begun, -1, 1))
+            self._update_latencies.add_reaction(0, AckedReaction(FIRST + number * 1000, begun, -1, 1))
         self._next()
         async with asyncio.timeout(TIMEOUT):
-            while self._sightings.updates < wanted:
+            while self._update_latencies.updates < wanted:
                 await asyncio.sleep(0.1)
                 moment = time.monotonic_ns()
-                for seen in self._sightings.settle(moment, moment):
-                    self._room.forget(seen)
+                for update_seen in self._update_latencies.record_until(moment, moment):
+                    self._context.forget(update_seen)
         after = getrusage(RUSAGE_SELF)
-        if self._faults.found or self._sightings.updates != wanted:
+        if self._violations.found or self._update_latencies.updates != wanted:
             raise InvalidMeasurementError(
-                f"{self._sightings.updates - wanted} updates too many; {self._faults.found}"
+                f"{self._update_latencies.updates - wanted} updates too many; {self._violations.found}"
             )
         return self._each(after.ru_utime - before.ru_utime), self._each(after.ru_stime - before.ru_stime)
 
     def receive_bare(self) -> tuple[float, float]:
         """Receive a pass with the bare loop. Returns user and system µs an update."""
-        transports = [reader.transport for reader in self._crowd.readers.values() if reader.transport]
+        transports = [
+            connection.transport for connection in self._pool.connections.values() if connection.transport
+        ]
         descriptors = [transport.get_extra_info("socket").fileno() for transport in transports]
         for transport in transports:
             transport.pause_reading()

@@ -2,23 +2,25 @@
 
 from typing import Any
 
-from tallycast_load.client.codec import SPEECHES
+from tallycast_load.client.codec import CODECS
 from tallycast_load.client.target import Target
-from tallycast_load.connections.connection import Room
+from tallycast_load.connections.connection import ConnectionContext
 from tallycast_load.coordinator.run import Result, Run
-from tallycast_load.measure.updates import Sightings
-from tallycast_load.measure.violations import Faults
+from tallycast_load.measure.updates import UpdateLatencies
+from tallycast_load.measure.violations import Violations
 from tallycast_load.plan.plan import make
 from tallycast_load.verdict.totals import Moment, Totals
 from tallycast_load.verdict.verdict import Step
 
 
-def room(found: Faults, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **told: Any) -> Room:
-    """What readers share, that are not reported."""
-    callbacks = {name: lambda *_: None for name in ("ready", "ended", "acked", "refused")}
-    sightings = Sightings(lambda _stage, _ns, _weight: None, lambda: None)
-    shared = {"site": "default", "speech": SPEECHES["json"], "sightings": sightings}
-    return Room(uri=uri, items=items, faults=found, **{**shared, **callbacks, **told})  # type: ignore[arg-type]
+def make_context(
+    found: Violations, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **callbacks: Any
+) -> ConnectionContext:
+    """A context whose callbacks do nothing."""
+    ignored = {name: lambda *_: None for name in ("on_ready", "on_lost", "on_ack", "on_error")}
+    update_latencies = UpdateLatencies(lambda _stage, _ns, _weight: None, lambda: None)
+    shared = {"site": "default", "codec": CODECS["json"], "update_latencies": update_latencies}
+    return ConnectionContext(uri=uri, items=items, violations=found, **{**shared, **ignored, **callbacks})  # type: ignore[arg-type]
 
 
 class Silent:

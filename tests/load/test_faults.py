@@ -8,7 +8,7 @@ from tallycast_load.coordinator.run import Result
 from tallycast_load.measure import violations
 from tallycast_load.verdict.totals import Totals
 from tallycast_load.verdict.verdict import ERROR, INVALID, PASSED, WRONG, Verdict
-from tallycast_load.worker.worker import LAST_PATIENCE
+from tallycast_load.worker.worker import LAST_TIMEOUT
 
 from tests.load.fake import Fake, Faults
 from tests.load.support import harness
@@ -98,7 +98,7 @@ def check_unread(result: Result) -> None:
     """What was measured until then is told."""
     assert result.verdict.unread == "GET /v1/items was answered 500 internal"
     assert result.verdict.status == ERROR
-    assert result.verdict.open == ["acked", "counts", "converged"]
+    assert result.verdict.undecided == ["acked", "counts", "converged"]
     assert result.totals.all("ack").count > 0
 
 
@@ -107,4 +107,4 @@ def check_unanswered(totals: Totals) -> None:
     assert totals.all("ack").count == totals.count("sent")
     longest = totals.all("ack").at(100)
     assert longest is not None
-    assert longest >= LAST_PATIENCE / 1e9 * 0.998
+    assert longest >= LAST_TIMEOUT / 1e9 * 0.998

@@ -140,7 +140,7 @@ async def test_what_is_measured_is_what_was_done(subtests: pytest.Subtests) -> N
 
 
 def check_thresholds(result: Result) -> None:
-    assert [one.holds for one in result.verdict.judged] == [False]
+    assert [one.holds for one in result.verdict.threshold_results] == [False]
     assert result.verdict.status == (INVALID if result.verdict.complaints else MISSED)
 
 
@@ -165,7 +165,7 @@ def check_what_could_not_leave(result: Result) -> None:
     assert longest >= (due - RATE - cut) / RATE * 0.998
     # What was measured of those that had left would have been good.
     assert totals.errors() == (unsent + cut) / due
-    assert [one.holds for one in result.verdict.judged] == [False]
+    assert [one.holds for one in result.verdict.threshold_results] == [False]
     assert not [check for check in result.verdict.checks if check.passed is False]
     assert any("limits refused" in line for line in summary.advice(result))
 
@@ -182,4 +182,4 @@ async def test_a_generator_that_is_late_is_invalid() -> None:
         os.kill(worker, signal.SIGCONT)
         result = await running
     assert result.verdict.status == INVALID, result.verdict
-    assert "left more than 10 ms after they were due" in result.verdict.complaints[0]
+    assert "sent more than 10 ms after they were due" in result.verdict.complaints[0]

@@ -1,6 +1,6 @@
 """One run as the command makes it: progress on standard error, table on standard output, reports in files.
 
-Owns the output and the signals. Does not depend on how a run proceeds, nor on how reports look.
+Owns the output and the signals. Does not depend on how a run proceeds, nor on the layout of reports.
 """
 
 import asyncio
@@ -76,8 +76,8 @@ def _write(file: Path, report: str) -> None:
 
 async def _load(plan: Plan, url: str | None, token_key: str | None, metrics: Metrics | None) -> Result:
     if url is None:
-        print(private_server.LOOSENED, file=sys.stderr, flush=True)
-    observer = progress.show()
+        print(private_server.LIMITS_RAISED, file=sys.stderr, flush=True)
+    observer = progress.make_observer()
     try:
         async with AsyncExitStack() as stack:
             if url is None:

@@ -62,8 +62,8 @@ def with_plan_options(run: Callable[..., int]) -> Callable[..., int]:
     ``run``'s first two parameters after that come before them in the help, the others after them.
     """
 
-    def command(**given: Any) -> int:
-        return run({name: given.pop(name) for name in METAVARS}, **given)
+    def command(**values: Any) -> int:
+        return run({name: values.pop(name) for name in METAVARS}, **values)
 
     _, url, scenario, *others = inspect.signature(run).parameters.values()
     plan = [_parameter(name, metavar) for name, metavar in METAVARS.items()]

@@ -1,7 +1,7 @@
-"""What is said on the wire, in either format: clients' messages out, servers' messages in.
+"""Messages on the wire, in either format: clients' messages encoded, servers' messages decoded.
 
-Owns the reading of messages. MessagePack is read by another library than the server's, as an independent
-check. Must not know frames or connections.
+Owns the decoding of messages. MessagePack is decoded by another library than the server's, as an independent
+check. Does not depend on frames or connections.
 """
 
 from collections.abc import Callable
@@ -15,69 +15,69 @@ from tallycast.contract.messages import ClientMessage, ServerMessage
 KNOWN = frozenset(("counts", "mine", "watching", "unwatched", "ready", "pong", "ack", "error", "beat", "bye"))
 
 
-class UnreadableError(ValueError):
+class InvalidMessageError(ValueError):
     """Not a message of the contract."""
 
 
-class Speech:
-    """One wire format."""
+class Codec:
+    """One wire format. ``decode_any`` decodes without a schema."""
 
     def __init__(
         self,
         subprotocol: str,
         *,
         binary: bool,
-        read: Callable[[bytes], ServerMessage],
-        loose: Callable[[bytes], Any],
-        say: Callable[[ClientMessage], bytes],
+        decode: Callable[[bytes], ServerMessage],
+        decode_any: Callable[[bytes], Any],
+        encode: Callable[[ClientMessage], bytes],
     ) -> None:
         self.subprotocol = subprotocol
         self.binary = binary
-        self.say = say
-        self._read = read
-        self._loose = loose
+        self.encode = encode
+        self._decode = decode
+        self._decode_any = decode_any
 
-    def read(self, message: bytes) -> ServerMessage | None:
-        """The message; ``None`` for a type that is not known, which clients ignore.
+    def decode(self, message: bytes) -> ServerMessage | None:
+        """Decode a message; None for an unknown type, which clients ignore.
 
         Raises:
-            UnreadableError: it is not one.
+            InvalidMessageError: it is not a message of the contract.
         """
         try:
-            return self._read(message)
+            return self._decode(message)
         except (ValueError, TypeError):
             pass
         try:
-            kind = self._loose(message)["type"]
+            kind = self._decode_any(message)["type"]
         except (ValueError, TypeError, KeyError, RecursionError):
             kind = None
         if isinstance(kind, str) and kind not in KNOWN:
             return None
-        raise UnreadableError(message[:200])
+        raise InvalidMessageError(message[:200])
 
 
-def _read_msgpack(message: bytes) -> ServerMessage:
+def _decode_msgpack(message: bytes) -> ServerMessage:
     try:
         raw = msgpack.unpackb(message, raw=False, strict_map_key=False)
     except (msgpack.UnpackException, RecursionError) as error:
         raise ValueError("not MessagePack") from error
-    read: ServerMessage = msgspec.convert(raw, ServerMessage)
-    return read
+    decoded: ServerMessage = msgspec.convert(raw, ServerMessage)
+    return decoded
 
 
-SPEECHES = {
-    "json": Speech(
+CODECS = {
+    "json": Codec(
         JSON.subprotocol,
         binary=False,
-        read=msgspec.json.Decoder(ServerMessage).decode,
-        loose=msgspec.json.decode,
-        say=msgspec.json.encode,
+        decode=msgspec.json.Decoder(ServerMessage).decode,
+        decode_any=msgspec.json.decode,
+        encode=msgspec.json.encode,
     ),
-    "msgpack": Speech(
+    "msgpack": Codec(
         MSGPACK.subprotocol,
         binary=True,
-        read=_read_msgpack,
-        loose=msgspec.msgpack.decode,
-        say=msgspec.msgpack.encode,
+        decode=_decode_msgpack,
+        decode_any=msgspec.msgpack.decode,
+        encode=msgspec.msgpack.encode,
     ),
 }

@@ -1,6 +1,6 @@
-"""A server's frames as bytes (RFC 6455, section 5.2): where one ends, and what a whole message holds.
+"""Frames of the WebSocket as bytes (RFC 6455, section 5.2).
 
-Pure. Only headers are looked at here; what is not a whole, final, plain message is for websockets' parser.
+Pure. Only headers are parsed here: whatever is not a whole message in one frame is parsed by websockets.
 """
 
 from websockets.frames import Frame, Opcode
@@ -9,9 +9,9 @@ TEXT, BINARY = 0x81, 0x82
 
 
 def end_of_frame(data: bytes, at: int) -> int | None:
-    """Where the frame that begins at ``at`` ends; ``None`` when a part of it is missing.
+    """Where the frame that begins at ``at`` ends; None when it is incomplete.
 
-    A masked frame, which no server may send, ends where the data ends: a parser will say so.
+    A masked frame, which servers must not send, ends where the data ends: the parser reports it.
     """
     size = len(data) - at
     if size < 2:
@@ -38,10 +38,10 @@ def payload(frame: bytes) -> bytes:
 
 
 def masked(message: bytes, *, binary: bool) -> bytes:
-    """A client's message as one frame."""
+    """Encode a client's message as one frame."""
     return Frame(Opcode.BINARY if binary else Opcode.TEXT, message).serialize(mask=True)
 
 
-def goodbye() -> bytes:
-    """A client's close frame: code 1000."""
+def close_frame() -> bytes:
+    """Encode a client's close frame with code 1000."""
     return Frame(Opcode.CLOSE, (1000).to_bytes(2)).serialize(mask=True)

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 client: connections that are kept, one request at a time on each (RFC 9112).
+"""A small HTTP/1.1 client with a pool of persistent connections, one request at a time on each (RFC 9112).
 
-Owns its pool. httptools parses; a client of the usual kind costs a millisecond of CPU for each request,
-which would be the load and not the server's answer to it. Must not know what is asked for.
+Owns its pool. httptools parses; a client of the usual kind costs a millisecond of CPU for each request, which
+would be measured instead of the server's response. Does not depend on what is requested.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ import msgspec
 from tallycast_load.client.target import Target
 
 MAX_CONNECTIONS = 256
-TIMEOUT = 30.0
+TIMEOUT = 30.0  # s
 
 
 class Reply(NamedTuple):
-    """An answer; header names are in lower case."""
+    """A response; header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -28,7 +28,7 @@ class Reply(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What to ask for. ``path`` holds the query too."""
+    """A request. ``path`` includes the query."""
 
     method: str
     path: str
@@ -37,14 +37,14 @@ class Request(NamedTuple):
 
 
 class _Problem(msgspec.Struct):
-    """What is of interest in an error (RFC 9457)."""
+    """The members of a problem (RFC 9457) that are shown."""
 
     code: str
     detail: str = ""
 
 
-def told(reply: Reply) -> str:
-    """What an answer says that is not the one hoped for."""
+def describe_reply(reply: Reply) -> str:
+    """An unexpected response in a few words."""
     try:
         problem = msgspec.json.decode(reply.body, type=_Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -52,53 +52,53 @@ def told(reply: Reply) -> str:
     return f"{reply.status} {problem.code}: {problem.detail}".rstrip(": ")
 
 
-def why(error: OSError) -> str:
-    """Why there is no answer, in a few words."""
+def describe_error(error: OSError) -> str:
+    """Why there is no response, in a few words."""
     if isinstance(error, TimeoutError) and error.errno is None:
-        return "no answer in time"
+        return "timeout"
     if isinstance(error, ssl.SSLError):
         # Its number is OpenSSL's own, not the system's.
-        told = getattr(error, "verify_message", "") or (error.reason or str(error)).replace("_", " ")
-        return f"no TLS: {told.lower()}"
-    # The words of asyncio name the call that failed, those of the system what is wrong.
+        reason = getattr(error, "verify_message", "") or (error.reason or str(error)).replace("_", " ")
+        return f"no TLS: {reason.lower()}"
+    # asyncio's text names the call that failed, the system's what is wrong.
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
-class Http:
-    """``connections``: how many at once, at most; who comes when all are busy waits for the next one."""
+class HttpClient:
+    """A client of one server. ``connections``: at most so many; further requests wait for a free one."""
 
     def __init__(self, target: Target, connections: int = MAX_CONNECTIONS) -> None:
         self._target = target
         self._tls = ssl.create_default_context() if target.tls else None
-        self._most = connections
+        self._max_connections = connections
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._opening = 0
-        self._waiting: deque[asyncio.Future[_Connection | None]] = deque()
+        self._waiters: deque[asyncio.Future[_Connection | None]] = deque()
 
-    async def ask(self, request: Request, within: float = TIMEOUT) -> Reply:
-        """The server's answer.
+    async def send(self, request: Request, within: float = TIMEOUT) -> Reply:
+        """Send a request. Returns the response; ``within`` in seconds.
 
         Raises:
-            OSError: there is none: no connection, a broken one, or not in time.
+            OSError: there is none: no connection, a broken one, or a timeout.
         """
         async with asyncio.timeout(within):
-            connection = await self._free()
+            connection = await self._acquire()
             try:
-                reply, keep = await connection.ask(self._head(request) + request.body)
+                reply, keep = await connection.send(self._head(request) + request.body)
             except BaseException:
-                self._drop(connection)
+                self._discard(connection)
                 raise
             if keep:
-                self._give(connection)
+                self._release(connection)
             else:
-                self._drop(connection)
+                self._discard(connection)
             return reply
 
     def close(self) -> None:
         """Close all connections."""
         for connection in list(self._open):
-            self._drop(connection)
+            self._discard(connection)
 
     def _head(self, request: Request) -> bytes:
         lines = [f"{request.method} {request.path} HTTP/1.1", f"Host: {self._target.authority}"]
@@ -110,20 +110,20 @@ class Http:
             lines.append(f"Content-Length: {len(request.body)}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-    async def _free(self) -> "_Connection":
+    async def _acquire(self) -> "_Connection":
         while True:
             while self._idle:
                 connection = self._idle.pop()
                 if connection.usable:
                     return connection
                 self._open.discard(connection)
-            if len(self._open) + self._opening < self._most:
+            if len(self._open) + self._opening < self._max_connections:
                 return await self._connect()
-            future: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            given = await future
-            if given is not None and given.usable:
-                return given
+            waiter: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            released = await waiter
+            if released is not None and released.usable:
+                return released
 
     async def _connect(self) -> "_Connection":
         self._opening += 1
@@ -140,28 +140,31 @@ class Http:
         self._open.add(connection)
         return connection
 
-    def _give(self, connection: "_Connection") -> None:
+    def _release(self, connection: "_Connection") -> None:
         if not self._wake(connection):
             self._idle.append(connection)
 
-    def _drop(self, connection: "_Connection") -> None:
+    def _discard(self, connection: "_Connection") -> None:
         self._open.discard(connection)
         connection.close()
         self._wake(None)
 
     def _wake(self, connection: "_Connection | None") -> bool:
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(connection)
+        """Hand a connection, or the right to open one, to the first waiter. Returns whether there is one."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
                 return True
         return False
 
 
 class _Connection(asyncio.Protocol):
+    """One persistent connection."""
+
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[tuple[Reply, bool]] | None = None
+        self._reply: asyncio.Future[tuple[Reply, bool]] | None = None
         self._parser: httptools.HttpResponseParser
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -170,14 +173,15 @@ class _Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def ask(self, data: bytes) -> tuple[Reply, bool]:
+    async def send(self, data: bytes) -> tuple[Reply, bool]:
+        """Send a request. Returns the response, and whether the connection can be used again."""
         if self._transport is None:
             raise ConnectionResetError("the server closed the connection")
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._body = {}, []
-        self._answer = asyncio.get_running_loop().create_future()
+        self._reply = asyncio.get_running_loop().create_future()
         self._transport.write(data)
-        return await self._answer
+        return await self._reply
 
     def close(self) -> None:
         if self._transport is not None:
@@ -189,12 +193,12 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None:
+        if self._reply is None:
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._fail(ConnectionError(f"not an HTTP answer: {error}"))
+            self._fail(ConnectionError(f"expected an HTTP response: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -211,15 +215,15 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
-            # Such as 103: the answer is still to come (RFC 9110, section 15.2).
+            # An interim response, such as 103 (RFC 9110, section 15.2).
             self._headers, self._body = {}, []
             return
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
+        waiting, self._reply = self._reply, None
+        if waiting is not None and not waiting.done():
             reply = Reply(status, self._headers, b"".join(self._body))
-            answer.set_result((reply, self._parser.should_keep_alive()))
+            waiting.set_result((reply, self._parser.should_keep_alive()))
 
     def _fail(self, error: OSError) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
-            answer.set_exception(error)
+        waiting, self._reply = self._reply, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)

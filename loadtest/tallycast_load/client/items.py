@@ -1,6 +1,6 @@
-"""What the store holds, asked over HTTP as everybody may.
+"""What the server stores, read over HTTP by the public endpoint.
 
-Must not know what ought to be there.
+Does not depend on what is expected there.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from typing import Any
 import msgspec
 from tallycast.contract.errors import LoadError
 
-from tallycast_load.client.http import Http, Reply, Request, told, why
+from tallycast_load.client.http import HttpClient, Reply, Request, describe_error, describe_reply
 from tallycast_load.client.target import Target
 
-ITEMS_A_REQUEST = 100
-AT_ONCE = 8
-# How long a server that limits requests is asked again, and how long at most between two times (s).
-PATIENCE, LONGEST_WAIT = 120.0, 10.0
+ITEMS_PER_REQUEST = 100
+CONCURRENCY = 8
+# How long a request that is limited is repeated, and the longest delay between two (s).
+RETRY_TIMEOUT, MAX_DELAY = 120.0, 10.0
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """One item, and what the bearer of the token holds on it."""
+class StoredItem(msgspec.Struct, frozen=True):
+    """One item; ``reaction`` is that of the token's visitor."""
 
     item: str
     version: int
@@ -29,65 +29,66 @@ class Stored(msgspec.Struct, frozen=True):
     reaction: str | None = None
 
 
-class _Answer(msgspec.Struct):
-    items: list[Stored]
+class _Items(msgspec.Struct):
+    items: list[StoredItem]
 
 
-class Store:
-    """Reads of one site."""
+class ItemReader:
+    """Reads the items of one site."""
 
-    def __init__(self, http: Http, target: Target, site: str) -> None:
+    def __init__(self, http: HttpClient, target: Target, site: str) -> None:
         self._http = http
         self._target = target
         self._site = site
 
-    async def read(self, items: Iterable[str], token: str | None) -> list[Stored]:
-        """These items, as the bearer sees them: with a token no cache stands between.
+    async def read(self, items: Iterable[str], token: str | None) -> list[StoredItem]:
+        """Read items as a visitor sees them: with a token the response comes from no cache.
 
         Raises:
             LoadError: they cannot be read.
         """
         wanted, found = list(items), []
-        for start in range(0, len(wanted), ITEMS_A_REQUEST):
-            found += await self._some(wanted[start : start + ITEMS_A_REQUEST], token)
+        for start in range(0, len(wanted), ITEMS_PER_REQUEST):
+            found += await self._read_some(wanted[start : start + ITEMS_PER_REQUEST], token)
         return found
 
-    async def _some(self, items: list[str], token: str | None) -> list[Stored]:
-        reply = await self._ask(Request("GET", self._target.path("/v1/items", self._site, items), token))
+    async def _read_some(self, items: list[str], token: str | None) -> list[StoredItem]:
+        path = self._target.path("/v1/items", self._site, items)
+        reply = await self._send(Request("GET", path, token))
         try:
             if reply.status != 200:
                 raise ValueError
-            answer = msgspec.json.decode(reply.body, type=_Answer)
+            stored = msgspec.json.decode(reply.body, type=_Items).items
         except ValueError:
-            raise LoadError(f"GET /v1/items was answered {told(reply)}") from None
-        if [stored.item for stored in answer.items] != items:
-            raise LoadError("GET /v1/items was answered with other items than those asked for")
-        return answer.items
+            raise LoadError(f"GET /v1/items was answered {describe_reply(reply)}") from None
+        if [one.item for one in stored] != items:
+            raise LoadError("GET /v1/items was answered with other items than those requested")
+        return stored
 
-    async def _ask(self, request: Request) -> Reply:
-        """The answer; a limit on requests is waited for, because a check is no load."""
-        until = time.monotonic() + PATIENCE
+    async def _send(self, request: Request) -> Reply:
+        """Send a request, and repeat it while it is limited: a check is not load."""
+        until = time.monotonic() + RETRY_TIMEOUT
         try:
             while True:
-                reply = await self._http.ask(request)
+                reply = await self._http.send(request)
                 if reply.status != 429 or time.monotonic() > until:
                     return reply
-                await asyncio.sleep(_wait(reply))
+                await asyncio.sleep(_retry_after(reply))
         except OSError as error:
-            raise LoadError(f"GET /v1/items: {why(error)}") from None
+            raise LoadError(f"GET /v1/items: {describe_error(error)}") from None
 
 
-def _wait(reply: Reply) -> float:
-    """How long a server wants to be left alone (s); it may say so as a date, which is not read."""
-    said = reply.headers.get("retry-after", "")
-    return min(float(said), LONGEST_WAIT) if said.isdecimal() else 1.0
+def _retry_after(reply: Reply) -> float:
+    """Seconds until the next try (RFC 9110, section 10.2.3); a date is not parsed."""
+    value = reply.headers.get("retry-after", "")
+    return min(float(value), MAX_DELAY) if value.isdecimal() else 1.0
 
 
-async def together(work: Iterator[Any]) -> None:
-    """Run coroutines, a few at once, each as soon as one before it has ended."""
+async def run_limited(work: Iterator[Any]) -> None:
+    """Run coroutines, ``CONCURRENCY`` at a time."""
 
-    async def some() -> None:
+    async def run() -> None:
         for one in work:
             await one
 
-    await asyncio.gather(*(some() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(run() for _ in range(CONCURRENCY)))

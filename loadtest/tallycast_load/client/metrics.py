@@ -1,7 +1,7 @@
-"""The server's own Prometheus metrics, looked at every second.
+"""The server's own Prometheus metrics, scraped every second.
 
-Owns the asking and the adding up: samples of one metric are summed over their labels; of histograms and
-summaries, what was counted and its sum. Must not know what they mean.
+Owns scraping and adding up: samples of one metric are summed over their labels; of histograms and summaries
+there are count and sum. Does not depend on what the metrics mean.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 from prometheus_client.parser import text_string_to_metric_families
 from tallycast.contract.errors import LoadError
 
-from tallycast_load.client.http import why
+from tallycast_load.client.http import describe_error
 
-WITHIN = 2.0
-MOST = 2**22
+TIMEOUT = 2.0  # s
+MAX_BYTES = 2**22
 
 
 @dataclass
 class Series:
-    """One metric over time. ``counter``: it only rises, its rate is of interest."""
+    """One metric over time: pairs of time and value. ``counter``: it only rises."""
 
     name: str
     help: str
@@ -33,56 +33,56 @@ class Series:
 
 
 class Metrics:
-    """What was found at ``url`` so far; ``missed``: how often it did not answer.
+    """The series scraped at ``url`` so far; ``missed`` counts failed scrapes.
 
     Raises:
-        LoadError: that is no address.
+        LoadError: the URL is not valid.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url if "://" in url else f"http://{url}"
         try:
             parts = urlsplit(self._url)
-            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-            good = good and parts.username is None
+            valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            valid = valid and parts.username is None
         except ValueError:
-            good = False
-        if not good:
+            valid = False
+        if not valid:
             raise LoadError(f"--metrics: expected a URL such as http://127.0.0.1:9464/metrics, not {url!r}")
         if not parts.path:
-            # Where nearly everybody has them.
             self._url = parts._replace(path="/metrics").geturl()
         self.series: dict[str, Series] = {}
         self.missed = 0
 
-    async def begin(self) -> None:
-        """Find out whether there are any: better said now than after a minute of load.
+    async def check(self) -> None:
+        """Check that there are metrics: better before the load than after a minute of it.
 
         Raises:
             LoadError: there are none.
         """
         try:
-            list(text_string_to_metric_families(await asyncio.to_thread(self._ask)))
+            list(text_string_to_metric_families(await asyncio.to_thread(self._get)))
         except OSError as error:
-            raise LoadError(f"--metrics {self._url}: {_said(error)}") from None
+            raise LoadError(f"--metrics {self._url}: {_reason(error)}") from None
         except HTTPException as error:
-            raise LoadError(f"--metrics {self._url}: not an HTTP answer: {str(error).strip()}") from None
+            raise LoadError(
+                f"--metrics {self._url}: expected an HTTP response: {str(error).strip()}"
+            ) from None
         except ValueError:
-            raise LoadError(f"--metrics {self._url}: no Prometheus metrics") from None
+            raise LoadError(f"--metrics {self._url}: expected Prometheus metrics") from None
 
-    async def look(self, at: float) -> None:
-        """Ask once; ``at`` is the time to write beside it."""
+    async def scrape(self, at: float) -> None:
+        """Scrape once; ``at`` is the time of the values."""
         try:
-            text = await asyncio.to_thread(self._ask)
-            self.take(text, at)
+            self.add(await asyncio.to_thread(self._get), at)
         except (OSError, HTTPException, ValueError):
             self.missed += 1
 
-    def take(self, text: str, at: float) -> None:
-        """Read an exposition.
+    def add(self, text: str, at: float) -> None:
+        """Add the values of an exposition.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is not an exposition.
         """
         totals: defaultdict[str, float] = defaultdict(float)
         kinds: dict[str, tuple[str, bool]] = {}
@@ -93,20 +93,20 @@ class Metrics:
                 if (counted and not name.endswith(("_count", "_sum"))) or name.endswith("_created"):
                     continue
                 totals[name] += sample.value
-                # In OpenMetrics a counter's type stands at its name without the ending.
+                # In OpenMetrics a counter's type stands at its name without the suffix.
                 counter = counted or family.type == "counter" or name.endswith("_total")
                 kinds.setdefault(name, (family.documentation, counter))
         for name, value in totals.items():
             if math.isfinite(value):
                 self.series.setdefault(name, Series(name, *kinds[name])).values.append((at, value))
 
-    def _ask(self) -> str:
-        # Its scheme was looked at when it was given.
-        with urllib.request.urlopen(self._url, timeout=WITHIN) as answer:  # noqa: S310
-            return str(answer.read(MOST).decode())
+    def _get(self) -> str:
+        # The scheme is checked in __init__.
+        with urllib.request.urlopen(self._url, timeout=TIMEOUT) as response:  # noqa: S310
+            return str(response.read(MAX_BYTES).decode())
 
 
-def _said(error: OSError) -> str:
-    """Why there is no answer."""
+def _reason(error: OSError) -> str:
+    """Why a request failed."""
     reason = error.reason if isinstance(error, URLError) else error
-    return why(reason) if isinstance(reason, OSError) else str(error)
+    return describe_error(reason) if isinstance(reason, OSError) else str(error)

@@ -1,6 +1,6 @@
-"""Where the server is: its URL taken apart, and the addresses to come from.
+"""The server to test: its URL parsed, its address, and the source addresses of connections to it.
 
-Pure but for the resolution of a name and one look at this machine's addresses.
+Pure but for resolving the name and probing this machine's addresses.
 """
 
 import errno
@@ -12,17 +12,17 @@ from urllib.parse import quote, urlsplit
 
 from tallycast.contract.errors import LoadError
 
-# One address of this machine has some 28,000 ports for connections to one listener, and not all are free.
-CONNECTIONS_AN_ADDRESS = 5000
-MOST_ADDRESSES = 250
-# What may stand in a request line as it is (RFC 3986, section 3.3), but for the segments that clients and
-# proxies take out of a path.
+# One source address has some 28,000 ports for connections to one listener, and not all are free.
+CONNECTIONS_PER_ADDRESS = 5000
+MAX_ADDRESSES = 250
+# Unescaped characters of a path (RFC 3986, section 3.3), without the dot segments that clients and proxies
+# remove.
 _SEGMENT = r"(?!(?:\.|%2[eE]){1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@%-]+"
 _PATH = re.compile(f"(/{_SEGMENT})*/?")
 
 
 class Target(NamedTuple):
-    """A server. ``address`` is where ``host`` was found; ``prefix`` the path before the API's own."""
+    """A server. ``address`` is that of ``host``; ``prefix`` is the path before the API's own."""
 
     tls: bool
     host: str
@@ -32,40 +32,40 @@ class Target(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> "Target":
-        """Read ``http(s)://host[:port][/prefix]`` and find the host.
+        """Parse ``http(s)://host[:port][/prefix]`` and resolve the host.
 
         Raises:
-            LoadError: one line.
+            LoadError: the URL is not valid, or the host unknown.
         """
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             port, path = parts.port, _PATH.fullmatch(parts.path)
         except ValueError:
-            raise _not_one(url) from None
+            raise _invalid(url) from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise _not_one(url)
+            raise _invalid(url)
         if path is None or parts.username is not None:
-            raise _not_one(url)
+            raise _invalid(url)
         tls = parts.scheme == "https"
         port = port or (443 if tls else 80)
         try:
-            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-        except UnicodeError:  # of a name with an empty label, or a character that no name has
-            raise _not_one(url) from None
+            addresses = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # an empty label, or an invalid character
+            raise _invalid(url) from None
         except OSError as error:
             raise LoadError(f"{parts.hostname}: {(error.strerror or str(error)).lower()}") from None
-        found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-        return cls(tls, parts.hostname, port, parts.path.rstrip("/"), str(found[0][4][0]))
+        addresses.sort(key=lambda entry: entry[0] != socket.AF_INET)
+        return cls(tls, parts.hostname, port, parts.path.rstrip("/"), str(addresses[0][4][0]))
 
     @property
     def authority(self) -> str:
-        """Host and port as the Host header has them."""
+        """The value of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The URL, without a slash at its end."""
+        """The URL, without a trailing slash."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
 
     def websocket(self, site: str) -> str:
@@ -73,16 +73,16 @@ class Target(NamedTuple):
         return f"{self.url.replace('http', 'ws', 1)}/ws?site={quote(site, safe='')}"
 
     def path(self, path: str, site: str, items: "list[str] | tuple[str, ...]" = ()) -> str:
-        """A request's target: path and query."""
+        """The target of a request: path and query."""
         query = "".join(f"&item={quote(item, safe='')}" for item in items)
         return f"{self.prefix}{path}?site={quote(site, safe='')}{query}"
 
     def sources(self, connections: int) -> list[str]:
-        """Addresses of this machine to come from in turn; empty where the system chooses.
+        """Source addresses for so many connections, used in turn; empty where the system chooses.
 
-        All of 127.0.0.0/8 is this machine's on Linux, and each address brings ports of its own.
+        All of 127.0.0.0/8 is local on Linux, and each address has ports of its own.
         """
-        number = min(-(-connections // CONNECTIONS_AN_ADDRESS), MOST_ADDRESSES)
+        number = min(-(-connections // CONNECTIONS_PER_ADDRESS), MAX_ADDRESSES)
         address = ipaddress.ip_address(self.address)
         if number < 2 or not address.is_loopback or address.version != 4:
             return []
@@ -90,7 +90,7 @@ class Target(NamedTuple):
         return [source for source in wanted if _usable(source)]
 
 
-def _not_one(url: str) -> LoadError:
+def _invalid(url: str) -> LoadError:
     expected = "URL: expected one such as https://tally.example or https://example.org/tally"
     if "@" in url:
         return LoadError(f"{expected}, without user and password")

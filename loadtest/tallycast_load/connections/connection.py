@@ -1,6 +1,7 @@
-"""What all connections of one process share: the items, the frames that were seen, whom to tell.
+"""What every watching connection is, whatever its transport, and what all those of one process share.
 
-Owns no connection and decides nothing.
+Owns the state that a connection shows (``Connection``) and the updates known to the process
+(``ConnectionContext``). Does not depend on transports, on when connections open, or on the reaction schedule.
 """
 
 import asyncio
@@ -10,175 +11,185 @@ from time import monotonic_ns as now
 
 from tallycast.contract.messages import Ack, Error
 
-from tallycast_load.client.codec import Speech
-from tallycast_load.measure.updates import NOTHING, UNSEEN, Seen, Sightings
-from tallycast_load.measure.violations import NOT_WATCHED, REPEATED, TWO_COUNTS, WENT_DOWN, Faults
+from tallycast_load.client.codec import Codec
+from tallycast_load.measure.updates import NO_UPDATE, UNKNOWN, Update, UpdateLatencies
+from tallycast_load.measure.violations import NOT_WATCHED, REPEATED, TWO_COUNTS, WENT_DOWN, Violations
 
 NEVER = 2**63
 
 
 @dataclass
-class Room:
-    """``known`` maps the bytes of a frame to what it says, so that most are recognised and not read."""
+class ConnectionContext:
+    """The items, the known updates and the callbacks of one process's connections.
+
+    ``known`` maps the bytes of a frame to its update, so that most frames are recognised and not decoded.
+    """
 
     uri: str
     site: str
-    speech: Speech
+    codec: Codec
     items: list[str]
-    sightings: Sightings
-    faults: Faults
-    ready: "Callable[[Reader], None]"
-    ended: "Callable[[Reader, int | None], None]"
-    acked: "Callable[[Reader, Ack], None]"
-    refused: "Callable[[Reader, Error], None]"
-    # When the next reaction is due (ns), and what lets it leave.
-    due: int = NEVER
-    ring: Callable[[], None] = lambda: None
-    known: dict[bytes, Seen] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
-    newest: dict[int, Seen] = field(default_factory=dict)
+    update_latencies: UpdateLatencies
+    violations: Violations
+    on_ready: "Callable[[Connection], None]"
+    on_lost: "Callable[[Connection, int | None], None]"
+    on_ack: "Callable[[Connection, Ack], None]"
+    on_error: "Callable[[Connection, Error], None]"
+    # When the next reaction is due (ns), and the call that sends it.
+    next_due: int = NEVER
+    send_due: Callable[[], None] = lambda: None
+    known: dict[bytes, Update] = field(default_factory=dict)
+    item_numbers: dict[str, int] = field(default_factory=dict)
+    newest: dict[int, Update] = field(default_factory=dict)
     resets: int = 0
     untimed: int = 0
 
     def __post_init__(self) -> None:
-        self.numbers = {item: number for number, item in enumerate(self.items)}
+        self.item_numbers = {item: number for number, item in enumerate(self.items)}
 
-    def pulse(self) -> None:
-        """Let leave what is due, between two frames of many."""
-        if now() > self.due:
-            self.ring()
+    def send_if_due(self) -> None:
+        """Send the reactions that are due, between two of many frames."""
+        if now() > self.next_due:
+            self.send_due()
 
-    def learn(self, key: bytes, seen: Seen) -> None:
-        """A distinct frame came for the first time."""
-        self.alias(key, seen)
-        self.sightings.follow(seen)
-        newest = self.newest.get(seen.item)
-        if newest is None or newest.version < seen.version:
-            self.newest[seen.item] = seen
-        elif newest.version == seen.version and newest.counts != seen.counts:
-            self.faults.add(
-                TWO_COUNTS, f"{self.items[seen.item]} at {seen.version}: {newest.counts} and {seen.counts}"
+    def add_update(self, key: bytes, update: Update) -> None:
+        """Add an update that this process received for the first time."""
+        self.add_key(key, update)
+        self.update_latencies.track(update)
+        newest = self.newest.get(update.item)
+        if newest is None or newest.version < update.version:
+            self.newest[update.item] = update
+        elif newest.version == update.version and newest.counts != update.counts:
+            self.violations.add(
+                TWO_COUNTS,
+                f"{self.items[update.item]} at {update.version}: {newest.counts} and {update.counts}",
             )
 
-    def alias(self, key: bytes, seen: Seen) -> None:
-        """These bytes mean that frame."""
-        self.known[key] = seen
-        seen.keys.append(key)
+    def add_key(self, key: bytes, update: Update) -> None:
+        """Recognise these bytes as that update."""
+        self.known[key] = update
+        update.keys.append(key)
 
-    def forget(self, seen: Seen) -> None:
-        """Nobody was brought it for a while."""
-        for key in seen.keys:
+    def forget(self, update: Update) -> None:
+        """Remove an update that has not been received for a while."""
+        for key in update.keys:
             self.known.pop(key, None)
 
 
-class Reader(asyncio.Protocol):
-    """What every connection is, whatever its transport. ``number`` is the connection's, in the whole run."""
+class Connection(asyncio.Protocol):
+    """A connection that watches items. ``number`` is unique in the run; ``slow``: it rarely reads."""
 
     __slots__ = (
+        "_context",
         "_rest",
-        "_room",
-        "bye",
+        "closing",
         "due",
-        "leaving",
+        "failure",
+        "fast_path",
         "number",
-        "own",
+        "own_reactions",
+        "retry_after",
         "shown",
-        "sleepy",
+        "slow",
         "token",
         "transport",
         "up",
-        "usual",
-        "why",
     )
 
     def __init__(
-        self, room: Room, number: int, items: Iterable[int], token: str | None, sleepy: bool
+        self, context: ConnectionContext, number: int, items: Iterable[int], token: str | None, slow: bool
     ) -> None:
-        self._room = room
+        self._context = context
         self._rest = b""
         self.number = number
         self.token = token
-        self.sleepy = sleepy
-        self.shown: dict[int, Seen] = dict.fromkeys(items, NOTHING)
-        # Items with a reaction of its own: how many are on their way, and the version of the last answer.
-        self.own: dict[int, list[int]] | None = None
+        self.slow = slow
+        self.shown: dict[int, Update] = dict.fromkeys(items, NO_UPDATE)
+        # By item, for reactions sent here: how many are pending, and the version of the last answer.
+        self.own_reactions: dict[int, list[int]] | None = None
         self.transport: asyncio.Transport | None = None
         self.due = 0
         self.up = False
-        self.leaving = False
-        self.bye: float | None = None
-        self.why = ""
-        # Nothing about it is unusual, so that a known frame needs no second look.
-        self.usual = False
+        self.closing = False
+        self.retry_after: float | None = None
+        self.failure = ""
+        # A known update needs no further checks: no partial frame, no reaction of its own, not slow.
+        self.fast_path = False
 
-    def look(self) -> None:
-        """Find out whether anything is unusual about it."""
-        self.usual = self.up and not (self._rest or self.own or self.sleepy)
+    def update_fast_path(self) -> None:
+        """Set ``fast_path`` after a change of what it depends on."""
+        self.fast_path = self.up and not (self._rest or self.own_reactions or self.slow)
 
-    def see(self, seen: Seen) -> None:
-        """A ``counts`` frame came."""
-        item, room = seen.item, self._room
+    def on_update(self, update: Update) -> None:
+        """Handle a ``counts`` message."""
+        item, context = update.item, self._context
         last = self.shown.get(item)
         if last is None:
-            room.faults.add(NOT_WATCHED, f"{room.items[item]} on connection {self.number}")
+            context.violations.add(NOT_WATCHED, f"{context.items[item]} on connection {self.number}")
             return
-        if last is not NOTHING and not seen.reset and seen.version <= last.version:
-            self._wrong(last, seen)
+        if last is not NO_UPDATE and not update.reset and update.version <= last.version:
+            self._add_violation(last, update)
             return
-        self.shown[item] = seen
-        if seen.reset:
-            room.resets += 1
-        if last is NOTHING or seen.reset or self.sleepy or not self.up:
-            room.untimed += 1
-        elif self.own and item in self.own:
-            seen.own.append((last.version, now(), self.number))
-            self.settle(item)
+        self.shown[item] = update
+        if update.reset:
+            context.resets += 1
+        if last is NO_UPDATE or update.reset or self.slow or not self.up:
+            context.untimed += 1
+        elif self.own_reactions and item in self.own_reactions:
+            update.received_own.append((last.version, now(), self.number))
+            self._check_own_reaction(item)
         else:
-            if seen.previous is UNSEEN:
-                seen.previous = last
-            if last is seen.previous:
-                seen.times.append(now())
+            if update.previous is UNKNOWN:
+                update.previous = last
+            if last is update.previous:
+                update.received.append(now())
             else:
-                seen.odd.append((last.version, now()))
+                update.received_after.append((last.version, now()))
 
-    def react(self, item: int) -> None:
-        """A reaction of its own leaves."""
+    def on_sent(self, item: int) -> None:
+        """Note that this visitor's reaction to an item was sent."""
         if item in self.shown:
-            self.own = self.own or {}
-            self.own.setdefault(item, [0, 0])[0] += 1
-            self.look()
+            self.own_reactions = self.own_reactions or {}
+            self.own_reactions.setdefault(item, [0, 0])[0] += 1
+            self.update_fast_path()
 
-    def answered(self, item: int, version: int) -> None:
-        """It was answered; ``version`` is 0 when it was refused."""
-        own = self.own.get(item) if self.own else None
+    def on_answered(self, item: int, version: int) -> None:
+        """Note that it was answered, by an ack with this version or by an error (0)."""
+        own = self.own_reactions.get(item) if self.own_reactions else None
         if own is not None:
             own[0] -= 1
             own[1] = max(own[1], version)
-            self.settle(item)
+            self._check_own_reaction(item)
 
-    def settle(self, item: int) -> None:
-        """Whether it shows everything that it did itself."""
-        if self.own and (own := self.own.get(item)) and own[0] <= 0 and self.shown[item].version >= own[1]:
-            del self.own[item]
-            self.look()
-
-    def leave(self, polite: bool) -> None:
-        """Go, on purpose."""
+    def disconnect(self, clean: bool) -> None:
+        """Close the connection on purpose, with its closing handshake or without."""
         raise NotImplementedError
 
-    def ending(self) -> None:
-        """The connection is over, whoever wanted it: forget what belongs to it alone."""
+    def on_disconnected(self) -> None:
+        """Reset the state that belongs to one transport connection."""
         self.transport = None
-        self.up = self.leaving = False
+        self.up = self.closing = False
         self._rest = b""
-        self.own = None
-        self.look()
+        self.own_reactions = None
+        self.update_fast_path()
 
-    def _wrong(self, last: Seen, seen: Seen) -> None:
-        where = f"{self._room.items[seen.item]} on connection {self.number}: {last.version} → {seen.version}"
-        if seen.version < last.version:
-            self._room.faults.add(WENT_DOWN, where)
-        elif seen.counts == last.counts:
-            self._room.faults.add(REPEATED, where)
+    def _check_own_reaction(self, item: int) -> None:
+        """Forget a reaction of its own when the shown update includes it."""
+        if (
+            self.own_reactions
+            and (own := self.own_reactions.get(item))
+            and own[0] <= 0
+            and self.shown[item].version >= own[1]
+        ):
+            del self.own_reactions[item]
+            self.update_fast_path()
+
+    def _add_violation(self, last: Update, update: Update) -> None:
+        item = self._context.items[update.item]
+        where = f"{item} on connection {self.number}: {last.version} → {update.version}"
+        if update.version < last.version:
+            self._context.violations.add(WENT_DOWN, where)
+        elif update.counts == last.counts:
+            self._context.violations.add(REPEATED, where)
         else:
-            self._room.faults.add(TWO_COUNTS, where)
+            self._context.violations.add(TWO_COUNTS, where)

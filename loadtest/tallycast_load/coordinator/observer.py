@@ -1,4 +1,4 @@
-"""The observer of a run: what its progress is reported to.
+"""The observer of a run: which its progress is reported to.
 
 Owns the interface alone. Does not depend on how progress is shown.
 """
@@ -10,19 +10,19 @@ from tallycast_load.verdict.verdict import Step
 
 
 class RunObserver(Protocol):
-    """What is called as a run proceeds."""
+    """Callbacks of a run."""
 
     def phase(self, name: str, seconds: float | None) -> None:
-        """A phase begins; it takes about so long."""
+        """A phase begins; it takes about so many seconds."""
 
     def progress(self, done: float, whole: float) -> None:
-        """So much of the phase is done."""
+        """Part of the phase is done."""
 
     def moment(self, moment: Moment, totals: Totals) -> None:
-        """A second has passed."""
+        """A second of the run is over."""
 
     def step(self, step: Step) -> None:
-        """A step of a ladder is over."""
+        """A step of the rate is over."""
 
     def close(self) -> None:
-        """It is over."""
+        """The run is over."""

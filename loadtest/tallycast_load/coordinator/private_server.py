@@ -1,7 +1,7 @@
-"""A server of one's own for a first look: the real command on a free port, with a folder that goes away.
+"""A private server for a run without a URL: the real command on a free port, with a temporary data folder.
 
-Owns that process and its limits, which are out of the way: a run does in a second what people do in an hour.
-It is found and asked as any other server is.
+Owns that process and its raised limits: a run does in a second what visitors do in an hour. Does not depend
+on the server's code.
 """
 
 import asyncio
@@ -17,33 +17,33 @@ from typing import Self
 
 from tallycast.contract.errors import LoadError
 
-START, STOP = 30.0, 15.0
-# As many as by default, and room for those that come back before they are missed.
+START_TIMEOUT, STOP_TIMEOUT = 30.0, 15.0  # s
+# The default limit, and room for connections that reconnect before their end is noticed.
 CONNECTIONS, SPARE_CONNECTIONS = 20_000, 1_000
-LOOSENED = "the private server's limits are loosened for this run: nobody is refused for being too fast"
-_MUCH = "1000000/s burst 1000000"
-# A file of sites with which nobody is too fast.
+LIMITS_RAISED = "the private server's rate limits are raised for this run"
+_UNLIMITED = "1000000/s burst 1000000"
+# A sites file whose rate limits no run reaches.
 SITES = f"""
 [sites.default]
 origins = ["*"]
 
 [sites.default.limits]
-messages = "{_MUCH}"
-ids = "{_MUCH}"
-reactions = "{_MUCH}"
-new_items = "{_MUCH}"
+messages = "{_UNLIMITED}"
+ids = "{_UNLIMITED}"
+reactions = "{_UNLIMITED}"
+new_items = "{_UNLIMITED}"
 """
 
 
 class PrivateServer:
-    """``async with PrivateServer() as server``: it is ready at ``server.url``, for so many connections."""
+    """A context manager: the server is ready at ``url``, for so many connections."""
 
     def __init__(self, connections: int = 1) -> None:
         self.url = ""
         self._connections = max(CONNECTIONS, connections + SPARE_CONNECTIONS)
         self._folder = Path(tempfile.mkdtemp(prefix="tallycast-load-"))
         self._process: asyncio.subprocess.Process | None = None
-        self._said: list[str] = []
+        self._output: list[str] = []
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,7 +58,7 @@ class PrivateServer:
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             try:
-                await asyncio.wait_for(self._process.wait(), STOP)
+                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT)
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
@@ -73,8 +73,8 @@ class PrivateServer:
         return self._process.pid
 
     async def _start(self) -> None:
-        # Nothing of the environment may lead it to somebody's data.
-        kept = {
+        # No variable may lead it to existing data.
+        environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith("TALLYCAST_") and name not in ("PORT", "REDIS_URL")
@@ -87,33 +87,33 @@ class PrivateServer:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=kept,
+            env=environment,
             # Ctrl+C on the terminal is for the harness, which then ends the server.
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
-        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._reader = asyncio.create_task(self._read(found))
+        url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reader = asyncio.create_task(self._read(url))
         try:
-            self.url = await asyncio.wait_for(found, START)
+            self.url = await asyncio.wait_for(url, START_TIMEOUT)
         except TimeoutError:
-            raise LoadError(f"the private server was not ready within {START:g} s") from None
+            raise LoadError(f"the private server was not ready within {START_TIMEOUT:g} s") from None
 
-    async def _read(self, found: "asyncio.Future[str]") -> None:
+    async def _read(self, url: "asyncio.Future[str]") -> None:
         assert self._process is not None
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self._said = [*self._said, text][-20:]
-            place = re.search(r"https?://\S+", text)
-            if place is not None and not found.done():
-                found.set_result(place[0].rstrip("/"))
-        if not found.done():
-            said = " / ".join(self._said) or "nothing"
-            found.set_exception(LoadError(f"the private server did not start; it said: {said}"))
+            decoded = line.decode(errors="replace").rstrip()
+            self._output = [*self._output, decoded][-20:]
+            address = re.search(r"https?://\S+", decoded)
+            if address is not None and not url.done():
+                url.set_result(address[0].rstrip("/"))
+        if not url.done():
+            output = " / ".join(self._output) or "nothing"
+            url.set_exception(LoadError(f"the private server did not start; its output: {output}"))
 
 
 def _end_with_parent() -> None:
-    """In the new process: be told to stop when the harness is killed (prctl(2), PR_SET_PDEATHSIG)."""
+    """In the new process: get SIGTERM when the harness is killed (prctl(2), PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -1,7 +1,7 @@
 """A whole run, phase by phase: preparing, connecting, warming up, running, draining, checking.
 
-Owns the order of things and the exchange between the processes. Must not know connections, nor how anything
-is shown.
+Owns the order of the phases and the exchange between the processes. Does not depend on connections, nor on
+how progress and results are shown.
 """
 
 import asyncio
@@ -14,37 +14,37 @@ from time import monotonic_ns as now
 from tallycast.contract.errors import LoadError
 
 from tallycast_load.client import visitors
-from tallycast_load.client.http import Http
-from tallycast_load.client.items import Store, Stored
+from tallycast_load.client.http import HttpClient
+from tallycast_load.client.items import ItemReader, StoredItem
 from tallycast_load.client.metrics import Metrics
 from tallycast_load.client.target import Target
 from tallycast_load.coordinator.observer import RunObserver
 from tallycast_load.plan.plan import Plan
 from tallycast_load.processes import ipc, machine
-from tallycast_load.processes.pool import Fleet
+from tallycast_load.processes.pool import WorkerPool
 from tallycast_load.verdict import checks, generator, server_limits, verdict
 from tallycast_load.verdict.checks import Evidence
 from tallycast_load.verdict.totals import Totals
 from tallycast_load.verdict.verdict import Step, Verdict
 
 SECOND = 1_000_000_000
-# Beyond the ramp's own length.
-CONNECT_PATIENCE = 30.0
-DRAIN_PATIENCE = 8.0
+# Beyond the length of the ramp (s).
+CONNECT_TIMEOUT = 30.0
+DRAIN_TIMEOUT = 8.0
 CONVERGE_WITHIN = 1.0
-# What belongs to a stage may be known so much later.
-AFTERMATH = 1.5
-EXCHANGE = 0.1
-LOOK = 0.05
-LAST_SIGHTINGS = 2 * SECOND // 5
+# The results of a stage are complete so much later (s).
+STAGE_DELAY = 1.5
+ACK_INTERVAL = 0.1
+POLL_INTERVAL = 0.05
+RECORD_DELAY = 2 * SECOND // 5
 
 
 @dataclass
 class Result:
-    """What a run found.
+    """The result of a run.
 
-    ``start`` is the moment from which the timeline counts (ns of the monotonic clock), ``measured`` how many
-    seconds of the measured time passed.
+    ``start`` is when the schedule started (ns of the monotonic clock), ``measured`` how much of the measured
+    time passed (s), ``cpu`` each process's share of a core.
     """
 
     plan: Plan
@@ -61,7 +61,7 @@ class Result:
 
 
 class Run:
-    """``token_key`` signs the visitors' tokens; ``metrics`` is asked every second."""
+    """Executes a plan. ``token_key`` signs the visitors' tokens; ``metrics`` is scraped every second."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Run:
         observer: RunObserver,
         token_key: str | None,
         metrics: Metrics | None,
-    ):
+    ) -> None:
         self._plan = plan
         self._target = target
         self._observer = observer
@@ -81,44 +81,44 @@ class Run:
         self._count = machine.processes_for(plan, shared=self._shared)
         self.result = Result(plan, target.url, self._count, time.time(), metrics=metrics)
         self._totals = self.result.totals
-        self._fleet = Fleet(self._heard)
-        self._http = Http(target, 8)
-        self._store = Store(self._http, target, plan.site)
+        self._workers = WorkerPool(self._on_event)
+        self._http = HttpClient(target, 8)
+        self._reader = ItemReader(self._http, target, plan.site)
         self._token = ""
         self._kinds: list[str] = []
-        self._acked: list[tuple[int, int, int, int, int]] = []
+        self._acked_reactions: list[tuple[int, int, int, int, int]] = []
         self._prepared: dict[int, ipc.Prepared] = {}
         self._shown: dict[int, ipc.Shown] = {}
         self._audited: dict[int, ipc.Audited] = {}
         self._start = 0  # of the warm-up
         self._stages = plan.stages()
-        self._warmed: dict[int, tuple[int, float]] = {}
+        self._cpu_before: dict[int, tuple[int, float]] = {}
 
     async def execute(self) -> Result:
-        """Do it all, and end everything that was started.
+        """Run all phases, and stop everything that was started.
 
         Raises:
-            LoadError: it cannot be done.
+            LoadError: the run cannot be executed.
         """
         helpers: list[asyncio.Task[None]] = []
         work = asyncio.create_task(self._work(helpers))
         try:
-            await asyncio.wait({work, self._fleet.failed}, return_when=asyncio.FIRST_COMPLETED)
-            if self._fleet.failed.done():
-                self._fleet.failed.result()
+            await asyncio.wait({work, self._workers.failed}, return_when=asyncio.FIRST_COMPLETED)
+            if self._workers.failed.done():
+                self._workers.failed.result()
             await work
         finally:
             for task in (work, *helpers):
                 task.cancel()
             await asyncio.gather(work, *helpers, return_exceptions=True)
-            await self._fleet.stop()
+            await self._workers.stop()
             self._http.close()
         return self.result
 
     def interrupt(self) -> Result:
-        """What is known of a run that was cancelled."""
+        """The partial result of a run that was cancelled."""
         self.result.verdict.interrupted = True
-        self.result.verdict.judged = verdict.judge(self._plan.threshold, self._totals)
+        self.result.verdict.threshold_results = verdict.judge(self._plan.threshold, self._totals)
         self.result.measured = self._measured()
         return self.result
 
@@ -126,19 +126,19 @@ class Run:
 
     async def _work(self, helpers: "list[asyncio.Task[None]]") -> None:
         await self._prepare()
-        helpers += [asyncio.create_task(self._exchange()), asyncio.create_task(self._seconds())]
+        helpers += [asyncio.create_task(self._broadcast_acks()), asyncio.create_task(self._sample_seconds())]
         await self._connect()
-        await self._go()
+        await self._load()
         await self._drain()
         await self._check()
 
     async def _prepare(self) -> None:
-        self._phase("preparing")
+        self._enter("preparing")
         machine.allow_files(machine.files_for(self._plan, self._count))
         if self._metrics is not None:
-            await self._metrics.begin()
-        await self._meet()
-        await self._fleet.start(
+            await self._metrics.check()
+        await self._read_kinds()
+        await self._workers.start(
             [
                 ipc.Begin(
                     number=number,
@@ -152,30 +152,30 @@ class Run:
                 for number in range(self._count)
             ]
         )
-        await self._until(
-            lambda: sum(word.done for word in self._prepared.values()) == self._count,
-            lambda: (sum(word.visitors for word in self._prepared.values()), self._plan.people),
+        await self._wait_for(
+            lambda: sum(event.done for event in self._prepared.values()) == self._count,
+            lambda: (sum(event.visitors for event in self._prepared.values()), self._plan.visitor_count),
         )
 
-    async def _meet(self) -> None:
-        """Learn who the site's reactions are, and that the server answers at all."""
+    async def _read_kinds(self) -> None:
+        """Read the names of the site's reactions; this also shows that the server answers."""
         if self._key is not None:
             self._token = visitors.sign(self._key, self._plan.site, self._id, -1)
         else:
-            (self._token,) = await visitors.newcomers(
+            (self._token,) = await visitors.create_visitors(
                 self._http, self._target, self._plan.site, 1, lambda _: None
             )
-        (first,) = await self._store.read(self._items(1), self._token)
+        (first,) = await self._reader.read(self._items(1), self._token)
         self._kinds = list(first.counts)
 
     async def _connect(self) -> None:
         wanted = self._plan.connections
-        self._phase("connecting", wanted / self._plan.ramp)
+        self._enter("connecting", wanted / self._plan.ramp)
         at = now() + SECOND // 5
         self._start = at
-        self._fleet.tell(ipc.Open(at))
-        deadline = at + int((wanted / self._plan.ramp + CONNECT_PATIENCE) * SECOND)
-        await self._until(
+        self._workers.broadcast(ipc.Open(at))
+        deadline = at + int((wanted / self._plan.ramp + CONNECT_TIMEOUT) * SECOND)
+        await self._wait_for(
             lambda: self._totals.sum("up") >= wanted or now() > deadline,
             lambda: (self._totals.sum("up"), wanted),
         )
@@ -188,32 +188,33 @@ class Run:
             )
             raise LoadError(f"only {up:,} of {wanted:,} connections could be opened{why}{advice}")
 
-    async def _go(self) -> None:
+    async def _load(self) -> None:
         warmup = self._plan.warmup
         self._start = self.result.start = at = now() + SECOND // 4
-        self._fleet.tell(ipc.Run(at))
+        self._workers.broadcast(ipc.Run(at))
         if warmup > 0:
-            self._phase("warming up", warmup)
+            self._enter("warming up", warmup)
             await self._wait_until(at + int(warmup * SECOND), warmup)
-        self._phase("running", self._plan.duration)
-        self._warmed = {number: (tick.at, tick.cpu) for number, tick in self._totals.ticks.items()}
+        self._enter("running", self._plan.duration)
+        self._cpu_before = {number: (tick.at, tick.cpu) for number, tick in self._totals.ticks.items()}
         if self._plan.steps is None:
             await self._wait_until(at + int((warmup + self._plan.duration) * SECOND), self._plan.duration)
         else:
-            await self._climb(at)
+            await self._run_steps(at)
         self.result.measured = self._measured()
         self.result.cpu = [
-            (tick.cpu - self._warmed[number][1]) / max(1e-9, (tick.at - self._warmed[number][0]) / 1e9)
+            (tick.cpu - self._cpu_before[number][1])
+            / max(1e-9, (tick.at - self._cpu_before[number][0]) / 1e9)
             for number, tick in sorted(self._totals.ticks.items())
-            if number in self._warmed
+            if number in self._cpu_before
         ]
 
-    async def _climb(self, start: int) -> None:
-        """Step by step, until a threshold breaks."""
+    async def _run_steps(self, start: int) -> None:
+        """Raise the rate step by step, until a threshold is missed."""
         for stage in self._stages:
             if stage.number == 0:
                 continue
-            await self._wait_until(start + int((stage.end + AFTERMATH) * SECOND), self._plan.duration)
+            await self._wait_until(start + int((stage.end + STAGE_DELAY) * SECOND), self._plan.duration)
             step = Step(
                 stage.rate,
                 tuple(verdict.judge(self._plan.threshold, self._totals, [stage.number])),
@@ -221,54 +222,54 @@ class Run:
             )
             self.result.verdict.steps.append(step)
             self._observer.step(step)
-            if verdict.is_over(self.result.verdict.steps):
+            if verdict.is_finished(self.result.verdict.steps):
                 break
 
     async def _drain(self) -> None:
-        self._phase("draining", DRAIN_PATIENCE)
-        self._fleet.tell(ipc.Halt())
-        halted = now()
-        deadline = halted + int(DRAIN_PATIENCE * SECOND)
-        await self._until(
+        self._enter("draining", DRAIN_TIMEOUT)
+        self._workers.broadcast(ipc.Stop())
+        stopped = now()
+        deadline = stopped + int(DRAIN_TIMEOUT * SECOND)
+        await self._wait_for(
             lambda: (
                 now() > deadline
                 or (
-                    all(tick.at > halted + SECOND // 10 for tick in self._totals.ticks.values())
-                    and self._totals.sum("under_way") == 0
+                    all(tick.at > stopped + SECOND // 10 for tick in self._totals.ticks.values())
+                    and self._totals.sum("pending") == 0
                 )
             ),
-            lambda: (0, self._totals.sum("under_way")),
+            lambda: (0, self._totals.sum("pending")),
         )
 
     async def _check(self) -> None:
-        self._phase("checking")
+        self._enter("checking")
         last_write = max((tick.last_ack for tick in self._totals.ticks.values()), default=0)
         await asyncio.sleep(max(0.0, (last_write - now()) / SECOND + CONVERGE_WITHIN))
-        self._fleet.tell(ipc.Freeze())
-        frozen = now()
-        await self._until(lambda: len(self._shown) == self._count)
+        self._workers.broadcast(ipc.ReportShown())
+        reported = now()
+        await self._wait_for(lambda: len(self._shown) == self._count)
         store = await self._audit()
-        # The last sightings are counted two reports after they were made.
+        # The last updates are recorded two ticks after they were received.
         ticks = self._totals.ticks
-        await self._until(lambda: all(tick.at > frozen + LAST_SIGHTINGS for tick in ticks.values()))
+        await self._wait_for(lambda: all(tick.at > reported + RECORD_DELAY for tick in ticks.values()))
         self._judge(store)
 
-    async def _audit(self) -> list[Stored]:
-        """What the store holds, and every process's comparison with it; nothing when it cannot be read."""
-        # A server that died under the load: what was measured until then is still worth telling.
+    async def _audit(self) -> list[StoredItem]:
+        """Read the store, and have every process compare its ledger with it; empty when it cannot be read."""
+        # The server may have died under the load: what was measured until then is still reported.
         try:
-            store = await self._store.read(self._items(), self._token)
+            store = await self._reader.read(self._items(), self._token)
         except LoadError as error:
             self.result.verdict.unread = str(error)
             return []
-        self._fleet.tell(ipc.Audit())
-        await self._until(lambda: len(self._audited) == self._count)
+        self._workers.broadcast(ipc.Audit())
+        await self._wait_for(lambda: len(self._audited) == self._count)
         self.result.verdict.unread = next(
             (audited.unread for audited in self._audited.values() if audited.unread), ""
         )
         return store
 
-    def _judge(self, store: list[Stored]) -> None:
+    def _judge(self, store: list[StoredItem]) -> None:
         result, totals = self.result.verdict, self._totals
         evidence = Evidence(
             items=self._items(),
@@ -276,18 +277,18 @@ class Run:
             store=store,
             audited=list(self._audited.values()),
             shown=list(self._shown.values()),
-            faults=totals.faults,
+            violations=totals.violations,
             closed=totals.counted("closed"),
             answered=totals.count("acked") + sum(totals.counted("refused").values()),
         )
-        held = [stage.number for stage in self._stages if stage.number]
+        trusted = [stage.number for stage in self._stages if stage.number]
         if self._plan.steps is not None:
-            # A step that broke may have broken because of the generator: only those that held are trusted.
-            held = [number for number, step in enumerate(result.steps, 1) if step.held] or [1]
+            # A step may have failed because of the generator: only those that held are trusted.
+            trusted = [number for number, step in enumerate(result.steps, 1) if step.held] or [1]
         else:
-            result.judged = verdict.judge(self._plan.threshold, totals)
+            result.threshold_results = verdict.judge(self._plan.threshold, totals)
         result.complaints = generator.complaints(
-            *totals.late(held),
+            *totals.late(trusted),
             self.result.cpu if self._plan.steps is None else [],
             machine.cores(),
             shared=self._shared,
@@ -296,7 +297,7 @@ class Run:
         if result.unread:
             result.checks = checks.without_store(result.checks)
         if result.complaints:
-            result.checks = checks.without_lateness(result.checks, totals.faults)
+            result.checks = checks.without_lateness(result.checks, totals.violations)
 
     # Helpers
 
@@ -307,42 +308,42 @@ class Run:
         passed = (now() - self._start) / SECOND - self._plan.warmup
         return min(max(0.0, passed), self._plan.duration) if self.result.phase != "connecting" else 0.0
 
-    def _phase(self, name: str, seconds: float | None = None) -> None:
+    def _enter(self, name: str, seconds: float | None = None) -> None:
         self.result.phase = name
         self._observer.phase(name, seconds)
 
-    def _heard(self, number: int, word: ipc.WORD) -> None:
-        match word:
+    def _on_event(self, number: int, event: ipc.EVENT) -> None:
+        match event:
             case ipc.Tick():
-                self._totals.take(number, word)
-                self._acked += word.acked
+                self._totals.add(number, event)
+                self._acked_reactions += event.acked
             case ipc.Prepared():
-                self._prepared[number] = word
+                self._prepared[number] = event
             case ipc.Shown():
-                self._shown[number] = word
+                self._shown[number] = event
             case ipc.Audited():
-                self._audited[number] = word
+                self._audited[number] = event
 
-    async def _exchange(self) -> None:
-        """Every process hears what was acknowledged in any."""
+    async def _broadcast_acks(self) -> None:
+        """Send every process what was acknowledged in any."""
         while True:
-            await asyncio.sleep(EXCHANGE)
+            await asyncio.sleep(ACK_INTERVAL)
             ticks = self._totals.ticks.values()
             if len(ticks) == self._count:
-                acked, self._acked = self._acked, []
-                self._fleet.tell(ipc.News(acked, min(tick.watermark for tick in ticks)))
+                acked, self._acked_reactions = self._acked_reactions, []
+                self._workers.broadcast(ipc.Acked(acked, min(tick.watermark for tick in ticks)))
 
-    async def _seconds(self) -> None:
-        """Every second is a point in the report."""
+    async def _sample_seconds(self) -> None:
+        """Add a point to the report every second."""
         while True:
             await asyncio.sleep(1.0 - time.monotonic() % 1.0)
             moment = self._totals.moment(self.result.phase, self._start, now(), self._rate())
             self._observer.moment(moment, self._totals)
             if self._metrics is not None:
-                await self._metrics.look(moment.at)
+                await self._metrics.scrape(moment.at)
 
     def _rate(self) -> float:
-        """The rate asked for at this moment."""
+        """The scheduled rate at this moment."""
         if self.result.phase not in ("warming up", "running"):
             return 0.0
         at = (now() - self._start) / SECOND
@@ -350,12 +351,12 @@ class Run:
 
     async def _wait_until(self, moment: int, length: float) -> None:
         begun = moment - int(length * SECOND)
-        await self._until(lambda: now() >= moment, lambda: ((now() - begun) / SECOND, length))
+        await self._wait_for(lambda: now() >= moment, lambda: ((now() - begun) / SECOND, length))
 
-    async def _until(
+    async def _wait_for(
         self, condition: Callable[[], bool], progress: Callable[[], tuple[float, float]] | None = None
     ) -> None:
         while not condition():
             if progress is not None:
                 self._observer.progress(*progress())
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)

@@ -1,7 +1,7 @@
 """HDR histograms of latencies: three significant digits, from a microsecond to two minutes.
 
-Owns how latencies are kept, merged and sent from process to process. Must not know what they are of. What is
-longer than the range is counted as its end; what is shorter than a microsecond, as one.
+Owns how latencies are recorded, merged and encoded. Values beyond the range are recorded as its end, values
+below a microsecond as one. Does not depend on what is measured.
 """
 
 from collections.abc import Mapping
@@ -24,25 +24,25 @@ class Latencies:
         )
 
     def record(self, nanoseconds: int, weight: int = 1) -> None:
-        """Take one measurement, or ``weight`` equal ones."""
+        """Record one measurement, or ``weight`` equal ones."""
         self._histogram.record_value(min(max(nanoseconds // 1000, 1), LONGEST), weight)
 
     def add(self, other: "Latencies") -> None:
-        """Take all measurements of another."""
+        """Add all measurements of another distribution."""
         self._histogram.add(other._histogram)
 
     def encode(self) -> bytes:
-        """As bytes, for ``Latencies(encoded)``."""
+        """Encode for ``Latencies(encoded)``."""
         encoded: bytes = self._histogram.encode()
         return encoded
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """How many measurements there are."""
         return int(self._histogram.get_total_count())
 
     def at(self, percentile: float) -> float | None:
-        """Seconds at a percentile (0 to 100); ``None`` when nothing was measured."""
+        """Seconds at a percentile (0 to 100); None when nothing was measured."""
         if not self.count:
             return None
         return float(self._histogram.get_value_at_percentile(percentile)) / 1e6

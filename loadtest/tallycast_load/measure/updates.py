@@ -1,9 +1,9 @@
-"""From frames seen and reactions acknowledged to latencies: when did the others see it?
+"""Latencies of updates: from when a reaction was due until another watcher received it.
 
-A frame carries every reaction whose version lies above the one that its reader showed before, up to the
-frame's own. Frames are seen in every process, acknowledgements arrive in one: so every process is told of all
-of them (``learn``), together with a watermark: what was sent before it has been answered, and told. A
-sighting is counted when it lies before the watermark, because then nothing that it carries is still unknown.
+An update includes every reaction whose version is above the one that its connection showed before, up to the
+update's own. Updates are received in every process, an ack in one: so every process gets all acknowledged
+reactions (``add_reaction``), with a watermark: everything sent before it is answered and known. An update is
+recorded when it was received before the watermark, because then every reaction that it includes is known.
 
 Pure. Times are nanoseconds of the monotonic clock, which all processes of a machine share.
 """
@@ -13,22 +13,22 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-# Beyond so many readers and reactions of one frame, evenly spaced ones stand for their neighbours, the
-# slowest of each group for all of it: a hot item with ten thousand readers would need millions of records a
+# Beyond so many connections and reactions of one update they are recorded in groups of nearly equal size, the
+# slowest of a group for all of it: a hot item with ten thousand watchers would need millions of records a
 # second.
-READERS, REACTIONS = 32, 8
-# A frame that nobody brought for so long is forgotten, and decoded again if it comes.
+CONNECTION_GROUPS, REACTION_GROUPS = 32, 8
+# An update not received for so long is forgotten, and decoded again if it arrives.
 FORGET_AFTER = 5_000_000_000
-# A reaction that nobody can be about to see any more: a reader who takes nothing is dropped much sooner.
+# A reaction that no connection can be about to receive: one that reads nothing is closed much sooner.
 KEEP_REACTIONS = 60_000_000_000
 
-UNSEEN = object()  # what no reader shows
+UNKNOWN = object()  # the previous update, until the first connection receives this one
 
 Record = Callable[[int, int, int], None]
 
 
-class Carried(NamedTuple):
-    """An acknowledged reaction, as far as those who see it are concerned."""
+class AckedReaction(NamedTuple):
+    """An acknowledged reaction, as far as its watchers are concerned."""
 
     version: int
     intended: int
@@ -36,10 +36,21 @@ class Carried(NamedTuple):
     stage: int
 
 
-class Seen:
-    """One distinct ``counts`` frame, and who saw it when. Shared by all readers of a process."""
+class Update:
+    """One distinct ``counts`` message, and when connections received it. Shared by those of a process."""
 
-    __slots__ = ("counts", "first", "item", "keys", "odd", "own", "previous", "reset", "times", "version")
+    __slots__ = (
+        "counts",
+        "first",
+        "item",
+        "keys",
+        "previous",
+        "received",
+        "received_after",
+        "received_own",
+        "reset",
+        "version",
+    )
 
     def __init__(self, item: int, version: int, counts: dict[str, int], reset: bool, now: int) -> None:
         self.item = item
@@ -49,103 +60,112 @@ class Seen:
         self.first = now
         # The bytes that it is recognised by.
         self.keys: list[bytes] = []
-        # What the usual reader showed before: who does so is known to see a higher version now.
-        self.previous: object = UNSEEN
-        # When: the usual readers; others, with the version before; those who have a reaction of their own
-        # here.
-        self.times: list[int] = []
-        self.odd: list[tuple[int, int]] = []
-        self.own: list[tuple[int, int, int]] = []
+        # What most connections showed before it: for these the version need not be compared.
+        self.previous: object = UNKNOWN
+        # When it was received: by these; by others, with the version they showed; by connections with a
+        # reaction of their own to the item, with that version and their number.
+        self.received: list[int] = []
+        self.received_after: list[tuple[int, int]] = []
+        self.received_own: list[tuple[int, int, int]] = []
 
 
-NOTHING = Seen(-1, -1, {}, False, 0)  # what a reader shows before the snapshot
+NO_UPDATE = Update(-1, -1, {}, False, 0)  # what a connection shows before the snapshot
 
 
-class Sightings:
-    """``record`` takes (stage, nanoseconds, weight) of reaction → frame at another watcher.
+class UpdateLatencies:
+    """Records latencies of updates.
 
-    ``breathe`` is called every few hundred records: others must have their turn.
+    ``record`` takes (stage, nanoseconds, weight). ``checkpoint`` is called every few hundred records, so that
+    other work gets its turn.
     """
 
-    def __init__(self, record: Record, breathe: Callable[[], None]) -> None:
+    def __init__(self, record: Record, checkpoint: Callable[[], None]) -> None:
         self._record = record
-        self._breathe = breathe
-        self._log: defaultdict[int, list[Carried]] = defaultdict(list)
-        self._live: list[Seen] = []
+        self._checkpoint = checkpoint
+        self._reactions: defaultdict[int, list[AckedReaction]] = defaultdict(list)
+        self._tracked: list[Update] = []
         self.updates = 0
 
-    def follow(self, seen: Seen) -> None:
-        """A frame that was not known."""
-        self._live.append(seen)
+    def track(self, update: Update) -> None:
+        """Add an update that this process received for the first time."""
+        self._tracked.append(update)
 
-    def learn(self, item: int, carried: Carried) -> None:
-        """A reaction was acknowledged, somewhere."""
-        insort(self._log[item], carried)
+    def add_reaction(self, item: int, reaction: AckedReaction) -> None:
+        """Add a reaction that was acknowledged in any process."""
+        insort(self._reactions[item], reaction)
 
-    def settle(self, watermark: int, now: int) -> list[Seen]:
-        """Count what lies before the watermark; the frames that can be forgotten."""
+    def record_until(self, watermark: int, now: int) -> list[Update]:
+        """Record the updates received before the watermark. Returns those that can be forgotten."""
         forgotten, kept = [], []
-        for seen in self._live:
-            if seen.first < watermark:
-                if seen.times or seen.odd or seen.own:
-                    self._count(seen)
-                elif now - seen.first > FORGET_AFTER:
-                    seen.previous = UNSEEN
-                    forgotten.append(seen)
+        for update in self._tracked:
+            if update.first < watermark:
+                if update.received or update.received_after or update.received_own:
+                    self._record_update(update)
+                elif now - update.first > FORGET_AFTER:
+                    update.previous = UNKNOWN
+                    forgotten.append(update)
                     continue
-            kept.append(seen)
-        self._live = kept
+            kept.append(update)
+        self._tracked = kept
         return forgotten
 
     def trim(self, now: int) -> None:
-        """Forget the reactions that nobody can be about to see any more."""
-        for log in self._log.values():
+        """Forget the reactions that no connection can be about to receive."""
+        for reactions in self._reactions.values():
             stale = 0
-            while stale < len(log) and now - log[stale].intended > KEEP_REACTIONS:
+            while stale < len(reactions) and now - reactions[stale].intended > KEEP_REACTIONS:
                 stale += 1
-            del log[:stale]
+            del reactions[:stale]
 
-    def _count(self, seen: Seen) -> None:
-        self.updates += len(seen.times) + len(seen.odd) + len(seen.own)
-        if seen.times:
-            assert isinstance(seen.previous, Seen)
-            self._share(self._between(seen, seen.previous.version), seen.times)
-            seen.times = []
-        if seen.odd:
-            groups: defaultdict[int, list[int]] = defaultdict(list)
-            for before, at in seen.odd:
-                groups[before].append(at)
-            for before, times in groups.items():
-                self._share(self._between(seen, before), times)
-            seen.odd = []
-        for before, at, connection in seen.own:
-            self._share([c for c in self._between(seen, before) if c.connection != connection], [at])
-        seen.own = []
+    def _record_update(self, update: Update) -> None:
+        self.updates += len(update.received) + len(update.received_after) + len(update.received_own)
+        if update.received:
+            assert isinstance(update.previous, Update)
+            self._record_groups(self._included(update, update.previous.version), update.received)
+            update.received = []
+        if update.received_after:
+            by_version: defaultdict[int, list[int]] = defaultdict(list)
+            for before, at in update.received_after:
+                by_version[before].append(at)
+            for before, times in by_version.items():
+                self._record_groups(self._included(update, before), times)
+            update.received_after = []
+        for before, at, connection in update.received_own:
+            others = [one for one in self._included(update, before) if one.connection != connection]
+            self._record_groups(others, [at])
+        update.received_own = []
 
-    def _between(self, seen: Seen, before: int) -> list[Carried]:
-        log = self._log.get(seen.item)
-        if not log:
+    def _included(self, update: Update, before: int) -> list[AckedReaction]:
+        """The reactions that an update adds for a connection that showed version ``before``."""
+        reactions = self._reactions.get(update.item)
+        if not reactions:
             return []
         last = (2**63,)
-        return log[bisect_right(log, (before, *last)) : bisect_right(log, (seen.version, *last))]
+        start, end = (
+            bisect_right(reactions, (before, *last)),
+            bisect_right(reactions, (update.version, *last)),
+        )
+        return reactions[start:end]
 
-    def _share(self, carried: Sequence[Carried], times: Sequence[int]) -> None:
-        if not carried:
+    def _record_groups(self, reactions: Sequence[AckedReaction], times: Sequence[int]) -> None:
+        if not reactions:
             return
-        # The first of a group of reactions and the last of a group of readers: never better than it was.
-        readers = [(times[end - 1], end - start) for start, end in groups_of(len(times), READERS)]
-        for start, end in groups_of(len(carried), REACTIONS):
-            one = carried[start]
-            if one.stage == 0:
+        # The first of a group of reactions and the last of a group of connections: never better than it was.
+        connections = [
+            (times[end - 1], end - start) for start, end in groups_of(len(times), CONNECTION_GROUPS)
+        ]
+        for start, end in groups_of(len(reactions), REACTION_GROUPS):
+            reaction = reactions[start]
+            if reaction.stage == 0:
                 continue
-            for at, weight in readers:
-                # Seen before it was due: it changed nothing, everyone showed it already.
-                if at > one.intended:
-                    self._record(one.stage, at - one.intended, weight * (end - start))
-        self._breathe()
+            for at, weight in connections:
+                # Received before it was due: it changed nothing, and was shown already.
+                if at > reaction.intended:
+                    self._record(reaction.stage, at - reaction.intended, weight * (end - start))
+        self._checkpoint()
 
 
 def groups_of(number: int, most: int) -> list[tuple[int, int]]:
-    """``number`` things in at most ``most`` groups of nearly equal size: where each starts and ends."""
+    """Divide ``number`` things into at most ``most`` groups of nearly equal size: their (start, end)."""
     groups = min(number, most)
     return [(number * group // groups, number * (group + 1) // groups) for group in range(groups)]

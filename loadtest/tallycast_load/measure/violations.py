@@ -1,6 +1,6 @@
-"""What a server did that the contract forbids, counted by name, with a few examples of each.
+"""Violations of the contract by the server, counted by name, with a few examples of each.
 
-Pure. The oracle judges by these names; nothing else may be a fault of the server.
+Pure. The checks go by these names.
 """
 
 from collections.abc import Mapping
@@ -15,38 +15,38 @@ WRONG_ANSWER = "an answer did not fit its reaction"
 UNREADABLE = "a message was not one of the contract"
 NOT_WATCHED = "counts came of an item that was not watched"
 
-# A connection that never was one.
+# How a connection failed, not a violation.
 CUT = "closed during the handshake"
 
-# How a connection ends that was just cut (RFC 6455, section 7.4.1).
+# The close code of a connection that ended without a close frame (RFC 6455, section 7.4.1).
 ABNORMAL = 1006
 
 EXAMPLES = 3
 
 
-class Faults:
-    """Counts and examples; picklable as plain lists."""
+class Violations:
+    """Counts and examples by name, as plain data."""
 
     def __init__(self, found: Mapping[str, tuple[int, list[str]]] | None = None) -> None:
         self.found: dict[str, tuple[int, list[str]]] = dict(found or {})
 
     def add(self, name: str, example: str, number: int = 1) -> None:
-        """It happened; ``example`` says where."""
+        """Count a violation; ``example`` says where."""
         count, examples = self.found.get(name, (0, []))
         self.found[name] = (count + number, [*examples, example][:EXAMPLES])
 
     def merge(self, found: Mapping[str, tuple[int, list[str]]]) -> None:
-        """Take over what another process found."""
+        """Add the violations of another process."""
         for name, (number, examples) in found.items():
             count, known = self.found.get(name, (0, []))
             self.found[name] = (count + number, [*known, *examples][:EXAMPLES])
 
     def count(self, name: str) -> int:
-        """How often it happened."""
+        """How often a violation occurred."""
         return self.found.get(name, (0, []))[0]
 
-    def told(self, *names: str) -> list[str]:
-        """One line for each of the names that happened."""
+    def describe(self, *names: str) -> list[str]:
+        """One line for each of these violations that occurred."""
         return [
             f"{name}: {count:,} time{'s' if count != 1 else ''}, such as {'; '.join(examples)}"
             for name, (count, examples) in self.found.items()

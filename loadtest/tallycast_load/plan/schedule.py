@@ -1,8 +1,8 @@
-"""When everything is due: an open model, written down before anything is sent.
+"""The schedule: when each reaction and each dropped connection is due.
 
-Pure. Reactions leave when they are due, whatever the server does: a server that stalls is then measured as a
-client sees it, instead of being spared the load that it did not take (coordinated omission). The whole
-timeline follows from the seed and is the same in every process, whatever their number.
+Pure. An open model: reactions are sent when they are due, whatever the server does, so that a server that
+stalls is measured as a client experiences it (no coordinated omission). The whole schedule follows from the
+seed and is the same in every process, whatever their number.
 
 Times are seconds since the start of the warm-up.
 """
@@ -16,9 +16,9 @@ from tallycast_load.plan.spread import Picker, Spread
 
 
 class Stage(NamedTuple):
-    """A stretch of time with one rate of reactions, from ``start`` to ``end``.
+    """A span of time with one rate of reactions, from ``start`` to ``end``.
 
-    ``number`` names what is measured together: 0 for the warm-up, which is not reported.
+    Stages with the same ``number`` are measured together; 0 is the warm-up, which is not reported.
     """
 
     start: float
@@ -27,7 +27,7 @@ class Stage(NamedTuple):
     number: int
 
 
-class Due(NamedTuple):
+class DueReaction(NamedTuple):
     """One reaction: when, by which visitor, to which item. ``chance`` (0 to 1) decides which one it is."""
 
     at: float
@@ -38,15 +38,15 @@ class Due(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A connection that goes and comes back; ``polite``: with a close frame."""
+    """A connection to drop and reopen; ``clean``: with a close frame."""
 
     at: float
     connection: int
-    polite: bool
+    clean: bool
 
 
-class Crowd(NamedTuple):
-    """Who reacts to what: so many visitors, so many items, and how attention is spread."""
+class Population(NamedTuple):
+    """The visitors and items, by number, and the distribution of reactions over the items."""
 
     visitors: int
     items: int
@@ -61,10 +61,10 @@ def steady(warmup: float, duration: float, rate: float) -> list[Stage]:
 
 def bursts(stages: list[Stage], every: float, length: float, rate: float) -> list[Stage]:
     """The same stages with a burst at the end of every period of ``every`` seconds, warm-up excepted."""
-    cut: list[Stage] = []
+    divided: list[Stage] = []
     for stage in stages:
         if stage.number == 0:
-            cut.append(stage)
+            divided.append(stage)
             continue
         edges = [stage.start]
         while edges[-1] + every <= stage.end + 1e-9:
@@ -72,12 +72,12 @@ def bursts(stages: list[Stage], every: float, length: float, rate: float) -> lis
         edges.append(stage.end)
         for index, (start, end) in enumerate(pairwise(edges)):
             if end > start:
-                cut.append(Stage(start, end, rate if index % 2 else stage.rate, stage.number))
-    return cut
+                divided.append(Stage(start, end, rate if index % 2 else stage.rate, stage.number))
+    return divided
 
 
 def steps(warmup: float, duration: float, rate: float, factor: float, every: float) -> list[Stage]:
-    """A ladder: each stage ``factor`` times the rate of the one before, as many as fit."""
+    """Stages of which each has ``factor`` times the rate of the one before, as many as fit."""
     stages = [Stage(0.0, warmup, rate, 0)] if warmup > 0 else []
     number, start = 1, warmup
     while start + every <= warmup + duration + 1e-9:
@@ -86,10 +86,12 @@ def steps(warmup: float, duration: float, rate: float, factor: float, every: flo
     return stages
 
 
-def reactions(stages: list[Stage], crowd: Crowd, seed: int, *, poisson: bool) -> Iterator[Due]:
-    """Every reaction of the run, in the order of time."""
-    chance = Random(f"{seed} reactions")  # noqa: S311  a timeline, not a secret
-    pick = Picker(crowd.spread, crowd.items).one
+def reactions(
+    stages: list[Stage], population: Population, seed: int, *, poisson: bool
+) -> Iterator[DueReaction]:
+    """Every reaction of the run, ordered by time."""
+    chance = Random(f"{seed} reactions")  # noqa: S311  a schedule, not a secret
+    pick = Picker(population.spread, population.items).pick
     draw, gap = chance.random, chance.expovariate
     for stage in stages:
         if stage.rate <= 0:
@@ -102,17 +104,17 @@ def reactions(stages: list[Stage], crowd: Crowd, seed: int, *, poisson: bool) ->
                 at, sent = stage.start + sent / stage.rate, sent + 1
             if at >= stage.end:
                 break
-            yield Due(at, int(draw() * crowd.visitors), pick(draw()), draw(), stage.number)
+            yield DueReaction(at, int(draw() * population.visitors), pick(draw()), draw(), stage.number)
 
 
 def drops(connections: int, rate: float, end: float, storms: list[float], seed: int) -> Iterator[Drop]:
-    """Churn at a rate, Poisson, half of it without a goodbye; and storms, in which everybody drops."""
+    """Churn at a rate (Poisson), half of it without a close frame, and storms that drop every connection."""
     chance = Random(f"{seed} churn")  # noqa: S311
-    waiting = sorted(storm for storm in storms if storm < end)
+    remaining = sorted(storm for storm in storms if storm < end)
     at = chance.expovariate(rate) if rate > 0 else end
-    while at < end or waiting:
-        if waiting and waiting[0] <= at:
-            storm = waiting.pop(0)
+    while at < end or remaining:
+        if remaining and remaining[0] <= at:
+            storm = remaining.pop(0)
             yield from (Drop(storm, connection, False) for connection in range(connections))
             continue
         yield Drop(at, int(chance.random() * connections), chance.random() < 0.5)
@@ -122,4 +124,4 @@ def drops(connections: int, rate: float, end: float, storms: list[float], seed: 
 def watched(connection: int, number: int, picker: Picker, seed: int) -> list[int]:
     """The items that a connection watches: ``number`` different ones, by their popularity."""
     chance = Random(f"{seed} watches {connection}")  # noqa: S311
-    return picker.several(number, chance.random)
+    return picker.sample(number, chance.random)

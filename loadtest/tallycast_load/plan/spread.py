@@ -1,6 +1,6 @@
-"""How attention is spread over the items: evenly, by Zipf's law, or on one hot item.
+"""The distribution over the items: uniform, by Zipf's law, or with one hot item.
 
-Pure. Item 0 is the most popular one. Chance comes in as numbers from 0 to 1.
+Pure. Item 0 is the most popular one. ``chance`` is a random number from 0 to 1.
 """
 
 import re
@@ -10,8 +10,8 @@ from itertools import accumulate
 from typing import NamedTuple
 
 EXPECTED = "uniform, zipf:EXPONENT (0 to 5) or hot:SHARE (0 to 1)"
-_SPOKEN = re.compile(r"(uniform)|(zipf|hot):(\d+(?:\.\d+)?|\.\d+)")
-_LARGEST = {"zipf": 5.0, "hot": 1.0}
+_FORMAT = re.compile(r"(uniform)|(zipf|hot):(\d+(?:\.\d+)?|\.\d+)")
+_MAXIMUM = {"zipf": 5.0, "hot": 1.0}
 
 
 class Spread(NamedTuple):
@@ -22,14 +22,14 @@ class Spread(NamedTuple):
 
     @classmethod
     def parse(cls, text: object) -> "Spread":
-        """Read ``zipf:1.1``, ``uniform`` or ``hot:0.9``; raises ``ValueError``."""
-        found = _SPOKEN.fullmatch(str(text).strip())
+        """Parse ``zipf:1.1``, ``uniform`` or ``hot:0.9``; raises ``ValueError``."""
+        found = _FORMAT.fullmatch(str(text).strip())
         if found is None:
             raise ValueError("not a spread")
         if found[1]:
             return cls("uniform")
         amount = float(found[3])
-        if amount > _LARGEST[found[2]]:
+        if amount > _MAXIMUM[found[2]]:
             raise ValueError("out of range")
         return cls(found[2], amount)
 
@@ -37,7 +37,7 @@ class Spread(NamedTuple):
         return self.kind if self.kind == "uniform" else f"{self.kind}:{self.amount:g}"
 
     def weights(self, items: int) -> list[float]:
-        """Each item's share of the attention; they sum to 1."""
+        """Each item's share; they sum to 1."""
         if self.kind == "zipf":
             raw = [(rank + 1) ** -self.amount for rank in range(items)]
         elif self.kind == "hot" and items > 1:
@@ -49,23 +49,23 @@ class Spread(NamedTuple):
 
 
 class Picker:
-    """Turns chance into items."""
+    """Picks items at random, by their shares."""
 
     def __init__(self, spread: Spread, items: int) -> None:
         self._items = items
-        self._edges = list(accumulate(spread.weights(items)))
+        self._cumulative = list(accumulate(spread.weights(items)))
 
-    def one(self, chance: float) -> int:
-        """The item at ``chance``, a number from 0 to 1."""
-        return min(bisect_right(self._edges, chance), self._items - 1)
+    def pick(self, chance: float) -> int:
+        """The item at ``chance``."""
+        return min(bisect_right(self._cumulative, chance), self._items - 1)
 
-    def several(self, number: int, chance: Callable[[], float]) -> list[int]:
-        """That many different items; what chance does not find in time is the most popular of the rest."""
+    def sample(self, number: int, chance: Callable[[], float]) -> list[int]:
+        """Pick different items; those not found in time are the most popular of the rest."""
         if number >= self._items:
             return list(range(self._items))
         found: dict[int, None] = {}
         for _ in range(20 * number):
-            found[self.one(chance())] = None
+            found[self.pick(chance())] = None
             if len(found) == number:
                 return list(found)
         rest = (item for item in range(self._items) if item not in found)

@@ -1,6 +1,6 @@
-"""What must hold for a run to count as good enough: ``p99<50ms``, ``ack.max<1s``, ``errors<1%``.
+"""Thresholds on what was measured: ``p99<50ms``, ``ack.max<1s``, ``errors<1%``.
 
-Pure. A threshold without a name of a distribution is about ``update``: reaction to other watchers' frames.
+Pure. Without the name of a distribution a threshold is one of ``update``: reaction → others.
 """
 
 import re
@@ -12,7 +12,7 @@ DISTRIBUTIONS = ("ack", "update", "connect")
 POINTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 EXPECTED = "something like p99<50ms, ack.p99.9<=200ms, connect.max<2s or errors<1%"
 
-_SPOKEN = re.compile(
+_FORMAT = re.compile(
     r"(?:(?:(ack|update|connect)\.)?(p50|p90|p99|p99\.9|max)|(errors))\s*(<=?)\s*(.+)", re.IGNORECASE
 )
 
@@ -29,13 +29,13 @@ class Threshold(NamedTuple):
 
     @classmethod
     def parse(cls, text: object) -> "Threshold":
-        """Read one; raises ``ValueError``."""
-        found = _SPOKEN.fullmatch(str(text).strip())
+        """Parse a threshold; raises ``ValueError``."""
+        found = _FORMAT.fullmatch(str(text).strip())
         if found is None:
             raise ValueError("not a threshold")
         distribution, point, errors, sign, amount = found.groups()
         if amount[-1].isdigit():
-            # Fifty would be seconds, whatever was meant, and would always hold.
+            # Fifty would be seconds, and always hold.
             raise ValueError("no unit")
         inclusive = sign == "<="
         if errors:
@@ -50,13 +50,13 @@ class Threshold(NamedTuple):
         )
 
     def holds(self, value: float | None) -> bool:
-        """Whether a measured value is good enough; nothing measured (``None``) is not."""
+        """Whether a measured value holds; None, nothing measured, does not."""
         if value is None:
             return False
         return value <= self.limit if self.inclusive else value < self.limit
 
     def shown(self, value: float | None) -> str:
-        """A value of this threshold's kind, for people."""
+        """Format a value in the unit of this threshold."""
         if value is None:
             return "nothing measured"
         return units.show_share(value) if self.distribution == "errors" else units.show_time(value)

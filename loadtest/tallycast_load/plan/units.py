@@ -1,6 +1,6 @@
-"""How people write amounts: ``500/s``, ``50ms``, ``1%``, ``10k``; read and written.
+"""Amounts with units, parsed and formatted: ``500/s``, ``50ms``, ``1%``, ``10k``.
 
-Pure. Every reader takes text or a plain number and raises ``ValueError`` when it is neither.
+Pure. Every parser takes text or a plain number and raises ``ValueError`` for anything else.
 """
 
 import math
@@ -16,19 +16,19 @@ _COUNT = re.compile(rf"{_NUMBER}(k|m)?", re.IGNORECASE)
 
 
 def duration(value: object) -> float:
-    """Seconds; without a unit the number is seconds."""
+    """Parse a duration. Returns seconds; so is a number without a unit."""
     found = _match(_DURATION, value)
     return float(found[1]) * _SECONDS[found[2] or "s"]
 
 
 def rate(value: object) -> float:
-    """Events per second; without a unit the number is that already."""
+    """Parse a rate. Returns events per second; so is a number without a unit."""
     found = _match(_RATE, value)
     return float(found[1]) * _TIMES[found[2]] / _SECONDS[found[3] or "s"]
 
 
 def share(value: object) -> float:
-    """A part of the whole, from 0 to 1: ``1%`` or ``0.01``."""
+    """Parse a share, ``1%`` or ``0.01``. Returns a number from 0 to 1."""
     found = _match(_SHARE, value)
     part = float(found[1]) / (100 if found[2] else 1)
     if part > 1:
@@ -37,7 +37,7 @@ def share(value: object) -> float:
 
 
 def count(value: object) -> int:
-    """A whole number; ``10k`` is ten thousand."""
+    """Parse a whole number; ``10k`` is ten thousand."""
     found = _match(_COUNT, value)
     number = float(found[1]) * _TIMES[(found[2] or "").lower()]
     if number != int(number):
@@ -57,7 +57,7 @@ def _match(pattern: re.Pattern[str], value: object) -> re.Match[str]:
 
 
 def show_time(seconds: float) -> str:
-    """A latency, with three significant digits: ``950 µs``, ``12.3 ms``, ``1.5 s``."""
+    """Format a latency with three significant digits: ``950 µs``, ``12.3 ms``, ``1.5 s``."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
@@ -66,14 +66,14 @@ def show_time(seconds: float) -> str:
 
 
 def show_round_time(seconds: float) -> str:
-    """A round latency, as an axis has them: ``50 ms``."""
+    """Format a round latency, as on an axis: ``50 ms``."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:g} µs"
     return f"{seconds * 1e3:g} ms" if seconds < 1 else f"{seconds:g} s"
 
 
 def show_span(seconds: float) -> str:
-    """How long something takes or took: ``45 s``, ``2 m 5 s``."""
+    """Format a duration: ``45 s``, ``2 m 5 s``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
@@ -83,19 +83,19 @@ def show_span(seconds: float) -> str:
 
 
 def show_count(number: float) -> str:
-    """A count or a rate, with thousands apart."""
+    """Format a count or a rate, with separators."""
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
 
 
 def show_share(part: float) -> str:
-    """A part of the whole as a percentage, never rounded down to nothing."""
+    """Format a share as a percentage, never rounded down to 0."""
     if 0 < part < 0.0001:
         return "<0.01 %"
     return f"{part * 100:.2f} %" if part < 0.1 else f"{part * 100:.0f} %"
 
 
 def show_bytes(number: float) -> str:
-    """An amount of memory."""
+    """Format an amount of memory."""
     for unit in ("B", "KiB", "MiB"):
         if number < 1024:
             return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
@@ -109,7 +109,7 @@ def _digits(value: float) -> str:
 
 
 def show_amount(number: float) -> str:
-    """Any number, short: ``1.2k``, ``3.4M``."""
+    """Format any number briefly: ``1.2k``, ``3.4M``."""
     for unit in ("", "k", "M", "G"):
         if abs(number) < 1000:
             return f"{number:.3g}{unit}"

@@ -1,7 +1,7 @@
-"""What the coordinator and its worker processes say to each other: MessagePack structs over a pipe.
+"""The messages between the coordinator and its worker processes: MessagePack structs over pipes.
 
-Owns the messages and their framing (a length in four bytes, then the message). Must not know what they lead
-to.
+Owns the messages and their framing (a length in four bytes, then the message). Does not depend on what they
+lead to.
 """
 
 import asyncio
@@ -9,16 +9,16 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, msgpack
 
-Found = dict[str, tuple[int, list[str]]]
+ViolationCounts = dict[str, tuple[int, list[str]]]
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Order(Struct, tag=True, frozen=True):
+class Command(Struct, tag=True, frozen=True):
     """Coordinator to worker."""
 
 
-class Begin(Order, frozen=True):
-    """What the run is; answered by ``Prepared`` when the visitors have their tokens."""
+class Begin(Command, frozen=True):
+    """Prepare a run; answered by ``Prepared`` until the visitors have their tokens."""
 
     number: int
     processes: int
@@ -29,59 +29,59 @@ class Begin(Order, frozen=True):
     token_key: str | None
 
 
-class Open(Order, frozen=True):
+class Open(Command, frozen=True):
     """Open the connections on schedule, from this moment (ns) on."""
 
     at: int
 
 
-class Run(Order, frozen=True):
-    """The timeline starts at this moment (ns)."""
+class Run(Command, frozen=True):
+    """Start the schedule of reactions at this moment (ns)."""
 
     at: int
 
 
-class News(Order, frozen=True):
-    """Reactions acknowledged anywhere: (item, version, intended, connection, stage).
+class Acked(Command, frozen=True):
+    """Reactions acknowledged in any process: (item, version, intended, connection, stage).
 
-    Whatever was sent before ``watermark`` is answered, and told.
+    Everything that was sent before ``watermark`` (ns) is answered and has been reported.
     """
 
     acked: list[tuple[int, int, int, int, int]]
     watermark: int
 
 
-class Halt(Order, frozen=True):
-    """Send no more reactions, drop no more connections; everybody reads."""
+class Stop(Command, frozen=True):
+    """Send no more reactions, drop no more connections, resume the slow ones."""
 
 
-class Freeze(Order, frozen=True):
-    """What does every connection show now? Answered by ``Shown``."""
+class ReportShown(Command, frozen=True):
+    """Report what every connection shows; answered by ``Shown``."""
 
 
-class Audit(Order, frozen=True):
-    """What does the store hold of your visitors? Answered by ``Audited``."""
+class Audit(Command, frozen=True):
+    """Compare the visitors' reactions with the store; answered by ``Audited``."""
 
 
-class Word(Struct, tag=True, frozen=True):
+class Event(Struct, tag=True, frozen=True):
     """Worker to coordinator."""
 
 
-class Failed(Word, frozen=True):
-    """It cannot go on; one line."""
+class Failed(Event, frozen=True):
+    """The worker cannot continue; one line."""
 
-    why: str
+    message: str
 
 
-class Prepared(Word, frozen=True):
-    """So many of its visitors have tokens by now."""
+class Prepared(Event, frozen=True):
+    """The number of visitors that have tokens so far."""
 
     visitors: int
     done: bool
 
 
-class Tick(Word, frozen=True):
-    """What happened since the last one, and what is true now. Histograms by distribution and stage."""
+class Tick(Event, frozen=True):
+    """What happened since the last tick, and the present state. Histograms by distribution and stage."""
 
     at: int
     acked: list[tuple[int, int, int, int, int]]
@@ -95,25 +95,25 @@ class Tick(Word, frozen=True):
     late: dict[int, tuple[int, int]]
     failed: dict[int, int]
     up: int
-    under_way: int
+    pending: int
     waiting: int
     cpu: float
     memory: int
-    faults: Found
+    violations: ViolationCounts
 
 
-class Shown(Word, frozen=True):
-    """How many connections show which version of which item, and the counts that came with the newest."""
+class Shown(Event, frozen=True):
+    """How many connections show which version of which item, and the counts of the newest version."""
 
     versions: dict[int, dict[int, int]]
     counts: dict[int, tuple[int, dict[str, int]]]
 
 
-class Audited(Word, frozen=True):
-    """So many visitors' reactions were compared with the store, so many acknowledged ones were not there.
+class Audited(Event, frozen=True):
+    """How many reactions of visitors were compared with the store, and how many acked ones were lost.
 
-    ``tally`` is who holds what by item, as these visitors were told. ``unread``: why the store could not be
-    read; then nothing else counts.
+    ``tally`` counts the visitors' reactions by item, as they were acknowledged. ``unread``: why the store
+    could not be read; then the other fields mean nothing.
     """
 
     compared: int
@@ -123,30 +123,30 @@ class Audited(Word, frozen=True):
     unread: str = ""
 
 
-ORDER = Begin | Open | Run | News | Halt | Freeze | Audit
-WORD = Failed | Prepared | Tick | Shown | Audited
+COMMAND = Begin | Open | Run | Acked | Stop | ReportShown | Audit
+EVENT = Failed | Prepared | Tick | Shown | Audited
 
-_orders = msgpack.Decoder(ORDER)
-_words = msgpack.Decoder(WORD)
+_commands = msgpack.Decoder(COMMAND)
+_events = msgpack.Decoder(EVENT)
 _encode = msgpack.Encoder().encode
 
 
-def packed(message: Order | Word) -> bytes:
-    """A message as it travels."""
+def pack(message: Command | Event) -> bytes:
+    """Encode a message with its length."""
     body = _encode(message)
     return len(body).to_bytes(4) + body
 
 
-async def next_order(reader: asyncio.StreamReader) -> ORDER | None:
-    """The next message of the coordinator; ``None`` when it is gone."""
+async def next_command(reader: asyncio.StreamReader) -> COMMAND | None:
+    """The coordinator's next message; None when it has ended."""
     body = await _next(reader)
-    return None if body is None else _orders.decode(body)
+    return None if body is None else _commands.decode(body)
 
 
-async def next_word(reader: asyncio.StreamReader) -> WORD | None:
-    """The next message of a worker; ``None`` when it is gone."""
+async def next_event(reader: asyncio.StreamReader) -> EVENT | None:
+    """A worker's next message; None when it has ended."""
     body = await _next(reader)
-    return None if body is None else _words.decode(body)
+    return None if body is None else _events.decode(body)
 
 
 async def _next(reader: asyncio.StreamReader) -> bytes | None:

@@ -1,103 +1,108 @@
-"""What every visitor was told: reactions on their way, acknowledged ones, and open outcomes.
+"""The ledger of acks: reactions that are pending, acknowledged or uncertain, by visitor and item.
 
-Pure. Each process keeps the book of its own visitors.
+Pure. Each process keeps the ledger of its own visitors.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# A reaction without an answer may still take effect, but not for longer than any server's deadline.
-MAY_LINGER = 5_000_000_000
+# An unanswered reaction may still take effect, but not later than any server's deadline (ns).
+MAX_APPLY_DELAY = 5_000_000_000
 
-# Refs below are for what connections ask when they open.
+# Lower refs belong to the messages that a connection sends when it opens.
 FIRST_REF = 1000
 
-Wish = str | None
+Reaction = str | None
 
 
-class Sent(NamedTuple):
-    """A reaction on its way. Times in nanoseconds; ``intended`` is when it was due."""
+class SentReaction(NamedTuple):
+    """A reaction that was sent. Times in nanoseconds; ``intended`` is when it was due."""
 
     visitor: int
     item: int
-    wish: Wish
+    reaction: Reaction
     intended: int
     sent: int
     stage: int
 
 
-class Held:
-    """What one visitor holds on one item: what was acknowledged last, and what may have come after."""
+class HeldReaction:
+    """One visitor's reaction to one item: the last one acknowledged, and those whose outcome is uncertain."""
 
-    __slots__ = ("acked", "last", "open", "version")
+    __slots__ = ("acked", "last_sent", "uncertain", "version")
 
     def __init__(self) -> None:
-        self.acked: Wish = None
+        self.acked: Reaction = None
         self.version = -1
-        self.last: Wish = None
-        self.open: list[tuple[Wish, int]] = []
+        self.last_sent: Reaction = None
+        self.uncertain: list[tuple[Reaction, int]] = []
 
-    def allowed(self) -> set[Wish]:
+    def possible(self) -> set[Reaction]:
         """What the store may hold."""
-        return {self.acked, *(wish for wish, _ in self.open)}
+        return {self.acked, *(reaction for reaction, _ in self.uncertain)}
 
 
-class Book:
-    """``refs`` are unique in a process."""
+class ReactionLedger:
+    """The ledger of one process. Its refs are unique in the process."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, int], Held] = {}
-        self.under_way: dict[int, Sent] = {}
-        self._next = FIRST_REF
+        self._held: dict[tuple[int, int], HeldReaction] = {}
+        self.pending: dict[int, SentReaction] = {}
+        self._next_ref = FIRST_REF
 
-    def choose(self, visitor: int, item: int, kinds: list[str], chance: float) -> Wish:
-        """Something else than what this visitor wished last, so that every reaction changes something."""
+    def choose(self, visitor: int, item: int, kinds: list[str], chance: float) -> Reaction:
+        """Choose a reaction other than the visitor's last one, so that every reaction changes the counts.
+
+        ``chance`` is from 0 to 1.
+        """
         held = self._held.get((visitor, item))
-        last = held.last if held is not None else None
-        others = [wish for wish in (*kinds, None) if wish != last]
+        last = held.last_sent if held is not None else None
+        others = [reaction for reaction in (*kinds, None) if reaction != last]
         return others[min(int(chance * len(others)), len(others) - 1)]
 
-    def send(self, sent: Sent) -> int:
-        """A reaction leaves; its ref."""
-        ref, self._next = self._next, self._next + 1
-        self.under_way[ref] = sent
-        self._held.setdefault((sent.visitor, sent.item), Held()).last = sent.wish
+    def add(self, sent: SentReaction) -> int:
+        """Add a pending reaction. Returns its ref."""
+        ref, self._next_ref = self._next_ref, self._next_ref + 1
+        self.pending[ref] = sent
+        self._held.setdefault((sent.visitor, sent.item), HeldReaction()).last_sent = sent.reaction
         return ref
 
-    def acknowledge(self, ref: int, version: int) -> Sent | None:
-        """It was confirmed; ``None`` when it was answered before, or never sent."""
-        sent = self.under_way.pop(ref, None)
+    def acknowledge(self, ref: int, version: int) -> SentReaction | None:
+        """Move a pending reaction to the acknowledged ones; None when ``ref`` is not pending."""
+        sent = self.pending.pop(ref, None)
         if sent is None:
             return None
         held = self._held[sent.visitor, sent.item]
-        # Answers over HTTP may come in any order; versions tell which was later.
+        # HTTP responses may arrive in any order; versions tell which is later.
         if version >= held.version:
-            held.acked, held.version = sent.wish, version
-        held.open = [(wish, at) for wish, at in held.open if at > sent.sent - MAY_LINGER]
+            held.acked, held.version = sent.reaction, version
+        held.uncertain = [
+            (reaction, at) for reaction, at in held.uncertain if at > sent.sent - MAX_APPLY_DELAY
+        ]
         return sent
 
-    def refuse(self, ref: int, *, unsure: bool) -> Sent | None:
-        """It was refused; ``unsure``: it may have taken effect."""
-        sent = self.under_way.pop(ref, None)
-        if sent is not None and unsure:
-            self._held[sent.visitor, sent.item].open.append((sent.wish, sent.sent))
+    def reject(self, ref: int, *, uncertain: bool) -> SentReaction | None:
+        """Remove a pending reaction; ``uncertain``: it may have taken effect."""
+        sent = self.pending.pop(ref, None)
+        if sent is not None and uncertain:
+            self._held[sent.visitor, sent.item].uncertain.append((sent.reaction, sent.sent))
         return sent
 
     def oldest(self) -> int | None:
-        """When the oldest reaction that waits for its answer was sent."""
-        first = next(iter(self.under_way.values()), None)
+        """When the oldest pending reaction was sent (ns)."""
+        first = next(iter(self.pending.values()), None)
         return None if first is None else first.sent
 
-    def overdue(self, before: int) -> list[int]:
-        """The refs of what was sent before a moment and has no answer."""
+    def sent_before(self, moment: int) -> list[int]:
+        """The refs of the pending reactions that were sent before a moment (ns)."""
         found = []
-        for ref, sent in self.under_way.items():
-            if sent.sent >= before:
+        for ref, sent in self.pending.items():
+            if sent.sent >= moment:
                 break
             found.append(ref)
         return found
 
-    def held(self) -> Iterator[tuple[int, int, Held]]:
-        """Every visitor and item of which anything is known, by visitor."""
+    def entries(self) -> Iterator[tuple[int, int, HeldReaction]]:
+        """Visitor, item and reaction of every entry, ordered by visitor."""
         for visitor, item in sorted(self._held):
             yield visitor, item, self._held[visitor, item]

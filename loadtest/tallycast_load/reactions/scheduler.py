@@ -1,7 +1,7 @@
-"""The reactions of one process: sent when they are due, whatever the server does, and answered.
+"""The reactions of one process: sent when they are due, whatever the server does, and matched with answers.
 
-Owns the timeline's clock, the visitors' book and the latencies of answers. Must not know how connections are
-opened or what watchers see.
+Owns the clock of the schedule, the ledger and the latencies of answers. Does not depend on how connections
+are opened, nor on what watchers receive.
 """
 
 from collections import Counter, defaultdict
@@ -11,193 +11,194 @@ from typing import Protocol
 
 from tallycast.contract.messages import Ack
 
-from tallycast_load.connections.connection import NEVER, Room
+from tallycast_load.connections.connection import NEVER, ConnectionContext
 from tallycast_load.measure.violations import ANSWERED_TWICE, UNANSWERED, WRONG_ANSWER
-from tallycast_load.plan.schedule import Due
-from tallycast_load.reactions.ledger import FIRST_REF, Book, Sent
-from tallycast_load.reactions.timer import Alarm
+from tallycast_load.plan.schedule import DueReaction
+from tallycast_load.reactions.ledger import FIRST_REF, ReactionLedger, SentReaction
+from tallycast_load.reactions.timer import Timer
 
 SECOND = 1_000_000_000
-# A reaction that leaves so much later than it was due was late because of this process.
+# A reaction sent so much later than it was due (ns) is late because of this process.
 LATE = 10_000_000
-# Without an answer for so long: there will be none.
-PATIENCE = 20 * SECOND
+# A reaction without an answer for so long (ns) gets none.
+TIMEOUT = 20 * SECOND
 
-News = tuple[int, int, int, int, int]
+# Item, version, intended (ns), visitor, stage.
+AckedReaction = tuple[int, int, int, int, int]
 
 
 class Sender(Protocol):
-    """How reactions leave."""
+    """How reactions are sent."""
 
-    def can(self, visitor: int) -> bool:
-        """Whether one could leave now."""
+    def can_send(self, visitor: int) -> bool:
+        """Whether a visitor's reaction can be sent now."""
 
-    def send(self, ref: int, sent: Sent) -> None:
-        """Let it leave."""
+    def send(self, ref: int, sent: SentReaction) -> None:
+        """Send a reaction."""
 
-    def answered(self, sent: Sent, version: int) -> None:
-        """It was answered; version 0: refused."""
+    def on_answered(self, sent: SentReaction, version: int) -> None:
+        """Note that it was answered, by an ack with this version or by an error (0)."""
 
 
-class Reactor:
-    """``record`` takes (stage, nanoseconds) of reaction → answer."""
+class ReactionScheduler:
+    """Sends reactions on schedule. ``record`` takes (stage, nanoseconds) of reaction → answer."""
 
     def __init__(
         self,
-        room: Room,
+        context: ConnectionContext,
         kinds: list[str],
         sender: Sender,
         record: Callable[[int, int], None],
     ) -> None:
-        self._room = room
-        room.ring = self.ring
-        self._items = room.items
+        self._context = context
+        context.send_due = self.send_due
+        self._items = context.items
         self._kinds = kinds
         self._sender = sender
-        self._faults = room.faults
+        self._violations = context.violations
         self._record = record
-        self._dues: Iterator[Due] = iter(())
-        self._next: Due | None = None
+        self._schedule: Iterator[DueReaction] = iter(())
+        self._next: DueReaction | None = None
         self._begin = 0
-        self._alarm: Alarm | None = None
-        # Whose connection is away: what is due for them leaves when it is back.
-        self._waiting: defaultdict[int, list[Due]] = defaultdict(list)
-        # An answer that comes after all is no second one.
-        self._given_up: set[int] = set()
-        self.book = Book()
-        self.news: list[News] = []
+        self._timer: Timer | None = None
+        # By visitor: reactions due while its connection is down, sent when it is up again.
+        self._waiting: defaultdict[int, list[DueReaction]] = defaultdict(list)
+        # A late answer to one of these is not a second answer.
+        self._expired: set[int] = set()
+        self.ledger = ReactionLedger()
+        self.acked_reactions: list[AckedReaction] = []
         self.last_ack = 0
         self.counters: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        # By stage: all that were due, and those of them that left late.
+        # By stage: all that were due, and those of them that were sent late.
         self.late: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
-        # By stage: what was due and got no acknowledgement, for reasons that are not this harness's.
+        # By stage: due and not acknowledged, for reasons other than this harness.
         self.failed: Counter[int] = Counter()
 
     @property
     def waiting(self) -> int:
-        """Reactions whose visitor is not connected."""
+        """How many reactions wait for their visitor's connection."""
         return sum(map(len, self._waiting.values()))
 
     @property
     def watermark(self) -> int:
-        """Whatever was sent before is answered."""
-        oldest = self.book.oldest()
+        """The moment (ns) before which every sent reaction is answered."""
+        oldest = self.ledger.oldest()
         return now() if oldest is None else oldest
 
-    def start(self, dues: Iterator[Due], begin: int) -> None:
-        """Send each when it is due; times are counted from ``begin``."""
-        self._dues, self._begin = dues, begin
-        self._alarm = Alarm(self.ring)
-        self._step()
+    def start(self, schedule: Iterator[DueReaction], begin: int) -> None:
+        """Send each when it is due; its time counts from ``begin`` (ns)."""
+        self._schedule, self._begin = schedule, begin
+        self._timer = Timer(self.send_due)
+        self._next = next(self._schedule, None)
+        self._set_timer()
 
-    def halt(self) -> None:
-        """Send no more than is due by now. What cannot leave counts with the time that it has waited."""
-        self.ring()
+    def stop(self) -> None:
+        """Send what is due by now, and no more. What cannot be sent counts with the time it has waited."""
+        self.send_due()
         moment = now()
-        for dues in self._waiting.values():
-            for due in dues:
-                self._leave_out(due, moment)
+        for reactions in self._waiting.values():
+            for due in reactions:
+                self._count_unsent(due, moment)
         self._next = None
-        self._dues = iter(())
-        self._room.due = NEVER
+        self._schedule = iter(())
+        self._context.next_due = NEVER
         self._waiting.clear()
-        if self._alarm is not None:
-            self._alarm.close()
-            self._alarm = None
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
 
-    def back(self, visitor: int) -> None:
-        """A visitor's connection is there: what waited for it leaves."""
+    def on_connected(self, visitor: int) -> None:
+        """Send what waited for a visitor's connection."""
         for due in self._waiting.pop(visitor, ()):
             self._send(due)
 
-    def gone(self, visitor: int, *, wanted: bool) -> None:
-        """A visitor's connection is gone: what was under way on it may or may not have taken effect.
+    def on_disconnected(self, visitor: int, *, intentional: bool) -> None:
+        """Close the pending reactions of a visitor whose connection was lost: their outcome is uncertain.
 
-        ``wanted``: by this harness, so that it is no error of the server's.
+        ``intentional``: dropped by this harness, so that it is no error of the server.
         """
-        for ref in [ref for ref, sent in self.book.under_way.items() if sent.visitor == visitor]:
+        pending = self.ledger.pending
+        for ref in [ref for ref, sent in pending.items() if sent.visitor == visitor]:
             self.counters["cut off"] += 1
-            self._refuse(ref, unsure=True, error=not wanted)
+            self._close(ref, uncertain=True, error=not intentional)
 
-    def acked(self, ref: int, ack: Ack, visitor: int) -> None:
-        """A reaction was confirmed."""
+    def on_ack(self, ref: int, ack: Ack, visitor: int) -> None:
+        """Match an ack with its reaction."""
         at = now()
-        sent = self.book.acknowledge(ref, ack.version)
+        sent = self.ledger.acknowledge(ref, ack.version)
         if sent is None:
-            if ref not in self._given_up:
-                self._faults.add(ANSWERED_TWICE, f"ref {ref} of visitor {visitor}")
+            if ref not in self._expired:
+                self._violations.add(ANSWERED_TWICE, f"ref {ref} of visitor {visitor}")
             return
-        if ack.item != self._items[sent.item] or ack.reaction != sent.wish or sent.visitor != visitor:
-            self._faults.add(WRONG_ANSWER, f"{ack.reaction} on {ack.item} to ref {ref} of visitor {visitor}")
+        if ack.item != self._items[sent.item] or ack.reaction != sent.reaction or sent.visitor != visitor:
+            self._violations.add(
+                WRONG_ANSWER, f"{ack.reaction} on {ack.item} to ref {ref} of visitor {visitor}"
+            )
         self.counters["acked"] += 1
         self.last_ack = at
-        self.news.append((sent.item, ack.version, sent.intended, sent.visitor, sent.stage))
-        self._sender.answered(sent, ack.version)
+        self.acked_reactions.append((sent.item, ack.version, sent.intended, sent.visitor, sent.stage))
+        self._sender.on_answered(sent, ack.version)
         self._record_ack(sent.stage, at - sent.intended)
 
-    def refuse(self, ref: int, code: str) -> bool:
-        """A reaction was refused; whether ``ref`` was one."""
+    def on_error(self, ref: int, code: str) -> bool:
+        """Close a reaction that was refused. Returns whether ``ref`` is one of a reaction."""
         if ref < FIRST_REF:
             return False
         self.refused[code] += 1
-        self._refuse(ref, unsure=code == "unavailable", error=True)
+        self._close(ref, uncertain=code == "unavailable", error=True)
         return True
 
-    def cut(self, ref: int) -> None:
-        """The answer to a reaction cannot come any more: its outcome is open."""
+    def on_answer_lost(self, ref: int) -> None:
+        """Close a reaction whose answer cannot arrive any more: its outcome is uncertain."""
         self.counters["cut off"] += 1
-        self._refuse(ref, unsure=True, error=True)
+        self._close(ref, uncertain=True, error=True)
 
-    def give_up(self, patience: int = PATIENCE) -> None:
-        """Count what was never answered, with the time that it was waited for."""
+    def expire(self, timeout: int = TIMEOUT) -> None:
+        """Close what was not answered within ``timeout`` (ns), and count the time that it has waited."""
         moment = now()
-        for ref in self.book.overdue(moment - patience):
-            sent = self.book.under_way[ref]
+        for ref in self.ledger.sent_before(moment - timeout):
+            sent = self.ledger.pending[ref]
             self._record_ack(sent.stage, moment - sent.intended)
-            self._faults.add(
-                UNANSWERED, f"{sent.wish} on {self._items[sent.item]} by visitor {sent.visitor} (ref {ref})"
+            item = self._items[sent.item]
+            self._violations.add(
+                UNANSWERED, f"{sent.reaction} on {item} by visitor {sent.visitor} (ref {ref})"
             )
-            self._given_up.add(ref)
-            self._refuse(ref, unsure=True, error=True)
+            self._expired.add(ref)
+            self._close(ref, uncertain=True, error=True)
 
-    def ring(self) -> None:
-        """Let everything leave that is due."""
+    def send_due(self) -> None:
+        """Send everything that is due."""
         moment = now()
         while self._next is not None and self._intended(self._next) <= moment:
             due = self._next
-            self._time(due)
-            if self._sender.can(due.visitor):
+            self._count_due(due)
+            if self._sender.can_send(due.visitor):
                 self._send(due)
             else:
                 self._waiting[due.visitor].append(due)
-            self._next = next(self._dues, None)
-        self._set()
+            self._next = next(self._schedule, None)
+        self._set_timer()
 
-    def _step(self) -> None:
-        self._next = next(self._dues, None)
-        self._set()
-
-    def _set(self) -> None:
-        if self._next is not None and self._alarm is not None:
+    def _set_timer(self) -> None:
+        if self._next is not None and self._timer is not None:
             at = self._intended(self._next)
-            self._alarm.set(at)
-            self._room.due = at
+            self._timer.set(at)
+            self._context.next_due = at
         else:
-            self._room.due = NEVER
+            self._context.next_due = NEVER
 
-    def _intended(self, due: Due) -> int:
+    def _intended(self, due: DueReaction) -> int:
         return self._begin + int(due.at * SECOND)
 
-    def _time(self, due: Due) -> None:
-        """Whether this process kept the schedule."""
+    def _count_due(self, due: DueReaction) -> None:
         counted = self.late[due.stage]
         counted[0] += 1
         if now() - self._intended(due) > LATE:
             counted[1] += 1
 
-    def _leave_out(self, due: Due, moment: int) -> None:
-        """It will not leave: at least so long it would have taken."""
+    def _count_unsent(self, due: DueReaction, moment: int) -> None:
+        """Count a reaction that is not sent: its latency is at least the time it has waited."""
         self.counters["never sent"] += 1
         self.failed[due.stage] += 1
         self._record_ack(due.stage, moment - self._intended(due))
@@ -206,14 +207,14 @@ class Reactor:
         if stage:
             self._record(stage, nanoseconds)
 
-    def _send(self, due: Due) -> None:
-        wish = self.book.choose(due.visitor, due.item, self._kinds, due.chance)
-        sent = Sent(due.visitor, due.item, wish, self._intended(due), now(), due.stage)
+    def _send(self, due: DueReaction) -> None:
+        reaction = self.ledger.choose(due.visitor, due.item, self._kinds, due.chance)
+        sent = SentReaction(due.visitor, due.item, reaction, self._intended(due), now(), due.stage)
         self.counters["sent"] += 1
-        self._sender.send(self.book.send(sent), sent)
+        self._sender.send(self.ledger.add(sent), sent)
 
-    def _refuse(self, ref: int, *, unsure: bool, error: bool) -> None:
-        sent = self.book.refuse(ref, unsure=unsure)
+    def _close(self, ref: int, *, uncertain: bool, error: bool) -> None:
+        sent = self.ledger.reject(ref, uncertain=uncertain)
         if sent is not None:
             self.failed[sent.stage] += error
-            self._sender.answered(sent, 0)
+            self._sender.on_answered(sent, 0)

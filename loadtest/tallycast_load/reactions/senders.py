@@ -1,44 +1,47 @@
-"""How reactions leave: on the visitor's own WebSocket, or as HTTP requests.
+"""How reactions are sent: on the visitor's own WebSocket, or as HTTP requests.
 
-Must not know when they are due.
+Does not depend on when they are due.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from tallycast.contract.messages import Ack, React
 
-from tallycast_load.client.http import Http, Reply, Request
+from tallycast_load.client.http import HttpClient, Reply, Request
 from tallycast_load.client.target import Target
-from tallycast_load.connections.connection import Reader, Room
-from tallycast_load.connections.websocket import Watcher
-from tallycast_load.reactions.ledger import Sent
-from tallycast_load.reactions.scheduler import Reactor
+from tallycast_load.connections.connection import Connection, ConnectionContext
+from tallycast_load.connections.websocket import WebSocketConnection
+from tallycast_load.reactions.ledger import SentReaction
+
+# Ref and reaction, with its ack, the code of an error, or None when no answer can arrive any more.
+OnAnswer = Callable[[int, SentReaction, Ack | str | None], None]
 
 
-class SocketSender:
-    """Each visitor's reactions leave on the connection that is theirs."""
+class WebSocketSender:
+    """Sends each visitor's reactions on the visitor's connection."""
 
-    def __init__(self, readers: Mapping[int, Reader], room: Room) -> None:
-        self._readers = readers
-        self._room = room
+    def __init__(self, connections: Mapping[int, Connection], context: ConnectionContext) -> None:
+        self._connections = connections
+        self._context = context
 
-    def can(self, visitor: int) -> bool:
-        """Whether that connection is there."""
-        reader = self._readers[visitor]
-        return reader.up and not reader.leaving
+    def can_send(self, visitor: int) -> bool:
+        """Whether the visitor's connection is up."""
+        connection = self._connections[visitor]
+        return connection.up and not connection.closing
 
-    def send(self, ref: int, sent: Sent) -> None:
-        """Send it."""
-        reader = self._readers[sent.visitor]
-        assert isinstance(reader, Watcher)
-        reader.react(sent.item)
-        reader.say(self._room.speech.say(React(self._room.items[sent.item], sent.wish, ref)))
+    def send(self, ref: int, sent: SentReaction) -> None:
+        """Send a reaction."""
+        connection = self._connections[sent.visitor]
+        assert isinstance(connection, WebSocketConnection)
+        connection.on_sent(sent.item)
+        message = React(self._context.items[sent.item], sent.reaction, ref)
+        connection.send(self._context.codec.encode(message))
 
-    def answered(self, sent: Sent, version: int) -> None:
-        """Its own frames can be told from others' again."""
-        self._readers[sent.visitor].answered(sent.item, version)
+    def on_answered(self, sent: SentReaction, version: int) -> None:
+        """Let the visitor's connection tell its own reactions from those of others again."""
+        self._connections[sent.visitor].on_answered(sent.item, version)
 
 
 class _Problem(msgspec.Struct):
@@ -53,58 +56,57 @@ class _Confirmed(msgspec.Struct):
 
 
 class HttpSender:
-    """Reactions leave as ``PUT /v1/reaction``; a set of connections serves all visitors."""
+    """Sends reactions as ``PUT /v1/reaction``; one pool of HTTP connections serves all visitors."""
 
     def __init__(
         self,
-        readers: Mapping[int, Reader],
-        room: Room,
-        http: Http,
+        connections: Mapping[int, Connection],
+        context: ConnectionContext,
+        http: HttpClient,
         target: Target,
         tokens: Mapping[int, str],
+        on_answer: OnAnswer,
     ) -> None:
-        self._readers = readers
-        self._room = room
+        self._connections = connections
+        self._context = context
         self._http = http
         self._target = target
         self._tokens = tokens
+        self._on_answer = on_answer
         self._tasks: set[asyncio.Task[None]] = set()
-        self.reactor: Reactor
 
-    def can(self, _visitor: int) -> bool:
-        """Always: no connection belongs to anybody."""
+    def can_send(self, _visitor: int) -> bool:
+        """Whether a reaction can be sent: always, because no connection belongs to a visitor."""
         return True
 
-    def send(self, ref: int, sent: Sent) -> None:
-        """Send it."""
-        self._readers[sent.visitor].react(sent.item)
-        task = asyncio.get_running_loop().create_task(self._ask(ref, sent))
+    def send(self, ref: int, sent: SentReaction) -> None:
+        """Send a reaction."""
+        self._connections[sent.visitor].on_sent(sent.item)
+        task = asyncio.get_running_loop().create_task(self._request(ref, sent))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def answered(self, sent: Sent, version: int) -> None:
-        """Its own events can be told from others' again."""
-        self._readers[sent.visitor].answered(sent.item, version)
+    def on_answered(self, sent: SentReaction, version: int) -> None:
+        """Let the visitor's stream tell its own reactions from those of others again."""
+        self._connections[sent.visitor].on_answered(sent.item, version)
 
-    async def _ask(self, ref: int, sent: Sent) -> None:
-        path = self._target.path("/v1/reaction", self._room.site, [self._room.items[sent.item]])
-        body = msgspec.json.encode({"reaction": sent.wish})
+    async def _request(self, ref: int, sent: SentReaction) -> None:
+        path = self._target.path("/v1/reaction", self._context.site, [self._context.items[sent.item]])
+        body = msgspec.json.encode({"reaction": sent.reaction})
         try:
-            reply = await self._http.ask(Request("PUT", path, self._tokens[sent.visitor], body))
+            reply = await self._http.send(Request("PUT", path, self._tokens[sent.visitor], body))
         except OSError:
-            self.reactor.cut(ref)
+            self._on_answer(ref, sent, None)
             return
-        if ref in self.reactor.book.under_way:
-            self._take(ref, sent, reply)
+        self._on_answer(ref, sent, _answer(reply))
 
-    def _take(self, ref: int, sent: Sent, reply: Reply) -> None:
-        try:
-            if reply.status == 200:
-                told = msgspec.json.decode(reply.body, type=_Confirmed)
-                ack = Ack(told.item, told.reaction, told.version, told.counts)
-                self.reactor.acked(ref, ack, sent.visitor)
-                return
-            code = msgspec.json.decode(reply.body, type=_Problem).code
-        except ValueError:
-            code = f"HTTP {reply.status}"
-        self.reactor.refuse(ref, code)
+
+def _answer(reply: Reply) -> Ack | str:
+    """The ack of a response, or the code of its error."""
+    try:
+        if reply.status == 200:
+            confirmed = msgspec.json.decode(reply.body, type=_Confirmed)
+            return Ack(confirmed.item, confirmed.reaction, confirmed.version, confirmed.counts)
+        return msgspec.json.decode(reply.body, type=_Problem).code
+    except ValueError:
+        return f"HTTP {reply.status}"

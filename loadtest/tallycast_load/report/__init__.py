@@ -1,4 +1,1 @@
-"""What is left of a run: a table, JSON, and a page to look at.
-
-Must not know how a run goes.
-"""
+"""The reports of a run: progress, a table, JSON, an HTML page. Does not depend on how a run proceeds."""

@@ -1,6 +1,6 @@
-"""What is drawn of a run: latencies, rates, connections, the generator, the server's metrics.
+"""The charts of a run: latencies, rates, connections, the generator, the server's metrics.
 
-Owns the choice of lines and scales. Must not know SVG.
+Owns the choice of lines and scales. Does not depend on SVG.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ from tallycast_load.report.svg import Chart, Line, Point, Scale, fitting
 from tallycast_load.verdict.totals import Moment
 
 Drawn = tuple[str, str, Chart]
-# Names of metrics that are about the process or the language, not about the server's work.
-DULL = ("python_", "process_virtual", "process_start", "process_max")
+# Metrics of the process or the language, not of the server's work.
+IGNORED = ("python_", "process_virtual", "process_start", "process_max")
 
 
 def all_of(result: Result) -> Iterator[Drawn]:
-    """Title, explanation and chart of everything that there is something to say about."""
+    """Title, explanation and chart of everything that was measured."""
     moments = _from_warm_up(result)
     if len(moments) >= 2:
         yield from _latency(result, moments)
@@ -34,9 +34,9 @@ def metrics(result: Result) -> Iterator[tuple[str, str, str]]:
     """Name, latest value and a small chart of each of the server's own metrics that ever changed."""
     every = result.metrics.series if result.metrics is not None else {}
     for series in every.values():
-        name, unit, points = _worth_seeing(series, every)
+        name, unit, points = _shown_as(series, every)
         values = [value for _, value in points if value is not None]
-        if series.name.startswith(DULL) or len(points) < 2 or len(set(values)) < 2:
+        if series.name.startswith(IGNORED) or len(points) < 2 or len(set(values)) < 2:
             continue
         x, y = Scale(points[0][0], points[-1][0]), fitting(values)
         chart = Chart(
@@ -84,9 +84,9 @@ def _latency(result: Result, moments: list[Moment]) -> Iterator[Drawn]:
         (
             "update",
             "Reaction → others",
-            "What other people saw, second by second: from when a reaction was due.",
+            "As other visitors received it, second by second: from when a reaction was due.",
         ),
-        ("ack", "Reaction → ack", "What the person who reacted saw, second by second."),
+        ("ack", "Reaction → ack", "As the visitor that reacted received it, second by second."),
     ):
         values = [point for moment in moments for point in moment.latencies[name].values()]
         if not any(values):
@@ -97,21 +97,21 @@ def _latency(result: Result, moments: list[Moment]) -> Iterator[Drawn]:
             Line(point, style, [(moment.at, moment.latencies[name][point]) for moment in moments])
             for point, style in (("max", "quiet"), ("p99", "two"), ("p50", "one"))
         ]
-        tips = [(moment.at, _told(moment, name)) for moment in moments]
+        tips = [(moment.at, _tip(moment, name)) for moment in moments]
         chart = _over_time(
             result, moments, lines, y, show_y=units.show_round_time, label=title, limits=limits, tips=tips
         )
         yield title, about, chart
 
 
-def _told(moment: Moment, name: str) -> str:
+def _tip(moment: Moment, name: str) -> str:
     points = moment.latencies[name]
-    told = [f"{key} {units.show_time(value) if value is not None else '–'}" for key, value in points.items()]
-    return f"{moment.at:.0f} s\n" + "\n".join(told)
+    lines = [f"{key} {units.show_time(value) if value is not None else '–'}" for key, value in points.items()]
+    return f"{moment.at:.0f} s\n" + "\n".join(lines)
 
 
 def _distribution(result: Result) -> Iterator[Drawn]:
-    """Percentiles, each further nine as wide as the one before."""
+    """Percentiles on an axis of nines."""
     lines, values, furthest = [], [], 1.0
     for name, label, style in (
         ("update", "others", "one"),
@@ -194,7 +194,7 @@ def _connections(result: Result) -> Drawn:
         "Connections",
         height=190,
     )
-    return "Connections", "That are there and show their items; zero is the start of the warm-up.", chart
+    return "Connections", "Connections that show their items; zero is the start of the warm-up.", chart
 
 
 def _generator(result: Result, moments: list[Moment]) -> Drawn:
@@ -217,26 +217,26 @@ def _generator(result: Result, moments: list[Moment]) -> Drawn:
         height=190,
     )
     about = (
-        "The harness itself: the share of a core that each of its processes used, and of reactions that left "
-        "more than 10 ms late. Near the top it measures itself."
+        "The harness itself: the share of a core that each of its processes used, and of reactions that were "
+        "sent more than 10 ms late. Near the top it measures itself."
     )
     return "Generator", about, chart
 
 
-def _worth_seeing(series: Series, every: Mapping[str, Series]) -> tuple[str, str, list[Point]]:
-    """A name, a unit and the points: a gauge as it is, a counter's rate, of a histogram's sum the mean."""
+def _shown_as(series: Series, every: Mapping[str, Series]) -> tuple[str, str, list[Point]]:
+    """Name, unit and points: the value of a gauge, the rate of a counter, the mean of a histogram."""
     whole = every.get(f"{series.name.removesuffix('_sum')}_count")
     if whole is not None and series.name.endswith("_sum"):
-        risen, number = dict(_risen(series)), dict(_risen(whole))
-        means = {at: risen[at] / number[at] for at in risen if number.get(at)}
+        increases, number = dict(_increases(series)), dict(_increases(whole))
+        means = {at: increases[at] / number[at] for at in increases if number.get(at)}
         return f"{series.name.removesuffix('_sum')}, mean", "", list(means.items())
     if series.counter:
         spans = {at: at - before for (before, _), (at, _) in pairwise(series.values)}
-        return series.name, "/s", [(at, more / spans[at]) for at, more in _risen(series)]
+        return series.name, "/s", [(at, more / spans[at]) for at, more in _increases(series)]
     return series.name, "", list(series.values)
 
 
-def _risen(series: Series) -> list[tuple[float, float]]:
-    """How much a counter rose from one look to the next; one that began anew did not fall."""
-    looks = pairwise(series.values)
-    return [(at, max(0.0, most - least)) for (before, least), (at, most) in looks if at > before]
+def _increases(series: Series) -> list[tuple[float, float]]:
+    """The increase of a counter between two scrapes; 0 where it was reset."""
+    scrapes = pairwise(series.values)
+    return [(at, max(0.0, most - least)) for (before, least), (at, most) in scrapes if at > before]

@@ -1,6 +1,6 @@
 """The result as JSON: everything that the other reports show, for programs.
 
-Owns the shape; times are in seconds.
+Owns the schema; times are in seconds. Does not depend on how a run proceeds.
 """
 
 import platform
@@ -15,16 +15,16 @@ from tallycast_load.coordinator.run import Result
 from tallycast_load.plan.thresholds import DISTRIBUTIONS, POINTS
 from tallycast_load.processes import machine
 from tallycast_load.report import summary
-from tallycast_load.verdict.verdict import Judged
+from tallycast_load.verdict.verdict import ThresholdResult
 
 
 def text(result: Result) -> str:
-    """As indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(shaped(result))).decode() + "\n"
+    """The result as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(as_data(result))).decode() + "\n"
 
 
 def about(result: Result) -> dict[str, Any]:
-    """When, where and with what."""
+    """Time, versions and machine of the run."""
     return {
         "tallycast": __version__,
         "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result.begun)),
@@ -35,16 +35,16 @@ def about(result: Result) -> dict[str, Any]:
     }
 
 
-def shaped(result: Result) -> dict[str, Any]:
-    """As plain data."""
+def as_data(result: Result) -> dict[str, Any]:
+    """The result as plain data."""
     verdict, totals = result.verdict, result.totals
     return {
         "about": about(result),
         "status": verdict.status,
-        "verdict": verdict.word,
+        "verdict": verdict.heading,
         "partial": verdict.interrupted,
         "outcome": summary.outcome(result),
-        "plan": {**result.plan.model_dump(mode="json", exclude={"threshold", "spread"}), **_spoken(result)},
+        "plan": {**result.plan.model_dump(mode="json", exclude={"threshold", "spread"}), **_as_text(result)},
         "measured_seconds": result.measured,
         "latencies": {name: _latencies(result, name) for name in DISTRIBUTIONS},
         "counters": {
@@ -60,14 +60,18 @@ def shaped(result: Result) -> dict[str, Any]:
         "generator": {
             "processes": result.processes,
             "cpu": result.cpu,
-            "late": list(summary.left_late(result)),
+            "late": list(summary.sent_late(result)),
         },
         "checks": [check._asdict() for check in verdict.checks],
         "complaints": verdict.complaints,
         "advice": summary.advice(result),
-        "thresholds": [_judged(one) for one in verdict.judged],
+        "thresholds": [_threshold_result(one) for one in verdict.threshold_results],
         "steps": [
-            {"rate": step.rate, "held": step.passed, "thresholds": [_judged(one) for one in step.judged]}
+            {
+                "rate": step.rate,
+                "held": step.passed,
+                "thresholds": [_threshold_result(one) for one in step.threshold_results],
+            }
             for step in verdict.steps
         ],
         "moments": [asdict(moment) for moment in totals.moments],
@@ -75,11 +79,11 @@ def shaped(result: Result) -> dict[str, Any]:
     }
 
 
-def _spoken(result: Result) -> dict[str, Any]:
+def _as_text(result: Result) -> dict[str, Any]:
     return {
         "spread": str(result.plan.spread),
         "threshold": [threshold.text for threshold in result.plan.threshold],
-        "visitors": result.plan.people,
+        "visitors": result.plan.visitor_count,
     }
 
 
@@ -93,5 +97,5 @@ def _latencies(result: Result, name: str) -> dict[str, Any]:
     }
 
 
-def _judged(one: Judged) -> dict[str, Any]:
+def _threshold_result(one: ThresholdResult) -> dict[str, Any]:
     return {"threshold": one.threshold.text, "value": one.value, "holds": one.holds}

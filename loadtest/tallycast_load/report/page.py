@@ -1,6 +1,6 @@
-"""The result as a page: one file, no scripts, nothing loaded from anywhere.
+"""The result as an HTML page: one file without scripts or external resources.
 
-Owns its looks, light and dark. Must not know how a run goes.
+Owns its layout, light and dark. Does not depend on how a run proceeds.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,17 +21,17 @@ Row = Iterable[str]
 def text(result: Result) -> str:
     """The whole page."""
     verdict = result.verdict
-    mood = {PASSED: "good", INVALID: "odd"}.get(verdict.status, "bad")
+    status = {PASSED: "good", INVALID: "odd"}.get(verdict.status, "bad")
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
-        f"<title>{escape(verdict.word)} · Tallycast load test</title><style>{STYLE}</style></head><body>",
-        f'<header class="{mood}"><p class="kind">Tallycast load test'
+        f"<title>{escape(verdict.heading)} · Tallycast load test</title><style>{STYLE}</style></head><body>",
+        f'<header class="{status}"><p class="kind">Tallycast load test'
         f"{' · partial report' if verdict.interrupted else ''}</p>",
-        f'<h1><span class="badge">{escape(verdict.word)}</span> {escape(summary.outcome(result))}</h1>',
+        f'<h1><span class="badge">{escape(verdict.heading)}</span> {escape(summary.outcome(result))}</h1>',
         f'<p class="what"><b>{escape(printable(result.url))}</b><br>',
-        f"{escape(summary.asked(result))}</p></header><main>",
+        f"{escape(summary.describe_plan(result))}</p></header><main>",
         *_advice(result),
         _cards(result),
         *_judgements(result),
@@ -48,8 +48,8 @@ def _advice(result: Result) -> Iterator[str]:
     advice = summary.advice(result)
     if advice:
         title = "The generator did not keep up" if result.verdict.complaints else "Limits"
-        told = "".join(f"<li>{escape(line[0].upper() + line[1:])}." for line in advice)
-        yield f'<section class="note"><h2>{title}</h2><ul>{told}</ul></section>'
+        lines = "".join(f"<li>{escape(line[0].upper() + line[1:])}." for line in advice)
+        yield f'<section class="note"><h2>{title}</h2><ul>{lines}</ul></section>'
 
 
 def _cards(result: Result) -> str:
@@ -77,7 +77,7 @@ def _cards(result: Result) -> str:
 def _connected(result: Result) -> str:
     back = result.totals.count("reconnects")
     took = f"median {_time(result.totals.all('connect').at(50.0))} to show"
-    return f"{back:,} came back" if back else took
+    return f"{back:,} reconnects" if back else took
 
 
 def _card(name: str, value: str, more: str) -> str:
@@ -93,25 +93,25 @@ def _judgements(result: Result) -> Iterator[str]:
         ]
         yield _section("Checks", _table(("", "check", "promise", "found"), rows))
     if verdict.steps:
-        limits = [one.threshold.text for one in verdict.steps[0].judged]
+        limits = [one.threshold.text for one in verdict.steps[0].threshold_results]
         rows = [
             [
                 _mark(step.passed),
                 f"<b>{units.show_count(step.rate)}/s</b>",
-                *(escape(one.threshold.shown(one.value)) for one in step.judged),
+                *(escape(one.threshold.shown(one.value)) for one in step.threshold_results),
                 units.show_share(step.late / step.due) if step.due else "–",
             ]
             for step in verdict.steps
         ]
-        yield _section("Steps", _table(("", "reactions", *limits, "left late"), rows))
-    elif verdict.judged:
+        yield _section("Steps", _table(("", "reactions", *limits, "sent late"), rows))
+    elif verdict.threshold_results:
         rows = [
             [
                 _mark(one.holds),
                 f"<b>{escape(one.threshold.text)}</b>",
                 escape(one.threshold.shown(one.value)),
             ]
-            for one in verdict.judged
+            for one in verdict.threshold_results
         ]
         yield _section("Thresholds", _table(("", "threshold", "measured"), rows))
 
@@ -128,12 +128,12 @@ def _charts(result: Result) -> Iterator[str]:
         yield _section(title, f'<p class="about">{escape(about)}</p><figure>{chart.svg()}</figure>')
     small = list(charts.metrics(result))
     if small:
-        told = "".join(
+        figures = "".join(
             f'<figure class="small"><figcaption><b>{escape(name)}</b> {escape(now)}</figcaption>'
             f"{svg}</figure>"
             for name, now, svg in small
         )
-        yield _section("The server's own metrics", f'<div class="grid-of">{told}</div>')
+        yield _section("The server's own metrics", f'<div class="grid-of">{figures}</div>')
 
 
 def _details(result: Result) -> Iterator[str]:
@@ -154,9 +154,9 @@ def _details(result: Result) -> Iterator[str]:
 def _footer(result: Result) -> str:
     about = {name: escape(str(value)) for name, value in data.about(result).items()}
     return (
-        "<footer><p>Reactions left on a schedule, whatever the server did, and every latency counts from "
-        "when its reaction or connection was due: a server that stalls is measured as people would have felt "
-        "it. Frames are seen when the harness reads them, so its own delays are part of them.</p>"
+        "<footer><p>Reactions were sent on a schedule, whatever the server did, and every latency counts "
+        "from when its reaction or connection was due: a server that stalls is measured as visitors would "
+        "have experienced it. Frames count when the harness reads them, so its own delays are included.</p>"
         f"<p>{about['begun']} · tallycast {about['tallycast']} · seed {result.plan.seed} · "
         f"{about['cores']} cores, {about['system']}, Python {about['python']}</p></footer>"
     )

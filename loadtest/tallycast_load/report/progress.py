@@ -1,7 +1,6 @@
-"""What a person sees while it runs: on a terminal a picture that moves, elsewhere plain lines.
+"""The progress of a run on standard error: a live view on a terminal, plain lines elsewhere.
 
-Owns words and looks of progress; it goes to standard error, so that the result can be piped. Must not know
-how anything is measured.
+Owns its layout. Standard output is the result's alone. Does not depend on how anything is measured.
 """
 
 import time
@@ -19,18 +18,18 @@ from tallycast_load.verdict.totals import Moment, Totals
 from tallycast_load.verdict.verdict import Step
 
 PHASES = ("preparing", "connecting", "warming up", "running", "draining", "checking")
-# Without a terminal a line is enough every so often (s).
+# Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKS_SHOWN = 60
 LABEL = 16
-_HOW = {True: "held", False: "broke", None: "broke, the generator was late"}
+_OUTCOMES = {True: "held", False: "did not hold", None: "did not hold, the generator was late"}
 
 
-def show() -> RunObserver:
-    """The one that fits where standard error goes."""
+def make_observer() -> RunObserver:
+    """Make the observer that suits standard error."""
     console = Console(stderr=True, highlight=False)
-    return Picture(console) if console.is_terminal else Lines(console)
+    return LiveView(console) if console.is_terminal else Lines(console)
 
 
 class Lines:
@@ -38,35 +37,35 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said = 0.0
+        self._written_at = 0.0
 
     def phase(self, name: str, seconds: float | None) -> None:
-        """A phase begins; it takes about so long."""
-        self._say(f"{name}{f', {units.show_span(seconds)}' if seconds and name == 'running' else ''} …")
-        self._said = time.monotonic()
+        """A phase begins; it takes about so many seconds."""
+        self._write(f"{name}{f', {units.show_span(seconds)}' if seconds and name == 'running' else ''} …")
+        self._written_at = time.monotonic()
 
     def progress(self, done: float, whole: float) -> None:
-        """So much of the phase is done: not said."""
+        """Part of the phase is done: not written."""
 
     def moment(self, moment: Moment, totals: Totals) -> None:
-        """A second has passed."""
-        if moment.phase in ("connecting", "running") and time.monotonic() - self._said >= LINE_EVERY:
-            self._said = time.monotonic()
-            self._say(f"  {_in_words(moment)}")
+        """A second of the run is over."""
+        if moment.phase in ("connecting", "running") and time.monotonic() - self._written_at >= LINE_EVERY:
+            self._written_at = time.monotonic()
+            self._write(f"  {_line(moment)}")
 
     def step(self, step: Step) -> None:
-        """A step of a ladder is over."""
-        self._say(f"  {_step(step)}")
+        """A step of the rate is over."""
+        self._write(f"  {_step(step)}")
 
     def close(self) -> None:
-        """It is over."""
+        """The run is over."""
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         print(line, file=self._console.file, flush=True)
 
 
-class Picture:
-    """A few lines that are drawn anew, four times a second."""
+class LiveView:
+    """A few lines that are redrawn eight times a second."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -80,25 +79,25 @@ class Picture:
         self._live.start()
 
     def phase(self, name: str, seconds: float | None) -> None:
-        """A phase begins; it takes about so long."""
+        """A phase begins; it takes about so many seconds."""
         self._name, self._share = name, 0.0
 
     def progress(self, done: float, whole: float) -> None:
-        """So much of the phase is done."""
+        """Part of the phase is done."""
         self._share = min(1.0, max(0.0, done / whole)) if whole else 0.0
 
     def moment(self, moment: Moment, totals: Totals) -> None:
-        """A second has passed."""
+        """A second of the run is over."""
         self._moment = moment
         if moment.phase in ("warming up", "running"):
             self._p99.append(moment.latencies["update"]["p99"])
 
     def step(self, step: Step) -> None:
-        """A step of a ladder is over."""
+        """A step of the rate is over."""
         self._steps.append(step)
 
     def close(self) -> None:
-        """It is over."""
+        """The run is over."""
         self._live.stop()
 
     def _draw(self) -> Group:
@@ -142,10 +141,10 @@ class Picture:
             f"[bold]{moment.up:,}[/bold]",
             *((f"[dim]back[/dim] {rates['reconnects']:,.0f}/s",) if rates["reconnects"] else ()),
         )
-        asked = f"[dim]of[/dim] {moment.target:,.0f}" if moment.target else ""
+        target = f"[dim]of[/dim] {moment.target:,.0f}" if moment.target else ""
         grid.add_row(
             "  reactions",
-            f"[bold]{rates['sent']:,.0f}[/bold]/s {asked}",
+            f"[bold]{rates['sent']:,.0f}[/bold]/s {target}",
             f"[dim]acked[/dim] {rates['acked']:,.0f}/s",
             f"[red]refused {rates['refused']:,.0f}/s[/red]" if rates["refused"] else "",
         )
@@ -162,7 +161,7 @@ class Picture:
         return grid
 
 
-def _in_words(moment: Moment) -> str:
+def _line(moment: Moment) -> str:
     update, ack, rates = moment.latencies["update"], moment.latencies["ack"], moment.rates
     line = f"{moment.at:6.1f} s  {moment.up:,} connections"
     if moment.phase == "connecting":
@@ -176,8 +175,10 @@ def _in_words(moment: Moment) -> str:
 
 
 def _step(step: Step) -> str:
-    told = ", ".join(f"{one.threshold.text}: {one.threshold.shown(one.value)}" for one in step.judged)
-    return f"{units.show_count(step.rate)}/s {_HOW[step.passed]} ({told})"
+    values = ", ".join(
+        f"{one.threshold.text}: {one.threshold.shown(one.value)}" for one in step.threshold_results
+    )
+    return f"{units.show_count(step.rate)}/s {_OUTCOMES[step.passed]} ({values})"
 
 
 def _time(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The looks of the page: one place for its colours, light and dark."""
+"""The style sheet of the HTML page, light and dark."""
 
 STYLE = """
 :root {

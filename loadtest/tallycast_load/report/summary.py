@@ -1,4 +1,4 @@
-"""Words that all reports share: what a run was, and what its numbers are called.
+"""The texts that all reports share: the plan, the outcome, and the names of the numbers.
 
 Pure.
 """
@@ -25,8 +25,8 @@ EXPLAINED = {
 }
 
 
-def asked(result: Result) -> str:
-    """What was asked for, in one line."""
+def describe_plan(result: Result) -> str:
+    """The plan in one line."""
     plan = result.plan
     parts = [f"{plan.connections:,} connections"]
     watching = f" ({plan.watch} each)" if plan.watch > 1 else ""
@@ -38,7 +38,7 @@ def asked(result: Result) -> str:
         rate += f", × {plan.steps.factor:g} every {units.show_span(plan.steps.every)}"
     parts += [
         rate,
-        f"{plan.people:,} visitor{'s' if plan.people > 1 else ''}",
+        f"{plan.visitor_count:,} visitor{'s' if plan.visitor_count > 1 else ''}",
         units.show_span(plan.duration),
     ]
     parts.append("event stream" if plan.transport == "sse" else f"WebSocket, {plan.protocol}")
@@ -52,7 +52,7 @@ def asked(result: Result) -> str:
 
 
 def outcome(result: Result) -> str:
-    """What it came to, in a sentence."""
+    """The outcome in a sentence."""
     verdict = result.verdict
     if verdict.interrupted:
         return (
@@ -61,85 +61,85 @@ def outcome(result: Result) -> str:
         )
     failed = [check.name for check in verdict.checks if check.passed is False]
     if failed:
-        return f"The server broke its promises: {', '.join(failed)}."
+        return f"The server failed checks: {', '.join(failed)}."
     if verdict.unread:
         return f"The store could not be read at the end: {printable(verdict.unread)}."
     if verdict.complaints:
-        return "The generator did not keep up: these numbers say nothing about the server."
-    if verdict.open:
-        return f"Nobody can say whether it kept its promises: {', '.join(verdict.open)}."
+        return "The generator did not keep up: the numbers say nothing about the server."
+    if verdict.undecided:
+        return f"Not every check could be decided: {', '.join(verdict.undecided)}."
     if verdict.steps:
         best = verdict.best
         if best is None:
-            return f"Not even {units.show_count(verdict.steps[0].rate)} reactions/s held."
+            return f"{units.show_count(verdict.steps[0].rate)} reactions/s, the first step, did not hold."
         last = verdict.steps[-1]
-        why = {True: "", False: "did not", None: "was more than the generator could send on time"}[
+        reason = {True: "", False: "did not", None: "was more than the generator could send on time"}[
             last.passed
         ]
-        broke = f"; {units.show_count(last.rate)}/s {why}" if why else ""
-        return f"{units.show_count(best.rate)} reactions/s held{broke}."
-    missed = [one.threshold.text for one in verdict.judged if not one.holds]
+        last_step = f"; {units.show_count(last.rate)}/s {reason}" if reason else ""
+        return f"{units.show_count(best.rate)} reactions/s held{last_step}."
+    missed = [one.threshold.text for one in verdict.threshold_results if not one.holds]
     if missed:
         return f"Every check passed, but not {' and '.join(missed)}."
-    held = ", and every threshold held" if verdict.judged else ""
+    held = ", and every threshold held" if verdict.threshold_results else ""
     return f"Every check passed{held}."
 
 
 def counts(result: Result) -> list[tuple[str, str]]:
-    """What was counted: a name, and the number in words."""
+    """The counters: pairs of name and number."""
     totals = result.totals
-    found = [
+    rows = [
         ("reactions sent", f"{totals.count('sent'):,}"),
         ("acknowledged", f"{totals.count('acked'):,}"),
     ]
-    found += [
+    rows += [
         (f"refused: {printable(code)}", f"{number:,}")
         for code, number in totals.counted("refused").most_common()
     ]
     if totals.count("never sent"):
-        found.append(("due, and never sent", f"{totals.count('never sent'):,}"))
+        rows.append(("due, but never sent", f"{totals.count('never sent'):,}"))
     if totals.count("cut off"):
-        found.append(("cut off by a lost connection", f"{totals.count('cut off'):,}"))
-    found.append(("updates received", f"{totals.count('updates'):,}"))
+        rows.append(("cut off by a lost connection", f"{totals.count('cut off'):,}"))
+    rows.append(("updates received", f"{totals.count('updates'):,}"))
     if totals.count("reconnects"):
-        found.append(("connections that came back", f"{totals.count('reconnects'):,}"))
+        rows.append(("reconnects", f"{totals.count('reconnects'):,}"))
     for code, number in totals.counted("closed").most_common():
         name = "lost without a close code" if code == ABNORMAL else f"closed by the server: {code}"
-        found.append((name, f"{number:,}"))
-    found += [
-        (f"could not connect: {printable(why)}", f"{n:,}")
-        for why, n in totals.counted("failures").most_common(5)
+        rows.append((name, f"{number:,}"))
+    rows += [
+        (f"could not connect: {printable(reason)}", f"{n:,}")
+        for reason, n in totals.counted("failures").most_common(5)
     ]
     if result.metrics is not None and result.metrics.missed:
-        found.append(("metrics: no answer", f"{result.metrics.missed:,}"))
+        rows.append(("metrics: no answer", f"{result.metrics.missed:,}"))
     if totals.count("resets"):
-        found.append(("resets", f"{totals.count('resets'):,}"))
-    return found
+        rows.append(("resets", f"{totals.count('resets'):,}"))
+    return rows
 
 
 def advice(result: Result) -> list[str]:
-    """What to change so that the next run says more."""
+    """What to change for the next run."""
     refused, failures = result.totals.counted("refused"), result.totals.counted("failures")
     return [
         *result.verdict.complaints,
-        *server_limits.reactions(refused, result.plan.people),
+        *server_limits.reactions(refused, result.plan.visitor_count),
         *server_limits.connections(failures),
     ]
 
 
-def left_late(result: Result) -> tuple[int, int]:
-    """How many reactions were due while it was measured, and how many of them left late."""
+def sent_late(result: Result) -> tuple[int, int]:
+    """How many reactions were due in the measured time, and how many of them were sent late."""
     return result.totals.late([stage.number for stage in result.plan.stages() if stage.number])
 
 
 def generator(result: Result) -> list[tuple[str, str]]:
-    """How the generator itself was."""
-    due, late = left_late(result)
+    """The load of the generator: pairs of name and value."""
+    due, late = sent_late(result)
     cpu = " ".join(units.show_share(share) for share in result.cpu) or "–"
     memory = max((tick.memory for tick in result.totals.ticks.values()), default=0)
     return [
         ("processes", f"{result.processes}"),
         ("cpu of a core", cpu),
         ("memory", units.show_bytes(memory)),
-        ("left late", f"{units.show_share(late / due) if due else '0 %'} of {due:,}"),
+        ("sent late", f"{units.show_share(late / due) if due else '0 %'} of {due:,}"),
     ]

@@ -1,6 +1,6 @@
 """Line charts as inline SVG: axes, lines, bands and limits.
 
-Pure. Colours are classes, which the page gives their light and dark values. Must not know what is drawn.
+Pure. Colours are classes of the page's style sheet. Does not depend on what is drawn.
 """
 
 import math
@@ -17,7 +17,7 @@ Point = tuple[float, float | None]
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to places: ``least`` to ``most``, evenly or by powers of ten."""
+    """An axis from ``least`` to ``most``, linear or logarithmic."""
 
     least: float
     most: float
@@ -42,7 +42,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name at its end, and its class. A point without a value is a gap."""
+    """One line, with its name at its end and its CSS class. A point without a value is a gap."""
 
     name: str
     style: str
@@ -53,7 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """``show_y`` and ``show_x`` write values; ``tip`` writes what belongs to a place, shown on hover."""
+    """A chart. ``show_y`` and ``show_x`` format values; ``tips`` are shown on hover."""
 
     lines: Sequence[Line]
     x: Scale
@@ -67,10 +67,10 @@ class Chart:
     tips: Sequence[tuple[float, str]] = field(default=())
     height: int = 250
     width: int = WIDTH
-    right: int = RIGHT  # room for the lines' names
+    right: int = RIGHT  # the width of the lines' names
 
     def svg(self) -> str:
-        """The whole picture."""
+        """The whole chart."""
         body = "".join([*self._bands(), *self._grid(), *self._limits(), *self._lines(), *self._tips()])
         box = f'viewBox="0 0 {self.width} {self.height}"'
         return f'<svg {box} role="img" aria-label="{escape(self.label)}">{body}</svg>'
@@ -150,7 +150,7 @@ class Chart:
             yield _text(self._end + 8, place - over + 4, line.name, f"name {line.style}")
 
     def _tips(self) -> Iterator[str]:
-        """Invisible columns that say what is there."""
+        """Invisible columns with the text that is shown on hover."""
         for index, (x, text) in enumerate(self.tips):
             before = self.tips[index - 1][0] if index else x - 1
             after = self.tips[index + 1][0] if index + 1 < len(self.tips) else x + 1
@@ -163,7 +163,7 @@ class Chart:
 
 
 def fitting(values: Sequence[float | None], *, logarithmic: bool = False) -> Scale:
-    """A scale on which all values have room."""
+    """A scale that fits all values."""
     found = [value for value in values if value is not None and value > 0]
     if not found:
         return Scale(0.001, 1.0, True) if logarithmic else Scale(0.0, 1.0)
@@ -176,7 +176,7 @@ def fitting(values: Sequence[float | None], *, logarithmic: bool = False) -> Sca
 
 
 def _runs(points: Sequence[Point]) -> Iterator[list[tuple[float, float]]]:
-    """The stretches without a gap."""
+    """The points between gaps."""
     run: list[tuple[float, float]] = []
     for x, y in points:
         if y is None:

@@ -1,6 +1,6 @@
-"""The result as a person reads it in a terminal.
+"""The result as a table on standard output; without style when that is a file.
 
-Owns its looks. Goes to standard output; drawn plainly when that is a file.
+Owns its layout. Does not depend on how a run proceeds.
 """
 
 from rich.console import Console, Group, RenderableType
@@ -19,26 +19,26 @@ WIDE = 120
 
 
 def show(result: Result, console: Console | None = None) -> None:
-    """Print it."""
+    """Print the table."""
     console = console or Console(highlight=False)
-    padded = Padding(drawn(result), (1, 2), expand=False)
+    padded = Padding(render(result), (1, 2), expand=False)
     if console.is_terminal:
         console.print(padded)
         return
     console.width = WIDE
     with console.capture() as captured:
         console.print(padded)
-    # What fills a line up is of no use in a file.
+    # Without trailing spaces.
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=console.file)
 
 
-def drawn(result: Result) -> Group:
-    """The whole of it."""
+def render(result: Result) -> Group:
+    """The whole table."""
     parts: list[RenderableType] = [_heading(result), Text(), _latencies(result), Text(), _counts(result)]
     verdict = result.verdict
     if verdict.steps:
         parts += [Text(), _steps(result)]
-    elif verdict.judged:
+    elif verdict.threshold_results:
         parts += [Text(), _thresholds(result)]
     if verdict.checks:
         parts += [Text(), _checks(result)]
@@ -53,9 +53,9 @@ def _heading(result: Result) -> Group:
     colour = {PASSED: "green", INVALID: "yellow"}.get(verdict.status, "red")
     return Group(
         Text.assemble(
-            (f" {verdict.word} ", f"bold white on {colour}"), "  ", (summary.outcome(result), "bold")
+            (f" {verdict.heading} ", f"bold white on {colour}"), "  ", (summary.outcome(result), "bold")
         ),
-        Text(f"{printable(result.url)} · {summary.asked(result)}", style="dim"),
+        Text(f"{printable(result.url)} · {summary.describe_plan(result)}", style="dim"),
     )
 
 
@@ -84,23 +84,26 @@ def _counts(result: Result) -> Table:
             *(left[row] if row < len(left) else ("", "")),
             *(right[row] if row < len(right) else ("", "")),
         ]
-        grid.add_row(*map(Text, cells))  # In a text a server's words are no markup.
+        grid.add_row(*map(Text, cells))  # Text: what the server sent is not markup.
     return grid
 
 
 def _thresholds(result: Result) -> Table:
     grid = _grid("threshold", "", "measured")
-    for one in result.verdict.judged:
+    for one in result.verdict.threshold_results:
         grid.add_row(one.threshold.text, _mark(one.holds), one.threshold.shown(one.value))
     return grid
 
 
 def _steps(result: Result) -> Table:
     grid = _grid(
-        "reactions/s", "", *(one.threshold.text for one in result.verdict.steps[0].judged), "left late"
+        "reactions/s",
+        "",
+        *(one.threshold.text for one in result.verdict.steps[0].threshold_results),
+        "sent late",
     )
     for step in result.verdict.steps:
-        values = (one.threshold.shown(one.value) for one in step.judged)
+        values = (one.threshold.shown(one.value) for one in step.threshold_results)
         late = units.show_share(step.late / step.due) if step.due else "–"
         grid.add_row(units.show_count(step.rate), _mark(step.passed), *values, late)
     return grid

@@ -1,16 +1,15 @@
-"""What must be true after a run, and whether it is.
+"""The checks after a run: what must be true by the contract, and whether it is.
 
-Pure. Judges what the processes saw and what the store holds by the contract's promises. Each check has a
-name that does not change.
+Pure. Compares what the processes received with what the store holds. Each check has a stable name.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tallycast_load.client.items import Stored
+from tallycast_load.client.items import StoredItem
 from tallycast_load.measure import violations
-from tallycast_load.measure.violations import Faults
+from tallycast_load.measure.violations import Violations
 from tallycast_load.processes.ipc import Audited, Shown
 
 EXAMPLES = 3
@@ -24,7 +23,7 @@ ANSWERS = (
 
 
 class Check(NamedTuple):
-    """One promise: ``passed`` is ``None`` where it could not be judged. ``details`` say what was found."""
+    """One promise of the contract. ``passed`` is None where it could not be judged."""
 
     name: str
     promise: str
@@ -34,20 +33,20 @@ class Check(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known at the end. ``store`` is in the order of the items; ``kinds`` the site's reactions."""
+    """What is known at the end. ``store`` has the order of ``items``; ``kinds`` are the site's reactions."""
 
     items: Sequence[str]
     kinds: Sequence[str]
-    store: Sequence[Stored]
+    store: Sequence[StoredItem]
     audited: Sequence[Audited]
     shown: Sequence[Shown]
-    faults: Faults
+    violations: Violations
     closed: Mapping[int, int]
     answered: int
 
 
 def judge(evidence: Evidence) -> list[Check]:
-    """All checks, in the order in which they are told."""
+    """All checks, in the order of the reports."""
     return [
         _durable(evidence),
         _counts(evidence),
@@ -58,9 +57,9 @@ def judge(evidence: Evidence) -> list[Check]:
     ]
 
 
-def without_lateness(checks: list[Check], found: Faults) -> list[Check]:
-    """The checks after a run in which the generator did not keep up: lateness is not held against it."""
-    only_late = not any(found.count(fault) for fault in ANSWERS if fault != violations.UNANSWERED)
+def without_lateness(checks: list[Check], found: Violations) -> list[Check]:
+    """The checks when the generator did not keep up: lateness is not held against the server."""
+    only_late = not any(found.count(violation) for violation in ANSWERS if violation != violations.UNANSWERED)
     return [
         check._replace(passed=None, found=f"{check.found}; the generator did not keep up")
         if check.passed is False and (check.name == "converged" or (check.name == "answers" and only_late))
@@ -70,7 +69,7 @@ def without_lateness(checks: list[Check], found: Faults) -> list[Check]:
 
 
 def without_store(checks: list[Check]) -> list[Check]:
-    """The checks after a run at whose end the store could not be read: what needs it is not judged."""
+    """The checks when the store could not be read: those that need it are not judged."""
     return [
         check._replace(passed=None, found="the store could not be read", details=[])
         if check.name in ("acked", "counts", "converged")
@@ -123,30 +122,32 @@ def _converged(evidence: Evidence) -> Check:
     found = f"{views:,} views compared" + (f", {behind:,} behind" if behind else "")
     promise = "every watcher shows the store one second after the last write"
     if not views and evidence.store:
-        return Check("converged", promise, None, "nobody was connected at the end", [])
+        return Check("converged", promise, None, "no watcher was connected at the end", [])
     return Check("converged", promise, not behind, found, details[:EXAMPLES])
 
 
 def _versions(evidence: Evidence) -> Check:
     names = (violations.WENT_DOWN, violations.REPEATED, violations.TWO_COUNTS)
-    return _by_faults(
+    return _by_violations(
         "versions", "no watcher saw a version go down or come twice", evidence, names, "none did"
     )
 
 
 def _closes(evidence: Evidence) -> Check:
     coded = sum(number for code, number in evidence.closed.items() if code != violations.ABNORMAL)
-    good = f"{coded:,} closed by the server, all with a code" if coded else "none was lost"
+    if_none = f"{coded:,} closed by the server, all with a code" if coded else "none was lost"
     promise = "no connection was lost without a close code"
-    return _by_faults("closes", promise, evidence, (violations.LOST,), good)
+    return _by_violations("closes", promise, evidence, (violations.LOST,), if_none)
 
 
 def _answers(evidence: Evidence) -> Check:
     promise = "every reaction got one answer, and every message was one of the contract"
-    return _by_faults("answers", promise, evidence, ANSWERS, f"{evidence.answered:,} answered")
+    return _by_violations("answers", promise, evidence, ANSWERS, f"{evidence.answered:,} answered")
 
 
-def _by_faults(name: str, promise: str, evidence: Evidence, names: tuple[str, ...], good: str) -> Check:
-    number = sum(evidence.faults.count(fault) for fault in names)
-    found = f"{number:,} time{'s' if number != 1 else ''}" if number else good
-    return Check(name, promise, not number, found, evidence.faults.told(*names))
+def _by_violations(
+    name: str, promise: str, evidence: Evidence, names: tuple[str, ...], if_none: str
+) -> Check:
+    number = sum(evidence.violations.count(violation) for violation in names)
+    found = f"{number:,} time{'s' if number != 1 else ''}" if number else if_none
+    return Check(name, promise, not number, found, evidence.violations.describe(*names))

@@ -1,4 +1,4 @@
-"""Whether the generator itself kept up: a run in which it did not says nothing about the server.
+"""Whether the load generator kept up: if not, the run says nothing about the server.
 
 Pure.
 """
@@ -7,29 +7,30 @@ from collections.abc import Sequence
 
 from tallycast_load.plan.units import show_share
 
-# More reactions than this share left more than 10 ms after they were due.
+# The largest share of reactions that may be sent more than 10 ms after they were due.
 LATE = 0.01
-# A process that used more than this share of a core, over the measured time, had none left.
+# The largest share of a core that a process may use over the measured time.
 BUSY = 0.95
 
 
 def kept_up(due: int, late: int) -> bool:
-    """Whether so many of the reactions left on time that the rest does not matter."""
+    """Whether enough reactions were sent on time."""
     return late <= LATE * due
 
 
 def complaints(due: int, late: int, cpu: Sequence[float], cores: int, *, shared: bool) -> list[str]:
-    """Why the run is invalid, each with what to change; nothing when it is valid.
+    """Why the run is invalid, each with what to change; empty when it is valid.
 
-    ``cpu`` is each process's share of a core while it was measured; ``shared``: with the server on the same
-    machine.
+    ``cpu`` is each process's share of a core over the measured time; ``shared``: the server is on this
+    machine too.
     """
     found = []
     busy = [share for share in cpu if share > BUSY]
     advice = _advice(len(cpu), cores, busy=bool(busy), shared=shared)
     if not kept_up(due, late):
         found.append(
-            f"{show_share(late / due)} of the reactions left more than 10 ms after they were due: {advice}"
+            f"{show_share(late / due)} of the reactions were sent more than 10 ms after they were due: "
+            f"{advice}"
         )
     if busy:
         found.append(
@@ -40,9 +41,9 @@ def complaints(due: int, late: int, cpu: Sequence[float], cores: int, *, shared:
 
 
 def _advice(processes: int, cores: int, *, busy: bool, shared: bool) -> str:
-    less = "ask for less (--connections, --reactions)"
+    less = "reduce the load (--connections, --reactions)"
     if busy and processes < cores:
-        return f"raise --processes (now {processes}, here are {cores} cores), or {less}"
+        return f"raise --processes (now {processes}, this machine has {cores} cores), or {less}"
     if shared:
-        return f"run the harness on a machine of its own (here both share {cores} cores), or {less}"
-    return f"run the harness on a machine with more cores or less to do, or {less}"
+        return f"run the harness on a machine of its own (now both share {cores} cores), or {less}"
+    return f"run the harness on a machine with more cores or less other work, or {less}"

@@ -1,4 +1,4 @@
-"""What a run comes to: its checks, thresholds and health, and the exit status.
+"""The verdict on a run: its checks, its thresholds, whether the generator kept up, and the exit status.
 
 Pure.
 """
@@ -15,8 +15,8 @@ PASSED, ERROR, INVALID, WRONG, INTERRUPTED, MISSED = 0, 1, 2, 3, 130, 99
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A threshold, and the value that was measured."""
+class ThresholdResult:
+    """A threshold, and the measured value."""
 
     threshold: Threshold
     value: float | None
@@ -25,33 +25,33 @@ class Judged:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a ladder: the rate, and whether every threshold held."""
+    """One step of the rate, and whether every threshold held."""
 
     rate: float
-    judged: tuple[Judged, ...]
+    threshold_results: tuple[ThresholdResult, ...]
     due: int
     late: int
 
     @property
     def held(self) -> bool:
         """Whether the server held this rate."""
-        return all(one.holds for one in self.judged)
+        return all(one.holds for one in self.threshold_results)
 
     @property
     def passed(self) -> bool | None:
-        """The same; ``None`` when it did not, while the generator did not keep up either."""
+        """The same; None when it did not, and the generator did not keep up either."""
         return True if self.held else False if generator.kept_up(self.due, self.late) else None
 
 
 @dataclass
 class Verdict:
-    """Everything a run is judged by.
+    """The verdict.
 
     ``complaints``: why the generator could not be trusted; ``unread``: why the store could not be read.
     """
 
     checks: list[Check] = field(default_factory=list)
-    judged: list[Judged] = field(default_factory=list)
+    threshold_results: list[ThresholdResult] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     interrupted: bool = False
@@ -68,20 +68,20 @@ class Verdict:
             return ERROR
         if self.complaints:
             return INVALID
-        if self.open:
+        if self.undecided:
             return ERROR
         if self.steps:
             return PASSED if self.best is not None and self.steps[0].passed is not False else MISSED
-        return PASSED if all(one.holds for one in self.judged) else MISSED
+        return PASSED if all(one.holds for one in self.threshold_results) else MISSED
 
     @property
-    def open(self) -> list[str]:
+    def undecided(self) -> list[str]:
         """Names of the checks that could not be judged."""
         return [check.name for check in self.checks if check.passed is None]
 
     @property
-    def word(self) -> str:
-        """The status in a word or two."""
+    def heading(self) -> str:
+        """The exit status as a heading."""
         words = {
             PASSED: "PASS",
             ERROR: "NOT CHECKED",
@@ -99,23 +99,23 @@ class Verdict:
         return held[-1] if held else None
 
 
-def is_over(steps: Sequence[Step]) -> bool:
-    """Whether a ladder ends with its last step: it broke, or the generator was late in two that broke.
+def is_finished(steps: Sequence[Step]) -> bool:
+    """Whether the steps end: the last missed a threshold, or two in a row did while the generator was late.
 
-    After one the next is tried: a machine that was busy for a moment says nothing about a server.
+    After one such step the next is tried: a machine that was busy for a moment says nothing about a server.
     """
     return steps[-1].passed is False or [step.passed for step in steps[-2:]] == [None, None]
 
 
 def judge(
     thresholds: Sequence[Threshold], totals: Totals, stages: Sequence[int] | None = None
-) -> list[Judged]:
-    """Each threshold against what was measured."""
-    judged = []
+) -> list[ThresholdResult]:
+    """Compare each threshold with the measured value."""
+    threshold_results = []
     for threshold in thresholds:
         value = _value(threshold, totals, stages)
-        judged.append(Judged(threshold, value, threshold.holds(value)))
-    return judged
+        threshold_results.append(ThresholdResult(threshold, value, threshold.holds(value)))
+    return threshold_results
 
 
 def _value(threshold: Threshold, totals: Totals, stages: Sequence[int] | None) -> float | None:

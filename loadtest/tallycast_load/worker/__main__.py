@@ -18,21 +18,21 @@ from tallycast_load.worker.worker import Worker
 
 async def _run() -> None:
     reader, writer = await _pipes()
-    begin = await ipc.next_order(reader)
+    begin = await ipc.next_command(reader)
     if not isinstance(begin, Begin):
         return
     try:
-        worker = Worker(begin, writer)
+        worker = Worker(begin, lambda event: writer.write(ipc.pack(event)))
         await worker.prepare()
     except LoadError as error:
-        writer.write(ipc.packed(ipc.Failed(str(error))))
+        writer.write(ipc.pack(ipc.Failed(str(error))))
         await writer.drain()
         return
-    while (order := await ipc.next_order(reader)) is not None:
-        worker.obey(order)
+    while (command := await ipc.next_command(reader)) is not None:
+        worker.execute(command)
         await writer.drain()
     worker.close()
-    # The close frames leave in the next turn of the loop.
+    # The close frames are sent in the next turn of the loop.
     await asyncio.sleep(0.05)
 
 
@@ -47,9 +47,9 @@ async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 def main() -> None:
-    """Work until the coordinator is gone."""
+    """Run a worker until its standard input closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    machine.go_first()
+    machine.raise_priority()
     uvloop.run(_run())
 
 

@@ -167,7 +167,7 @@ async def test_limited_newcomers_are_explained() -> None:
     async with Fake(Faults(limit_newcomers=True)) as fake:
         with pytest.raises(LoadError) as caught:
             await harness(fake.url, **PLAN)
-    told = "the server limits newcomers (POST /v1/visitors: 429): sign them with --token-key"
+    told = "the server limits new visitors (POST /v1/visitors: 429): sign their tokens with --token-key"
     assert str(caught.value) == told
 
 
@@ -241,7 +241,7 @@ def test_an_interruption_before_there_is_anything_to_report(tmp_path_factory: py
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (130, "")
-    assert stderr.splitlines() == [private_server.LOOSENED, "tallycast: interrupted"]
+    assert stderr.splitlines() == [private_server.LIMITS_RAISED, "tallycast: interrupted"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,7 +267,7 @@ def test_a_threshold_has_a_unit(text: str) -> None:
 
 def test_a_token_key_that_is_too_short() -> None:
     assert visitors.sign("k" * 32, "default", "run", 1)
-    with pytest.raises(LoadError, match=r"^--token-key: expected at least 32 bytes, as HS256 wants$"):
+    with pytest.raises(LoadError, match=r"^--token-key: expected at least 32 bytes, as HS256 requires$"):
         visitors.sign("k" * 31, "default", "run", 1)
 
 

@@ -5,20 +5,20 @@ import asyncio
 import pytest
 from tallycast.contract.errors import LoadError
 from tallycast_load.client import items
-from tallycast_load.client.http import Http, Reply, Request
-from tallycast_load.client.items import ITEMS_A_REQUEST, Store
+from tallycast_load.client.http import HttpClient, Reply, Request
+from tallycast_load.client.items import ITEMS_PER_REQUEST, ItemReader
 from tallycast_load.client.target import Target
 
 from tests.load.fake import Fake, Faults
 
 
 async def test_many_items_are_read_in_several_requests() -> None:
-    wanted = [f"item {number}" for number in range(2 * ITEMS_A_REQUEST + 1)]
+    wanted = [f"item {number}" for number in range(2 * ITEMS_PER_REQUEST + 1)]
     async with Fake() as fake:
         fake.react(wanted[-1], "a", "like")
         target = Target.parse(fake.url)
-        http = Http(target)
-        found = await Store(http, target, "default").read(wanted, "a")
+        http = HttpClient(target)
+        found = await ItemReader(http, target, "default").read(wanted, "a")
         http.close()
     assert [stored.item for stored in found] == wanted
     assert (found[-1].reaction, found[-1].counts["like"], found[0].reaction) == ("like", 1, None)
@@ -27,9 +27,11 @@ async def test_many_items_are_read_in_several_requests() -> None:
 async def test_other_items_are_no_answer() -> None:
     async with Fake(Faults(other_items=True)) as fake:
         target = Target.parse(fake.url)
-        http = Http(target)
-        asked = Store(http, target, "default")
-        with pytest.raises(LoadError, match=r"^GET /v1/items was answered with other items than those asked"):
+        http = HttpClient(target)
+        asked = ItemReader(http, target, "default")
+        with pytest.raises(
+            LoadError, match=r"^GET /v1/items was answered with other items than those requested"
+        ):
             await asked.read(["a", "b"], None)
         fake.die()
         with pytest.raises(LoadError, match=r"^GET /v1/items: "):
@@ -40,14 +42,14 @@ async def test_other_items_are_no_answer() -> None:
 async def test_a_limit_on_requests_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Fake(Faults(limit_reads=2)) as fake:
         target = Target.parse(fake.url)
-        http = Http(target)
-        found = await Store(http, target, "default").read(["a"], None)
+        http = HttpClient(target)
+        found = await ItemReader(http, target, "default").read(["a"], None)
         assert [stored.item for stored in found] == ["a"]
         # Not for ever.
-        monkeypatch.setattr(items, "PATIENCE", 0.0)
+        monkeypatch.setattr(items, "RETRY_TIMEOUT", 0.0)
         fake.faults.limit_reads = 9
         with pytest.raises(LoadError, match=r"^GET /v1/items was answered 429 rate_limited$"):
-            await Store(http, target, "default").read(["a"], None)
+            await ItemReader(http, target, "default").read(["a"], None)
         http.close()
 
 
@@ -59,8 +61,8 @@ async def test_an_interim_answer_is_not_the_answer() -> None:
         writer.close()
 
     async with await asyncio.start_server(hint, "127.0.0.1", 0) as proxy:
-        http = Http(Target.parse(f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"))
-        assert await http.ask(Request("GET", "/")) == Reply(200, {"content-length": "2"}, b"ok")
+        http = HttpClient(Target.parse(f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"))
+        assert await http.send(Request("GET", "/")) == Reply(200, {"content-length": "2"}, b"ok")
         http.close()
 
 
@@ -68,4 +70,4 @@ async def test_an_interim_answer_is_not_the_answer() -> None:
     ("said", "waits"), [("3", 3.0), ("3600", 10.0), ("Wed, 21 Oct 2026", 1.0), ("", 1.0)]
 )
 def test_a_server_says_how_long_to_wait(said: str, waits: float) -> None:
-    assert items._wait(Reply(429, {"retry-after": said}, b"")) == waits
+    assert items._retry_after(Reply(429, {"retry-after": said}, b"")) == waits

@@ -35,8 +35,8 @@ anything 7 1700000000000
 
 def test_what_is_said_is_added_up_over_labels() -> None:
     metrics = Metrics("127.0.0.1:9")
-    metrics.take(EXPOSITION % 10, 1.0)
-    metrics.take(EXPOSITION % 30, 2.0)
+    metrics.add(EXPOSITION % 10, 1.0)
+    metrics.add(EXPOSITION % 30, 2.0)
     found = {name: (series.counter, series.values) for name, series in metrics.series.items()}
     assert found == {
         "reactions_total": (True, [(1.0, 15.0), (2.0, 35.0)]),
@@ -61,7 +61,7 @@ def test_rates_and_means_are_drawn_and_what_never_changed_is_not() -> None:
     metrics = Metrics("127.0.0.1:9")
     for at, (counted, took) in enumerate([(2, 0.25), (4, 0.75), (8, 0.95)]):
         text = (EXPOSITION % (10 * counted)).replace("_count 2", f"_count {counted}")
-        metrics.take(text.replace("_sum 0.25", f"_sum {took}"), float(at))
+        metrics.add(text.replace("_sum 0.25", f"_sum {took}"), float(at))
     result = Result(make({}, None, private=True), "http://127.0.0.1:9", 1, 0.0, metrics=metrics)
     drawn = {name: told for name, told, svg in charts.metrics(result) if svg.startswith("<svg")}
     assert drawn == {
@@ -75,20 +75,22 @@ async def test_an_address_without_metrics_is_told_before_the_load() -> None:
     async with Fake() as fake:
         # Without a path it is the usual one.
         metrics = Metrics(fake.url.removeprefix("http://"))
-        await metrics.begin()
-        await metrics.look(1.0)
+        await metrics.check()
+        await metrics.scrape(1.0)
         assert metrics.series.keys() == {"fake_reactions_total"}
-        for path, why in (("/v1/items", "no Prometheus metrics"), ("/nope", "HTTP Error 404: X")):
+        for path, why in (("/v1/items", "expected Prometheus metrics"), ("/nope", "HTTP Error 404: X")):
             with pytest.raises(LoadError) as caught:
-                await Metrics(fake.url + path).begin()
+                await Metrics(fake.url + path).check()
             assert str(caught.value) == f"--metrics {fake.url}{path}: {why}"
-        with pytest.raises(LoadError, match=r": not an HTTP answer: URL can't contain control characters"):
-            await Metrics(fake.url + "/a path").begin()
+        with pytest.raises(
+            LoadError, match=r": expected an HTTP response: URL can't contain control characters"
+        ):
+            await Metrics(fake.url + "/a path").check()
     with pytest.raises(LoadError) as caught:
-        await metrics.begin()
+        await metrics.check()
     assert str(caught.value) == f"--metrics {fake.url}/metrics: connection refused"
     # Later it is only counted: the load goes on.
-    await metrics.look(2.0)
+    await metrics.scrape(2.0)
     assert metrics.missed == 1
 
 
@@ -103,8 +105,8 @@ async def test_a_port_that_speaks_something_else_has_no_metrics() -> None:
         port = other.sockets[0].getsockname()[1]
         metrics = Metrics(f"127.0.0.1:{port}")
         with pytest.raises(LoadError) as caught:
-            await metrics.begin()
-        told = f"--metrics http://127.0.0.1:{port}/metrics: not an HTTP answer: -ERR unknown command"
+            await metrics.check()
+        told = f"--metrics http://127.0.0.1:{port}/metrics: expected an HTTP response: -ERR unknown command"
         assert str(caught.value) == told
-        await metrics.look(1.0)
+        await metrics.scrape(1.0)
         assert metrics.missed == 1

@@ -1,4 +1,4 @@
-"""A reader by itself: what a WebSocket and an event stream take for right and for wrong, and survive."""
+"""A connection by itself: what a WebSocket and an event stream take for right and for wrong, and survive."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,15 +7,15 @@ from time import monotonic_ns as now
 
 import pytest
 from tallycast_load.client.target import Target
-from tallycast_load.connections.connection import Reader
-from tallycast_load.connections.event_stream import Stream
-from tallycast_load.connections.pool import Crowd
-from tallycast_load.connections.websocket import Watcher
+from tallycast_load.connections.connection import Connection
+from tallycast_load.connections.event_stream import EventStreamConnection
+from tallycast_load.connections.pool import ConnectionPool
+from tallycast_load.connections.websocket import WebSocketConnection
 from tallycast_load.measure import violations
 from tallycast_load.measure.violations import ABNORMAL
 
 from tests.load.fake import Fake, Faults
-from tests.load.support import room
+from tests.load.support import make_context
 from tests.support.waiting import eventually
 
 ITEM = "load/x/0"
@@ -24,17 +24,17 @@ BOTH = pytest.mark.parametrize("transport", ["ws", "sse"])
 
 @dataclass
 class Scene:
-    """One reader of one item, and the server."""
+    """One connection of one item, and the server."""
 
     fake: Fake
-    crowd: Crowd
-    reader: Reader
-    found: violations.Faults
+    pool: ConnectionPool
+    connection: Connection
+    found: violations.Violations
 
     async def react(self, visitor: str) -> None:
-        """A visitor reacts, and the reader has been brought what the server makes of it."""
+        """A visitor reacts, and the connection has been brought what the server makes of it."""
         version, _ = self.fake.react(ITEM, visitor, "like")
-        await eventually(lambda: self.reader.shown[0].version == version or bool(self.found.found))
+        await eventually(lambda: self.connection.shown[0].version == version or bool(self.found.found))
 
     @property
     def names(self) -> list[str]:
@@ -44,19 +44,21 @@ class Scene:
 @asynccontextmanager
 async def scene(does: Faults, transport: str, *, up: bool = True) -> AsyncIterator[Scene]:
     async with Fake(does) as fake:
-        found, target = violations.Faults(), Target.parse(fake.url)
-        crowd = Crowd(target, [], found, lambda _reader, _took: None, lambda _reader, _wanted: None)
+        found, target = violations.Violations(), Target.parse(fake.url)
+        pool = ConnectionPool(
+            target, [], found, lambda _connection, _ns: None, lambda _connection, _intentional: None
+        )
         uri = target.websocket("default")
-        shared = room(found, [ITEM], uri, ready=crowd.arrived, ended=crowd.ended)
-        reader: Reader = Watcher(shared, 0, [0], None, False)
+        shared = make_context(found, [ITEM], uri, on_ready=pool.on_ready, on_lost=pool.on_lost)
+        connection: Connection = WebSocketConnection(shared, 0, [0], None, False)
         if transport == "sse":
-            reader = Stream(shared, target, 0, [0], False)
-        crowd.add([reader])
-        await crowd.open_all(now(), 1000.0)
+            connection = EventStreamConnection(shared, target, 0, [0], False)
+        pool.add([connection])
+        await pool.open_all(now(), 1000.0)
         if up:
-            await eventually(lambda: reader.up)
-        yield Scene(fake, crowd, reader, found)
-        crowd.close()
+            await eventually(lambda: connection.up)
+        yield Scene(fake, pool, connection, found)
+        pool.close()
 
 
 WRONG: list[tuple[str, Callable[[], Faults], str]] = [
@@ -84,9 +86,9 @@ async def test_what_is_wrong_has_a_name(transport: str, does: Callable[[], Fault
         await eventually(lambda: one.names != [])
         assert one.names == [name]
         # It goes on: what comes next is seen, on this connection or on another.
-        await eventually(lambda: one.reader.up)
+        await eventually(lambda: one.connection.up)
         version, _ = one.fake.react(ITEM, "c", "like")
-        await eventually(lambda: one.reader.shown[0].version == version)
+        await eventually(lambda: one.connection.shown[0].version == version)
 
 
 @BOTH
@@ -96,16 +98,16 @@ async def test_what_is_odd_is_right(transport: str) -> None:
         for visitor in "abc":
             await one.react(visitor)
         assert one.names == []
-        assert one.reader.shown[0].counts == {"like": 3, "dislike": 0}
+        assert one.connection.shown[0].counts == {"like": 3, "dislike": 0}
 
 
 @BOTH
 async def test_a_goodbye_is_no_fault(transport: str) -> None:
     async with scene(Faults(goodbye=1), transport) as one:
         one.fake.react(ITEM, "a", "like")
-        await eventually(lambda: one.crowd.reconnects == 1 and one.reader.up)
-        assert (one.names, dict(one.crowd.closed)) == ([], {1012: 1})
-        await eventually(lambda: one.reader.shown[0].counts == {"like": 1, "dislike": 0})
+        await eventually(lambda: one.pool.reconnects == 1 and one.connection.up)
+        assert (one.names, dict(one.pool.closed)) == ([], {1012: 1})
+        await eventually(lambda: one.connection.shown[0].counts == {"like": 1, "dislike": 0})
 
 
 @BOTH
@@ -113,16 +115,16 @@ async def test_a_store_that_went_back_is_believed(transport: str) -> None:
     async with scene(Faults(reset=2), transport) as one:
         await one.react("a")
         version, _ = one.fake.react(ITEM, "b", "like")
-        await eventually(lambda: one.reader.shown[0].version == version - 1)
-        assert one.reader.shown[0].reset
-        assert (one.names, one.reader._room.resets) == ([], 1)
+        await eventually(lambda: one.connection.shown[0].version == version - 1)
+        assert one.connection.shown[0].reset
+        assert (one.names, one.connection._context.resets) == ([], 1)
 
 
-async def test_after_a_final_code_no_reader_comes_back() -> None:
+async def test_after_a_final_code_no_connection_comes_back() -> None:
     async with scene(Faults(final_close=1), "ws") as one:
         one.fake.react(ITEM, "a", "like")
-        await eventually(lambda: one.crowd.given_up == {0})
-        assert (one.names, one.crowd.reconnects, dict(one.crowd.closed)) == ([], 0, {4500: 1})
+        await eventually(lambda: one.pool.closed_for_good == {0})
+        assert (one.names, one.pool.reconnects, dict(one.pool.closed)) == ([], 0, {4500: 1})
 
 
 @pytest.mark.parametrize(
@@ -132,11 +134,11 @@ async def test_after_a_final_code_no_reader_comes_back() -> None:
         ("sse", "GET /v1/stream was answered 503"),
     ],
 )
-async def test_a_reader_that_is_refused_says_why_and_tries_again(transport: str, why: str) -> None:
+async def test_a_connection_that_is_refused_says_why_and_tries_again(transport: str, why: str) -> None:
     async with scene(Faults(full_from_the_start=True), transport, up=False) as one:
-        await eventually(lambda: bool(one.crowd.failures))
-        assert list(one.crowd.failures) == [why]
+        await eventually(lambda: bool(one.pool.failures))
+        assert list(one.pool.failures) == [why]
         one.fake.full = False
-        await eventually(lambda: one.reader.up)
+        await eventually(lambda: one.connection.up)
         assert one.names == []
-        assert ABNORMAL not in one.crowd.closed
+        assert ABNORMAL not in one.pool.closed

@@ -45,17 +45,17 @@ async def refused() -> str:
 
 async def test_what_it_said_when_it_did_not_start(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     instead("echo engine: none found; echo good luck; exit 1", place, monkeypatch)
-    assert await refused() == "the private server did not start; it said: engine: none found / good luck"
+    assert await refused() == "the private server did not start; its output: engine: none found / good luck"
     instead("exit 1", place, monkeypatch)
-    assert await refused() == "the private server did not start; it said: nothing"
+    assert await refused() == "the private server did not start; its output: nothing"
     assert left(place) == []
 
 
 async def test_it_must_be_ready_in_time_and_end_in_time(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not listen, and takes no hint: it is killed."""
     instead("trap '' TERM; while true; do sleep 0.1; done", place, monkeypatch)
-    monkeypatch.setattr(private_server, "START", 0.2)
-    monkeypatch.setattr(private_server, "STOP", 0.2)
+    monkeypatch.setattr(private_server, "START_TIMEOUT", 0.2)
+    monkeypatch.setattr(private_server, "STOP_TIMEOUT", 0.2)
     server = PrivateServer()
     with pytest.raises(LoadError, match=r"^the private server was not ready within 0\.2 s$"):
         await server.__aenter__()

@@ -27,7 +27,7 @@ def test_flags_win_over_the_scenario_and_it_over_defaults(tmp_path: Path) -> Non
     file.write_text('about = "x"\nconnections = 7\nitems = 3\nthreshold = ["p99<1s"]\n')
     plan = make({"items": "9"}, file, private=True)
     assert (plan.connections, plan.items, plan.reactions) == (7, 9, 500.0)
-    assert plan.people == 7
+    assert plan.visitor_count == 7
     assert type(plan).model_validate_json(plan.model_dump_json()) == plan
 
 
@@ -37,13 +37,13 @@ def test_flags_win_over_the_scenario_and_it_over_defaults(tmp_path: Path) -> Non
         ({"watch": "5", "items": "3"}, "watch: a connection cannot watch 5 of 3 items"),
         (
             {"visitors": "9", "connections": "8"},
-            "visitors: at most one for each connection that reads, here 8",
+            "visitors: expected at most one for each connection that reads, here 8",
         ),
         (
             {"transport": "sse", "watch": "101", "items": "200"},
             "watch: an event stream carries at most 100 items",
         ),
-        ({"slow": "100%"}, "slow: nobody is left who reads"),
+        ({"slow": "100%"}, "slow: expected at least one connection that reads"),
     ],
 )
 def test_what_does_not_fit_together(flags: dict[str, str], line: str) -> None:

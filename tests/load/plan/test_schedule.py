@@ -20,7 +20,7 @@ def test_weights_sum_to_one_and_never_rise(text: str) -> None:
 
 
 def test_the_hot_item_gets_its_share() -> None:
-    pick, chance = Picker(Spread("hot", 0.9), 10).one, random.Random(1)
+    pick, chance = Picker(Spread("hot", 0.9), 10).pick, random.Random(1)
     found = Counter(pick(chance.random()) for _ in range(20_000))
     assert found[0] / 20_000 == pytest.approx(0.9, abs=0.01)
     assert found.keys() == set(range(10))
@@ -28,23 +28,23 @@ def test_the_hot_item_gets_its_share() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers())
 def test_several_are_different(items: int, number: int, seed: int) -> None:
-    found = Picker(Spread("hot", 1.0), items).several(number, random.Random(seed).random)
+    found = Picker(Spread("hot", 1.0), items).sample(number, random.Random(seed).random)
     assert len(found) == len(set(found)) == min(items, number)
 
 
 def test_fixed_reactions_are_evenly_spaced_and_the_same_for_the_same_seed() -> None:
-    crowd = schedule.Crowd(10, 5, Spread("uniform"))
+    population = schedule.Population(10, 5, Spread("uniform"))
     stages = schedule.steady(1.0, 2.0, 100.0)
-    once = list(schedule.reactions(stages, crowd, 1, poisson=False))
-    assert once == list(schedule.reactions(stages, crowd, 1, poisson=False))
-    assert once != list(schedule.reactions(stages, crowd, 2, poisson=False))
+    once = list(schedule.reactions(stages, population, 1, poisson=False))
+    assert once == list(schedule.reactions(stages, population, 1, poisson=False))
+    assert once != list(schedule.reactions(stages, population, 2, poisson=False))
     assert [due.at for due in once] == pytest.approx([number / 100 for number in range(300)])
     assert Counter(due.stage for due in once) == {0: 100, 1: 200}
 
 
 def test_poisson_keeps_the_rate() -> None:
-    crowd = schedule.Crowd(10, 5, Spread("uniform"))
-    dues = list(schedule.reactions([Stage(0, 100, 50, 1)], crowd, 1, poisson=True))
+    population = schedule.Population(10, 5, Spread("uniform"))
+    dues = list(schedule.reactions([Stage(0, 100, 50, 1)], population, 1, poisson=True))
     assert len(dues) == pytest.approx(5000, rel=0.05)
     assert [due.at for due in dues] == sorted(due.at for due in dues)
 
@@ -69,5 +69,5 @@ def test_everybody_drops_in_a_storm() -> None:
 
 
 def test_half_of_the_readers_that_come_and_go_close() -> None:
-    polite = [drop.polite for drop in drops(20, 100.0, 30.0, [], 1)]
-    assert sum(polite) / len(polite) == pytest.approx(0.5, abs=0.05)
+    clean = [drop.clean for drop in drops(20, 100.0, 30.0, [], 1)]
+    assert sum(clean) / len(clean) == pytest.approx(0.5, abs=0.05)

@@ -45,8 +45,8 @@ def test_a_limit_that_cannot_be_raised_is_explained(monkeypatch: pytest.MonkeyPa
     with pytest.raises(LoadError) as caught:
         machine.allow_files(20_400)
     assert str(caught.value) == (
-        "a process of the harness needs 20,400 open files and may have 1,024: raise the limit "
-        "(ulimit -Hn 20400 as root), or divide the connections with --processes"
+        "a process of the harness needs 20,400 open files, and its limit is 1,024: "
+        "raise the limit (ulimit -Hn 20400 as root), or divide the connections with --processes"
     )
 
 
@@ -65,7 +65,7 @@ def test_as_many_processes_as_help(
     connections: str, cores: int, files: int, shared: bool, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "cores", lambda: cores)
-    monkeypatch.setattr(machine, "_most_files", lambda: files)
+    monkeypatch.setattr(machine, "_max_files", lambda: files)
     asked = plan(connections=connections)
     assert machine.processes_for(asked, shared=shared) == processes
     assert machine.files_for(asked, processes) <= files or processes == 1

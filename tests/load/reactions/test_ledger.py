@@ -2,40 +2,40 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tallycast_load.reactions.ledger import MAY_LINGER, Book, Sent
+from tallycast_load.reactions.ledger import MAX_APPLY_DELAY, ReactionLedger, SentReaction
 
 
-def sent(wish: str | None, at: int) -> Sent:
-    return Sent(1, 0, wish, at, at, 1)
+def sent(reaction: str | None, at: int) -> SentReaction:
+    return SentReaction(1, 0, reaction, at, at, 1)
 
 
-def test_the_book_keeps_what_was_acknowledged_last() -> None:
-    book = Book()
-    first, second = book.send(sent("like", 0)), book.send(sent(None, 1))
-    assert book.oldest() == 0
+def test_the_ledger_keeps_what_was_acknowledged_last() -> None:
+    ledger = ReactionLedger()
+    first, second = ledger.add(sent("like", 0)), ledger.add(sent(None, 1))
+    assert ledger.oldest() == 0
     # Answers over HTTP may overtake each other: versions tell.
-    assert book.acknowledge(second, 20) is not None
-    assert book.acknowledge(first, 10) is not None
-    assert book.acknowledge(first, 10) is None
-    ((_, _, held),) = book.held()
-    assert held.allowed() == {None}
-    assert book.oldest() is None
+    assert ledger.acknowledge(second, 20) is not None
+    assert ledger.acknowledge(first, 10) is not None
+    assert ledger.acknowledge(first, 10) is None
+    ((_, _, held),) = ledger.entries()
+    assert held.possible() == {None}
+    assert ledger.oldest() is None
 
 
 def test_an_open_outcome_allows_both_until_it_cannot_linger() -> None:
-    book = Book()
-    book.acknowledge(book.send(sent("like", 0)), 10)
-    book.refuse(book.send(sent("dislike", 1)), unsure=True)
-    ((_, _, held),) = book.held()
-    assert held.allowed() == {"like", "dislike"}
-    book.acknowledge(book.send(sent(None, 2)), 30)
-    assert held.allowed() == {None, "dislike"}
-    book.acknowledge(book.send(sent("like", 2 + MAY_LINGER)), 40)
-    assert held.allowed() == {"like"}
+    ledger = ReactionLedger()
+    ledger.acknowledge(ledger.add(sent("like", 0)), 10)
+    ledger.reject(ledger.add(sent("dislike", 1)), uncertain=True)
+    ((_, _, held),) = ledger.entries()
+    assert held.possible() == {"like", "dislike"}
+    ledger.acknowledge(ledger.add(sent(None, 2)), 30)
+    assert held.possible() == {None, "dislike"}
+    ledger.acknowledge(ledger.add(sent("like", 2 + MAX_APPLY_DELAY)), 40)
+    assert held.possible() == {"like"}
 
 
 @given(st.sampled_from(["like", "dislike", None]), st.floats(0, 1, exclude_max=True))
 def test_every_wish_changes_something(last: str | None, chance: float) -> None:
-    book = Book()
-    book.send(sent(last, 0))
-    assert book.choose(1, 0, ["like", "dislike"], chance) != last
+    ledger = ReactionLedger()
+    ledger.add(sent(last, 0))
+    assert ledger.choose(1, 0, ["like", "dislike"], chance) != last

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.text import Text
 from tallycast_load.plan.thresholds import Threshold
 from tallycast_load.report import progress
-from tallycast_load.report.progress import Lines, Picture
+from tallycast_load.report.progress import Lines, LiveView
 from tallycast_load.verdict.totals import Moment, Totals
-from tallycast_load.verdict.verdict import Judged, Step
+from tallycast_load.verdict.verdict import Step, ThresholdResult
 
 POINTS = {"p50": 0.004, "p99": 0.02, "max": 0.5}
 NONE = dict.fromkeys(POINTS)
@@ -25,16 +25,16 @@ def moment(phase: str = "running", **changed: object) -> Moment:
 
 
 def step(rate: float, holds: bool) -> Step:
-    return Step(rate, (Judged(Threshold.parse("p99<100ms"), 0.05 if holds else 0.3, holds),), 10, 0)
+    return Step(rate, (ThresholdResult(Threshold.parse("p99<100ms"), 0.05 if holds else 0.3, holds),), 10, 0)
 
 
 def console(width: int = 100, *, terminal: bool) -> Console:
     return Console(width=width, height=40, file=io.StringIO(), force_terminal=terminal, highlight=False)
 
 
-def drawn(show: Picture | Lines, on: Console) -> list[str]:
+def drawn(observer: LiveView | Lines, on: Console) -> list[str]:
     """What is to be seen in the end, without colours and movements."""
-    show.close()
+    observer.close()
     assert isinstance(on.file, io.StringIO)
     lines = Text.from_ansi(on.file.getvalue()).plain.splitlines()
     assert max(map(len, lines)) <= on.width
@@ -48,14 +48,14 @@ def line(lines: list[str], word: str) -> str:
 
 def test_a_picture_has_phases_rates_and_percentiles() -> None:
     on = console(terminal=True)
-    show = Picture(on)
-    show.phase("running", 60.0)
-    show.progress(45, 60)
+    observer = LiveView(on)
+    observer.phase("running", 60.0)
+    observer.progress(45, 60)
     for _ in range(3):
-        show.moment(moment(), Totals())
-    show.step(step(100.0, True))
-    show.step(step(150.0, False))
-    lines = drawn(show, on)
+        observer.moment(moment(), Totals())
+    observer.step(step(100.0, True))
+    observer.step(step(150.0, False))
+    lines = drawn(observer, on)
     text = "\n".join(lines)
     for word in ("✔ preparing", "✔ warming up", "running", "· draining", "· checking", "75%"):
         assert word in text
@@ -67,15 +67,15 @@ def test_a_picture_has_phases_rates_and_percentiles() -> None:
     assert line(lines, "generator") == "generator cpu 31% 42% late 0.4%"
     assert line(lines, "p99") == "p99 ███"
     assert line(lines, "100/s held") == "100/s held (p99<100ms: 50.0 ms)"
-    assert line(lines, "150/s broke") == "150/s broke (p99<100ms: 300 ms)"
+    assert line(lines, "150/s did not hold") == "150/s did not hold (p99<100ms: 300 ms)"
 
 
 def test_a_picture_shows_what_goes_wrong() -> None:
     on = console(terminal=True)
-    show = Picture(on)
-    show.phase("running", 60.0)
-    show.moment(moment(rates={**RATES, "reconnects": 50.0, "refused": 9.0}, late=0.02), Totals())
-    lines = drawn(show, on)
+    observer = LiveView(on)
+    observer.phase("running", 60.0)
+    observer.moment(moment(rates={**RATES, "reconnects": 50.0, "refused": 9.0}, late=0.02), Totals())
+    lines = drawn(observer, on)
     assert line(lines, "connections") == "connections 10,000 back 50/s"
     assert line(lines, "reactions").endswith("refused 9/s")
     assert isinstance(on.file, io.StringIO)
@@ -84,12 +84,12 @@ def test_a_picture_shows_what_goes_wrong() -> None:
 
 def test_before_anything_was_measured_there_is_no_percentile() -> None:
     on = console(terminal=True)
-    show = Picture(on)
-    show.phase("connecting", 5.0)
-    show.progress(1, 0)
+    observer = LiveView(on)
+    observer.phase("connecting", 5.0)
+    observer.progress(1, 0)
     nothing = {"update": NONE, "ack": NONE, "connect": NONE}
-    show.moment(moment("connecting", latencies=nothing, target=0.0), Totals())
-    text = "\n".join(drawn(show, on))
+    observer.moment(moment("connecting", latencies=nothing, target=0.0), Totals())
+    text = "\n".join(drawn(observer, on))
     assert "p50" not in text
     assert " of " not in text
 
@@ -97,10 +97,10 @@ def test_before_anything_was_measured_there_is_no_percentile() -> None:
 @pytest.mark.parametrize("width", [40, 60])
 def test_a_narrow_terminal_does_not_break_it(width: int) -> None:
     on = console(width, terminal=True)
-    show = Picture(on)
-    show.phase("checking", None)
-    show.moment(moment(), Totals())
-    drawn(show, on)
+    observer = LiveView(on)
+    observer.phase("checking", None)
+    observer.moment(moment(), Totals())
+    drawn(observer, on)
 
 
 def test_the_worst_second_is_the_highest_and_a_silent_one_has_none() -> None:
@@ -111,19 +111,19 @@ def test_the_worst_second_is_the_highest_and_a_silent_one_has_none() -> None:
 
 def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     on = console(200, terminal=False)
-    show = Lines(on)
-    show.phase("preparing", None)
-    show.phase("connecting", 5.0)
-    show.moment(moment("connecting"), Totals())  # Too soon after the last line.
+    observer = Lines(on)
+    observer.phase("preparing", None)
+    observer.phase("connecting", 5.0)
+    observer.moment(moment("connecting"), Totals())  # Too soon after the last line.
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
-    show.moment(moment("connecting"), Totals())
-    show.phase("running", 60.0)
-    show.progress(1, 2)
-    show.moment(moment(), Totals())
-    show.step(step(100.0, True))
-    show.phase("draining", 8.0)
-    show.moment(moment("draining"), Totals())  # Nothing of interest.
-    assert drawn(show, on) == [
+    observer.moment(moment("connecting"), Totals())
+    observer.phase("running", 60.0)
+    observer.progress(1, 2)
+    observer.moment(moment(), Totals())
+    observer.step(step(100.0, True))
+    observer.phase("draining", 8.0)
+    observer.moment(moment("draining"), Totals())  # Nothing of interest.
+    assert drawn(observer, on) == [
         "preparing …",
         "connecting …",
         "    12.0 s  10,000 connections",
@@ -136,8 +136,8 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_depends_on_where_standard_error_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for terminal, kind in ((True, Picture), (False, Lines)):
+    for terminal, kind in ((True, LiveView), (False, Lines)):
         monkeypatch.setattr(progress, "Console", lambda *, is_one=terminal, **_: console(terminal=is_one))
-        show = progress.show()
-        show.close()
-        assert isinstance(show, kind)
+        observer = progress.make_observer()
+        observer.close()
+        assert isinstance(observer, kind)

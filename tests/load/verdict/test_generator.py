@@ -1,7 +1,7 @@
 """Whether the generator kept up, and which limits of the server were met."""
 
 from tallycast_load.measure import violations
-from tallycast_load.measure.violations import Faults
+from tallycast_load.measure.violations import Violations
 from tallycast_load.verdict import generator, server_limits
 from tallycast_load.verdict.checks import Check, without_lateness
 
@@ -9,11 +9,11 @@ from tallycast_load.verdict.checks import Check, without_lateness
 def test_a_late_generator_is_told_with_what_to_change() -> None:
     assert generator.complaints(1000, 10, [0.5], 2, shared=True) == []
     (late,) = generator.complaints(1000, 11, [0.5], 2, shared=True)
-    assert "1.10 % of the reactions left more than 10 ms after they were due" in late
-    assert "a machine of its own (here both share 2 cores)" in late
+    assert "1.10 % of the reactions were sent more than 10 ms after they were due" in late
+    assert "a machine of its own (now both share 2 cores)" in late
     assert "with more cores" in generator.complaints(1000, 11, [0.5], 2, shared=False)[0]
     (busy,) = generator.complaints(1000, 0, [0.99], 4, shared=True)
-    assert "raise --processes (now 1, here are 4 cores)" in busy
+    assert "raise --processes (now 1, this machine has 4 cores)" in busy
     assert "raise --processes" not in generator.complaints(1000, 0, [0.99], 1, shared=True)[0]
 
 
@@ -27,7 +27,7 @@ def test_limits_of_the_server_are_told_with_what_to_change() -> None:
         == []
     )
     (line,) = server_limits.connections({violations.CUT: 18})
-    assert "cut off 18 connections" in line
+    assert "closed 18 connections" in line
     assert "open files" in line
     refused = (
         "the upgrade was refused: server rejected WebSocket connection: HTTP 429",
@@ -45,7 +45,7 @@ def test_only_lateness_is_forgiven() -> None:
         Check(name, "", passed, "", [])
         for name, passed in (("acked", False), ("converged", False), ("answers", False), ("counts", True))
     ]
-    late, twice = Faults(), Faults()
+    late, twice = Violations(), Violations()
     late.add(violations.UNANSWERED, "x")
     twice.add(violations.ANSWERED_TWICE, "x")
     assert [check.passed for check in without_lateness(checks, late)] == [False, None, None, True]
