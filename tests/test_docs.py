@@ -36,6 +36,15 @@ def test_every_path_leads_to_a_file(document: str) -> None:
         assert any((folder / path).exists() for folder in FOLDERS), path
 
 
+def test_every_log_event_is_one_of_the_server() -> None:
+    code = "".join(file.read_text() for file in (ROOT / "server" / "tallycast").rglob("*.py"))
+    operations = " ".join((ROOT / "docs" / "operations.md").read_text().split())
+    events = re.findall(r"[Ll]og: `([^`]+)`", operations)
+    assert len(events) > 5
+    for event in events:
+        assert f'"{event}' in code, event
+
+
 def test_every_code_stands_in_the_protocol() -> None:
     for refusal in Refusal.__subclasses__():
         assert f"`{refusal.code}`" in PROTOCOL
