@@ -4,26 +4,26 @@
  *     <script src="https://tally.example/embed.js" data-site="blog" async></script>
  *     <live-reactions item="posts/42"></live-reactions>
  *
- * Counts that a page already knows, from `GET /v1/items`, go inside as `<data>` elements. They are what is read without
- * JavaScript, and what the buttons show until the server has spoken:
+ * Counts that a page already knows, from `GET /v1/items`, go inside as `<data>` elements. They are shown without
+ * JavaScript, and by the buttons until the first counts from the server:
  *
  *     <live-reactions item="posts/42">
  *       <data data-kind="like" value="1204">1,204 likes</data>
  *       <data data-kind="dislike" value="31">31 dislikes</data>
  *     </live-reactions>
  *
- * With two rules in the page's own style sheet nothing moves when the buttons come:
+ * With two rules in the page's own style sheet the layout does not shift when the buttons appear:
  *
  *     live-reactions { min-height: 3.3rem; vertical-align: top }
  *     live-reactions:not(:defined) { display: inline-flex; align-items: center; gap: 1em }
  *
- * How it looks is up to the page:
+ * The page can style it:
  *
  *     live-reactions { color: …; font: …; --tallycast-like: …; --tallycast-dislike: …; --tallycast-line: …;
  *                      --tallycast-surface: …; --tallycast-size: …; --tallycast-font: … }
  *     live-reactions::part(like)   a button; also (dislike), and any other reaction's name
  *     live-reactions::part(count)  a number; also (bar): the share of likes
- *     live-reactions:state(stale)  what is shown may be out of date
+ *     live-reactions:state(stale)  the counts may be out of date
  */
 
 /**
@@ -32,22 +32,21 @@
  */
 export type Counts = Record<string, number>;
 
-/** What the person at this browser holds; null for nothing. */
+/** The reaction of the person at this browser; null for none. */
 export type Reaction = string | null;
 
 /**
- * `live`: changes show at once. `polling`: they show within 15 s, because neither WebSocket nor event stream gets through,
- * or because another tab has the event stream.
- * `closed`: the server does not want this page, and is not asked again.
+ * `live`: changes are shown at once. `polling`: within 15 s, because WebSocket and event stream are blocked, or another tab
+ * has the event stream. `closed`: the server refuses this page; there is no other attempt to connect.
  */
 export type Status = 'connecting' | 'live' | 'polling' | 'reconnecting' | 'closed';
 
 /** Attributes, all optional, all may change at any time. */
 export interface LiveReactionsAttributes {
   /**
-   * What is reacted to. Without it: the page's `<link rel=canonical>`, else its origin and path, and of its query what
-   * `params` names. An id over 256 bytes is sent as `sha256:` and the hex digest. Browsers compute that in secure contexts
-   * only (https, localhost): on a plain http page such an id is refused, and the console says so.
+   * The item. Without it: the page's `<link rel=canonical>`, else its origin and path, and the query
+   * parameters in `params`. An id over 256 bytes is sent as `sha256:` and the hex digest. Browsers compute that in secure contexts
+   * only (https, localhost): on a plain http page such an id is refused, with a message in the console.
    */
   item?: string;
   /**
@@ -61,42 +60,42 @@ export interface LiveReactionsAttributes {
   server?: string;
   /** Without it, or `auto`: the colours of the page around. */
   theme?: 'auto' | 'light' | 'dark';
-  /** How numbers are written; the language of the page otherwise. Words stay English: see `text-…`. */
+  /** The language of numbers; the default is that of the page. Texts stay English: see `text-…`. */
   lang?: string;
-  /** `compact` (1.2K, cut and never rounded up) or `full` (1,234). */
+  /** `compact` (1.2K, truncated) or `full` (1,234). */
   format?: 'compact' | 'full';
-  /** Nobody can vote here. */
+  /** Voting is disabled. */
   readonly?: boolean | '';
-  /** Leaves out the number of dislikes and the bar, not the button. */
+  /** Hides the number of dislikes and the bar, not the button. */
   'hide-dislikes'?: boolean | '';
   'label-like'?: string;
   'label-dislike'?: string;
   /** The label of any other reaction of the site: `label-love`, for one. Text or emoji. */
   [label: `label-${string}`]: string | undefined;
   /**
-   * What is said, in the page's language: `text-group` names the buttons together ("Reactions"); `text-vote` ("Your
+   * Texts, in the page's language: `text-group` names the buttons together ("Reactions"); `text-vote` ("Your
    * vote: *.", with the label in place of the star) and `text-none` follow a vote; `text-offline`, `text-rate_limited`,
-   * `text-unauthorized`, `text-forbidden` or any other of the contract's error codes say why there is none, and
-   * `text-error` stands for those that have no text of their own.
+   * `text-unauthorized`, `text-forbidden` or any other of the contract's error codes report a failure, and
+   * `text-error` those without a text of their own.
    */
   [text: `text-${string}`]: string | undefined;
 }
 
 export type LiveReactionsElement = HTMLElement;
 
-/** All bubble, through shadow roots too. */
+/** All bubble, and are composed. */
 export interface LiveReactionsEvents {
-  /** The server's counts of an item are shown for the first time, and what the person holds there. */
+  /** The server's counts of an item, and the person's reaction, are shown for the first time. */
   'tallycast:ready': CustomEvent<{ item: string; counts: Counts; reaction: Reaction }>;
-  /** What is shown changed, for whatever reason. */
+  /** The counts or the reaction shown have changed, for any reason. */
   'tallycast:change': CustomEvent<{ item: string; counts: Counts; reaction: Reaction }>;
-  /** A vote made on this element is stored. */
+  /** A vote on this element is committed. */
   'tallycast:react': CustomEvent<{ item: string; reaction: Reaction }>;
   /**
-   * Something was refused: `code` is one of the contract's error codes. `retry_after`: seconds. A vote
+   * A request was refused: `code` is one of the contract's error codes. `retry_after`: seconds. A vote
    * that was `rate_limited` is kept and sent again after that, or after five minutes if that is sooner. `offline`: a vote is not confirmed yet,
    * after 8 s or because the connection is lost; it is kept and sent again. Also `forbidden`, once, when there will be no other attempt
-   * to connect: the server does not want this page, or its address does not parse. The console has the reason.
+   * to connect: the server refuses this page, or its address is invalid. The console has the reason.
    */
   'tallycast:error': CustomEvent<{ item: string; code: string; message?: string; retry_after?: number }>;
   'tallycast:status': CustomEvent<{ item: string; status: Status }>;
@@ -104,17 +103,17 @@ export interface LiveReactionsEvents {
 
 export interface Tallycast {
   /**
-   * Votes are those of the publisher's user from here on: a token, or a function that is asked for one, and again when
-   * the server no longer accepts the last. What this browser's anonymous visitor voted becomes theirs where the server
-   * can do that. `null` goes back to the anonymous visitor. It goes to every server that an element of the page names.
-   * A vote of the user before that was not sent yet is undone, with the error `unavailable`.
+   * Vote as the publisher's user from here on, with a token, or a function that returns one and is called again when the
+   * server rejects the last. The votes of this browser's anonymous visitor are merged into the user's where the server
+   * supports it. `null` returns to the anonymous visitor. The token is sent to every server that an element names. A vote
+   * of the previous user that is not sent yet is undone, with the error `unavailable`.
    */
   auth(token: string | (() => string | Promise<string>) | null): void;
 }
 
 declare global {
   interface Window {
-    /** There once the script has run: `customElements.whenDefined('live-reactions')` tells. */
+    /** Defined once the script has run: await `customElements.whenDefined('live-reactions')`. */
     tallycast: Tallycast;
   }
   interface HTMLElementTagNameMap {
