@@ -205,30 +205,3 @@ def test_clients_without_an_address_share_one_bucket(admission: Admission) -> No
         admission.new_visitor(Client("", forwarded))
     with pytest.raises(RateLimited):
         admission.new_visitor(Client("", forwarded=False))
-
-
-def test_reactions_of_one_visitor(admission: Admission, clock: Clock) -> None:
-    limit = Rate(10, 20)
-    for visitor in (b"a", b"b"):
-        for _ in range(20):
-            admission.reaction(visitor, limit)
-        with pytest.raises(RateLimited) as caught:
-            admission.reaction(visitor, limit)
-        assert caught.value.retry_after == pytest.approx(0.1)
-    clock.now += 0.5
-    for _ in range(5):
-        admission.reaction(b"a", limit)
-    with pytest.raises(RateLimited):
-        admission.reaction(b"a", limit)
-
-
-def test_what_costs_more(admission: Admission, clock: Clock) -> None:
-    limit = Rate(10, 20)
-    for _ in range(2):
-        admission.reaction(b"a", limit, 10)
-    with pytest.raises(RateLimited):
-        admission.reaction(b"a", limit, 10)
-    clock.now += 1.0
-    admission.reaction(b"a", limit, 10)
-    # Whatever it costs, it can be had.
-    admission.reaction(b"b", Rate(1, 3), 10)

@@ -14,7 +14,6 @@ from typing import Any
 import msgpack
 import pytest
 from redis import Redis
-from tallycast import app
 from tallycast.app import run_worker
 from tallycast.config.settings import load
 from tallycast.domain.sites import Site
@@ -22,7 +21,7 @@ from tallycast.engine import feed
 from tallycast.engine import standalone as engine_module
 from tallycast.engine.keys import member
 from tallycast.engine.standalone import StandaloneStore
-from tallycast.fanout import hub
+from tallycast.fanout import fanout, hub
 from tallycast.fanout import reconciler as reconciliation
 from tallycast.ledger import auditor, merge
 from tallycast.ledger.writer import Committed, SetReaction, StandaloneWriter
@@ -82,7 +81,7 @@ def test_an_item_is_left_some_time_after_its_last_watcher(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "LINGER", 0.1)
-    monkeypatch.setattr(app, "SWEEP_EVERY", 0.05)
+    monkeypatch.setattr(fanout, "SWEEP_EVERY", 0.05)
 
     def act(address: str) -> None:
         with Redis.from_url(engine) as client:

@@ -17,10 +17,10 @@ from tallycast.config.settings import Settings, environment_names, load
 from tallycast.engine.preflight.requirements import SETTINGS
 from tallycast.observability.measures import SERVER_METRICS, WORKERS_METRICS, Metric
 from tallycast.process.exporter import PREFIX
-from tallycast.transport.stats import TRANSPORTS, ConnectionStats
 
 from tests.conftest import MakeServer
 from tests.support import scrape
+from tests.support.parts import Parts
 from tests.support.process import ServerProcess, clean_environment
 
 ROOT = Path(__file__).parents[1]
@@ -44,10 +44,11 @@ LABELS = {
     for metric in METRICS
     for name in exposed(metric)
 }
+PARTS = Parts(lambda: 0.0)
 VALUES = {
-    "outcome": set(ConnectionStats().outcomes()),
-    "code": set(ConnectionStats().disconnects()),
-    "transport": set(TRANSPORTS.values()),
+    "outcome": set(PARTS.reactions.outcomes()),
+    "code": set(PARTS.websockets.disconnects()),
+    "transport": set(PARTS.registry.connections()),
     "setting": set(SETTINGS),
 }
 # What Prometheus adds.

@@ -11,34 +11,31 @@ from tallycast.domain.sites import Site
 from tallycast.engine import feed
 from tallycast.engine.clock import DEADLINE
 from tallycast.engine.standalone import StandaloneStore
+from tallycast.fanout import fanout as fanout_module
 from tallycast.fanout import reconciler as module
-from tallycast.fanout.hub import Hub
-from tallycast.fanout.reconciler import Reconciler, Relay
+from tallycast.fanout.fanout import Fanout
 from tallycast.fanout.topic import Topic
 from tallycast.ledger.reader import Query, StandaloneReader, State
 from tallycast.ledger.writer import StandaloneWriter
 
 from tests.ledger.support import wish
 from tests.support.names import NAMES
+from tests.support.parts import Silent, ignore
 from tests.support.waiting import eventually
 
 SITE = Site()
 
 
-def nothing(_channel: bytes) -> None:
-    """Notifies no connection."""
-
-
 class Reread:
-    """A relay with a hub, and a store that answers when the test says so."""
+    """A fan-out over a store that answers when the test says so."""
 
     def __init__(self) -> None:
         self.queries: list[Query] = []
-        self.relay = Relay(self.queries.append, NAMES)
-        self.hub = self.relay.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: None)
+        self.fanout = Fanout(lambda _listener: Silent(), self.queries.append, NAMES, ignore)
+        self.hub = self.fanout.hub
         for item, version in (("x", 9), ("y", 9)):
             self.hub.subscribe(SITE, item)
-            self.relay.changed(NAMES.item_channel("default", item), version, {"like": version})
+            self.fanout.changed(NAMES.item_channel("default", item), version, {"like": version})
 
     def answer(self, item: str, answer: State | Unavailable) -> None:
         (query,) = (query for query in self.queries if query.items == [item])
@@ -49,9 +46,10 @@ class Reread:
 
 
 async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(fanout_module, "CHUNK", 1)
     scene = Reread()
-    reading = asyncio.create_task(scene.relay.reread([NAMES.item_channel("default", item) for item in "xyz"]))
+    channels = [NAMES.item_channel("default", item) for item in "xyz"]
+    reading = asyncio.create_task(scene.fanout.reread(channels))
     await eventually(lambda: len(scene.queries) == 2)
     scene.answer("x", Unavailable("gone", retry_after=1.0))
     scene.answer("y", State(12, {"like": 12}, None))
@@ -62,9 +60,9 @@ async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch
 
 async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not() -> None:
     scene = Reread()
-    reading = asyncio.create_task(scene.relay.reread([NAMES.item_channel("default", item) for item in "xy"]))
+    reading = asyncio.create_task(scene.fanout.reread([NAMES.item_channel("default", item) for item in "xy"]))
     await eventually(lambda: len(scene.queries) == 1)
-    scene.relay.changed(NAMES.item_channel("default", "y"), 10, {"like": 10})
+    scene.fanout.changed(NAMES.item_channel("default", "y"), 10, {"like": 10})
     (query,) = scene.queries
     assert query.items == ["x", "y"]
     query.done([State(4, {"like": 4}, None)] * 2)
@@ -73,11 +71,11 @@ async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not
 
 
 async def test_much_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 2)
-    monkeypatch.setattr(module, "WAVE", 3)
+    monkeypatch.setattr(fanout_module, "CHUNK", 2)
+    monkeypatch.setattr(fanout_module, "WAVE", 3)
     scene = Reread()
     channels = [scene.hub.subscribe(SITE, str(i)).channel for i in range(15)]
-    reading = asyncio.create_task(scene.relay.reread(channels))
+    reading = asyncio.create_task(scene.fanout.reread(channels))
     answered: list[str] = []
     while len(answered) < len(channels):
         await eventually(lambda: bool(scene.queries) or reading.done())
@@ -95,7 +93,7 @@ async def test_sites_are_not_mixed() -> None:
     scene = Reread()
     other = Site("other")
     channels = [scene.hub.subscribe(site, "x").channel for site in (SITE, other)]
-    reading = asyncio.create_task(scene.relay.reread(channels))
+    reading = asyncio.create_task(scene.fanout.reread(channels))
     await eventually(lambda: len(scene.queries) == 2)
     assert {query.site for query in scene.queries} == {SITE, other}
     for query in scene.queries:
@@ -119,14 +117,9 @@ class Scene:
         self.writer = StandaloneWriter(link)
         self.reader = StandaloneReader(link)
         self.queries: list[Query] = []
-        relay = Relay(self.read, NAMES)
-        self.reconciler = Reconciler(relay)
-        self.hub = relay.hub = Hub(
-            NAMES.item_channel,
-            self.reconciler.follow,
-            self.reconciler.leave,
-            lambda delay, call: asyncio.get_running_loop().call_later(delay, call),
-        )
+        later = asyncio.get_running_loop().call_later
+        fanout = Fanout(lambda _listener: Silent(), self.read, NAMES, later)
+        self.reconciler, self.hub = fanout.reconciler, fanout.hub
 
     def read(self, query: Query) -> None:
         self.queries.append(query)

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 from tallycast.contract.codec import EVENTS, JSON, MSGPACK
 from tallycast.domain.sites import Site
 from tallycast.fanout.hub import Hub
-from tallycast.fanout.topic import Topic
+from tallycast.fanout.topic import Broadcast, Codec, Topic, no_broadcast
 
 SITE = Site()
+CODECS: tuple[Codec, ...] = (JSON, MSGPACK, EVENTS)
 
 
 def name(site: str, item: str) -> bytes:
@@ -21,12 +22,19 @@ def counts(like: int) -> dict[str, int]:
     return {"like": like}
 
 
-def read(wire: int, frame: bytes) -> dict[str, Any]:
+def read(codec: Codec, frame: bytes) -> dict[str, Any]:
     """The message in a frame: only what was encoded for this wire format can be read."""
-    if wire == EVENTS.index:
+    if codec is EVENTS:
         return dict(json.loads(frame.partition(b"data: ")[2]))
     body = frame[4:] if frame[1] == 126 else frame[2:]
-    return dict(msgpack.unpackb(body) if wire == MSGPACK.index else json.loads(body))
+    return dict(msgpack.unpackb(body) if codec is MSGPACK else json.loads(body))
+
+
+class Transport(NamedTuple):
+    """What connects readers."""
+
+    codec: Codec
+    broadcast: Broadcast = no_broadcast
 
 
 class Reader:
@@ -35,8 +43,8 @@ class Reader:
     ``open``: it may be written to with many others at once, as long as it is not blocked.
     """
 
-    def __init__(self, wire: int = JSON.index) -> None:
-        self.wire = wire
+    def __init__(self, codec: Codec = JSON) -> None:
+        self.transport = Transport(codec)
         self.open = False
         self.got: list[tuple[str, int, bool]] = []
         self.blocked = False
@@ -45,7 +53,7 @@ class Reader:
     def deliver(self, frame: bytes) -> bool:
         if self.blocked:
             return False
-        update = read(self.wire, frame)
+        update = read(self.transport.codec, frame)
         self.got.append((update["item"], update["version"], update.get("reset", False)))
         return True
 
@@ -72,7 +80,8 @@ class Setup:
         self.spreads: list[tuple[int, bool]] = []
         # What a stride of a sweep costs, in time.
         self.cost = 0.0
-        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.broadcast, self.clock)
+        self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.clock)
+        self.transports = {codec: Transport(codec, self.broadcast) for codec in CODECS}
 
     def clock(self) -> float:
         self.now += self.cost
@@ -103,6 +112,7 @@ class Setup:
 
     def watch(self, subscriber: Reader, item: str) -> Topic:
         """As a session does: hold the topic, and show the latest where there is one."""
+        subscriber.transport = self.transports[subscriber.transport.codec]
         topic = self.hub.subscribe(SITE, item)
         topic.attach(subscriber)
         return topic

@@ -1,6 +1,8 @@
 """Frames that are written to many subscribers at once."""
 
-from tests.fanout.support import Reader, Setup, counts
+from tallycast.fanout.topic import Codec
+
+from tests.fanout.support import CODECS, Reader, Setup, counts
 
 
 def test_many_are_written_to_at_once_and_the_others_one_by_one(setup: Setup) -> None:
@@ -22,23 +24,22 @@ def test_many_are_written_to_at_once_and_the_others_one_by_one(setup: Setup) -> 
 
 
 def test_many_are_written_to_at_once_in_each_wire_format(setup: Setup) -> None:
-    frames: dict[int, list[bytes]] = {}
+    frames: dict[Codec, list[bytes]] = {}
 
     class Other(Reader):
-        def __init__(self, wire: int) -> None:
-            super().__init__()
-            self.wire = wire
+        def __init__(self, codec: Codec) -> None:
+            super().__init__(codec)
             self.open = True
 
         def deliver(self, frame: bytes) -> bool:
-            frames.setdefault(self.wire, []).append(frame)
+            frames.setdefault(self.transport.codec, []).append(frame)
             return True
 
-    (topic,) = {setup.watch(Other(number % 3), "a") for number in range(9)}
+    (topic,) = {setup.watch(Other(CODECS[number % 3]), "a") for number in range(9)}
     setup.publish("a", 1)
     setup.settle()
     assert setup.spreads == [(3, True)] * 3
-    assert frames == {wire: [topic.frame(wire)] * 3 for wire in range(3)}
+    assert frames == {codec: [topic.frame(codec)] * 3 for codec in CODECS}
 
 
 def test_a_subscriber_shown_more_than_the_store_has_is_written_to_alone(setup: Setup) -> None:

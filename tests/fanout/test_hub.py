@@ -2,6 +2,7 @@
 
 import json
 
+from tallycast.contract.codec import JSON, MSGPACK
 from tallycast.domain.sites import Site
 from tallycast.fanout.hub import LINGER
 from tallycast.fanout.topic import UNKNOWN
@@ -27,20 +28,20 @@ def test_version_zero_is_news_to_a_subscriber_that_knows_nothing(setup: Setup) -
     setup.hub.publish(b"default/a", 0, {})
     setup.settle()
     assert reader.got == [("a", 0, False)]
-    assert json.loads(topic.frame(0)[2:])["counts"] == {"like": 0, "dislike": 0}
+    assert json.loads(topic.frame(JSON)[2:])["counts"] == {"like": 0, "dislike": 0}
 
 
 def test_a_frame_is_made_once_for_all(setup: Setup) -> None:
     topic = setup.watch(Reader(), "a")
     setup.hub.publish(b"default/a", 3, {"like": 2, "gone": 9})
-    assert topic.frame(0) is topic.frame(0)
-    assert topic.frame(0) != topic.frame(1)
+    assert topic.frame(JSON) is topic.frame(JSON)
+    assert topic.frame(JSON) != topic.frame(MSGPACK)
     message = {"type": "counts", "item": "a", "version": 3, "counts": {"like": 2, "dislike": 0}}
-    assert json.loads(topic.frame(0)[2:]) == message
-    assert json.loads(topic.frame(0, reset=True)[2:]) == message | {"reset": True}
-    old = topic.frame(0)
+    assert json.loads(topic.frame(JSON)[2:]) == message
+    assert json.loads(topic.frame(JSON, reset=True)[2:]) == message | {"reset": True}
+    old = topic.frame(JSON)
     setup.hub.publish(b"default/a", 4, counts(1))
-    assert topic.frame(0) != old
+    assert topic.frame(JSON) != old
 
 
 def test_a_site_that_was_read_again_has_its_kinds_from_the_next_frame_on(setup: Setup) -> None:
@@ -49,9 +50,9 @@ def test_a_site_that_was_read_again_has_its_kinds_from_the_next_frame_on(setup: 
     setup.hub.publish(b"default/a", 3, {"like": 2, "love": 9})
     setup.settle()
     setup.hub.adopt({"default": Site(kinds=("love", "hate")), "other": Site("other")})
-    assert json.loads(topic.frame(0)[2:])["counts"] == {"love": 9, "hate": 0}
+    assert json.loads(topic.frame(JSON)[2:])["counts"] == {"love": 9, "hate": 0}
     setup.hub.adopt({})
-    assert json.loads(topic.frame(0)[2:])["counts"] == {"love": 9, "hate": 0}
+    assert json.loads(topic.frame(JSON)[2:])["counts"] == {"love": 9, "hate": 0}
     assert len(reader.got) == 1
 
 

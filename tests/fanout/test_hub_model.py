@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tallycast.contract.codec import WIRES
 from tallycast.fanout import topic as topics
 from tallycast.fanout.hub import LINGER, SLICE
-from tallycast.fanout.topic import ROW, UNKNOWN, Topic
+from tallycast.fanout.topic import ROW, UNKNOWN, Codec, Topic
 
-from tests.fanout.support import Reader, Setup, counts, name
+from tests.fanout.support import CODECS, Reader, Setup, counts, name
 
 ITEMS = "ab"
 READERS = 6
@@ -44,8 +43,8 @@ class Exact(Reader):
     outlives an exception of a subscriber.
     """
 
-    def __init__(self, wire: int) -> None:
-        super().__init__(wire)
+    def __init__(self, codec: Codec) -> None:
+        super().__init__(codec)
         self.room: int | None = None
         self.shown: dict[str, int] = {}
         self.wrong: list[str] = []
@@ -74,7 +73,7 @@ class Model(Setup):
 
     def __init__(self) -> None:
         super().__init__()
-        self.readers = [Exact(number % len(WIRES)) for number in range(READERS)]
+        self.readers = [Exact(CODECS[number % len(CODECS)]) for number in range(READERS)]
         self.topics: dict[tuple[int, str], Topic] = {}
 
     def act(self, kind: str, item: Any, number: int) -> None:
@@ -106,7 +105,7 @@ class Model(Setup):
     def come(self, kind: str, item: str, number: int) -> None:
         """A reader watches an item, or no more, or is shown it again; or some do and leave at once."""
         if kind == "pass":
-            passing = [Reader(at % len(WIRES)) for at in range(number)]
+            passing = [Reader(CODECS[at % len(CODECS)]) for at in range(number)]
             for topic in [self.watch(one, item) for one in passing]:
                 self.hub.unsubscribe(topic, passing.pop())
             return
@@ -133,7 +132,7 @@ class Model(Setup):
             assert len(row.members) <= topics.ROW
             assert row.others.keys() <= set(row.members)
             assert row.version not in row.others.values()
-            assert all(one.wire == row.wire for one in row.members)
+            assert all(one.transport is row.transport for one in row.members)
         if topic.version != UNKNOWN:
             reached = [one for one in topic.subscribers if topic.delivered(one) == topic.version]
             assert topic._reached == len(reached)

@@ -1,11 +1,10 @@
 """Sweeps over the subscribers of an item: slices of time, rows, changes in between."""
 
 import pytest
-from tallycast.contract.codec import WIRES
 from tallycast.fanout.hub import SLICE, TURNS
 from tallycast.fanout.topic import ROW, UNKNOWN, Topic
 
-from tests.fanout.support import Reader, Setup, counts
+from tests.fanout.support import CODECS, Reader, Setup, counts
 
 
 def test_the_first_update_leaves_in_the_same_turn(setup: Setup) -> None:
@@ -190,7 +189,7 @@ def test_subscribers_that_know_the_latest_are_noted_by_their_row_alone(setup: Se
     setup.publish("a", 7)
     setup.settle()
     for number in range(ROW * 3):
-        setup.watch(Reader(number % len(WIRES)), "a")
+        setup.watch(Reader(CODECS[number % len(CODECS)]), "a")
     assert not any(row.others for row in topic._rows)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 from tallycast.contract.errors import CloseCode
-from tallycast.transport.websocket.protocol import CLOSE_WITHIN, STALL_AFTER
+from tallycast.transport.liveness import CLOSE_WITHIN, STALL_AFTER
 from websockets.exceptions import ConnectionClosed
 
 from tests.client.tokens import visitor_token

@@ -4,6 +4,7 @@ Usage, for clients from elsewhere: python -m tests.hostile.echo PORT
 """
 
 import asyncio
+import dataclasses
 import signal
 import socket
 import sys
@@ -18,17 +19,12 @@ import uvicorn
 from tallycast.contract import frames
 from tallycast.contract.errors import CloseCode
 from tallycast.domain.sites import Site
-from tallycast.fanout.hub import Hub
-from tallycast.services.services import Rooms
-from tallycast.transport.coalescer import WriteCoalescer
 from tallycast.transport.http.protocol import Http, HttpContext
 from tallycast.transport.timer_wheel import TimerWheel
 from tallycast.transport.websocket import parser
-from tallycast.transport.websocket import protocol as sockets
-from tallycast.transport.websocket.broadcast import broadcast
+from tallycast.transport.websocket.protocol import Socket
 
-from tests.support.names import NAMES
-from tests.support.rooms import rooms
+from tests.support.parts import Parts
 from tests.support.waiting import wait_for
 
 # The largest message of the cases; ours are smaller.
@@ -36,10 +32,11 @@ LARGEST = 1 << 20
 
 
 class Echo:
-    """In place of a session."""
+    """In place of a session, and of its queue."""
 
-    def __init__(self, _rooms: Rooms, line: Any, _site: Site, _wire: Any) -> None:
+    def __init__(self, line: Any, _site: Site, _wire: Any) -> None:
         self._line = line
+        self.queue = self
 
     def open(self, _item: str | None) -> None:
         """Nothing is watched."""
@@ -48,7 +45,7 @@ class Echo:
         """Echo."""
         self._line.write(frames.frame(frames.BINARY if binary else frames.TEXT, payload))
 
-    def noise(self, _frames: int) -> None:
+    def count_frames(self, _frames: int) -> None:
         """Nothing is counted."""
 
     def on_tick(self) -> None:
@@ -61,7 +58,7 @@ class Echo:
         """The end."""
         self._line.close(CloseCode.RESTART)
 
-    def gone(self) -> None:
+    def close(self) -> None:
         """The end."""
 
 
@@ -71,7 +68,6 @@ def echoing(port: int = 0) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", port))
     with (
         patch.object(parser, "MAX_MESSAGE", LARGEST),
-        patch.object(sockets, "Session", Echo),
         listener,
     ):
         server, thread = _start(listener)
@@ -89,18 +85,13 @@ def _start(listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
         loop = asyncio.get_running_loop()
         timers: TimerWheel[Any] = TimerWheel()
         nothing: Any = lambda *_: None  # noqa: E731
-        parts = rooms(
-            lambda: timers.now,
-            hub=Hub(NAMES.item_channel, nothing, nothing, loop.call_later, broadcast),
-            timers=timers,
-            coalescer=WriteCoalescer(loop.call_soon),
-            soon=loop.call_soon,
-        )
+        parts = Parts(lambda: timers.now, timers=timers, flush_soon=loop.call_soon, soon=loop.call_soon)
+        websockets: Any = dataclasses.replace(parts.websockets, open_session=Echo)  # type: ignore[arg-type]
         config = uvicorn.Config(
             nothing,
             interface="asgi3",
             http=partial(Http, HttpContext((), timers, 10.0, parts.admission)),  # type: ignore[arg-type]
-            ws=partial(sockets.Socket, parts),  # type: ignore[arg-type]
+            ws=partial(Socket, websockets),  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
         )

@@ -13,8 +13,8 @@ import httpx
 import pytest
 from tallycast.contract.errors import CloseCode
 from tallycast.transport.http.protocol import SURPLUS
+from tallycast.transport.liveness import CLOSE_WITHIN, STALL_AFTER
 from tallycast.transport.websocket.parser import MAX_FRAGMENTS
-from tallycast.transport.websocket.protocol import CLOSE_WITHIN, STALL_AFTER
 from websockets.frames import Opcode
 
 from tests.client.websocket import close_frame, connect, fragments, frame

@@ -2,10 +2,10 @@
 
 import pytest
 from tallycast.api import pages
-from tallycast.api.admin import Admin
-from tallycast.api.public import Api
 from tallycast.domain.base_path import RESERVED, check, strip
 from tallycast.transport.websocket.handshake import PATH
+
+from tests.support.parts import all_api_routes
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,7 @@ def test_what_is_no_base_path(text: str) -> None:
 
 
 def test_no_base_path_begins_like_a_path_of_the_servers() -> None:
-    nowhere: object = None  # routes need no rooms
-    routes = [*Api(nowhere).routes(), *Admin(nowhere).routes(), *pages.routes(demo=True, base_path="/")]  # type: ignore[arg-type]
+    routes = [*all_api_routes(), *pages.routes(demo=True, base_path="/")]
     paths = [PATH, *(route.path for route in routes)]  # type: ignore[attr-defined]
     assert {path.split("/")[1] for path in paths} - {"", "embed.{digest}.js"} <= RESERVED
 

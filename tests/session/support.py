@@ -13,16 +13,17 @@ from tallycast.contract.errors import CloseCode, Refusal, Unavailable
 from tallycast.domain.rates import Rate
 from tallycast.domain.sites import Site
 from tallycast.domain.tokens import Key, issue
-from tallycast.fanout.topic import Topic
+from tallycast.fanout.topic import Topic, no_broadcast
 from tallycast.ledger.merge import Merge
 from tallycast.ledger.reader import Query, State
 from tallycast.ledger.writer import Committed, SetReaction
 from tallycast.session.session import Session
+from tallycast.transport.registry import Transport
 from tallycast.transport.timer_wheel import TimerWheel
 
 from tests.support.limits import LOOSE
 from tests.support.names import NAMES
-from tests.support.rooms import rooms
+from tests.support.parts import Parts
 from tests.support.signing import SECRET
 
 SITE = Site(limits=LOOSE)
@@ -47,7 +48,7 @@ class Connection:
             self.frames.append(json.loads(data[start : start + size]))
             data = data[start + size :]
 
-    wire = JSON.index
+    transport = Transport("recorded", JSON, no_broadcast)
 
     def deliver(self, frame: bytes) -> bool:
         if not self.blocked:
@@ -62,6 +63,9 @@ class Connection:
         missed, self.missed = self.missed, set()
         for topic in missed:
             topic.deliver_latest(self)
+
+    def on_watching(self, items: int) -> None:
+        """Of no interest."""
 
     def pause_reading(self) -> None:
         self.held = True
@@ -115,26 +119,26 @@ class Talk:
         self.store = Store()
         self.timers = TimerWheel(lambda: self.now)
         self.guard = Guard({"default": SITE}, b"s" * 32, lambda: self.now)
-        self.rooms = rooms(
+        self.parts = Parts(
             lambda: self.now,
             guard=self.guard,
             timers=self.timers,
             write=self.store.wishes.append,
             read=self.store.ask,
             merge=self.store.merges.append,
-            ready=lambda: self.ready,
+            live=lambda: self.ready,
         )
         self.visitor, self.token, self.expires = self.guard.new_visitor(SITE)
         self.session, self.line = self.another()
 
     def another(self) -> tuple[Session, Connection]:
         line = Connection()
-        session = Session(self.rooms, line, SITE, JSON)
+        session = self.parts.open_session(line, SITE, JSON)
         session.open(None)
         return session, line
 
     def say(self, type: str, **fields: Any) -> None:  # noqa: A002
-        self.session.received(json.dumps({"type": type, **fields}).encode(), False)
+        self.session.queue.received(json.dumps({"type": type, **fields}).encode(), False)
 
     def heard(self) -> list[dict[str, Any]]:
         frames, self.line.frames = self.line.frames, []
@@ -144,7 +148,7 @@ class Talk:
         return [frame["type"] for frame in self.heard()]
 
     def publish(self, item: str, version: int) -> None:
-        self.rooms.hub.publish(NAMES.item_channel("default", item), version, self.store.counts)
+        self.parts.hub.publish(NAMES.item_channel("default", item), version, self.store.counts)
 
 
 def published(talk: Talk) -> str:
@@ -158,7 +162,7 @@ def published(talk: Talk) -> str:
 def scarce(talk: Talk, **limits: Rate) -> None:
     """From the next visit on the site has these limits."""
     site = dataclasses.replace(SITE, limits=dataclasses.replace(LOOSE, **limits))
-    talk.rooms.guard.sites = {"default": site}
+    talk.guard.sites = {"default": site}
     talk.session.on_tick()
 
 

@@ -1,7 +1,5 @@
 """Visitors on one connection: merges, revocations, sites that change, tokens that run out."""
 
-import dataclasses
-
 import pytest
 from tallycast.contract.errors import CloseCode, Refusal, Unauthorized
 from tallycast.domain.sites import Site
@@ -61,14 +59,14 @@ def test_a_merge_needs_a_stranger(talk: Talk) -> None:
 
 def test_a_visitor_revoked_while_merging_is_not_let_in(talk: Talk) -> None:
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
-    talk.rooms.visitors.revoke(NAMES.visitor_channel("default", member("u:7")), talk.now)
+    talk.parts.visitors.revoke(NAMES.visitor_channel("default", member("u:7")), talk.now)
     talk.store.merges.pop().done(None)
     assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None), ("unauthorized", 1)]
 
 
 def test_a_connection_that_is_gone_is_not_answered(talk: Talk) -> None:
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
-    talk.session.gone()
+    talk.session.close()
     talk.store.merges.pop().done(None)
     assert talk.heard() == []
 
@@ -78,7 +76,7 @@ def test_a_retired_visitor_is_told_once_and_watches_on(talk: Talk) -> None:
     talk.heard()
     channel = NAMES.visitor_channel("default", member(talk.visitor))
     for _ in range(2):
-        talk.rooms.visitors.retire(channel)
+        talk.parts.visitors.retire(channel)
     talk.say("watch", items=["a"])
     talk.store.answer()
     assert talk.types() == ["error", "counts", "watching"]
@@ -108,7 +106,7 @@ def test_a_retirement_found_out_by_asking_the_store(talk: Talk) -> None:
 
 def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> None:
     asked: list[Query] = []
-    talk.rooms = dataclasses.replace(talk.rooms, read=asked.append)
+    talk.parts.subscriptions.read = asked.append
     talk.session, talk.line = talk.another()
     talk.say("auth", token=talk.token, ref=1)
     talk.say("react", item="a", reaction="like", ref=2)
@@ -130,9 +128,9 @@ def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> N
 def test_only_what_was_issued_before_is_revoked(talk: Talk) -> None:
     talk.say("auth", token=published(talk), ref=1)
     channel = NAMES.visitor_channel("default", member("u:7"))
-    talk.rooms.visitors.revoke(channel, talk.now - 1)
+    talk.parts.visitors.revoke(channel, talk.now - 1)
     assert talk.types() == ["ready"]
-    talk.rooms.visitors.revoke(channel, talk.now)
+    talk.parts.visitors.revoke(channel, talk.now)
     assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None)]
 
 

@@ -14,20 +14,20 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     talk.say("react", item="a", reaction="like")
     talk.say("watch", items=["b"])
     talk.heard()
-    talk.session.gone()
+    talk.session.close()
     talk.store.confirm()
     talk.publish("a", 500)
-    talk.rooms.visitors.notify(NAMES.visitor_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
+    talk.parts.visitors.notify(NAMES.visitor_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
     assert talk.heard() == []
     assert talk.store.queries == []
-    assert talk.rooms.visitors._present == {}
+    assert talk.parts.visitors._listeners == {}
 
 
 def test_an_answer_to_a_connection_that_is_gone_is_still_taken_by_the_hub(talk: Talk) -> None:
     other, line = talk.another()
     talk.say("watch", items=["a"])
-    other.received(b'{"type":"watch","items":["a"]}', False)
-    talk.session.gone()
+    other.queue.received(b'{"type":"watch","items":["a"]}', False)
+    talk.session.close()
     talk.store.answer()
     talk.store.answer()
     assert [frame["type"] for frame in line.frames] == ["counts", "watching"]

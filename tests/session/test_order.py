@@ -54,7 +54,7 @@ def test_a_connection_that_sends_faster_than_it_is_answered_is_not_read(talk: Ta
 def test_thousands_of_messages_that_are_answered_at_once_do_not_pile_up(talk: Talk) -> None:
     """Answers that come at once must not call one another deeper and deeper."""
     refusing: Callable[[SetReaction], None] = lambda wish: wish.done(GONE)  # noqa: E731
-    object.__setattr__(talk.rooms, "write", refusing)
+    talk.parts.reactions._write = refusing
     talk.say("auth", token=talk.token)
     talk.say("watch", items=["a"])
     for ref in range(5000):

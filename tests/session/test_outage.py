@@ -1,7 +1,6 @@
 """Watches while the engine is away, and after."""
 
 from tallycast.contract.codec import JSON
-from tallycast.session.session import Session
 
 from tests.session.support import SITE, Connection, Talk
 
@@ -43,13 +42,13 @@ def test_a_stranger_is_shown_the_store_when_updates_may_be_missing(talk: Talk) -
     talk.store.answer()
     talk.ready = False
     session, _ = talk.another()
-    session.received(b'{"type":"watch","items":["a"]}', False)
+    session.queue.received(b'{"type":"watch","items":["a"]}', False)
     assert len(talk.store.queries) == 1
 
 
 def test_the_item_of_the_address_that_could_not_be_read_is_said(talk: Talk) -> None:
     line = Connection()
-    session = Session(talk.rooms, line, SITE, JSON)
+    session = talk.parts.open_session(line, SITE, JSON)
     session.open("a")
     talk.store.fail()
     assert [(f["code"], f["item"], "ref" in f) for f in line.frames] == [("unavailable", "a", False)]

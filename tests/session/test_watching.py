@@ -10,7 +10,7 @@ def test_what_is_known_is_answered_at_once(talk: Talk) -> None:
     talk.say("watch", items=["a"])
     talk.store.answer()
     session, line = talk.another()
-    session.received(b'{"type":"watch","items":["a"]}', False)
+    session.queue.received(b'{"type":"watch","items":["a"]}', False)
     assert [frame["type"] for frame in line.frames] == ["counts", "watching"]
     assert talk.store.queries == []
 
@@ -26,7 +26,7 @@ def test_since(talk: Talk) -> None:
     ]
     # A version above what is known here may simply be newer: the store is asked before a reset is told.
     session, line = talk.another()
-    session.received(b'{"type":"watch","items":["a"],"since":{"a":150}}', False)
+    session.queue.received(b'{"type":"watch","items":["a"],"since":{"a":150}}', False)
     talk.store.version = 150
     talk.store.answer()
     assert [frame["type"] for frame in line.frames] == ["watching"]
@@ -57,10 +57,10 @@ def test_other_tabs_are_told_and_the_own_one_is_not(talk: Talk) -> None:
     talk.heard()
     origin = talk.store.wishes[0].origin
     channel = NAMES.visitor_channel(SITE.name, member(talk.visitor))
-    talk.rooms.visitors.notify(channel, "a", 101, "like", origin)
+    talk.parts.visitors.notify(channel, "a", 101, "like", origin)
     assert talk.heard() == []
-    talk.rooms.visitors.notify(channel, "a", 102, None, 0)
-    talk.rooms.visitors.notify(channel, "b", 103, "like", 0)
+    talk.parts.visitors.notify(channel, "a", 102, None, 0)
+    talk.parts.visitors.notify(channel, "b", 103, "like", 0)
     assert talk.heard() == [{"type": "mine", "item": "a", "version": 102, "reaction": None}]
 
 
@@ -84,7 +84,7 @@ def test_a_reset_is_not_lost_on_a_blocked_connection(talk: Talk) -> None:
     talk.store.answer()
     talk.heard()
     talk.line.blocked = True
-    talk.rooms.hub.reconcile(NAMES.item_channel("default", "a"), 50, talk.store.counts, floor=100)
+    talk.parts.hub.reconcile(NAMES.item_channel("default", "a"), 50, talk.store.counts, floor=100)
     talk.publish("a", 60)
     talk.line.drain()
     assert [(f["version"], f["reset"]) for f in talk.heard()] == [(60, True)]

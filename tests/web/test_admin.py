@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tallycast.engine import keys
-from tallycast.services.moderation import ITEM_DEEDS
+from tallycast.services.moderation import ITEM_ACTIONS
 
 from tests.client.tokens import bearer
 from tests.client.websocket import BlockingConnection, connect_blocking
@@ -234,7 +234,7 @@ def test_bodies_that_are_none(server: ServerProcess) -> None:
     assert admin(server, "erase", content=b"x" * 9000).status_code == 413
 
 
-@pytest.mark.parametrize("what", [*ITEM_DEEDS, "erase"])
+@pytest.mark.parametrize("what", [*ITEM_ACTIONS, "erase"])
 def test_callers_without_the_right(server: ServerProcess, item: str, what: str) -> None:
     visitor = Visitor(server)
     version = visitor.react(item, "like").json()["version"]
@@ -260,7 +260,7 @@ def test_callers_without_the_right(server: ServerProcess, item: str, what: str) 
     assert trail(server, item) == []
 
 
-@pytest.mark.parametrize("what", ITEM_DEEDS)
+@pytest.mark.parametrize("what", ITEM_ACTIONS)
 def test_what_is_no_item(server: ServerProcess, what: str) -> None:
     for wrong in ("", "x" * 257, "a\x00", None):
         answer = admin(server, what, wrong)
@@ -284,9 +284,9 @@ def test_the_log_has_the_deed_and_no_key(server: ServerProcess, item: str) -> No
     visitor = Visitor(server).id
     admin(server, "erase", json={"visitor": visitor})
     admin(server, "erase", key="nearly the key", json={"visitor": visitor})
-    wait_for(lambda: server.output().count('"what": "erase"') >= 1, "the line in the log")
+    wait_for(lambda: server.output().count('"action": "erase"') >= 1, "the line in the log")
     said = server.output()
     assert ADMIN in said
-    assert '"what": "reset"' in said
+    assert '"action": "reset"' in said
     for secret in (KEY, "nearly the key", visitor, sha256(KEY.encode()).hexdigest()):
         assert secret not in said

@@ -15,14 +15,11 @@ from hypothesis import strategies as st
 from tallycast.domain.addresses import Client
 from tallycast.fanout.hub import Hub
 from tallycast.ledger.reader import Query, State
-from tallycast.services.services import Rooms
-from tallycast.transport.coalescer import WriteCoalescer
-from tallycast.transport.websocket.broadcast import broadcast
 from tallycast.transport.websocket.protocol import Socket
 from websockets.frames import Frame, Opcode
 
 from tests.support.names import NAMES
-from tests.support.rooms import rooms
+from tests.support.parts import Parts, ignore
 from tests.web.test_socket import REQUEST, Transport
 
 ITEMS = "ab"
@@ -71,13 +68,13 @@ UNKNOWN_CLIENT = Client("", forwarded=False)
 class Peer:
     """The other end: what it asked for, and what it was shown of each item it watches."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, parts: Parts) -> None:
         state: Any = SimpleNamespace(connections=set())
         self.transport = Narrow()
-        self.socket = Socket(rooms, config=None, server_state=state, app_state=None)
+        self.socket = Socket(parts.websockets, config=None, server_state=state, app_state=None)
         self.transport.protocol = self.socket
         self.socket.connection_made(self.transport)
-        self.socket.upgraded(REQUEST, rooms.admission.enter(None), UNKNOWN_CLIENT)
+        self.socket.upgraded(REQUEST, parts.admission.enter(None), UNKNOWN_CLIENT)
         self.data = bytearray(self.transport.received().partition(b"\r\n\r\n")[2])
         self.watched: dict[str, int] = {}
         self.wanted: set[str] = set()
@@ -139,14 +136,11 @@ class Scene:
         self.turns: list[Any] = []
         self.queries: list[Query] = []
         self.version = dict.fromkeys(ITEMS, 0)
-        nothing: Any = lambda *_: None  # noqa: E731
-        self.hub = Hub(
-            NAMES.item_channel, nothing, nothing, lambda _, call: self.turns.append(call), broadcast
-        )
-        parts = rooms(
+        self.hub = Hub(NAMES.item_channel, ignore, ignore, lambda _, call: self.turns.append(call))
+        parts = Parts(
             lambda: 0.0,
             hub=self.hub,
-            coalescer=WriteCoalescer(self.turns.append),
+            flush_soon=self.turns.append,
             read=self.queries.append,
             soon=self.turns.append,
         )

@@ -1,7 +1,7 @@
 """Accept-Encoding as RFC 9110 has it, and as it is broken."""
 
 import pytest
-from tallycast.api.encodings import choose
+from tallycast.api.negotiation import choose
 
 OFFERED = ("br", "gzip", "identity")
 

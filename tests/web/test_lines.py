@@ -11,10 +11,10 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from tallycast.access.admission import Admission
-from tallycast.api import ndjson
-from tallycast.api.ndjson import NdjsonResponse
 from tallycast.contract.errors import Unavailable
 from tallycast.domain.limits import Caps
+from tallycast.transport.http import ndjson
+from tallycast.transport.http.ndjson import NdjsonResponse
 from tallycast.transport.http.protocol import TRANSPORT, Http, HttpContext
 from tallycast.transport.timer_wheel import TimerWheel
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT

@@ -9,11 +9,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from tallycast.api.admin import Admin
 from tallycast.api.openapi import document
-from tallycast.api.public import Api
 
 from tests.client.tokens import visitor_token_blocking
+from tests.support.parts import all_api_routes
 from tests.support.process import ServerProcess
 from tests.web.conftest import KEY
 
@@ -31,9 +30,7 @@ def token(server: ServerProcess) -> str:
 
 
 def test_every_route_is_described_and_nothing_else() -> None:
-    nowhere: Any = None  # routes need no rooms
-    every = [*Api(nowhere).routes(), *Admin(nowhere).routes()]
-    routes = {route.path: set(route.methods or ()) - {"HEAD"} for route in every}
+    routes = {route.path: set(route.methods or ()) - {"HEAD"} for route in all_api_routes()}
     del routes["/openapi.json"]
     described = {path: {method.upper() for method in item} for path, item in document()["paths"].items()}
     assert described == routes

@@ -191,10 +191,10 @@ async def test_a_client_that_does_not_read_the_answers_is_not_waited_for(place: 
     for _ in range(200):
         now += 0.1
         place.timers.advance()
-    await eventually(lambda: not place.timers.everyone())
+    await eventually(lambda: not place.timers.members())
     sock.close()
 
 
 async def _first(place: Place) -> Http:
-    await eventually(lambda: bool(place.timers.everyone()))
-    return place.timers.everyone()[0]
+    await eventually(lambda: bool(place.timers.members()))
+    return place.timers.members()[0]

@@ -10,19 +10,20 @@ import pytest
 from tallycast.contract.errors import CloseCode
 from tallycast.domain.addresses import Client
 from tallycast.fanout.hub import Hub
-from tallycast.fanout.topic import NO_FD, Topic
+from tallycast.fanout.topic import Topic
 from tallycast.ledger.reader import Query, State
 from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.liveness import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER
 from tallycast.transport.timer_wheel import TimerWheel
-from tallycast.transport.websocket.broadcast import broadcast
+from tallycast.transport.websocket.broadcast import NO_FD, broadcast
 from tallycast.transport.websocket.parser import MAX_FRAGMENTS, MAX_FRAMES
-from tallycast.transport.websocket.protocol import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER, Socket
+from tallycast.transport.websocket.protocol import Socket
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
 from tests.support.names import NAMES
-from tests.support.rooms import rooms
+from tests.support.parts import Parts, ignore, no_later
 
 REQUEST = Request(
     "/ws",
@@ -116,18 +117,15 @@ class Bench:
         self.queries: list[Query] = []
         self.transport = Transport()
         self.timers = TimerWheel(lambda: self.now)
-        nothing: Any = lambda *_: None  # noqa: E731
-        self.rooms = rooms(
+        self.parts = Parts(
             lambda: self.now,
-            hub=Hub(
-                NAMES.item_channel, nothing, nothing, lambda _, call: call(), broadcast, lambda: self.now
-            ),
+            hub=Hub(NAMES.item_channel, ignore, ignore, no_later, lambda: self.now),
             timers=self.timers,
-            coalescer=WriteCoalescer(lambda call: call()),
+            flush_soon=lambda call: call(),
             read=self.queries.append,
             soon=self.turns.append,
         )
-        self.socket = Socket(self.rooms, config=None, server_state=None, app_state=None)
+        self.socket = Socket(self.parts.websockets, config=None, server_state=None, app_state=None)
         self.socket.connection_made(self.transport)
 
     @property
@@ -141,10 +139,10 @@ class Bench:
         self.socket.data_received(Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True))
         self.queries.pop().done([State(0, {}, None)])
         assert b"watching" in self.transport.received()
-        return self.rooms.hub.known([NAMES.item_channel("default", item)])[0]
+        return self.parts.hub.known([NAMES.item_channel("default", item)])[0]
 
     def shake(self) -> None:
-        self.socket.upgraded(REQUEST, self.rooms.admission.enter(None), UNKNOWN_CLIENT)
+        self.socket.upgraded(REQUEST, self.parts.admission.enter(None), UNKNOWN_CLIENT)
         assert self.transport.received().startswith(b"HTTP/1.1 101")
 
     def wait(self, seconds: float) -> None:
@@ -172,19 +170,19 @@ def test_a_refused_upgrade_is_waited_for_while_there_is_budget(bare: Bench) -> N
     """Once it is used up the close goes out all the same, and the connection with it."""
     office = Client("192.0.2.7", forwarded=True)
     foreign = Request("/ws", Headers({**REQUEST.headers, "Origin": "null"}), "GET", "HTTP/1.1")
-    waits = bare.rooms.admission._caps.address_arrivals.burst
+    waits = bare.parts.admission._caps.address_arrivals.burst
     for number in range(waits + 1):
         assert not bare.transport.closing, number
-        place = bare.rooms.admission.enter(office)
+        place = bare.parts.admission.enter(office)
         one = bare if number == waits else Bench()
-        one.rooms = one.socket._rooms = bare.rooms
+        one.parts, one.socket._shared = bare.parts, bare.parts.websockets
         one.socket.upgraded(foreign, place, office)
         assert one.transport.received().endswith(b"\x88\x02\x11\x97"), "4503"
         assert one.transport.closing is (number == waits)
         assert one.socket.owner is None
         if one is not bare:
             one.transport.end()
-    assert not bare.rooms.admission._at_address
+    assert not bare.parts.admission._at_address
 
 
 def test_silence_is_broken_by_a_beat(bench: Bench) -> None:
@@ -208,7 +206,7 @@ def test_what_was_written_to_many_at_once_breaks_the_silence_too(bench: Bench) -
     topic = bench.watch("a")
     for version in range(1, 7):
         bench.wait(BEAT_AFTER / 2)
-        bench.rooms.hub.publish(NAMES.item_channel("default", "a"), version, {})
+        bench.parts.hub.publish(NAMES.item_channel("default", "a"), version, {})
         assert topic.version == version
     assert bench.transport.received().count(b"version") == 6
     bench.wait(BEAT_AFTER - 1)
@@ -318,9 +316,9 @@ def test_the_handshake_does_not_overtake_an_answer_that_waits(bench: Bench) -> N
     """The transport had stopped its protocol for an answer to a request, and does not say so again."""
     transport = Transport()
     transport.buffered = 100_000
-    late = Socket(bench.rooms, config=None, server_state=None, app_state=None)
+    late = Socket(bench.parts.websockets, config=None, server_state=None, app_state=None)
     late.connection_made(transport)
-    late.upgraded(REQUEST, bench.rooms.admission.enter(None), UNKNOWN_CLIENT)
+    late.upgraded(REQUEST, bench.parts.admission.enter(None), UNKNOWN_CLIENT)
     assert transport.received() == b""
     assert transport.waiting.startswith(b"HTTP/1.1 101")
     transport.end()
@@ -328,7 +326,7 @@ def test_the_handshake_does_not_overtake_an_answer_that_waits(bench: Bench) -> N
 
 def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: Bench) -> None:
     turn: list[Any] = []
-    object.__setattr__(bench.rooms, "coalescer", WriteCoalescer(turn.append))
+    object.__setattr__(bench.parts.websockets, "coalescer", WriteCoalescer(turn.append))
     bench.socket.write(b"first ")
     assert bench.socket.deliver(b"second ")
     bench.socket.write(b"third")
@@ -342,7 +340,7 @@ def test_a_frame_at_once_does_not_overtake_what_was_written_in_this_turn(bench: 
 def test_nothing_is_written_to_the_descriptor_of_a_connection_that_is_over(bench: Bench) -> None:
     """The next connection may have been given it."""
     turn: list[Any] = []
-    object.__setattr__(bench.rooms, "coalescer", WriteCoalescer(turn.append))
+    object.__setattr__(bench.parts.websockets, "coalescer", WriteCoalescer(turn.append))
     bench.socket.write(b"written, and then it ended")
     bench.socket.connection_lost(None)
     turn.pop()()

@@ -5,33 +5,26 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from tallycast.fanout.topic import NO_FD, Topic
-from tallycast.transport.websocket.broadcast import broadcast
+from tallycast.contract.codec import JSON
+from tallycast.transport.registry import Transport
+from tallycast.transport.websocket.broadcast import NO_FD, FdSubscriber, broadcast
 
 FRAME = b"a whole frame"
 
 
-class Peer:
-    """A subscriber over a socket; ``rest`` is what it was told to send later."""
-
-    wire = 0
+class Peer(FdSubscriber):
+    """A subscriber over a socket; ``rest`` is the part of a frame that it is to send later."""
 
     def __init__(self) -> None:
+        super().__init__(Transport("test", JSON, broadcast))
         self.ours, self.theirs = socket.socketpair()
         for end in (self.ours, self.theirs):
             end.setblocking(False)
         self.fd = self.ours.fileno()
-        self.watches_many = False
         self.rest = b""
 
     def overflow(self, rest: bytes) -> None:
         self.rest += rest
-
-    def deliver(self, frame: bytes) -> bool:
-        raise AssertionError("the store is not asked here")
-
-    def mark_stale(self, topic: Topic) -> None:
-        raise AssertionError("the store is not asked here")
 
     def fill(self) -> None:
         """Write until nothing more goes in."""

@@ -15,18 +15,17 @@ from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
 from tallycast.fanout.hub import Hub
 from tallycast.ledger.reader import Query, State
-from tallycast.transport.coalescer import WriteCoalescer
 from tallycast.transport.http.protocol import TRANSPORT
-from tallycast.transport.sse import Stream, StreamResponse
+from tallycast.transport.liveness import BEAT_AFTER, STALL_AFTER
+from tallycast.transport.sse.response import StreamResponse
 from tallycast.transport.timer_wheel import TimerWheel
-from tallycast.transport.websocket.protocol import BEAT_AFTER, STALL_AFTER
 
 from tests.support.names import NAMES
-from tests.support.rooms import rooms
+from tests.support.parts import Parts, ignore, no_later
 
 SITE = Site()
 UNKNOWN_CLIENT = Client("", forwarded=False)
-PLACE = ConnectionSlot(None, None, counted=True)
+SLOT = ConnectionSlot(None, None, counted=True)
 
 
 class Transport:
@@ -59,23 +58,20 @@ class Bench:
         self.answers: list[dict[str, State] | Refusal] = []
         self.asked: list[list[str]] = []
         self.timers = TimerWheel(lambda: self.now)
-        nothing: Any = lambda *_: None  # noqa: E731
-        self.hub = Hub(NAMES.item_channel, nothing, nothing, lambda _, call: call())
-        self.rooms = rooms(
+        self.hub = Hub(NAMES.item_channel, ignore, ignore, no_later)
+        self.parts = Parts(
             lambda: self.now,
             guard=Guard({"default": SITE}, b"s" * 32),
             hub=self.hub,
             timers=self.timers,
-            coalescer=WriteCoalescer(lambda call: call()),
             read=self._read,
-            ready=lambda: self.ready,
+            live=lambda: self.ready,
         )
         self.transport = Transport()
         self.room = asyncio.Event()
         self.room.set()
         self.gone = asyncio.Event()
         self.sent: list[Message] = []
-        self.stream = Stream(self.rooms, PLACE, UNKNOWN_CLIENT)
         self.response: StreamResponse
         self.serving: asyncio.Task[None]
 
@@ -88,8 +84,7 @@ class Bench:
             query.done([answer.get(item, State(0, {}, None)) for item in query.items])
 
     async def open(self, *items: str, method: str = "GET") -> None:
-        await self.stream.open(SITE, items)
-        self.response = StreamResponse(self.rooms, self.stream)
+        self.response = await self.parts.streams.open(SLOT, UNKNOWN_CLIENT, SITE, items)
         scope = {"type": "http", "method": method, TRANSPORT: self.transport}
         self.serving = asyncio.create_task(self.response(scope, self._receive, self._send))
 
@@ -199,11 +194,10 @@ async def test_a_store_that_went_back_is_told(bench: Bench) -> None:
 
 async def test_what_is_known_is_not_read_again_while_updates_come_in(bench: Bench) -> None:
     await bench.open("a")
-    other = Stream(bench.rooms, PLACE, UNKNOWN_CLIENT)
-    await other.open(SITE, ["a"])
+    await bench.parts.streams.open(SLOT, UNKNOWN_CLIENT, SITE, ["a"])
     assert bench.asked == [["a"]]
     bench.ready = False
-    await other.open(SITE, ["a"])
+    await bench.parts.streams.open(SLOT, UNKNOWN_CLIENT, SITE, ["a"])
     assert bench.asked == [["a"], ["a"]]
 
 
@@ -224,7 +218,7 @@ async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: st
     elif end == "cancelled":
         bench.serving.cancel()
     elif end == "left":
-        bench.stream.leave()
+        bench.response.leave()
     await asyncio.gather(bench.serving, return_exceptions=True)
     topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
     assert [(topic.subscriptions, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
@@ -302,12 +296,12 @@ async def test_bye_is_the_last_event_and_names_the_pause_twice(bench: Bench) -> 
     await bench.open("a")
     await bench.turn()
     bench.publish("a", 1)
-    bench.stream.bye(1.5)
+    bench.response.bye(1.5)
     await bench.turn()
     bench.publish("a", 2)
     await bench.turn()
     bench.publish("a", 3)
-    bench.stream.leave()
+    bench.response.leave()
     await bench.serving
     bench.publish("a", 4)
     assert [event["type"] for event in bench.events] == ["counts", "counts", "counts", "counts", "bye"]
@@ -324,8 +318,8 @@ async def test_bye_waits_for_room(bench: Bench) -> None:
     bench.room.clear()
     bench.publish("a", 1)
     await bench.turn()
-    bench.stream.bye(1.5)
-    bench.stream.leave()
+    bench.response.bye(1.5)
+    bench.response.leave()
     await bench.turn()
     bench.room.set()
     await bench.serving
@@ -337,6 +331,6 @@ async def test_a_stream_of_a_site_that_is_gone_ends(bench: Bench) -> None:
     await bench.turn()
     bench.wait(2)
     assert not bench.transport.aborted
-    bench.rooms.guard.sites = {}
+    bench.parts.guard.sites = {}
     bench.wait(2)
     assert bench.transport.aborted

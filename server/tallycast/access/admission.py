@@ -1,7 +1,7 @@
 """Admission: how many connections, requests and new visitors one worker accepts, by client address.
 
-Owns the counts and rate limits that no single connection and no site could keep, and the rate limit of a
-visitor with several connections. Does not depend on sockets or HTTP; the clock is an argument.
+Owns the counts and rate limits that no single connection and no site could keep. Does not depend on sockets
+or HTTP; the clock is an argument.
 
 Limits are generous because many people may share an address, in an office for example. For the same reason,
 requests refused for their site or origin have budgets of their own: a page that is not listed must not use up
@@ -55,7 +55,6 @@ class Admission:
         self._refused_upgrades: Buckets[str] = Buckets(group=network)
         self._refused_requests: Buckets[str] = Buckets(group=network)
         self._visitors: Buckets[str] = Buckets(group=network)
-        self._reactions: Buckets[bytes] = Buckets()
 
     def enter(self, owner: Client | None) -> ConnectionSlot:
         """Count an accepted connection until ``leave``, even if it is refused."""
@@ -156,16 +155,6 @@ class Admission:
             RateLimited: too many were created from this address.
         """
         self._spend(client, self._visitors, self._caps.address_visitors, "new visitors")
-
-    def reaction(self, visitor: bytes, rate: Rate, amount: int = 1) -> None:
-        """Admit reactions of a visitor over all connections, or a request that costs as much as ``amount``.
-
-        Raises:
-            RateLimited: the rate is exceeded.
-        """
-        wait = self._reactions.take(visitor, rate, self._clock(), min(amount, rate.burst))
-        if wait:
-            raise RateLimited("too many reactions", retry_after=wait)
 
     def _spend(self, client: Client, buckets: Buckets[str], rate: Rate, what: str) -> None:
         address = prefix(client)

@@ -1,9 +1,10 @@
-"""The admin API: what may be done to a site's items and visitors with an admin key.
+"""The admin API: moderation of a site's items and visitors with an admin key.
 
-Owns its endpoints. A site without admin keys has none of them. Must not know the engine.
+Owns its endpoints. A site without admin keys has none of them. Does not depend on the engine.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -11,66 +12,73 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tallycast.access.admission import Admission
+from tallycast.api.schemas import EraseVisitor
 from tallycast.contract.errors import BadMessage, Unauthorized
 from tallycast.contract.items import check_item
 from tallycast.domain.sites import Site
 from tallycast.domain.visitors import check_visitor
-from tallycast.services.moderation import ITEM_DEEDS
-from tallycast.services.services import Rooms
+from tallycast.services.moderation import ITEM_ACTIONS, Moderation
 from tallycast.transport.http.problems import CLIENT
 from tallycast.transport.http.requests import asked, bearer, json_answer, read_body
 
 
-class Whom(msgspec.Struct, frozen=True):
-    """The body of a request about a visitor: no URL has a visitor's id in it."""
+class AdminKeys(Protocol):
+    """Checks admin keys; see ``access.guard.Guard``."""
 
-    visitor: str
+    def administrator(self, site: Site, key: str) -> str:
+        """The fingerprint of an admin key."""
 
 
-class Admin:
-    """The endpoints, with the rooms they work in."""
+class AdminEndpoints:
+    """The endpoints below ``/v1/admin``."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, moderation: Moderation, keys: AdminKeys, admission: Admission) -> None:
+        self._moderation = moderation
+        self._keys = keys
+        self._admission = admission
 
     def routes(self) -> Sequence[Route]:
-        """Every path of the admin API."""
-        to_item = (Route(f"/v1/admin/{what}", self.to_item, methods=["POST"]) for what in ITEM_DEEDS)
-        return (*to_item, Route("/v1/admin/erase", self.erase, methods=["POST"]))
+        """Every path."""
+        items = (Route(f"/v1/admin/{action}", self.item, methods=["POST"]) for action in ITEM_ACTIONS)
+        return (*items, Route("/v1/admin/erase", self.erase, methods=["POST"]))
 
-    async def to_item(self, request: Request) -> Response:
-        """Do what the path says to an item."""
+    async def item(self, request: Request) -> Response:
+        """Apply the action in the path to an item."""
         query, site = asked(request)
-        who = self._who(request, site)
-        # Not the site's own rule: an item that has become none by it can be removed all the same.
+        key = self._key(request, site)
+        # Not the site's own rule: an item that it no longer allows can still be removed.
         item = check_item(query.item)
-        what = request.scope["path"].rpartition("/")[2]
-        state = await self._rooms.admin_actions.to_item(who, what, site, item)
+        action = request.scope["path"].rpartition("/")[2]
+        state = await self._moderation.apply(key, action, site, item)
         return json_answer(
             {"item": item, "version": state.version, "counts": state.counts, "frozen": state.frozen}
         )
 
     async def erase(self, request: Request) -> Response:
-        """Take back all that a visitor holds."""
+        """Clear every reaction of a visitor."""
         _, site = asked(request)
-        who = self._who(request, site)
+        key = self._key(request, site)
         try:
-            visitor = msgspec.json.decode(await read_body(request), type=Whom).visitor
+            visitor = msgspec.json.decode(await read_body(request), type=EraseVisitor).visitor
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise BadMessage('the body is {"visitor": "u:…"}') from None
-        return json_answer(
-            {"erased": await self._rooms.admin_actions.erase(who, site, check_visitor(visitor))}
-        )
+        return json_answer({"erased": await self._moderation.erase(key, site, check_visitor(visitor))})
 
-    def _who(self, request: Request, site: Site) -> str:
-        """Whose admin key came with the request."""
+    def _key(self, request: Request, site: Site) -> str:
+        """The fingerprint of the admin key of a request.
+
+        Raises:
+            HTTPException: the site has no admin keys.
+            Unauthorized: there is no key, or a wrong one.
+        """
         if not site.admin_keys:
             raise HTTPException(404)
         key = bearer(request)
         if key is None:
             raise Unauthorized("Authorization: Bearer <admin key> is needed")
         try:
-            return self._rooms.guard.administrator(site, key)
+            return self._keys.administrator(site, key)
         except Unauthorized:
-            self._rooms.admission.wrong_admin_key(request.scope[CLIENT])
+            self._admission.wrong_admin_key(request.scope[CLIENT])
             raise

@@ -17,7 +17,7 @@ from tallycast.access.admission import Admission, ConnectionSlot
 from tallycast.access.guard import Guard
 from tallycast.contract.errors import Forbidden, Refusal
 from tallycast.domain.sites import Site
-from tallycast.transport.http.problems import CLIENT, PLACE, refused
+from tallycast.transport.http.problems import CLIENT, SLOT, refused
 from tallycast.transport.http.query import Query
 
 PREFIX = "/v1/"
@@ -130,7 +130,7 @@ class Origins:
         except Refusal as too_many:
             refusal = too_many
         answer = refused(refusal)
-        slot: ConnectionSlot = scope[PLACE]
+        slot: ConnectionSlot = scope[SLOT]
         if slot.owner is not None:
             answer.headers["Connection"] = "close"
         return answer
@@ -138,7 +138,7 @@ class Origins:
 
 def _check_place(scope: Scope) -> None:
     """Raises ``Unavailable`` or ``RateLimited`` where there is no room even for the connection."""
-    slot: ConnectionSlot = scope[PLACE]
+    slot: ConnectionSlot = scope[SLOT]
     if not slot.counted and slot.refusal is not None:
         raise slot.refusal
 

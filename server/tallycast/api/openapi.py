@@ -15,7 +15,7 @@ from tallycast.contract.codec import EVENTS
 from tallycast.contract.messages import Counts
 from tallycast.domain.base_path import ROOT
 from tallycast.domain.limits import Limits
-from tallycast.services.moderation import ITEM_DEEDS
+from tallycast.services.moderation import ITEM_ACTIONS
 from tallycast.transport.http.problems import MEDIA_TYPE, Problem
 
 Schema = dict[str, Any]
@@ -69,7 +69,7 @@ _PROBLEMS = {
     "429": "Rate limit exceeded: `rate_limited`.",
     "503": "Not confirmed in time: `unavailable`. It may have taken effect; it will not take effect later.",
 }
-_ITEM_DEEDS = {
+_ITEM_ACTIONS = {
     "reset": "Clear every reaction on an item.",
     "remove": "Delete an item and all that is stored of it.",
     "freeze": "Refuse further reactions on an item with `forbidden`. Its counts stay.",
@@ -208,10 +208,10 @@ _PATHS: Schema = {
     **{
         f"/v1/admin/{action}": {
             "post": _admin(
-                action, _ITEM_DEEDS[action], schemas.ManagedItem, "400 401 403 404 429 503", ("Item",)
+                action, _ITEM_ACTIONS[action], schemas.ManagedItem, "400 401 403 404 429 503", ("Item",)
             )
         }
-        for action in ITEM_DEEDS
+        for action in ITEM_ACTIONS
     },
     "/v1/admin/erase": {
         "post": _admin(

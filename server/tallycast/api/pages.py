@@ -14,8 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tallycast.api.embed import IDENTITY, STATIC, Script, installed
-from tallycast.api.encodings import choose
-from tallycast.api.etags import matches
+from tallycast.api.negotiation import choose, matches
 from tallycast.domain.base_path import ROOT
 
 FOLDER = STATIC / "pages"

@@ -30,13 +30,12 @@ class Unreadable(NamedTuple):
 
 
 class Wire:
-    """A format of WebSocket messages. ``index`` numbers the formats from 0, for caches of encoded updates."""
+    """A format of WebSocket messages."""
 
-    __slots__ = ("_decode", "_encode", "_loose", "binary", "index", "opcode", "subprotocol")
+    __slots__ = ("_decode", "_encode", "_loose", "binary", "opcode", "subprotocol")
 
     def __init__(
         self,
-        index: int,
         subprotocol: str,
         *,
         binary: bool,
@@ -44,7 +43,6 @@ class Wire:
         encode: Callable[[object], bytes],
         loose: Callable[[bytes], Any],
     ) -> None:
-        self.index = index
         self.subprotocol = subprotocol
         self.binary = binary
         self.opcode = frames.BINARY if binary else frames.TEXT
@@ -84,10 +82,9 @@ class Wire:
 class EventWire:
     """The format of ``text/event-stream`` (WHATWG HTML, server-sent events), which only the server writes."""
 
-    __slots__ = ("_encode", "index")
+    __slots__ = ("_encode",)
 
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode
 
     def frame(self, message: ServerMessage) -> bytes:
@@ -142,7 +139,6 @@ def _loose_msgpack(payload: bytes) -> Any:
 
 
 JSON = Wire(
-    0,
     "tallycast.v1.json",
     binary=False,
     decode=msgspec.json.Decoder(ClientMessage).decode,
@@ -150,13 +146,11 @@ JSON = Wire(
     loose=_loose_json,
 )
 MSGPACK = Wire(
-    1,
     "tallycast.v1.msgpack",
     binary=True,
     decode=msgspec.msgpack.Decoder(ClientMessage).decode,
     encode=msgspec.msgpack.Encoder().encode,
     loose=_loose_msgpack,
 )
-EVENTS = EventWire(2)
-WIRES: tuple[Wire | EventWire, ...] = (JSON, MSGPACK, EVENTS)
+EVENTS = EventWire()
 BY_SUBPROTOCOL = {wire.subprotocol: wire for wire in (JSON, MSGPACK)}

@@ -1,14 +1,14 @@
-"""Who watches what, and the fan-out of updates to them.
+"""The watched items, and the fan-out of updates to their subscribers.
 
-Owns the watched items, and the sweeps that bring their subscribers the latest. ``publish`` is a plain
-function: updates carry versions, lower or equal ones are dropped. Must not know where updates come from, or
-what a subscriber is.
+Owns the sweeps that send an item's latest counts to its subscribers. ``publish`` is a plain function: updates
+carry versions, lower or equal ones are dropped. Does not depend on where updates come from, or on what a
+subscriber is.
 
-Conflation: a sweep goes over an item's subscribers in slices, so that the loop stays responsive, and brings
-each the counts that are the latest when its turn comes. What is published meanwhile overtakes inside the
-sweep; who had been reached before is brought it by the next one. An item rests after a sweep for as long as
-the sweep took, other items' slices included, so that all of them together take no more than about half of the
-loop. An item that has rested is swept at once.
+Conflation: a sweep passes over an item's subscribers in slices, so that the loop stays responsive, and sends
+each the counts that are the latest at its turn. Counts that are published in the meantime overtake inside the
+sweep; the next one sends them to the subscribers that were passed before. An item rests after a sweep for as
+long as the sweep took, the slices of other items included, so that all sweeps together take no more than
+about half of the loop. An item that has rested is swept at once.
 """
 
 import time
@@ -19,16 +19,17 @@ from functools import partial
 import structlog
 
 from tallycast.domain.sites import Site
-from tallycast.fanout.topic import UNKNOWN, Broadcast, DeliveryStats, Subscriber, Topic, no_broadcast
+from tallycast.fanout.topic import UNKNOWN, DeliveryStats, Subscriber, Topic
 
-# An item nobody watches is followed for this long (s), so that a page's reload costs the engine nothing.
+# The subscription of the engine to an unwatched item lingers for this long (s), so that a reload of a page
+# costs the engine nothing.
 LINGER = 10.0
-# One go at the sweeps takes about this long (s).
+# One slice of the sweeps takes about this long (s).
 SLICE = 0.001
-# The loop goes round so often from one go to the next: what takes several turns of it, as a reaction does on
-# its way, need not wait for the sweeps in each of them.
+# Turns of the loop from one slice to the next: work that takes several turns, like a reaction, need not wait
+# for a slice in each of them.
 TURNS = 4
-# A shorter sweep is not rested from: it costs less than a timer does.
+# No rest after a shorter sweep (s): it costs less than a timer does.
 RESTLESS = 0.0005
 
 _log = structlog.get_logger("hub")
@@ -37,9 +38,12 @@ _log = structlog.get_logger("hub")
 class Hub:
     """Maps channels to topics, and sweeps them.
 
-    ``follow`` and ``leave`` start and end the supply of updates on a channel. ``later`` calls a function
-    after a delay (s), like ``loop.call_later``. ``broadcast`` writes to many subscribers at once.
-    ``age`` is as for ``DeliveryStats``, which ``delivery_stats`` are.
+    Args:
+        name: makes the channel of an item of a site.
+        follow, leave: start and end the updates of a channel.
+        later: calls a function after a delay (s), like ``loop.call_later``.
+        clock: monotonic (s).
+        age: as for ``DeliveryStats``.
     """
 
     def __init__(
@@ -48,7 +52,6 @@ class Hub:
         follow: Callable[[bytes], None],
         leave: Callable[[bytes], None],
         later: Callable[[float, Callable[[], None]], object],
-        broadcast: Broadcast = no_broadcast,
         clock: Callable[[], float] = time.monotonic,
         age: Callable[[int], float | None] = lambda version: None,
     ) -> None:
@@ -57,7 +60,6 @@ class Hub:
         self._follow = follow
         self._leave = leave
         self._later = later
-        self._spread = broadcast
         self._clock = clock
         self._queue: deque[Topic] = deque()
         self._sweeping = False
@@ -65,11 +67,11 @@ class Hub:
         self._idle: dict[bytes, Topic] = {}
 
     def __len__(self) -> int:
-        """How many items are followed."""
+        """The number of followed items."""
         return len(self._topics)
 
     def subscribe(self, site: Site, item: str) -> Topic:
-        """The topic of an item, kept and supplied until it is released as often as it was held."""
+        """The topic of an item, followed until ``unsubscribe`` was called as often."""
         channel = self._name(site.name, item)
         topic = self._topics.get(channel)
         if topic is None:
@@ -81,7 +83,7 @@ class Hub:
         return topic
 
     def unsubscribe(self, topic: Topic, subscriber: Subscriber) -> None:
-        """The subscriber holds the topic no more, and gets no more of it."""
+        """End a subscription to a topic."""
         topic.detach(subscriber)
         topic.subscriptions -= 1
         if topic.subscriptions == 0:
@@ -89,9 +91,9 @@ class Hub:
             self._idle[topic.channel] = topic
 
     def sweep(self) -> None:
-        """Let go of items that nobody has watched for a while. Call it every second or so."""
+        """Leave the items that were unwatched for a while. Call it about every second."""
         before = self._clock() - LINGER
-        # In the order they became idle: the first one that is too young ends it.
+        # In the order in which they became idle: all after the first one that is too young are, too.
         for channel, topic in list(self._idle.items()):
             if topic.left > before:
                 break
@@ -99,18 +101,18 @@ class Hub:
             self._leave(channel)
 
     def adopt(self, sites: Mapping[str, Site]) -> None:
-        """The sites were read again."""
+        """The configuration of the sites has changed."""
         for topic in self._topics.values():
             if topic.site.name in sites:
                 topic.adopt(sites[topic.site.name])
 
     def version(self, channel: bytes) -> int:
-        """The latest version known on a channel, or ``UNKNOWN``."""
+        """The latest known version on a channel, or ``UNKNOWN``."""
         topic = self._topics.get(channel)
         return UNKNOWN if topic is None else topic.version
 
     def known(self, channels: Iterable[bytes]) -> list[Topic]:
-        """The topics behind these channels, as far as they are still followed."""
+        """The topics of these channels, as far as they are followed."""
         return [self._topics[channel] for channel in channels if channel in self._topics]
 
     def publish(self, channel: bytes, version: int, counts: Mapping[str, int]) -> None:
@@ -120,11 +122,10 @@ class Hub:
             self._fan_out(topic, version, counts)
 
     def reconcile(self, channel: bytes, version: int, counts: Mapping[str, int], floor: int) -> None:
-        """Take counts read from the store.
+        """Publish counts that were read from the store.
 
-        ``floor`` is the version that was known here before the read began. A store that shows a lower one
-        went back in time (a restored backup, a failover): its counts are taken all the same, and sent as a
-        reset.
+        ``floor`` is the version that was known before the read began. A store with a lower one went back in
+        time (a restored backup, a failover): its counts are published all the same, as a reset.
         """
         topic = self._topics.get(channel)
         if topic is None:
@@ -153,11 +154,11 @@ class Hub:
         self._queue.append(topic)
         if not self._sweeping:
             self._sweeping = True
-            # Not now, but in this turn of the loop: what else arrives in it is swept together with this.
+            # Not now, but in this turn of the loop: other updates that arrive in it are swept with this one.
             self._later(0, self._run)
 
     def _run(self) -> None:
-        """Sweep for one slice of time, every topic of the queue in turn."""
+        """Sweep for one slice of time, a row of each topic in turn."""
         until = self._clock() + SLICE
         alone = len(self._queue) == 1
         while self._queue:
@@ -175,13 +176,13 @@ class Hub:
     def _step(self, topic: Topic, *, alone: bool) -> bool:
         """Sweep the topic's next row; ``True`` when that was the last. A defect costs only that row."""
         try:
-            return topic.sweep(self._spread, alone=alone)
+            return topic.sweep(alone=alone)
         except Exception:
-            _log.exception("a row could not be swept")
+            _log.exception("sweep failed")
             return False
 
     def _run_in(self, turns: int) -> None:
-        """Sweep on when the loop has gone round so often."""
+        """Continue the sweeps after some turns of the loop."""
         self._later(0, self._run if turns == 1 else partial(self._run_in, turns - 1))
 
     def _swept(self, topic: Topic) -> None:

@@ -1,58 +1,75 @@
-"""One watched item: its latest counts, its ready-made frames, and who was brought which version of them.
+"""One watched item, and the innermost loop of the fan-out.
 
-Owns the innermost loop of the whole server, the write of an update to those who lack it. Every subscriber
-gets the same bytes. Must not know when a sweep is due, where updates come from, who a subscriber is, or how
-it writes.
+Owns the item's latest counts, the version that each subscriber has, and the most frequent loop of the whole
+server: the write of an update to the subscribers that lack it. Subscribers of one transport get the same
+bytes. Does not depend on when a sweep is due, where updates come from, or how a transport writes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from msgspec import UNSET
 
-from tallycast.contract.codec import WIRES
-from tallycast.contract.messages import Counts
+from tallycast.contract.messages import Counts, ServerMessage
 from tallycast.domain.sites import Site
 from tallycast.observability.measures import TIMES, Histogram
 
 UNKNOWN = -1
-NO_FD = -1
-# So many subscribers are brought an update before the clock is looked at.
+# Subscribers that are sent an update before the clock is read.
 ROW = 64
 
 _log = structlog.get_logger("hub")
+
+
+class Codec(Protocol):
+    """A wire format."""
+
+    def frame(self, message: ServerMessage) -> bytes:
+        """A message in the form in which it is sent."""
+
+
+class Transport(Protocol):
+    """What connects subscribers."""
+
+    @property
+    def codec(self) -> Codec:
+        """The wire format."""
+
+    @property
+    def broadcast(self) -> "Broadcast":
+        """Writes a frame to many subscribers of this transport at once."""
 
 
 class Subscriber(Protocol):
     """A connection that watches items."""
 
     @property
-    def wire(self) -> int:
-        """The index of its wire format."""
-
-    @property
-    def fd(self) -> int:
-        """The descriptor of a socket that a frame may be written to as it is, or ``NO_FD``."""
-
-    @property
-    def watches_many(self) -> bool:
-        """Whether it watches more than one item."""
-
-    def overflow(self, rest: bytes) -> None:
-        """Send the rest of a frame of which the socket took only the beginning."""
+    def transport(self) -> Transport:
+        """What it is connected by."""
 
     def deliver(self, frame: bytes) -> bool:
-        """Write a frame; ``False`` when there is no room, and then ``mark_stale`` follows."""
+        """Write a frame; ``False`` when it has no room for it, and then ``mark_stale`` follows."""
 
     def mark_stale(self, topic: "Topic") -> None:
-        """Remember the topic, and have it ``deliver_latest`` the latest when there is room."""
+        """Remember the topic, and call its ``deliver_latest`` when there is room."""
+
+
+# Writes a frame to many subscribers of one transport, and returns those that it did not write to: ``deliver``
+# is called for them. The flag says that no other item is being swept, so that a subscriber of several items
+# need not wait for the frame of another.
+Broadcast = Callable[[bytes, Sequence[Any], bool], Sequence[Any]]
+
+
+def no_broadcast(_: bytes, subscribers: Sequence[Any], __: bool) -> Sequence[Any]:
+    """A ``Broadcast`` that leaves every subscriber to ``deliver``."""
+    return subscribers
 
 
 class DeliveryStats:
-    """What all subscribers together were brought, and what not.
+    """The updates that were delivered and conflated, and how late they were.
 
-    ``age`` tells how long ago (s) a version was committed, or ``None`` when that is not known.
+    ``age`` returns how long ago (s) a version was committed, or ``None`` when that is not known.
     """
 
     __slots__ = ("age", "conflated", "lag", "sent")
@@ -64,52 +81,42 @@ class DeliveryStats:
         self.lag = Histogram(TIMES)
 
 
-# Writes a frame to many at once, and gives those back whom it cannot write to. The flag says that no other
-# item is being swept, so that whoever watches several need not wait for one that could come with it.
-Broadcast = Callable[[bytes, Sequence[Subscriber], bool], Sequence[Subscriber]]
-
-
-def no_broadcast(_: bytes, subscribers: Sequence[Subscriber], __: bool) -> Sequence[Subscriber]:
-    """A ``Broadcast`` that leaves everybody to be asked one by one."""
-    return subscribers
-
-
 class Row:
-    """Some subscribers of one wire format, of whom nearly all were brought the same version.
+    """Some subscribers of one transport, nearly all of which have the same version.
 
-    So what each was brought need not be looked up or noted one by one, as often as an update comes.
+    So the version of each need not be looked up or noted for every update.
     """
 
-    __slots__ = ("members", "others", "version", "wire")
+    __slots__ = ("members", "others", "transport", "version")
 
-    def __init__(self, wire: int, version: int) -> None:
-        self.wire = wire
+    def __init__(self, transport: Transport, version: int) -> None:
+        self.transport = transport
         self.members: list[Subscriber] = []
         self.version = version
-        # Who was brought another version, and which.
+        # The members with another version, and which.
         self.others: dict[Subscriber, int] = {}
 
     def delivered(self, subscriber: Subscriber) -> int:
-        """The version that a member was brought last."""
+        """The version that a member has."""
         return self.others.get(subscriber, self.version)
 
     def note(self, subscriber: Subscriber, version: int) -> None:
-        """A member was brought a version."""
+        """A member has a version from here on."""
         if version == self.version:
             self.others.pop(subscriber, None)
         else:
             self.others[subscriber] = version
 
     def behind(self, version: int) -> Sequence[Subscriber]:
-        """The members who were not brought this version last."""
+        """The members that have another version."""
         if self.others:
             return [one for one in self.members if self.others.get(one, self.version) != version]
-        # A copy, because somebody may leave while it is gone through.
+        # A copy, because a subscriber may leave during the iteration.
         return list(self.members) if self.version != version else ()
 
 
 class Topic:
-    """One watched item: the latest counts, and who was brought which version of them.
+    """One watched item: the latest counts, and the version of them that each subscriber has.
 
     ``version`` is ``UNKNOWN`` until the store was read.
     """
@@ -146,11 +153,11 @@ class Topic:
         self.counts: Mapping[str, int] = {}
         self.subscriptions = 0
         self.left = 0.0
-        # Who gets updates, and the row each is in.
+        # The subscribers that get updates, and the row that each is in.
         self.subscribers: dict[Subscriber, Row] = {}
         self._rows: list[Row] = []
-        # For each wire format the row that newcomers join.
-        self._filling: list[Row | None] = [None] * len(WIRES)
+        # For each transport the row that new subscribers join.
+        self._filling: dict[Transport, Row] = {}
         # How many of the subscribers have this version.
         self._reached = 0
         # Waiting for a sweep, being swept, or resting: then ``publish`` has nothing to do but to set the
@@ -158,44 +165,44 @@ class Topic:
         self.dirty = False
         self.began = 0.0
         self.ready_at = self.swept_at = 0.0
-        self._frames: list[bytes | None] = [None] * len(WIRES)
+        self._frames: dict[Codec, bytes] = {}
         # The highest version there ever was: above ``version`` when the store went back.
         self.highest = UNKNOWN
-        # The rows that the sweep under way has been to.
+        # The rows that the present sweep has passed.
         self._swept = 0
-        # Whether newer counts came since the last sweep began, so that some were brought older ones.
+        # Whether newer counts arrived since the last sweep began, so that some subscribers have older ones.
         self.overtaken = False
 
-    def frame(self, wire: int, reset: bool = False) -> bytes:
-        """The latest counts as a whole frame in one wire format; encoded once, whoever asks."""
+    def frame(self, codec: Codec, reset: bool = False) -> bytes:
+        """The latest counts as a whole frame in one wire format; encoded once for all subscribers."""
         if reset:
-            return WIRES[wire].frame(self._message(reset=True))
-        frame = self._frames[wire]
+            return codec.frame(self._message(reset=True))
+        frame = self._frames.get(codec)
         if frame is None:
-            frame = self._frames[wire] = WIRES[wire].frame(self._message(reset=False))
+            frame = self._frames[codec] = codec.frame(self._message(reset=False))
         return frame
 
     def delivered(self, subscriber: Subscriber) -> int:
-        """The version that a subscriber was brought last; ``UNKNOWN`` when there is none."""
+        """The version that a subscriber has; ``UNKNOWN`` when it has none."""
         row = self.subscribers.get(subscriber)
         return UNKNOWN if row is None else row.delivered(subscriber)
 
     def attach(self, subscriber: Subscriber) -> int:
-        """The subscriber is shown the latest right now, and gets updates from here on.
+        """The subscriber is sent the latest counts right now, and gets updates from here on.
 
-        Gives what ``delivered`` gave before.
+        Returns what ``delivered`` was before.
         """
         before = self.delivered(subscriber)
         row = self.subscribers.get(subscriber)
         if row is None:
-            row = self.subscribers[subscriber] = self._row(subscriber.wire)
+            row = self.subscribers[subscriber] = self._row(subscriber.transport)
             row.members.append(subscriber)
         row.note(subscriber, self.version)
         self._reached += before != self.version
         return before
 
     def detach(self, subscriber: Subscriber) -> None:
-        """The subscriber gets no more updates, if it ever did."""
+        """The subscriber gets no more updates."""
         row = self.subscribers.pop(subscriber, None)
         if row is not None:
             self._reached -= row.delivered(subscriber) == self.version
@@ -203,27 +210,27 @@ class Topic:
             row.others.pop(subscriber, None)
 
     def set(self, version: int, counts: Mapping[str, int]) -> None:
-        """Take new counts."""
+        """Replace the counts."""
         if self.version != UNKNOWN:
-            # Who was not brought the ones before never will be.
+            # Subscribers that lack the previous counts never get them.
             self._delivery_stats.conflated += len(self.subscribers) - self._reached
         self._reached = 0
         self.version = version
         self.overtaken = True
         if version <= self.highest:
-            # The store went back, perhaps to what somebody was brought last.
+            # The store went back, perhaps to the version that some subscribers have.
             self._reached = sum(self.delivered(one) == version for one in self.subscribers)
         self.highest = max(self.highest, version)
         self.counts = counts
-        self._frames = [None] * len(WIRES)
+        self._frames = {}
 
     def adopt(self, site: Site) -> None:
-        """The site was read again: from the next frame on its kinds are as it says now."""
+        """The configuration of the site has changed: the next frame has its present kinds."""
         self.site = site
-        self._frames = [None] * len(WIRES)
+        self._frames = {}
 
     def deliver_latest(self, subscriber: Subscriber) -> None:
-        """Bring one subscriber the latest, unless it has it or has left."""
+        """Send one subscriber the latest counts, unless it has them or has left."""
         row = self.subscribers.get(subscriber)
         if row is None or row.delivered(subscriber) == self.version:
             return
@@ -233,32 +240,33 @@ class Topic:
         else:
             subscriber.mark_stale(self)
 
-    def sweep(self, broadcast: Broadcast, *, alone: bool) -> bool:
-        """Bring the latest to the next row; ``True`` when that was the last.
+    def sweep(self, *, alone: bool) -> bool:
+        """Send the latest counts to the next row; ``True`` when that was the last.
 
         ``alone``: no other item is being swept.
         """
         if self._swept == 0:
-            self._close_ranks()
+            self._compact()
             self.overtaken = False
         at = self._swept
-        # Before the row, so that one that fails is passed over the next time.
+        # Before the row, so that a row that fails is skipped the next time.
         self._swept += 1
-        # Who comes meanwhile is shown the latest anyway, whether the row was swept or is yet to be.
+        # A subscriber that joins in the meantime gets the latest counts as its snapshot.
         if at < len(self._rows):
-            self._deliver_row(self._rows[at], broadcast, alone=alone)
+            self._deliver_row(self._rows[at], alone=alone)
         if self._swept < len(self._rows):
             return False
         self._swept = 0
         return True
 
-    def _deliver_row(self, row: Row, broadcast: Broadcast, *, alone: bool) -> None:
+    def _deliver_row(self, row: Row, *, alone: bool) -> None:
         """The innermost loop of the whole server: for each subscriber little more than one system call."""
         behind = row.behind(self.version)
         left = behind
-        # A version below the highest means that the store went back: not everybody is told the same.
+        # A version below the highest means that the store went back: then the frames differ.
         if behind and self.version == self.highest:
-            left = broadcast(self.frame(row.wire), behind, alone)
+            transport = row.transport
+            left = transport.broadcast(self.frame(transport.codec), behind, alone)
         refused = {one: row.delivered(one) for one in left if not self._deliver_one(one)}
         if len(refused) < len(behind):
             self._count(len(behind) - len(refused))
@@ -268,41 +276,41 @@ class Topic:
             subscriber.mark_stale(self)
 
     def _deliver_one(self, subscriber: Subscriber) -> bool:
-        """Bring one subscriber the latest; whether it took it."""
+        """Send one subscriber the latest counts. Returns whether it accepted them."""
         try:
             reset = self.delivered(subscriber) > self.version
-            return subscriber.deliver(self.frame(subscriber.wire, reset))
+            return subscriber.deliver(self.frame(subscriber.transport.codec, reset))
         except Exception:
-            _log.exception("an update could not be delivered")
+            _log.exception("update delivery failed")
             return True
 
-    def _row(self, wire: int) -> Row:
-        """The row that a newcomer of this wire format joins."""
-        row = self._filling[wire]
+    def _row(self, transport: Transport) -> Row:
+        """The row that a new subscriber of this transport joins."""
+        row = self._filling.get(transport)
         if row is None or len(row.members) >= ROW:
             if self._swept == 0:
-                self._close_ranks()
-            row = self._filling[wire] = Row(wire, self.version)
+                self._compact()
+            row = self._filling[transport] = Row(transport, self.version)
             self._rows.append(row)
         return row
 
-    def _close_ranks(self) -> None:
-        """Fill the rows again when most places are empty, because so many have left. Not during a sweep."""
-        if len(self._rows) <= 2 * (len(self.subscribers) // ROW + len(WIRES)):
+    def _compact(self) -> None:
+        """Fill the rows again when most of them are nearly empty. Not during a sweep."""
+        if len(self._rows) <= 2 * (len(self.subscribers) // ROW + max(1, len(self._filling))):
             return
-        before, self._rows, self._filling = self.subscribers, [], [None] * len(WIRES)
+        before, self._rows, self._filling = self.subscribers, [], {}
         self.subscribers = {}
         for subscriber, old in before.items():
-            row = self.subscribers[subscriber] = self._row(subscriber.wire)
+            row = self.subscribers[subscriber] = self._row(subscriber.transport)
             row.members.append(subscriber)
             row.note(subscriber, old.delivered(subscriber))
 
     def _count(self, delivered: int) -> None:
-        """So many more have this version."""
+        """So many more subscribers have this version."""
         delivery_stats = self._delivery_stats
         self._reached += delivered
         delivery_stats.sent += delivered
-        # One that the store went back to was committed long ago, and is not late.
+        # A version that the store went back to was committed long ago, and is not late.
         age = delivery_stats.age(self.version) if self.version == self.highest else None
         if age is not None:
             delivery_stats.lag.add(age, delivered)

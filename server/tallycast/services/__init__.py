@@ -1,4 +1,4 @@
-"""What endpoints, sessions and transports call.
+"""Services that endpoints, sessions and transports call: reactions, subscriptions, accounts, moderation.
 
-Does not depend on any transport.
+Do not depend on transports, sessions or HTTP.
 """

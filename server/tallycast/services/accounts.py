@@ -1,123 +1,180 @@
-"""What one visitor holds on a site: all of it listed, all of it taken back.
+"""Visitors: identified by a token, made and renewed, merged into accounts, exported and erased.
 
-Owns the way through the visitor's index of items. The index is a superset of what is held, so each item is
-asked. Must not know who wants it, nor how reactions are stored.
+Owns the steps of each. Does not depend on sessions or HTTP.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
+from tallycast.contract.errors import Forbidden, Refusal
+from tallycast.domain.limits import ALL_REACTIONS_COST
 from tallycast.domain.sites import Site
-from tallycast.engine import keys
-from tallycast.engine.scripts import Script
-from tallycast.engine.store import Store
+from tallycast.domain.tokens import Identity
+from tallycast.engine.keys import Namespace, member
+from tallycast.fanout.visitors import VisitorChannels, VisitorListener
 from tallycast.ledger.batch import answered
+from tallycast.ledger.merge import Merge
 from tallycast.ledger.reader import Query, State
-from tallycast.ledger.writer import PUBLISHER, Committed, SetReaction
+from tallycast.services.author import Author, author_of
 
-# Entries of an index that are listed at a time, and items that are asked for in one step.
-LISTED, PAGE = 5000, 100
-
-_FORGET = Script("forget.lua")
+Page = list[tuple[str, State]]
 
 
-class VisitorReactions:
-    """``read`` and ``write`` are the reader's and the writer's ``submit``.
+class Tokens(Protocol):
+    """Checks and issues tokens; see ``access.guard.Guard``."""
 
-    ``finish_pending_merges`` is the merger's: what is still to be moved to a visitor is the visitor's, too.
+    def identify(self, site: Site, token: str, done: Callable[[Identity | Refusal], None]) -> None: ...
+    def new_visitor(self, site: Site) -> tuple[str, str, int]: ...
+    def renew(self, site: Site, token: str) -> tuple[str, str, int]: ...
+    def anonymous_visitor(self, site: Site, token: str) -> str: ...
+    def expired(self, identity: Identity, grace: float) -> bool: ...
+    def accepts(self, site: Site, identity: Identity) -> bool: ...
+
+
+class Holdings(Protocol):
+    """All reactions of a visitor; see ``ledger.visitor_reactions.VisitorReactions``."""
+
+    def pages(self, site: Site, visitor: str) -> AsyncIterator[Page]: ...
+    async def erase(self, site: Site, visitor: str) -> int: ...
+
+
+class Accounts:
+    """Identifies, makes, merges, exports and erases visitors.
+
+    Args:
+        namespace: makes the names of visitors in the engine.
+        tokens: checks and issues tokens.
+        channels: the connections of each visitor.
+        reactions: all reactions of a visitor.
+        read: queues a query for the next batch, like the reader's ``submit``.
+        merge: starts a merge, like the merger's ``submit``.
+        charge: spends the cost of some reactions from the rate limit of a visitor, or raises ``RateLimited``.
     """
 
     def __init__(
         self,
-        engine: Store,
+        namespace: Namespace,
+        tokens: Tokens,
+        channels: VisitorChannels,
+        reactions: Holdings,
         read: Callable[[Query], None],
-        write: Callable[[SetReaction], None],
-        finish_pending_merges: Callable[[str, bytes], Awaitable[int]],
+        merge: Callable[[Merge], None],
+        charge: Callable[[Site, str, int], None],
     ) -> None:
-        self._engine = engine
-        self._namespace = engine.namespace
+        self._namespace = namespace
+        self._tokens = tokens
+        self._channels = channels
+        self._reactions = reactions
         self._read = read
-        self._write = write
-        self._bring_home = finish_pending_merges
+        self._merge = merge
+        self._charge = charge
 
-    async def pages(self, site: Site, visitor: str) -> AsyncIterator[list[tuple[str, State]]]:
-        """Every item on which ``visitor`` holds a reaction, with its state, in pages that may be empty.
+    # Identity
 
-        An item that is reacted to again meanwhile comes again at the end.
+    def identify(self, site: Site, token: str, done: Callable[[Identity | Refusal], None]) -> None:
+        """Find the visitor of a token. ``done`` is called exactly once, perhaps at once.
+
+        A refusal is ``Unauthorized``, ``Forbidden`` or ``Unavailable``, as ``Guard.identify`` explains.
+        """
+        self._tokens.identify(site, token, done)
+
+    async def identity(self, site: Site, token: str) -> Identity:
+        """The visitor of a token.
 
         Raises:
-            Unauthorized: the visitor is retired.
-            Unavailable: the engine did not answer in time.
+            Forbidden, Unauthorized, Unavailable: as for ``identify``.
         """
-        await self._bring_home(site.name, keys.member(visitor))
-        async for page, _ in self._walk(site, visitor):
-            yield page
+        return await answered(lambda done: self._tokens.identify(site, token, done))
+
+    def expired(self, identity: Identity, grace: float) -> bool:
+        """Whether the token of an identity expired more than ``grace`` seconds ago."""
+        return self._tokens.expired(identity, grace)
+
+    def accepts(self, site: Site, identity: Identity) -> bool:
+        """Whether the site, as it is configured now, would accept the token of an identity."""
+        return self._tokens.accepts(site, identity)
+
+    # Anonymous visitors
+
+    def create(self, site: Site) -> tuple[str, str, int]:
+        """A new anonymous visitor: id, token, and when the token expires (s since 1970).
+
+        Raises:
+            Forbidden: the site has no anonymous visitors.
+        """
+        return self._tokens.new_visitor(site)
+
+    async def renew(self, site: Site, token: str) -> tuple[str, str, int]:
+        """The anonymous visitor of a token, with a new token; as for ``create``.
+
+        Raises:
+            Forbidden: the site has no anonymous visitors.
+            Unauthorized: the token is not valid or too old, or the visitor is retired.
+            Unavailable: not read in time.
+        """
+        renewed = self._tokens.renew(site, token)
+        await self.check_active(site, renewed[0])
+        return renewed
+
+    async def check_active(self, site: Site, visitor: str) -> None:
+        """Check that a visitor has not become an account.
+
+        Raises:
+            Unauthorized: it has.
+            Unavailable: not read in time.
+        """
+        _: list[State] = await answered(lambda done: self._read(Query(site, (), visitor, done)))
+
+    def anonymous(self, site: Site, identity: Identity, token: str) -> str:
+        """The anonymous visitor of a token, to be merged into the account of ``identity``.
+
+        Raises:
+            Forbidden: ``identity`` is anonymous itself.
+            Unauthorized: the token is not an anonymous visitor's.
+        """
+        if identity.anonymous:
+            raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
+        return self._tokens.anonymous_visitor(site, token)
+
+    def merge(self, site: Site, visitor: str, into: Author, done: Callable[[Refusal | None], None]) -> None:
+        """Move the reactions of an anonymous visitor to an account, and retire the visitor.
+
+        ``done`` is called exactly once, with the refusal if there is one.
+        """
+        self._merge(Merge(site.name, member(visitor), into.member, done))
+
+    # Connections
+
+    def join(self, site: Site, visitor: str, origin: int, listener: VisitorListener) -> Author:
+        """Notify a connection of its visitor's changes. ``origin`` is the number of the connection."""
+        author = author_of(self._namespace, site.name, visitor, origin)
+        self._channels.join(author.channel, listener)
+        return author
+
+    def leave(self, author: Author, listener: VisitorListener) -> None:
+        """Notify the connection no longer."""
+        self._channels.leave(author.channel, listener)
+
+    # A visitor's own data
+
+    def export(self, site: Site, visitor: str) -> AsyncIterator[Page]:
+        """Every item on which a visitor holds a reaction, with its state, in pages that may be empty.
+
+        Raises:
+            RateLimited: too much, too fast.
+            Unauthorized: the visitor is retired; with the first page.
+            Unavailable: not read in time; with any page.
+        """
+        self._charge(site, visitor, ALL_REACTIONS_COST)
+        return self._reactions.pages(site, visitor)
 
     async def erase(self, site: Site, visitor: str) -> int:
-        """Take back every reaction of ``visitor``, and erase its index; how many there were.
-
-        Interrupted, a part of it is done, and the same again does the rest: an item leaves the index only
-        when nothing is held on it any more. Nothing comes back later from a merge that was cut off.
+        """Clear every reaction of a visitor. Returns the number of reactions.
 
         Raises:
+            RateLimited: too much, too fast.
             Unauthorized: the visitor is retired.
-            Unavailable: not confirmed in time.
+            Unavailable: not confirmed in time; a part is done.
         """
-        who = keys.member(visitor)
-        await self._bring_home(site.name, who)
-        erased = await self._take_back(site, visitor, who)
-        while await self._bring_home(site.name, who):
-            erased += await self._take_back(site, visitor, who)  # One more was begun meanwhile.
-        return erased
-
-    async def _take_back(self, site: Site, visitor: str, who: bytes) -> int:
-        index = self._namespace.index_key(site.name, who)
-        erased = 0
-        async for held, entries in self._walk(site, visitor, settled=True):
-            await asyncio.gather(*(self._clear(site, item, who) for item, _ in held))
-            await self._engine.run(_FORGET, [index], *(word for entry in entries for word in entry))
-            erased += len(held)
-        return erased
-
-    async def _clear(self, site: Site, item: str, who: bytes) -> Committed:
-        return await answered(lambda done: self._write(SetReaction(site, item, who, None, PUBLISHER, done)))
-
-    async def _walk(
-        self, site: Site, visitor: str, *, settled: bool = False
-    ) -> AsyncIterator[tuple[list[tuple[str, State]], list[tuple[bytes, bytes]]]]:
-        """The pages of the index: what is held, and the entries with their times.
-
-        ``settled``: what is not held by then will not come to be, unless the entry gets another time.
-        """
-        # A retired visitor has no index; only the reader says so.
-        await self._states(site, [], visitor)
-        index = self._namespace.index_key(site.name, keys.member(visitor))
-        async for listed in self._entries(index):
-            if settled:
-                await self._engine.await_deadlines()
-            for at in range(0, len(listed), PAGE):
-                entries = listed[at : at + PAGE]
-                items = [item.decode() for item, _ in entries]
-                states = zip(items, await self._states(site, items, visitor), strict=True)
-                yield [(item, state) for item, state in states if state.reaction is not None], entries
-
-    async def _states(self, site: Site, items: list[str], visitor: str) -> list[State]:
-        return await answered(lambda done: self._read(Query(site, items, visitor, done)))
-
-    async def _entries(self, index: bytes) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """The items of an index with their times, the oldest first.
-
-        In this order none that is there all the while is missed, whatever comes and goes meanwhile.
-        """
-        after = b"-inf"
-        while page := await self._range(index, after, b"+inf", "LIMIT", 0, LISTED):
-            # Those of one batch have one time, which the end of a page must not divide; of an import all may.
-            last = page[-1][1]
-            yield [entry for entry in page if entry[1] != last] + await self._range(index, last, last)
-            after = b"(" + last
-
-    async def _range(
-        self, index: bytes, first: bytes, last: bytes, *limit: str | int
-    ) -> list[tuple[bytes, bytes]]:
-        flat = await self._engine.execute("ZRANGEBYSCORE", index, first, last, "WITHSCORES", *limit)
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        self._charge(site, visitor, ALL_REACTIONS_COST)
+        return await self._reactions.erase(site, visitor)

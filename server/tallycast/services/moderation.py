@@ -1,11 +1,13 @@
-"""What administrators do to a site's items and visitors: each deed is noted in the audit trail, then done.
+"""Moderation: what administrators do to the items and visitors of a site.
 
-Owns the names of the deeds, and that order: nothing is done that is not in the trail. Whatever was
-``Unavailable`` is harmless to repeat. Must not know who may ask.
+Owns the actions, and their order: an action is noted in the audit trail, then executed, so that the trail
+lacks none. An action that was ``Unavailable`` is harmless to repeat. Does not depend on how administrators
+are identified.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 import structlog
 
@@ -16,9 +18,8 @@ from tallycast.engine.store import Store
 from tallycast.ledger import moderation, trail
 from tallycast.ledger.batch import answered
 from tallycast.ledger.reader import Query, State
-from tallycast.services.accounts import VisitorReactions
 
-ITEM_DEEDS: Mapping[str, Callable[[Store, str, str], Awaitable[object]]] = {
+ITEM_ACTIONS: Mapping[str, Callable[[Store, str, str], Awaitable[object]]] = {
     "reset": moderation.reset,
     "remove": moderation.remove,
     "freeze": partial(moderation.freeze, frozen=True),
@@ -28,38 +29,50 @@ ITEM_DEEDS: Mapping[str, Callable[[Store, str, str], Awaitable[object]]] = {
 _log = structlog.get_logger("admin")
 
 
-class AdminActions:
-    """``who`` is what stands for an admin key; ``read`` is the reader's ``submit``."""
+class Erasure(Protocol):
+    """Erases reactions; see ``ledger.visitor_reactions.VisitorReactions``."""
 
-    def __init__(
-        self, engine: Store, visitor_reactions: VisitorReactions, read: Callable[[Query], None]
-    ) -> None:
+    async def erase(self, site: Site, visitor: str) -> int: ...
+
+
+class Moderation:
+    """Applies the actions of administrators.
+
+    Args:
+        engine: the store.
+        reactions: erases the reactions of a visitor.
+        read: queues a query for the next batch, like the reader's ``submit``.
+    """
+
+    def __init__(self, engine: Store, reactions: Erasure, read: Callable[[Query], None]) -> None:
         self._engine = engine
-        self._holdings = visitor_reactions
+        self._reactions = reactions
         self._read = read
 
-    async def to_item(self, who: str, what: str, site: Site, item: str) -> State:
-        """Do one of ``ITEM_DEEDS``; the item as it is then.
+    async def apply(self, key: str, action: str, site: Site, item: str) -> State:
+        """Apply one of ``ITEM_ACTIONS`` to an item. Returns the new state of the item.
+
+        ``key`` is the fingerprint of the admin key.
 
         Raises:
             Unavailable: not confirmed in time.
         """
-        await trail.note(self._engine, who, what, site.name, item=item)
-        _log.info("done with an admin key", who=who, what=what, site=site.name, item=item)
-        await ITEM_DEEDS[what](self._engine, site.name, item)
+        await trail.note(self._engine, key, action, site.name, item=item)
+        _log.info("admin action requested", key=key, action=action, site=site.name, item=item)
+        await ITEM_ACTIONS[action](self._engine, site.name, item)
         states: list[State] = await answered(lambda done: self._read(Query(site, [item], None, done)))
         return states[0]
 
-    async def erase(self, who: str, site: Site, visitor: str) -> int:
-        """Take back all that a visitor holds; how many reactions there were.
+    async def erase(self, key: str, site: Site, visitor: str) -> int:
+        """Clear every reaction of a visitor. Returns the number of reactions.
 
         Raises:
             BadMessage: the visitor has become an account.
             Unavailable: not confirmed in time; a part is done.
         """
-        await trail.note(self._engine, who, "erase", site.name, member=keys.member(visitor))
-        _log.info("done with an admin key", who=who, what="erase", site=site.name)
+        await trail.note(self._engine, key, "erase", site.name, member=keys.member(visitor))
+        _log.info("admin action requested", key=key, action="erase", site=site.name)
         try:
-            return await self._holdings.erase(site, visitor)
+            return await self._reactions.erase(site, visitor)
         except Unauthorized as refusal:
             raise BadMessage(str(refusal)) from None

@@ -1,1 +1,4 @@
-"""One client's conversation, independent of its transport."""
+"""The conversation with one client, on a connection of any bidirectional transport.
+
+Does not depend on transports.
+"""

@@ -1,54 +1,66 @@
-"""What one connection may still do: budgets of frames, of ids and of reactions.
+"""The rate limits of one connection: frames, ids and reactions.
 
-Owns one connection's three buckets. Must not know what is done with a message that is too many.
+Owns the three buckets. Does not depend on what follows when a limit is exceeded.
 """
+
+from msgspec import Struct
 
 from tallycast.contract.errors import RateLimited
 from tallycast.domain.limits import Limits
+from tallycast.services.reactions import Clock
 
 
-class Budget:
-    """The buckets of one connection; ``now`` is the monotonic clock (s)."""
+class Budget(Struct, gc=False, eq=False):
+    """The buckets of one connection. The ``limits`` are the site's, and may be replaced.
 
-    __slots__ = ("_ids", "_messages", "_reactions")
+    Without the header of the garbage collector, because every connection has one: it refers to nothing that
+    refers to a connection, except through ``clock``, which all connections share.
+    """
 
-    def __init__(self) -> None:
-        # When each is full again.
-        self._messages = self._ids = self._reactions = 0.0
+    limits: Limits
+    clock: Clock
+    # When each bucket is full again.
+    _messages: float = 0.0
+    _ids: float = 0.0
+    _reactions: float = 0.0
 
-    def messages(self, limits: Limits, now: float, number: int = 1) -> float:
-        """So many frames came; 0, or how long (s) they are ahead of what may come.
+    def messages(self, number: int = 1) -> float:
+        """Count frames. Returns 0, or how long (s) they are ahead of the limit.
 
-        Those that are too many cost work too, so they are counted all the same.
+        Frames above the limit cost work, too, so they are counted all the same.
         """
-        rate = limits.messages
+        rate, now = self.limits.messages, self.clock.now
         self._messages = rate.spend(self._messages, now, number)
         return rate.wait(self._messages, now)
 
-    def flooded(self, limits: Limits, now: float) -> bool:
-        """Whether a whole burst more came than may: no client does that by mistake."""
-        return limits.messages.wait(self._messages, now) > limits.messages.burst / limits.messages.per_second
+    @property
+    def flooded(self) -> bool:
+        """Whether the limit of frames is exceeded by a whole burst: no client does that by mistake."""
+        rate = self.limits.messages
+        return rate.wait(self._messages, self.clock.now) > rate.burst / rate.per_second
 
-    def ids(self, limits: Limits, now: float, number: int) -> None:
-        """So many items are to be shown.
+    def ids(self, number: int) -> None:
+        """Spend a number of items to be sent.
 
         Raises:
-            RateLimited: too many; nothing was counted.
+            RateLimited: too many; none was counted.
         """
-        full_at = limits.ids.spend(self._ids, now, number)
-        wait = limits.ids.wait(full_at, now)
+        rate, now = self.limits.ids, self.clock.now
+        full_at = rate.spend(self._ids, now, number)
+        wait = rate.wait(full_at, now)
         if wait:
             raise RateLimited("too many items watched, too fast", retry_after=wait)
         self._ids = full_at
 
-    def reaction(self, limits: Limits, now: float) -> None:
-        """One reaction.
+    def reaction(self) -> None:
+        """Spend a reaction.
 
         Raises:
-            RateLimited: too many; nothing was counted.
+            RateLimited: too many; it was not counted.
         """
-        full_at = limits.reactions.spend(self._reactions, now)
-        wait = limits.reactions.wait(full_at, now)
+        rate, now = self.limits.reactions, self.clock.now
+        full_at = rate.spend(self._reactions, now)
+        wait = rate.wait(full_at, now)
         if wait:
             raise RateLimited("too many reactions", retry_after=wait)
         self._reactions = full_at

@@ -1,47 +1,45 @@
-"""Who a connection speaks for: one ``auth``, from the token to the visitor that came of it.
+"""The identity of a connection: one ``auth``, from the token to the visitor.
 
-Owns the signing in, the merge that may be part of it, and the place in ``VisitorChannels``. Must not know
-which items are watched, nor in what order messages take effect.
+Owns the sign-in, the merge that may be part of it, and the notifications of the visitor's changes. Does not
+depend on which items are watched, or in what order messages take effect.
 """
 
 from collections.abc import Callable
 from secrets import randbits
 
-from tallycast.contract.errors import Forbidden, Refusal
+from tallycast.contract.errors import Refusal
 from tallycast.domain.sites import Site
 from tallycast.domain.tokens import Identity
-from tallycast.engine.keys import member
 from tallycast.fanout.visitors import VisitorListener
-from tallycast.ledger.merge import Merge
-from tallycast.services.services import Rooms
+from tallycast.services.author import Author
+from tallycast.session.ports import Accounts
 
 Done = Callable[[Refusal | None], None]
 
+_UNKNOWN = Author(b"", b"")
+
 
 class Visitor:
-    """A visitor on one connection; ``listener`` hears what becomes of it elsewhere.
+    """A visitor on one connection; ``listener`` is notified of its changes elsewhere.
 
-    ``member`` and ``channel`` stand for it in the ledger, ``origin`` for it on this connection, once it is
-    known.
+    ``author`` stands for it in the services, once it is identified.
     """
 
-    __slots__ = ("_identity", "_left", "_listener", "_rooms", "_site", "channel", "member", "origin")
+    __slots__ = ("_accounts", "_identity", "_left", "_listener", "_site", "author")
 
-    def __init__(self, rooms: Rooms, site: Site, listener: VisitorListener) -> None:
-        self._rooms = rooms
+    def __init__(self, accounts: Accounts, site: Site, listener: VisitorListener) -> None:
+        self._accounts = accounts
         self._site = site
         self._listener = listener
         self._identity: Identity | None = None
-        self.channel = b""
         self._left = False
-        self.member = b""
-        self.origin = 0
+        self.author = _UNKNOWN
 
     def sign_in(self, token: str, merge: str | None, done: Done) -> None:
-        """Find out who the token speaks for, and take over the reactions of whom ``merge`` does.
+        """Identify the visitor of a token, and merge the anonymous visitor of another one into it.
 
-        ``done`` is called with what stands against it, if anything; at most once, because who has left before
-        it was known is told nothing any more.
+        ``done`` is called at most once, with the refusal if there is one; never after ``leave``, as long as
+        the visitor was not identified.
         """
 
         def identified(answer: Identity | Refusal) -> None:
@@ -51,62 +49,44 @@ class Visitor:
                 done(answer)
                 return
             try:
-                stranger = None if merge is None else self._stranger(answer, merge)
+                anonymous = None if merge is None else self._accounts.anonymous(self._site, answer, merge)
             except Refusal as refusal:
                 done(refusal)
                 return
-            self._become(answer)
-            if stranger is None:
+            self._identity = answer
+            self.author = self._accounts.join(self._site, answer.visitor, randbits(53), self._listener)
+            if anonymous is None:
                 done(None)
             else:
-                self._rooms.merge(Merge(self._site.name, member(stranger), self.member, done))
+                self._accounts.merge(self._site, anonymous, self.author, done)
 
-        self._rooms.guard.identify(self._site, token, identified)
+        self._accounts.identify(self._site, token, identified)
 
     def leave(self) -> None:
-        """The connection speaks for somebody else, or is over."""
+        """The connection has another identity, or is over."""
         if self._identity is not None and not self._left:
-            self._rooms.visitors.leave(self.channel, self._listener)
+            self._accounts.leave(self.author, self._listener)
         self._left = True
 
     @property
     def id(self) -> str:
-        """The visitor's id, once it is known."""
+        """The visitor's id, once it is identified."""
         assert self._identity is not None
         return self._identity.visitor
 
     @property
     def anonymous(self) -> bool:
-        """Whether it is one of this server's own, once it is known."""
+        """Whether the visitor is identified, and anonymous."""
         return self._identity is not None and self._identity.anonymous
 
     def expired(self, grace: float) -> bool:
-        """Whether its token ran out more than ``grace`` seconds ago."""
-        return self._identity is not None and self._rooms.guard.expired(self._identity, grace)
+        """Whether its token expired more than ``grace`` seconds ago."""
+        return self._identity is not None and self._accounts.expired(self._identity, grace)
 
-    def welcome(self, site: Site) -> bool:
-        """Whether the site, as it is now, would still take its token."""
-        return self._identity is None or self._rooms.guard.accepts(site, self._identity)
+    def accepted_by(self, site: Site) -> bool:
+        """Whether the site, as it is configured now, would accept its token."""
+        return self._identity is None or self._accounts.accepts(site, self._identity)
 
     def issued_by(self, at: float) -> bool:
-        """Whether its token was issued no later than this (seconds since 1970)."""
+        """Whether its token was issued no later than this (s since 1970)."""
         return self._identity is not None and self._identity.issued <= at
-
-    def _stranger(self, identity: Identity, token: str) -> str:
-        """The anonymous visitor to be taken over.
-
-        Raises:
-            Forbidden: an anonymous visitor takes over nobody.
-            Unauthorized: the token is not an anonymous visitor's.
-        """
-        if identity.anonymous:
-            raise Forbidden("only a publisher's token can take over an anonymous visitor's reactions")
-        return self._rooms.guard.anonymous_visitor(self._site, token)
-
-    def _become(self, identity: Identity) -> None:
-        """Be this visitor from here on."""
-        self._identity = identity
-        self.origin = randbits(53)
-        self.member = member(identity.visitor)
-        self.channel = self._rooms.namespace.visitor_channel(self._site.name, self.member)
-        self._rooms.visitors.join(self.channel, self._listener)

@@ -1,27 +1,24 @@
-"""Which message of a connection has its turn: in the order sent, each when what it must wait for is answered.
+"""The order of one connection's messages: each takes effect in the order sent, when it need not wait.
 
-Owns the order, the messages that wait, and what is counted of them: those that come too fast, and nonsense.
-Must not know what a message does.
+Owns the order, the messages that wait, and what is counted of them: those above the rate limit, and invalid
+ones. Does not depend on what a message does.
 
-A reaction only has to wait for a read that is under way; a read (``watch``, ``auth``) waits until every
-reaction before it is confirmed, so that it shows them.
+A reaction waits only for a read that is under way; a read (``watch``, ``auth``) waits until every reaction
+before it is confirmed, so that it includes them.
 """
 
-from abc import ABC, abstractmethod
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec import UNSET, UnsetType
 
 from tallycast.contract.codec import Unreadable, Wire
 from tallycast.contract.errors import BadMessage, CloseCode, RateLimited, Refusal
 from tallycast.contract.messages import Auth, ClientMessage, Error, React, ServerMessage, Watch
-from tallycast.domain.sites import Site
-from tallycast.services.services import Rooms
 from tallycast.session.budget import Budget
-from tallycast.session.connection import Connection
+from tallycast.session.ports import Connection
 
-# Reactions under way, and messages waiting for their turn, before the line stops reading.
+# Reactions under way, and messages that wait, before the connection is read no further.
 MAX_UNDER_WAY = 64
 MAX_WAITING = 16
 MAX_BAD_IN_A_ROW = 10
@@ -30,7 +27,7 @@ Ref = int | UnsetType
 
 
 class _TooFast(NamedTuple):
-    """A message that came ahead of its time."""
+    """A message above the rate limit."""
 
     message: ClientMessage
     refusal: RateLimited
@@ -39,31 +36,46 @@ class _TooFast(NamedTuple):
 _Message = ClientMessage | Unreadable | _TooFast
 
 
-class MessageQueue(ABC):
-    """One connection's messages in order. ``_act`` does what one of them says."""
+class Handler(Protocol):
+    """Acts on messages."""
+
+    def handle(self, message: ClientMessage) -> None:
+        """Act on a message whose turn it is.
+
+        What cannot be answered at once is announced with ``begin`` or ``begin_read``, and ends with
+        ``complete`` or ``complete_read``.
+
+        Raises:
+            Refusal: the message is refused.
+        """
+
+    def too_fast(self, message: ClientMessage) -> None:
+        """A message whose turn it is was above the rate limit, and is refused."""
+
+
+class MessageQueue:
+    """The messages of one connection; ``handler`` acts on them."""
 
     __slots__ = (
         "_bad",
-        "_budget",
         "_busy",
-        "_closed",
         "_connection",
+        "_handler",
         "_leaving",
         "_proceeding",
         "_reading_paused",
-        "_rooms",
-        "_site",
         "_under_way",
         "_waiting",
-        "_wire",
+        "budget",
+        "closed",
+        "wire",
     )
 
-    def __init__(self, rooms: Rooms, connection: Connection, site: Site, wire: Wire) -> None:
-        self._rooms = rooms
+    def __init__(self, handler: Handler, connection: Connection, wire: Wire, budget: Budget) -> None:
+        self._handler = handler
         self._connection = connection
-        self._site = site
-        self._wire = wire
-        self._budget = Budget()
+        self.wire = wire
+        self.budget = budget
         # Most connections never need it.
         self._waiting: deque[_Message] | None = None
         # A read, and reactions, that are not answered yet.
@@ -72,19 +84,24 @@ class MessageQueue(ABC):
         self._proceeding = False
         self._reading_paused = False
         self._bad = 0
-        self._closed = False
+        self.closed = False
         self._leaving = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether a read may begin: none is under way, and no message waits."""
+        return not (self._busy or self._waiting)
+
     def received(self, payload: bytes, binary: bool) -> None:
-        """A whole message."""
+        """Queue a whole message."""
         ahead = self._count(1)
-        if self._closed or self._leaving:
-            return  # Leaving: it crosses with the close, and its sender sees that it was not answered.
+        if self.closed or self._leaving:
+            return  # Leaving: the message crosses with the close, and the client sees that it has no answer.
         message: _Message
-        if binary is not self._wire.binary:
-            message = Unreadable(BadMessage(f"{self._wire.subprotocol} has no such frames"))
+        if binary is not self.wire.binary:
+            message = Unreadable(BadMessage(f"{self.wire.subprotocol} has no such frames"))
         else:
-            message = self._wire.decode(payload)
+            message = self.wire.decode(payload)
         if ahead and not isinstance(message, Unreadable):
             message = _TooFast(message, RateLimited("too many messages", retry_after=ahead))
         if self._waiting or self._must_wait(message):
@@ -95,26 +112,64 @@ class MessageQueue(ABC):
         else:
             self._handle(message)
 
-    def noise(self, frames: int) -> None:
-        """So many frames that are no messages of their own: pings, fragments."""
+    def count_frames(self, frames: int) -> None:
+        """Count frames that are no messages of their own: pings, fragments."""
         self._count(frames)
 
+    def begin(self) -> None:
+        """A reaction is under way."""
+        self._under_way += 1
+
+    def complete(self) -> None:
+        """A reaction was answered."""
+        self._under_way -= 1
+        self._proceed()
+
+    def begin_read(self) -> None:
+        """A read is under way."""
+        self._busy = True
+
+    def complete_read(self) -> None:
+        """A read was answered."""
+        self._busy = False
+        self._proceed()
+
     def leave(self) -> None:
-        """Close as soon as what was asked for is answered; nothing more is taken."""
+        """Close the connection as soon as the messages until now are answered; ignore later ones."""
         self._leaving = True
-        if not (self._under_way or self._busy or self._waiting or self._closed):
+        if not (self._under_way or self._busy or self._waiting or self.closed):
             self._connection.close(CloseCode.RESTART)
 
-    def gone(self) -> None:
-        """The connection is over."""
-        self._closed = True
+    def close(self) -> None:
+        """Forget the messages: the connection is over."""
+        self.closed = True
         self._waiting = None
 
+    # Answers
+
+    def send(self, message: ServerMessage) -> None:
+        """Send a message."""
+        self._connection.write(self.wire.frame(message))
+
+    def refuse(self, refusal: Refusal, ref: Ref, item: str | None = None) -> None:
+        """Send an error."""
+        item = refusal.item if refusal.item is not None else item
+        self.send(
+            Error(
+                refusal.code,
+                str(refusal),
+                ref,
+                UNSET if item is None else item,
+                UNSET if refusal.retry_after is None else refusal.retry_after,
+            )
+        )
+
+    # Inside
+
     def _count(self, frames: int) -> float:
-        """Frames came: how long (s) they are ahead of what may come. Who goes on and on is abusive."""
-        now = self._rooms.timers.now
-        ahead = self._budget.messages(self._site.limits, now, frames)
-        if ahead and self._budget.flooded(self._site.limits, now):
+        """Count frames. Returns how long (s) they are ahead of the limit; closes a flooding connection."""
+        ahead = self.budget.messages(frames)
+        if ahead and self.budget.flooded:
             self._connection.close(CloseCode.ABUSIVE)
         return ahead
 
@@ -126,22 +181,24 @@ class MessageQueue(ABC):
         return self._under_way > 0 and isinstance(message, Watch | Auth)
 
     def _proceed(self) -> None:
-        """Something was answered: what waited for it may go on."""
+        """Handle the messages that waited for an answer."""
         if self._proceeding:
-            return  # an answer that came at once; the loop below goes on by itself
-        self._proceeding = True
-        try:
-            while self._waiting and not self._closed and not self._must_wait(self._waiting[0]):
-                self._handle(self._waiting.popleft())
-        finally:
-            self._proceeding = False
-        self._throttle()
+            return  # The answer came at once; the loop below continues.
+        if self._waiting:
+            self._proceeding = True
+            try:
+                while self._waiting and not self.closed and not self._must_wait(self._waiting[0]):
+                    self._handle(self._waiting.popleft())
+            finally:
+                self._proceeding = False
+        if self._reading_paused:
+            self._throttle()
         if self._leaving:
             self.leave()
 
     def _throttle(self) -> None:
         full = self._waiting is not None and len(self._waiting) >= MAX_WAITING
-        if full is not self._reading_paused and not self._closed:
+        if full is not self._reading_paused and not self.closed:
             self._reading_paused = full
             if full:
                 self._connection.pause_reading()
@@ -151,46 +208,16 @@ class MessageQueue(ABC):
     def _handle(self, message: _Message) -> None:
         if isinstance(message, Unreadable):
             self._bad = self._bad + 1 if isinstance(message.refusal, BadMessage) else 0
-            self._refuse(message.refusal, message.ref)
+            self.refuse(message.refusal, message.ref)
             if self._bad >= MAX_BAD_IN_A_ROW:
                 self._connection.close(CloseCode.ABUSIVE)
             return
         self._bad = 0
         if isinstance(message, _TooFast):
-            self._too_fast(message.message, message.refusal)
+            self._handler.too_fast(message.message)
+            self.refuse(message.refusal, message.message.ref)
             return
         try:
-            self._act(message)
+            self._handler.handle(message)
         except Refusal as refusal:
-            if isinstance(message, React):
-                self._rooms.stats.reacted(refusal)
-            self._refuse(refusal, message.ref)
-
-    def _too_fast(self, message: ClientMessage, refusal: RateLimited) -> None:
-        """A message that came too early has its turn: it is refused."""
-        self._refuse(refusal, message.ref)
-
-    @abstractmethod
-    def _act(self, message: ClientMessage) -> None:
-        """Do what the message says, or raise a ``Refusal``.
-
-        What cannot be answered at once counts as ``_under_way``, or makes the connection ``_busy``; when it
-        has been answered ``_proceed`` is called.
-        """
-
-    # Answers
-
-    def _send(self, message: ServerMessage) -> None:
-        self._connection.write(self._wire.frame(message))
-
-    def _refuse(self, refusal: Refusal, ref: Ref, item: str | None = None) -> None:
-        item = refusal.item if refusal.item is not None else item
-        self._send(
-            Error(
-                refusal.code,
-                str(refusal),
-                ref,
-                UNSET if item is None else item,
-                UNSET if refusal.retry_after is None else refusal.retry_after,
-            )
-        )
+            self.refuse(refusal, message.ref)

@@ -1,11 +1,10 @@
-"""A conversation on one WebSocket: what each message of the contract does.
+"""A conversation with one client: what each message of the contract does.
 
-Owns the watched items; whom the connection speaks for is a ``Visitor``'s, and when a message has its turn is
-said by ``MessageQueue``. Must not know frames, TCP or uvicorn: it is given whole messages and a line to write
-ready-made frames to.
+Owns the connection's state between messages. Does not depend on frames, TCP or uvicorn: a connection hands
+over whole messages, and writes whole frames.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from msgspec import UNSET
@@ -30,104 +29,127 @@ from tallycast.contract.messages import (
 )
 from tallycast.domain.limits import AUTH_COST
 from tallycast.domain.sites import Site
-from tallycast.fanout.topic import UNKNOWN, Topic
-from tallycast.ledger.reader import Query, State
-from tallycast.ledger.writer import Committed, SetReaction
-from tallycast.services.services import Rooms
-from tallycast.session.connection import Connection
+from tallycast.services.reactions import Clock, Committed
+from tallycast.services.subscriptions import States
+from tallycast.session.budget import Budget
 from tallycast.session.identity import Visitor
+from tallycast.session.ports import Accounts, Connection, Reactions, Sites, Subscriptions
 from tallycast.session.queue import MessageQueue, Ref
 from tallycast.signals.choice import check_reaction
 
 TOKEN_GRACE = 25.0
 
 
-class Session(MessageQueue):
-    """One connection's state. Without a task: it acts when a message, an update or an answer comes."""
+class Session:
+    """The state of one connection. It has no task: it acts on messages, updates and answers.
 
-    __slots__ = ("_owed", "_topics", "_visitor")
+    ``queue`` is where the connection puts messages.
+    """
 
-    def __init__(self, rooms: Rooms, connection: Connection, site: Site, wire: Wire) -> None:
-        super().__init__(rooms, connection, site, wire)
-        # Nobody, until an ``auth``.
+    __slots__ = (
+        "_accounts",
+        "_connection",
+        "_reactions",
+        "_site",
+        "_sites",
+        "_subscription",
+        "_visitor",
+        "queue",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        site: Site,
+        wire: Wire,
+        *,
+        reactions: Reactions,
+        subscriptions: Subscriptions,
+        accounts: Accounts,
+        sites: Sites,
+        clock: Clock,
+    ) -> None:
+        self._connection = connection
+        self._site = site
+        self._reactions = reactions
+        self._subscription = subscriptions.open(connection)
+        self._accounts = accounts
+        self._sites = sites
+        self.queue = MessageQueue(self, connection, wire, Budget(site.limits, clock))
+        # Unauthenticated until ``auth``.
         self._visitor: Visitor | None = None
-        self._topics: dict[str, Topic] = {}
-        # What most connections never need is made when it is needed.
-        self._owed: dict[str, int | None] | None = None
 
-    # From the line
+    # Called by the connection
 
     def open(self, item: str | None) -> None:
-        """The handshake is done; ``item`` is watched from the start."""
+        """The connection is open; ``item`` is watched from the start."""
         if item is not None:
-            self._busy = True
+            self.queue.begin_read()
             self._watch([item], {}, None)
 
     def on_tick(self) -> None:
         """About a second has passed."""
-        if self._rooms.guard.sites.get(self._site.name) is not self._site and not self._adopt():
+        if self._sites.sites.get(self._site.name) is not self._site and not self._adopt():
             return
         if self._visitor is not None and self._visitor.expired(TOKEN_GRACE):
-            self._dismiss("the token has expired")
-        if self._owed and not self._busy and not self._waiting and self._rooms.ready():
-            self._catch_up()
+            self._sign_out("the token has expired")
+        if self._subscription.can_catch_up and self.queue.idle:
+            self.queue.begin_read()
+            items, since = self._subscription.overdue()
+            self._watch(items, since, None)
 
-    def _adopt(self) -> bool:
-        """The sites were read again: go by what this one says now; ``False`` when it is served no more."""
-        site = self._rooms.guard.sites.get(self._site.name)
-        if site is None:
-            self._connection.close(CloseCode.UNKNOWN_SITE)
-            return False
-        self._site = site
-        if self._visitor is not None and not self._visitor.welcome(site):
-            self._dismiss("this site does not take such tokens any more")
-        return True
-
+    @property
     def swept_at(self) -> float:
-        """When an update of a watched item was brought last, on the monotonic clock."""
-        return max((topic.swept_at for topic in self._topics.values()), default=0.0)
+        """When an update of a watched item was last sent (s, monotonic clock)."""
+        return self._subscription.swept_at
 
     def beat(self) -> None:
         """Nothing was sent for a while."""
-        self._send(Beat())
+        self.queue.send(Beat())
 
     def bye(self, retry_after: float) -> None:
         """The server is draining."""
-        self._send(Bye(retry_after))
+        self.queue.send(Bye(retry_after))
 
-    def gone(self) -> None:
+    def leave(self) -> None:
+        """Close the connection as soon as the messages until now are answered."""
+        self.queue.leave()
+
+    def close(self) -> None:
         """The connection is over."""
-        super().gone()
+        self.queue.close()
         self._forget()
-        self._owed = None
-        for topic in self._topics.values():
-            self._rooms.hub.unsubscribe(topic, self._connection)
-        self._topics.clear()
+        self._subscription.close()
 
-    # From the people
+    # Called for the visitor
 
     def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
-        """The visitor's reaction changed; told when it was elsewhere and the item is watched here."""
-        here = self._visitor is not None and self._visitor.origin == origin
-        if not here and item in self._topics and not self._connection.blocked:
-            self._send(Mine(item, version, reaction))
+        """Send the visitor's new reaction on a watched item, unless it was set on this connection."""
+        here = self._visitor is not None and self._visitor.author.origin == origin
+        if not here and item in self._subscription and not self._connection.blocked:
+            self.queue.send(Mine(item, version, reaction))
 
     def on_retired(self) -> None:
-        """The visitor has become an account, here or elsewhere, and is no more."""
+        """The visitor has become an account, on any connection."""
         if self._visitor is not None:
-            self._dismiss("this anonymous visitor has become an account")
+            self._sign_out("this anonymous visitor has become an account")
 
     def on_revoked(self, at: float) -> None:
-        """What the visitor was issued until then holds no more (seconds since 1970)."""
+        """The tokens that the visitor was issued until then (s since 1970) were revoked."""
         if self._visitor is not None and self._visitor.issued_by(at):
-            self._dismiss("the token was revoked")
+            self._sign_out("the token was revoked")
 
-    # Each kind of message
+    # Called by the queue
 
-    def _act(self, message: ClientMessage) -> None:
+    def handle(self, message: ClientMessage) -> None:
+        """Act on a message."""
         match message:
             case React():
-                self._react(message)
+                try:
+                    self._react(message)
+                except Refusal as refusal:
+                    self._reactions.record(refusal)
+                    raise
             case Watch():
                 self._on_watch(message)
             case Unwatch():
@@ -135,213 +157,173 @@ class Session(MessageQueue):
             case Auth():
                 self._auth(message)
             case Ping():
-                self._send(Pong(message.ref))
+                self.queue.send(Pong(message.ref))
 
-    def _too_fast(self, message: ClientMessage, refusal: RateLimited) -> None:
+    def too_fast(self, message: ClientMessage) -> None:
+        """A message is refused by the rate limit."""
         if isinstance(message, Auth):
-            self._forget()  # As with any that fails: what follows must not be taken for somebody else's.
-        super()._too_fast(message, refusal)
+            self._forget()  # As after any failed one: later messages must not count for another visitor.
 
     # react
 
     def _react(self, message: React) -> None:
         item = self._site.check_item(message.item)
-        visitor = self._visitor
-        if visitor is None:
-            raise Unauthorized("say who you are first: auth", item=item)
+        if self._visitor is None:
+            raise Unauthorized("authenticate before reacting: send an auth message", item=item)
         try:
             check_reaction(message.reaction, self._site.kinds)
-            self._budget.reaction(self._site.limits, self._rooms.timers.now)
-            self._rooms.admission.reaction(visitor.channel, self._site.limits.reactions)
+            self.queue.budget.reaction()
         except Refusal as refusal:
             refusal.item = item
             raise
-        self._under_way += 1
+        # Before the write, because its answer may come at once.
+        self.queue.begin()
         done = partial(self._reacted, message)
-        self._rooms.write(
-            SetReaction(self._site, item, visitor.member, message.reaction, visitor.origin, done)
-        )
+        try:
+            self._reactions.set(self._site, item, self._visitor.author, message.reaction, done)
+        except Refusal as refusal:
+            self.queue.complete()
+            refusal.item = item
+            raise
 
     def _reacted(self, message: React, answer: Committed | Refusal) -> None:
-        self._under_way -= 1
-        self._rooms.stats.reacted(answer)
-        if self._closed:
+        self._reactions.record(answer)
+        queue = self.queue
+        if queue.closed:
             return
         if isinstance(answer, Refusal):
-            self._refuse(answer, message.ref, message.item)
+            queue.refuse(answer, message.ref, message.item)
         else:
-            self._send(Ack(message.item, message.reaction, answer.version, answer.counts, message.ref))
-        self._proceed()
+            queue.send(Ack(message.item, message.reaction, answer.version, answer.counts, message.ref))
+        queue.complete()
 
     # watch
 
     def _on_watch(self, message: Watch) -> None:
-        items = self._rooms.guard.check_items(self._site, message.items)
-        self._rooms.guard.check_watched(self._site, len(self._topics.keys() | items))
-        self._budget.ids(self._site.limits, self._rooms.timers.now, len(items))
-        self._busy = True
+        items = self._sites.check_items(self._site, message.items)
+        self._sites.check_watched(self._site, self._subscription.count_with(items))
+        self.queue.budget.ids(len(items))
+        self.queue.begin_read()
         self._watch(items, message.since or {}, message.ref)
 
-    def _catch_up(self) -> None:
-        """Watch again what had to be refused while the engine was away."""
-        self._busy = True
-        owed = self._owed or {}
-        self._watch(list(owed), {item: since for item, since in owed.items() if since is not None}, None)
-
-    def _watch(self, items: list[str], since: Mapping[str, int], ref: Ref | None) -> None:
-        """Watch items and show them. ``ref`` is ``None`` when no message asked for it."""
-        for item in items:
-            if item not in self._topics:
-                self._topics[item] = self._rooms.hub.subscribe(self._site, item)
-        self._connection.watches_many = len(self._topics) > 1
-        topics = [self._topics[item] for item in items]
+    def _watch(self, items: Sequence[str], since: Mapping[str, int], ref: Ref | None) -> None:
+        """Watch items and send their snapshot. ``ref`` is ``None`` when there was no message for it."""
         visitor = self._visitor.id if self._visitor is not None else None
-        # What is known here is good enough for a stranger while updates come in: what it may lack is on its
-        # way. To compare with what the stranger shows, the store itself is needed.
-        trusted = self._rooms.ready()
-        wanted = [
-            topic
-            for topic in topics
-            if visitor is not None or topic.version == UNKNOWN or topic.item in since or not trusted
-        ]
-        done = partial(self._watched, topics, since, ref)
-        if wanted:
-            self._read(wanted, visitor, done)
-        else:
-            done({})
+        done = partial(self._watched, items, since, ref)
+        self._subscription.watch(self._site, items, since, visitor, done)
+        self._connection.on_watching(len(self._subscription))
 
     def _watched(
-        self,
-        topics: list[Topic],
-        since: Mapping[str, int],
-        ref: Ref | None,
-        answer: dict[str, State] | Refusal,
+        self, items: Sequence[str], since: Mapping[str, int], ref: Ref | None, answer: States | Refusal
     ) -> None:
-        items = [topic.item for topic in topics]
+        if self.queue.closed:
+            return
         if isinstance(answer, Unauthorized):
-            # The visitor has become an account in another tab, and nobody has said so yet.
+            # The visitor has become an account in another tab, and the notification is still on its way.
             self.on_retired()
-            self._watch([item for item in items if item in self._topics], since, ref)
+            self._watch(items, since, ref)
             return
         if isinstance(answer, Refusal):
             # A refused watch stands: the snapshot follows when the engine is back.
-            owed = self._owed or {}
-            newly = ref is not None or not owed.keys() >= set(items)
-            self._owed = owed | {item: since.get(item) for item in items}
-            if newly:
-                self._refuse(answer, UNSET if ref is None else ref, items[0] if len(items) == 1 else None)
+            first = self._subscription.postpone(items, since)
+            if ref is not None or first:
+                item = items[0] if len(items) == 1 else None
+                self.queue.refuse(answer, UNSET if ref is None else ref, item)
         else:
-            if self._owed is not None:
-                self._owed = {item: shown for item, shown in self._owed.items() if item not in items} or None
-            out = [self._snapshot(topic, since.get(topic.item)) for topic in topics]
-            out += self._held(answer)
+            frames = self._subscription.snapshot(items, since)
+            frames += self._mine(answer)
             if ref is not None:
-                out.append(self._wire.frame(Watching(ref)))
-            self._connection.write(b"".join(out))
-        self._busy = False
-        self._proceed()
+                frames.append(self.queue.wire.frame(Watching(ref)))
+            self._connection.write(b"".join(frames))
+        self.queue.complete_read()
 
-    def _snapshot(self, topic: Topic, since: int | None) -> bytes:
-        """From here on updates are delivered; the frame is what the client lacks until then."""
-        shown = max(topic.attach(self._connection), UNKNOWN if since is None else since)
-        if since == topic.version:
-            return b""
-        return topic.frame(self._wire.index, reset=shown > topic.version)
-
-    def _held(self, states: Mapping[str, State]) -> list[bytes]:
+    def _mine(self, states: States) -> list[bytes]:
+        """The frames of what the visitor holds."""
+        frame = self.queue.wire.frame
         return [
-            self._wire.frame(Mine(item, state.version, state.reaction))
+            frame(Mine(item, state.version, state.reaction))
             for item, state in states.items()
             if state.reaction is not None
         ]
 
     def _unwatch(self, message: Unwatch) -> None:
-        for item in self._rooms.guard.check_items(self._site, message.items):
-            topic = self._topics.pop(item, None)
-            if topic is not None:
-                if self._owed is not None:
-                    self._owed.pop(item, None)
-                self._rooms.hub.unsubscribe(topic, self._connection)
-        self._connection.watches_many = len(self._topics) > 1
-        self._send(Unwatched(message.ref))
+        self._subscription.unwatch(self._sites.check_items(self._site, message.items))
+        self._connection.on_watching(len(self._subscription))
+        self.queue.send(Unwatched(message.ref))
 
     # auth
 
     def _auth(self, message: Auth) -> None:
         # Every auth replaces the identity before it, and a failed one leaves none.
         self._forget()
-        limits, now = self._site.limits, self._rooms.timers.now
-        if ahead := self._budget.messages(limits, now, AUTH_COST - 1):
+        budget = self.queue.budget
+        if ahead := budget.messages(AUTH_COST - 1):
             raise RateLimited("too many messages", retry_after=ahead)
-        self._budget.ids(limits, now, len(self._topics))  # All are looked at again.
-        self._busy = True
-        visitor = self._visitor = Visitor(self._rooms, self._site, self)
+        budget.ids(len(self._subscription))  # All are read again.
+        self.queue.begin_read()
+        visitor = self._visitor = Visitor(self._accounts, self._site, self)
         merge = None if message.merge is UNSET else message.merge
         visitor.sign_in(message.token, merge, partial(self._signed_in, visitor, message.ref))
 
     def _signed_in(self, visitor: Visitor, ref: Ref, refusal: Refusal | None) -> None:
-        """Show what the visitor holds. An anonymous one may be retired, which only the store knows."""
-        if self._closed:
+        """Send what the visitor holds. Only the store knows whether an anonymous visitor is retired."""
+        if self.queue.closed:
             return
         if refusal is None and self._visitor is not visitor:
-            refusal = Unauthorized("the token was revoked")  # while it was merged
+            refusal = Unauthorized("the token was revoked")  # during the merge
         if refusal is not None:
             self._forget()
-            self._refuse(refusal, ref)
-        elif self._topics:
-            self._read(list(self._topics.values()), visitor.id, partial(self._shown, visitor, ref))
+            self.queue.refuse(refusal, ref)
+        elif self._subscription:
+            self._subscription.read_all(self._site, visitor.id, partial(self._read, visitor, ref))
             return
         elif visitor.anonymous:
-            # Only the answer waits for the store: who is retired is granted no wish anyway.
-            self._read([], visitor.id, partial(self._authed, visitor, ref))
+            # Later messages need not wait: every reaction of a retired visitor is refused anyway.
+            self._subscription.read_all(self._site, visitor.id, partial(self._ready, visitor, ref))
         else:
-            self._authed(visitor, ref, {})
-        self._busy = False
-        self._proceed()
+            self._ready(visitor, ref, {})
+        self.queue.complete_read()
 
-    def _shown(self, visitor: Visitor, ref: Ref, answer: dict[str, State] | Refusal) -> None:
-        """What is held on watched items was read; what came after the ``auth`` has waited for it."""
-        self._busy = False
-        self._authed(visitor, ref, answer)
-        self._proceed()
+    def _read(self, visitor: Visitor, ref: Ref, answer: States | Refusal) -> None:
+        """What the visitor holds on watched items was read."""
+        if self.queue.closed:
+            return
+        self._ready(visitor, ref, answer)
+        self.queue.complete_read()
 
-    def _authed(self, visitor: Visitor, ref: Ref, answer: dict[str, State] | Refusal) -> None:
+    def _ready(self, visitor: Visitor, ref: Ref, answer: States | Refusal) -> None:
+        if self.queue.closed:
+            return
         if isinstance(answer, Refusal):
             if self._visitor is visitor:
                 self._forget()
-            self._refuse(answer, ref)
+            self.queue.refuse(answer, ref)
             return
-        out = self._held(answer)
-        out.append(self._wire.frame(Ready(visitor.id, ref)))
-        self._connection.write(b"".join(out))
+        frames = self._mine(answer)
+        frames.append(self.queue.wire.frame(Ready(visitor.id, ref)))
+        self._connection.write(b"".join(frames))
+
+    # Identity
+
+    def _adopt(self) -> bool:
+        """Adopt the present configuration of the site; ``False`` when it is served no longer."""
+        site = self._sites.sites.get(self._site.name)
+        if site is None:
+            self._connection.close(CloseCode.UNKNOWN_SITE)
+            return False
+        self._site = site
+        self.queue.budget.limits = site.limits
+        if self._visitor is not None and not self._visitor.accepted_by(site):
+            self._sign_out("this site no longer accepts such tokens")
+        return True
 
     def _forget(self) -> None:
-        """Be anonymous."""
+        """Be unauthenticated from here on."""
         visitor, self._visitor = self._visitor, None
         if visitor is not None:
             visitor.leave()
 
-    def _dismiss(self, why: str) -> None:
-        """Be anonymous from here on, and say so, though nothing was asked."""
+    def _sign_out(self, reason: str) -> None:
+        """Be unauthenticated from here on, and send that."""
         self._forget()
-        self._refuse(Unauthorized(why), UNSET)
-
-    # Reading
-
-    def _read(
-        self, topics: list[Topic], visitor: str | None, done: Callable[[dict[str, State] | Refusal], None]
-    ) -> None:
-        """Read the stored state of topics, let the hub know, then go on with ``done``."""
-        floors = [topic.version for topic in topics]
-
-        def answered(answer: list[State] | Refusal) -> None:
-            if isinstance(answer, Refusal):
-                if not self._closed:
-                    done(answer)
-                return
-            for topic, floor, state in zip(topics, floors, answer, strict=True):
-                self._rooms.hub.reconcile(topic.channel, state.version, state.counts, floor)
-            if not self._closed:
-                done({topic.item: state for topic, state in zip(topics, answer, strict=True)})
-
-        self._rooms.read(Query(self._site, [topic.item for topic in topics], visitor, answered))
+        self.queue.refuse(Unauthorized(reason), UNSET)

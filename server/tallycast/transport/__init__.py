@@ -1,1 +1,4 @@
-"""Transports: WebSocket, event stream, HTTP; timers and writes that they share."""
+"""Transports: WebSocket, event stream, HTTP, and what they share.
+
+A transport is a folder and a registration, see ``registry``.
+"""

@@ -1,6 +1,6 @@
-"""What is written to a connection in one turn of the loop leaves in one write.
+"""Joins the writes to a connection in one turn of the loop.
 
-Owns the list of connections that have something to send. Must not know what it is.
+Owns the connections that have something to send. Does not depend on what they send.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class WriteCoalescer:
         self._senders: list[Sender] = []
 
     def add(self, sender: Sender) -> None:
-        """Have it flushed, once, when this turn of the loop is over."""
+        """Flush it, once, when this turn of the loop is over."""
         self._senders.append(sender)
         if len(self._senders) == 1:
             self._soon(self._flush)

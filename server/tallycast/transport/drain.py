@@ -1,7 +1,7 @@
-"""How a worker's connections end when it is told to stop.
+"""The end of a worker's connections when it stops.
 
-Owns the order and the pace: all are told at once that the server drains, then one after the other is closed,
-evenly, so that whoever takes over is not stormed. Must not know what a connection is, beyond how it leaves.
+Owns the order and the pace: ``bye`` to all at once, then one close after the other, evenly, so that the
+servers that take over are not stormed. Does not depend on what a connection is, beyond how it leaves.
 """
 
 import asyncio
@@ -10,29 +10,29 @@ import time
 
 from tallycast.transport.timer_wheel import Drainable, TimerWheel
 
-# Of the time there is, so much is for closing; the rest is for who is slow to go.
+# The share of the time that the closes are spread over; the rest is for connections that close slowly.
 CLOSING = 0.8
-# A few connections are not stretched over all of the time: so many leave in a second at least.
+# Few connections are not spread over all of the time: at least so many close in a second.
 PACE = 10.0
-# Told in one turn of the loop.
+# Connections that are sent ``bye`` in one turn of the loop.
 SLICE = 250
 POLL = 0.05
-# How long (s) a client is asked to wait after its close before it comes back.
+# The client is asked to wait this long (s) after the close before it reconnects.
 SOONEST, LATEST = 0.5, 3.0
 
 
 class Drain:
-    """The end of the connections in ``timers``; ``begun`` when it has."""
+    """The end of the connections in ``timers``; ``begun`` once it has."""
 
     def __init__(self, timers: TimerWheel[Drainable]) -> None:
         self.begun = False
         self._timers = timers
 
     async def run(self, until: float) -> None:
-        """Tell and close everyone. Whoever is there after ``until`` (monotonic clock) is cut off."""
+        """Close all connections; abort those that are left at ``until`` (s, monotonic clock)."""
         self.begun = True
         began = time.monotonic()
-        leaving = self._timers.everyone()
+        leaving = self._timers.members()
         pace = max(len(leaving) / max(CLOSING * (until - began), POLL), PACE)
         for start in range(0, len(leaving), SLICE):
             for connection in leaving[start : start + SLICE]:
@@ -44,9 +44,9 @@ class Drain:
                 await asyncio.sleep(wait)
             connection.leave()
         while len(self._timers) and time.monotonic() < until:
-            # Also who was just being let in when this began.
-            for connection in self._timers.everyone():
+            # Connections that were being accepted when this began leave, too.
+            for connection in self._timers.members():
                 connection.leave()
             await asyncio.sleep(POLL)
-        for connection in self._timers.everyone():
+        for connection in self._timers.members():
             connection.abort()

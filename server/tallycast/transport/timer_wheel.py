@@ -1,7 +1,7 @@
-"""One timer for all connections, and one for all requests that are on their way.
+"""One timer for many connections.
 
-Owns the clock hand: every one is visited about once a second, in tenths, so that no connection needs a
-timer of its own and no visit takes long. Must not know what a visit does.
+Owns the hand: it calls every connection about once a second, a tenth of them at a time, so that no connection
+needs a timer of its own and the loop is not blocked for long. Does not depend on what a call does.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ _log = structlog.get_logger("web")
 
 
 class Timed(Protocol):
-    """Whatever waits for something."""
+    """A member of a timer wheel."""
 
     def on_tick(self, now: float) -> None:
         """About a second has passed; ``now`` is the monotonic clock."""
 
 
 class Drainable(Timed, Protocol):
-    """A connection that is there to stay."""
+    """A long-lived connection."""
 
     def bye(self, retry_after: float) -> None:
-        """Tell the client that the server is draining; go on until ``leave``."""
+        """Send that the server is draining; continue until ``leave``."""
 
     def leave(self) -> None:
-        """Finish what is under way, then close. May be said again."""
+        """Close when the messages under way are answered. May be called again."""
 
     def abort(self) -> None:
         """End at once."""
@@ -50,22 +50,22 @@ class TimerWheel(Generic[V]):
         self._hand = 0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of members."""
         return sum(map(len, self._slices))
 
     def join(self, timed: V) -> int:
-        """Be visited; gives the slice, which ``leave`` wants back."""
+        """Add a member. Returns its slice, which ``leave`` needs."""
         at = min(range(SLICES), key=lambda i: len(self._slices[i]))
         self._slices[at].add(timed)
         return at
 
     def leave(self, at: int, timed: V) -> None:
-        """Be visited no more."""
+        """Remove a member."""
         self._slices[at].discard(timed)
 
-    def everyone(self) -> list[V]:
-        """All there are."""
-        return [timed for places in self._slices for timed in places]
+    def members(self) -> list[V]:
+        """All members."""
+        return [timed for members in self._slices for timed in members]
 
     def advance(self) -> None:
         """Move the hand on by one slice."""
@@ -75,10 +75,10 @@ class TimerWheel(Generic[V]):
             try:
                 timed.on_tick(self.now)
             except Exception:
-                _log.exception("a visit failed")
+                _log.exception("tick failed")
 
     async def run(self) -> None:
-        """Turn until cancelled."""
+        """Advance every tenth of a second, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD / SLICES)
             self.advance()

@@ -9,7 +9,7 @@ from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.factory import open_store
 from tallycast.engine.startup import wait_until_ready
 from tallycast.fanout import reconciler as reconciliation
-from tallycast.fanout.hub import Hub
+from tallycast.fanout.fanout import Fanout
 from tallycast.ledger import audit
 from tallycast.ledger.audit import Outcome
 from tallycast.ledger.writer import Committed
@@ -18,6 +18,7 @@ from tests.ledger.cluster.support import check
 from tests.ledger.support import SITE, read, sequence, stored, submitted, wish
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
+from tests.support.parts import Silent
 from tests.support.waiting import eventually
 
 
@@ -49,12 +50,11 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
     """Without a feed, all is missed."""
     monkeypatch.setattr(reconciliation, "PERIOD", 0.2)
     monkeypatch.setattr(reconciliation, "GRACE", 0.2)
-    between = reconciliation.Relay(reader.submit, NAMES)
-    reconciler = reconciliation.Reconciler(between)
     later = asyncio.get_running_loop().call_later
-    between.hub = Hub(NAMES.item_channel, reconciler.follow, reconciler.leave, later)
+    fanout = Fanout(lambda _listener: Silent(), reader.submit, NAMES, later)
+    reconciler = fanout.reconciler
     running = asyncio.create_task(reconciler.run())
-    topics = [between.hub.subscribe(SITE, f"i/{number}") for number in range(30)]
+    topics = [fanout.hub.subscribe(SITE, f"i/{number}") for number in range(30)]
     await eventually(lambda: all(topic.version == 0 for topic in topics))
     for number in range(30):
         await wish(writer, "a:1", f"i/{number}", "like")

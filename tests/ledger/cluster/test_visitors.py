@@ -13,8 +13,8 @@ from tallycast.engine.keys import member
 from tallycast.ledger import merge, moderation
 from tallycast.ledger.cluster.writer import ClusterWriter
 from tallycast.ledger.merge import Merger
+from tallycast.ledger.visitor_reactions import VisitorReactions
 from tallycast.ledger.writer import Committed
-from tallycast.services.accounts import VisitorReactions
 
 from tests.ledger.cluster.support import Heard, check, merged
 from tests.ledger.support import SITE, read, submitted, wish

@@ -18,10 +18,10 @@ from tallycast.contract.errors import RateLimited, Refusal, Unauthorized, Unavai
 from tallycast.domain.printable import printable
 
 MEDIA_TYPE = "application/problem+json"
-# Where an endpoint finds who the request came from in its scope: a ``rules.addresses.Client``.
+# The key of the client in the scope of an endpoint: a ``domain.addresses.Client``.
 CLIENT = "tallycast.client"
-# And what became of its connection: an ``admission.ConnectionSlot``.
-PLACE = "tallycast.place"
+# And of the slot of its connection: an ``admission.ConnectionSlot``.
+SLOT = "tallycast.slot"
 _OWN_CODES = {404: "not_found", 405: "method_not_allowed", 503: "unavailable"}
 
 _log = structlog.get_logger("web")

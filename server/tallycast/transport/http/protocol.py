@@ -1,13 +1,14 @@
 """HTTP on the wire: uvicorn's protocol on httptools, and where ours differs from it.
 
-Owns the limits and errors below the application: a connection's place, how long its requests and answers
-may take, and how many of them may wait. Must not know any endpoint.
+Owns the limits and errors below the application: the slot of a connection, the deadlines of its requests and
+answers, and how many requests may wait. Does not depend on any endpoint.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -20,21 +21,21 @@ from tallycast.domain.addresses import UNIX, Client, Networks, client, owner
 from tallycast.domain.base_path import strip
 from tallycast.transport.http.head import BadHead, check_head, origin_form
 from tallycast.transport.http.http10 import reset_on_close, without_chunks
-from tallycast.transport.http.problems import CLIENT, PLACE, problem
+from tallycast.transport.http.problems import CLIENT, SLOT, problem
+from tallycast.transport.liveness import STALL_AFTER
 from tallycast.transport.timer_wheel import TimerWheel
-from tallycast.transport.websocket.protocol import STALL_AFTER, Socket
 
 # 100 ids of 256 bytes, percent-encoded, are 77 KiB.
 MAX_HEAD = 128 * 1024
-# What else tells that a proxy passed a request on, though not whom to believe (RFC 7239, RFC 9110).
-_PASSED_ON = frozenset((b"forwarded", b"x-real-ip", b"via"))
-# Where an application finds the connection's transport in its scope.
+# Further headers of a proxy; the client's address is not read from them (RFC 7239, RFC 9110).
+_FORWARDED = frozenset((b"forwarded", b"x-real-ip", b"via"))
+# The key of the connection's asyncio transport in the scope of an application.
 TRANSPORT = "tallycast.transport"
-# Bytes that are parsed at a time, and how many parsed requests may wait: one takes a hundred times the
-# memory of its bytes.
+# Bytes that are parsed at a time, and parsed requests that may wait: one takes a hundred times the memory of
+# its bytes.
 PIECE, WAITING = 512, 8
-# Connections that there is no place for are kept until they have asked for something, no more than these: the
-# oldest goes, so that one that asks at once, as who checks the server's health does, has its answer.
+# Connections without a slot are kept until their first request, but no more than these: the oldest is
+# evicted, so that a client with an immediate request, like a health check, has its answer.
 SURPLUS = 1000
 
 
@@ -42,10 +43,14 @@ SURPLUS = 1000
 class HttpContext:
     """What the HTTP connections of a worker share.
 
-    ``trusted`` are the proxies whose word on a client's address is taken, ``timers`` is the timer of all
-    these connections, ``within`` (s) how long a request may take to come, ``base_path`` what is taken off
-    their targets. ``unix``: they come by a Unix socket. ``surplus`` are those without a place, the oldest
-    first.
+    Args:
+        trusted: the proxies whose headers with the client's address are trusted.
+        timers: the timer of all HTTP connections.
+        within: the request read timeout (s).
+        admission: counts connections.
+        base_path: the prefix of all targets, which is stripped.
+        unix: whether the connections are to a Unix socket.
+        surplus: the connections without a slot, the oldest first.
     """
 
     trusted: Networks
@@ -56,15 +61,33 @@ class HttpContext:
     unix: bool = False
     surplus: dict["Http", None] = field(default_factory=dict)
 
-    def evict_oldest(self, connection: "Http") -> None:
-        """A connection has no place."""
+    def add_surplus(self, connection: "Http") -> None:
+        """Keep a connection without a slot; evict the oldest one when there are too many."""
         self.surplus[connection] = None
         if len(self.surplus) > SURPLUS:
             next(iter(self.surplus)).transport.abort()
 
 
+class WebSocket(Protocol):
+    """The protocol that a connection is handed over to at an upgrade."""
+
+    owner: Client | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport of the connection."""
+
+    def upgraded(self, request: Request, slot: ConnectionSlot, client: Client) -> None:
+        """The upgrade request, from ``client``."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes that followed the request."""
+
+
+MakeWebSocket = Callable[..., WebSocket]
+
+
 class _Flow(FlowControl):
-    """Uvicorn reads on whenever a request has been answered; this only when nothing is left to be parsed."""
+    """Reads on only when nothing is left to be parsed; uvicorn's own does whenever a request was answered."""
 
     full = False
 
@@ -77,46 +100,46 @@ class _Flow(FlowControl):
 class Http(HttpToolsProtocol):
     """One HTTP connection."""
 
-    # How many bytes of a head have come, as long as it is not complete.
+    # The bytes of an incomplete head; ``None``: the head is complete.
     _head: int | None = 0
-    # Since when the request that is coming is awaited; ``None``: it is here, or none has begun.
+    # Since when an incomplete request is awaited; ``None``: it is complete, or none has begun.
     _since: float | None = None
-    # The request wants an upgrade to something that is not spoken here.
+    # The request offers an upgrade to a protocol that is not supported.
     _declined = False
-    # A WebSocket is wanted as soon as all earlier requests have been answered.
+    # The connection becomes a WebSocket as soon as all earlier requests were answered.
     _upgrading = False
-    # The server is draining: what is answered from here on ends the connection.
+    # The server is draining: the next answer ends the connection.
     _draining = False
 
-    # What has come and is not parsed yet.
+    # Bytes that are not parsed yet.
     _rest = b""
-    # What is being answered, or was last.
+    # The request that is being answered, or was last.
     _running: RequestResponseCycle | None = None
-    # How much of the answers waits, and since when it has been as much.
+    # The bytes of answers that wait, and since when they have not become fewer.
     _left = 0
-    _stuck_since = 0.0
+    _stalled_since = 0.0
     flow: _Flow
 
-    def __init__(self, context: HttpContext, *given: Any, **more: Any) -> None:
-        """``given`` and ``more`` are uvicorn's."""
-        super().__init__(*given, **more)
+    def __init__(self, context: HttpContext, *args: Any, **kwargs: Any) -> None:
+        """``args`` and ``kwargs`` are uvicorn's."""
+        super().__init__(*args, **kwargs)
         self._context = context
         self._timers = context.timers
         self._slice = 0
         self._slot: ConnectionSlot
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection is there; its first request is awaited."""
+        """A connection was accepted; its first request is awaited."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
         self._since = self._timers.now
         self._slice = self._timers.join(self)
         self._slot = self._context.admission.enter(owner(self._peer, self._context.trusted))
         if not self._slot.counted:
-            self._context.evict_oldest(self)
+            self._context.add_surplus(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end."""
+        """End of the connection."""
         self._timers.leave(self._slice, self)
         if self._slot.counted:
             self._context.admission.leave(self._slot.owner)
@@ -128,16 +151,16 @@ class Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_tick(self, now: float) -> None:
-        """About a second has passed: nobody is waited for who does not send, or does not read.
+        """About a second has passed: drop a client that does not send, or does not read.
 
-        Uvicorn waits for ever, which is all that an attacker needs who has many half-sent requests
-        (Slowloris), or many answers that are not read.
+        Uvicorn waits for ever, which an attacker can use with many incomplete requests (Slowloris), or many
+        answers that are not read.
         """
         left = self.transport.get_write_buffer_size()
         if left == 0 or left != self._left:
-            self._stuck_since = now
+            self._stalled_since = now
         self._left = left
-        if now - self._stuck_since > STALL_AFTER:
+        if now - self._stalled_since > STALL_AFTER:
             reset_on_close(self.transport, reset=True)
             self.transport.abort()
             return
@@ -149,15 +172,15 @@ class Http(HttpToolsProtocol):
             self._refuse(408, f"a request must come within {self._context.within:g} s", "request_timeout")
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Receive bytes."""
         self._unset_keepalive_if_required()
         if self._since is None and (self.cycle is None or self.cycle.response_complete):
-            self._since = self._timers.now  # Whatever it is, it is no longer the pause between two requests.
+            self._since = self._timers.now  # The pause between two requests is over.
         self._rest += data
         self._parse()
 
     def _parse(self) -> None:
-        """Parse what has come, until enough of it waits to be answered."""
+        """Parse the received bytes, until enough requests wait to be answered."""
         data, at = self._rest, 0
         while at < len(data) and self._has_room:
             piece = data[at : at + PIECE]
@@ -187,19 +210,19 @@ class Http(HttpToolsProtocol):
         return not self._upgrading and len(self.pipeline) < WAITING and not self.transport.is_closing()
 
     def _check_head(self, size: int) -> None:
-        """A head that does not end is not waited for: it would be kept in memory."""
+        """Refuse a head that does not end: it would be kept in memory."""
         if self._head is not None and not self.transport.is_closing():
             self._head += size
             if self._head > MAX_HEAD:
                 self._refuse(431, f"a request head has at most {MAX_HEAD} bytes")
 
     def on_response_complete(self) -> None:
-        """A request has been answered: there is room for another."""
+        """A request was answered: there is room for another."""
         super().on_response_complete()
         self._parse()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """A request's turn has come. Uvicorn tells the connection's end only to the last one that came."""
+        """Answer a request. Uvicorn reports the end of the connection only to the last one received."""
         self._running = cycle
         if cycle.scope["http_version"] == "1.0":
             app = without_chunks(cycle, app)
@@ -222,7 +245,7 @@ class Http(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The request's head is here.
+        """The head of a request is complete.
 
         httptools parses no URL beyond 64 KiB, but 100 ids of 256 bytes, percent-encoded, are 76 KiB of query.
         The query needs no parsing here, so it goes round httptools.
@@ -242,28 +265,28 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
         self.scope["query_string"] = query
         more = cast("dict[str, object]", self.scope)
-        more[TRANSPORT], more[CLIENT], more[PLACE] = self.transport, self._client(), self._slot
+        more[TRANSPORT], more[CLIENT], more[SLOT] = self.transport, self._client(), self._slot
         self.url = url
         if (self._draining or self._slot.refusal is not None) and self.cycle is not None:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
-        """The request is here as a whole, unless it is about to be read again."""
+        """A request is complete, unless it is about to be parsed again."""
         if not self._declined:
             self._since = None
             super().on_message_complete()
 
     def shutdown(self) -> None:
-        """The server is draining. A request may be on its way already: it is answered, and the last one.
+        """The server is draining. A request that is on its way is answered, as the last one.
 
-        Uvicorn's own closes a connection that waits for its next request at once.
+        Uvicorn's own closes a connection between two requests at once.
         """
         self._draining = True
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
     def _should_upgrade(self) -> bool:
-        """Whether the request is to become a WebSocket; HTTP/1.0 knows no upgrade (RFC 9110, section 7.8)."""
+        """Whether the request asks for a WebSocket; HTTP/1.0 has no upgrade (RFC 9110, section 7.8)."""
         return self.parser.get_http_version() != "1.0" and super()._should_upgrade()
 
     @property
@@ -274,8 +297,8 @@ class Http(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over.
 
-        Uvicorn writes the request out again as bytes for the WebSocket protocol to parse a second time; ours
-        is given it as it is.
+        Uvicorn serializes the request again, for the WebSocket protocol to parse it a second time; here it is
+        handed over as it is.
         """
         slot = self._slot
         if self.transport.is_closing():
@@ -291,14 +314,13 @@ class Http(HttpToolsProtocol):
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
         protocol = f"HTTP/{self.parser.get_http_version()}"
         request = Request(self.url.decode("latin-1"), headers, self.scope["method"], protocol)
-        make = cast("type[Socket]", self.ws_protocol_class)
-        given = {"config": self.config, "server_state": self.server_state, "app_state": self.app_state}
-        socket = make(**given)  # type: ignore[arg-type]
+        make = cast("MakeWebSocket", self.ws_protocol_class)
+        socket = make(config=self.config, server_state=self.server_state, app_state=self.app_state)
         socket.owner = slot.owner
         transport = self.transport
-        # The parser holds this object and this object the parser: nobody else would tell them apart.
+        # The parser holds this object and this object the parser: a cycle that would outlive the connection.
         self.parser = None  # type: ignore[assignment]
-        transport.set_protocol(socket)
+        transport.set_protocol(cast("asyncio.Protocol", socket))
         socket.connection_made(transport)
         socket.upgraded(request, slot, self._client())
         if self._rest and not transport.is_closing():
@@ -311,18 +333,18 @@ class Http(HttpToolsProtocol):
         return UNIX if self._context.unix else ""
 
     def _client(self) -> Client:
-        """Who the request came from."""
-        said = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
-        found = client(self._peer, said, self._context.trusted)
-        passed_on = any(name in _PASSED_ON for name, _ in self.headers)
-        return found._replace(forwarded=True) if passed_on else found
+        """The client that sent the request."""
+        forwarded = [value.decode("latin-1") for name, value in self.headers if name == b"x-forwarded-for"]
+        found = client(self._peer, forwarded, self._context.trusted)
+        proxied = any(name in _FORWARDED for name, _ in self.headers)
+        return found._replace(forwarded=True) if proxied else found
 
     def _begin_again(self) -> None:
-        """Read the head again as one that wants no upgrade; its body follows.
+        """Parse the head again without its upgrade; the body follows.
 
-        A server may ignore an Upgrade (RFC 9110, section 7.8), but httptools takes what follows the head for
-        the other protocol's first bytes, and not for the body. Some HTTP clients offer HTTP/2 that way with
-        every first request.
+        A server may ignore an Upgrade (RFC 9110, section 7.8), but httptools takes the bytes after the head
+        for the other protocol's, and not for the body. Some HTTP clients offer HTTP/2 that way with every
+        first request.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         self.parser = HttpRequestParser(self)
@@ -347,8 +369,8 @@ class Http(HttpToolsProtocol):
     ) -> None:
         """Answer below the application, in the form of every other error, and close.
 
-        Where this would be taken for the answer to an earlier request, or for a part of one, the connection
-        is cut instead.
+        Where this could be mistaken for the answer to an earlier request, or for a part of one, the
+        connection is aborted instead.
         """
         if not self.is_idle:
             waits = self._head is None and self.cycle is self._running and not self.cycle.response_started

@@ -1,9 +1,10 @@
-"""What endpoints do with every request: whose site it is, who asks, what it carries, and an answer in JSON.
+"""The site, the visitor and the body of a request, and an answer in JSON.
 
-Must not know any endpoint. ``Origins`` has already found the site and let the origin in.
+Owns what all endpoints do. ``Origins`` has found the site and checked the origin before. Does not depend on
+any endpoint.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -12,10 +13,18 @@ from starlette.responses import Response
 from tallycast.contract.codec import MAX_MESSAGE
 from tallycast.contract.errors import BadMessage, MessageTooLarge, Unauthorized
 from tallycast.domain.sites import Site
+from tallycast.domain.tokens import Identity
 from tallycast.transport.http.query import Query
 
 PRIVATE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
 NO_STORE = {"Cache-Control": "no-store"}
+
+
+class Identities(Protocol):
+    """Identifies visitors; see ``services.accounts.Accounts``."""
+
+    async def identity(self, site: Site, token: str) -> Identity:
+        """The visitor of a token."""
 
 
 def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -44,6 +53,29 @@ def bearer(request: Request) -> str | None:
     return token.strip()
 
 
+async def optional_identity(request: Request, site: Site, identities: Identities) -> Identity | None:
+    """The visitor of the bearer token; ``None`` without one.
+
+    Raises:
+        Forbidden, Unauthorized, Unavailable: as ``Accounts.identify`` explains.
+    """
+    token = bearer(request)
+    return None if token is None else await identities.identity(site, token)
+
+
+async def required_identity(request: Request, site: Site, identities: Identities) -> Identity:
+    """The visitor of the bearer token.
+
+    Raises:
+        Unauthorized: there is no token.
+        Forbidden, Unauthorized, Unavailable: as ``Accounts.identify`` explains.
+    """
+    identity = await optional_identity(request, site, identities)
+    if identity is None:
+        raise Unauthorized("Authorization: Bearer <token> is needed")
+    return identity
+
+
 async def read_body(request: Request) -> bytes:
     """The request's body.
 
@@ -61,5 +93,5 @@ async def read_body(request: Request) -> bytes:
             if len(read) > MAX_MESSAGE:
                 raise too_large
     except ClientDisconnect:
-        raise BadMessage("the body did not come") from None
+        raise BadMessage("the body is incomplete") from None
     return bytes(read)

@@ -1,4 +1,7 @@
-"""Uvicorn's server: its settings for requests and sockets, and how it stops."""
+"""Uvicorn's server: its settings for requests and sockets, and how it stops.
+
+Owns the listener's options and the order of the shutdown. Does not depend on what is served.
+"""
 
 import asyncio
 import signal
@@ -12,30 +15,29 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from tallycast.services.services import Rooms
-from tallycast.transport.http.protocol import Http, HttpContext
-from tallycast.transport.websocket.protocol import Socket
+from tallycast.transport.drain import Drain
+from tallycast.transport.http.protocol import Http, HttpContext, MakeWebSocket
 
-# After the order to stop an HTTP connection without a request is kept for this long (s), because the next
-# request may be on its way already.
+# At the shutdown an HTTP connection without a request is kept for this long (s), because its next request may
+# be on its way already.
 IDLE = 1.0
-# What was cut off gets this long (s) to find out.
-CUT_OFF = 0.2
+# The tasks of aborted connections get this long (s) to end.
+ABORT_WITHIN = 0.2
 POLL = 0.05
 BACKLOG = 4096
-# Bytes that are sent and not acknowledged for this long (ms) mean that the peer is gone (RFC 5482).
+# A peer that does not acknowledge bytes for this long (ms) is gone (RFC 5482).
 USER_TIMEOUT = 30_000
-# About as much as the kernel takes before it is read: messages are small, and of a client who does not take
-# the answers all that was read at once is kept.
+# About as much as the kernel buffers before it is read: messages are small, and all bytes that were read at
+# once are kept of a client that does not read its answers.
 RECEIVE_BUFFER = 32 * 1024
-# The kernel takes no more than this much that it cannot send yet, so that old counts do not pile up in it.
+# The kernel buffers no more unsent bytes than this, so that old counts do not pile up in it.
 NOT_SENT_LOW_WATER = 16 * 1024
 
 
 def prepare(listener: socket.socket) -> None:
     """Set the options that accepted connections inherit from their listener."""
     if listener.family == socket.AF_UNIX:
-        return  # They are TCP's; a peer that does not read is on this machine, and timed by the rounds.
+        return  # They are TCP's; stalled readers of a Unix socket are noticed by the timer.
     for name, value in (("TCP_USER_TIMEOUT", USER_TIMEOUT), ("TCP_NOTSENT_LOWAT", NOT_SENT_LOW_WATER)):
         option = getattr(socket, name, None)
         if option is not None:
@@ -45,25 +47,33 @@ def prepare(listener: socket.socket) -> None:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn's server, saying when it accepts connections."""
+    """Uvicorn's server, with a drain.
+
+    Args:
+        application: answers HTTP requests.
+        websocket: makes the protocol of an upgraded connection.
+        context: what HTTP connections share.
+        drain: ends the long-lived connections.
+        drain_within: how long (s) the connections have to end.
+        on_ready: called when connections are accepted.
+    """
 
     def __init__(
         self,
         application: ASGIApp,
-        rooms: Rooms,
-        on_ready: Callable[[], None],
-        *,
+        websocket: MakeWebSocket,
         context: HttpContext,
-        drain: float,
+        drain: Drain,
+        drain_within: float,
+        on_ready: Callable[[], None],
     ) -> None:
-        """``drain`` is how long (s) the connections have to end after the order to stop."""
         super().__init__(
             uvicorn.Config(
                 application,
                 http=partial(Http, context),  # type: ignore[arg-type]
-                # Ours, because uvicorn's takes the word of whoever is on the same machine.
+                # Handled here, because uvicorn's trusts every process of the same machine.
                 proxy_headers=False,
-                ws=partial(Socket, rooms),  # type: ignore[arg-type]
+                ws=websocket,  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -71,16 +81,15 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
             )
         )
-        self._drain = rooms.drain
-        self._drain_within = drain
+        self._drain = drain
+        self._drain_within = drain_within
         self._on_ready = on_ready
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as the order to stop.
+        """Shut down on SIGTERM and SIGINT.
 
-        Uvicorn's own raises the signal again when it is done, which ends the process before the parts are
-        closed.
+        Uvicorn's own raises the signal again afterwards, which ends the process before the parts are closed.
         """
         numbers = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.signal(number, self.handle_exit) for number in numbers}
@@ -91,12 +100,12 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept, then say so."""
+        """Accept connections, and report it."""
         await super().startup(sockets)
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop to accept, let everyone finish and go, and cut off who has not in time."""
+        """Stop accepting, drain, and abort the connections that are left."""
         until = time.monotonic() + self._drain_within
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
@@ -115,7 +124,7 @@ class Server(uvicorn.Server):
             connection.transport.abort()
         tasks = self.server_state.tasks
         if tasks:
-            # Those of the connections that were cut off.
-            _, still = await asyncio.wait(tasks, timeout=CUT_OFF)
-            for task in still:
+            # Those of the aborted connections.
+            _, pending = await asyncio.wait(tasks, timeout=ABORT_WITHIN)
+            for task in pending:
                 task.cancel()

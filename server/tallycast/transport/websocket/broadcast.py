@@ -1,42 +1,51 @@
-"""One frame to many sockets, with as little Python as there can be for each of them.
+"""Writes one frame to many sockets, with as little Python as possible for each of them.
 
-Owns the write of an update to all who can be written to at once. Whoever cannot is given back, to be asked
-one by one. Must not know items, versions, or what is in a frame.
+Owns the write to all sockets that take it at once. The others are returned, for ``deliver`` to be called.
+Does not depend on items, versions, or what is in a frame.
 """
 
 import os
 from collections.abc import Sequence
 from itertools import repeat
 
-from tallycast.fanout.topic import NO_FD, Subscriber
+from tallycast.transport.registry import Transport
 
+NO_FD = -1
 _FAILED = -1
 
 
 class FdSubscriber:
-    """What is looked at of every connection for every update; a base class, so that it comes first in memory.
+    """What a broadcast reads of every connection; a base class, so that it comes first in memory.
 
-    There it shares a line of the processor's cache with what Python itself looks at of an object.
+    There it shares a cache line of the processor with what Python itself reads of an object.
+
+    Attributes:
+        fd: the descriptor of a socket that a frame may be written to at once, or ``NO_FD``.
+        watches_many: whether the connection watches more than one item.
     """
 
-    __slots__ = ("fd", "watches_many", "wire")
+    __slots__ = ("fd", "transport", "watches_many")
 
-    def __init__(self, wire: int) -> None:
-        self.wire = wire
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
         self.fd = NO_FD
         self.watches_many = False
 
+    def overflow(self, rest: bytes) -> None:
+        """Send the rest of a frame of which the socket took only the beginning."""
+        raise NotImplementedError
 
-def broadcast(frame: bytes, subscribers: Sequence[Subscriber], alone: bool) -> Sequence[Subscriber]:
-    """Write the frame; gives those who could not be written to.
 
-    ``alone``: no other item is being swept, so whoever watches several need not wait for another frame.
+def broadcast(frame: bytes, subscribers: Sequence[FdSubscriber], alone: bool) -> Sequence[FdSubscriber]:
+    """Write a frame. Returns the subscribers that it was not written to.
+
+    ``alone``: no other item is being swept, so a subscriber of several need not wait for another frame.
     """
     if alone:
         descriptors = [subscriber.fd for subscriber in subscribers]
     else:
         descriptors = [NO_FD if one.watches_many else one.fd for one in subscribers]
-    left: list[Subscriber] = []
+    left: list[FdSubscriber] = []
     if NO_FD in descriptors:
         both = list(zip(subscribers, descriptors, strict=True))
         left = [subscriber for subscriber, descriptor in both if descriptor == NO_FD]
@@ -53,7 +62,7 @@ def broadcast(frame: bytes, subscribers: Sequence[Subscriber], alone: bool) -> S
 
 
 def _write(frame: bytes, descriptors: Sequence[int]) -> list[int]:
-    """How much of the frame each descriptor took; ``_FAILED`` where it is full or its peer is gone."""
+    """The bytes that each descriptor took; ``_FAILED`` where it is full or its peer is gone."""
     sent: list[int] = []
     following = iter(descriptors)
     while len(sent) < len(descriptors):

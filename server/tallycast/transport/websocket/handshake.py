@@ -1,7 +1,7 @@
 """The answer to an upgrade request: RFC 6455, section 4.2, by the core of ``websockets``.
 
-Owns what is refused by a status, and which upgrades are refused for their site or origin. What a page can be
-told by a close code is accepted first, and closed elsewhere. Must not know connections.
+Owns which upgrades are refused by a status, and which for their site or origin. The latter are accepted and
+closed by the connection, so that a page can read the close code. Does not depend on connections.
 """
 
 import math
@@ -30,7 +30,7 @@ _CODES: dict[type[Refusal], CloseCode] = {
 
 
 class Handshake(NamedTuple):
-    """``data`` is the answer as it goes out; where it accepts, ``crowded`` is what ``enter`` gave."""
+    """``data`` is the answer to send; if it accepts, ``crowded`` is the result of ``enter``."""
 
     data: bytes
     accepted: bool
@@ -39,7 +39,7 @@ class Handshake(NamedTuple):
 
 
 def admit(request: Request, guard: Guard) -> tuple[Query, Site] | CloseCode:
-    """The query and the site of an upgrade request, or the code that refuses it for its site or origin."""
+    """The query and the site of an upgrade request, or the close code for a wrong site or origin."""
     try:
         query = Query(request.path.partition("?")[2].encode("latin-1"))
         site = guard.site(query.site)
@@ -53,8 +53,8 @@ def admit(request: Request, guard: Guard) -> tuple[Query, Site] | CloseCode:
 def answer(request: Request, enter: Callable[[], Refusal | None]) -> Handshake:
     """Answer an upgrade request.
 
-    ``enter`` takes the connection in, and gives why it may not stay, if so; when it raises ``Unavailable``
-    there is no room even to say so on a WebSocket.
+    ``enter`` counts the connection, and returns the refusal if it must not stay. When it raises
+    ``Unavailable``, there is no room even to refuse it on a WebSocket.
     """
     core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
     crowded = None
@@ -77,7 +77,7 @@ def answer(request: Request, enter: Callable[[], Refusal | None]) -> Handshake:
 
 
 def _select(core: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The first offered subprotocol that is spoken here; none when none was offered."""
+    """The first offered subprotocol that is supported; none when none was offered."""
     for subprotocol in offered:
         if subprotocol in BY_SUBPROTOCOL:
             return subprotocol

@@ -1,13 +1,13 @@
-"""From bytes to whole messages: websockets' Sans-I/O core (RFC 6455), shared by all that are idle.
+"""From bytes to whole messages: websockets' Sans-I/O core (RFC 6455), shared by all idle connections.
 
 Owns the parsers. A short message in one frame, which is what nearly every client sends, needs none. A
-connection has one of its own only while a message of it is in fragments or it is closing; a frame of which a
-part is missing waits as bytes. Must not know what a message means, nor write to a connection.
+connection has a parser of its own only during a fragmented message or the close; an incomplete frame waits as
+bytes. Does not depend on what a message means, and does not write to a connection.
 
-The shared parser is fed whole, final, unsurprising frames only, one at a time, so that it holds nothing of
-one connection when it is given bytes of another. Whatever else comes goes to a parser of the connection's
-own, which knows what is wrong with it. The few header bytes that are read here only say where a frame ends
-(section 5.2).
+The shared parser is fed valid, whole, final frames only, one at a time, so that it holds nothing of one
+connection when it is fed the bytes of another. Any other bytes go to a parser of the connection's own, which
+finds what is wrong with them. The few header bytes that are read here only say where a frame ends (section
+5.2).
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from tallycast.contract.codec import MAX_MESSAGE
 
 # The core bounds a message's size, but not how many fragments make it up.
 MAX_FRAGMENTS = 128
-# One read can hold tens of thousands of empty frames: the loop is kept from others no longer than these take.
+# One read can hold tens of thousands of empty frames: so many are parsed before other connections' turn.
 MAX_FRAMES = 32
 
 # The longest payload whose size is in the second byte, and what comes before it: two bytes and the mask.
@@ -52,21 +52,21 @@ class Binary(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Frames that the protocol itself wants sent; with ``code``, a close code, the connection then ends."""
+    """Frames of the protocol itself to be sent; with ``code``, a close code, the connection then ends."""
 
     data: bytes
     code: int | None = None
 
 
 class TooManyFragments(NamedTuple):
-    """A message in more fragments than any client needs."""
+    """A message has more fragments than any client needs."""
 
 
 Event = Text | Binary | Answer | TooManyFragments
 
 
 class ConnectionParser:
-    """A connection's own parser, and the message it is in the middle of."""
+    """A connection's own parser, and its incomplete message."""
 
     __slots__ = ("core", "fragments", "opcode")
 
@@ -77,7 +77,7 @@ class ConnectionParser:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left that a shared parser would not know."""
+        """Whether it has no state that the shared parser lacks."""
         return self.core.state is State.OPEN and self.core.current_size is None
 
 
@@ -87,38 +87,43 @@ def new_core() -> ServerProtocol:
 
 
 class Inbound:
-    """One connection's bytes. ``shared`` is the one parser for all of them."""
+    """One connection's bytes. ``shared`` is the parser of all idle connections.
 
-    __slots__ = ("_own", "_rest", "_shared", "frames", "more")
+    Made when a connection receives anything other than one short message in one read.
+
+    Attributes:
+        more: whether whole frames are left that ``receive`` has not parsed.
+        frames: the number of frames that ``receive`` parsed last.
+        scheduled: set by the connection, when ``receive`` is scheduled to be called again.
+    """
+
+    __slots__ = ("_own", "_rest", "_shared", "frames", "more", "scheduled")
 
     def __init__(self, shared: "SharedParser") -> None:
         self._shared = shared
         self._own: ConnectionParser | None = None
         self._rest = b""
-        # Whether whole frames are left that ``receive`` has not looked at.
         self.more = False
-        # How many frames ``receive`` took from the last bytes.
         self.frames = 0
+        self.scheduled = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no incomplete frame or message, and no close."""
+        return self._own is None and not self._rest
 
     def close(self, code: int) -> bytes:
-        """Start the closing handshake; the close frame to send, none when one was sent before."""
+        """Start the closing handshake. Returns the close frame to send; none when one was sent before."""
         own = self._own = self._own or ConnectionParser(new_core())
         if own.core.state is not State.OPEN:
             return b""
         own.core.send_close(code)
         return b"".join(own.core.data_to_send())
 
-    def single(self, data: bytes) -> bytes | None:
-        """The payload, where these bytes are one short message, and nothing came before them.
-
-        The usual case by far. ``None`` is anything else, and says nothing about it: ``receive`` it.
-        """
-        return _short(data) if self._own is None and not self._rest else None
-
     def receive(self, data: bytes) -> list[Event]:
-        """What these bytes complete, in order: at most ``MAX_FRAMES`` frames of it.
+        """The events of the frames that these bytes complete, in order; at most ``MAX_FRAMES`` frames.
 
-        When ``more`` is left, call it again, without bytes, after others have had their turn.
+        When ``more`` is left, call it again, without bytes, in a later turn of the loop.
         """
         if self._rest:
             data, self._rest = self._rest + data, b""
@@ -133,7 +138,7 @@ class Inbound:
             if end is None:
                 self._rest = data[at:]
                 break
-            # The usual case: all that came is one frame.
+            # The usual case: the bytes are one frame.
             self._frame(data if at == 0 and end == size else data[at:end], events)
             at = end
         self.frames = frames
@@ -142,13 +147,13 @@ class Inbound:
 
     @property
     def _so_far(self) -> int:
-        """The size of the message that is in fragments; 0 when none is."""
+        """The size of the incomplete message; 0 when there is none."""
         return (self._own.core.current_size or 0) if self._own is not None else 0
 
     def _frame(self, data: bytes, events: list[Event]) -> None:
         own = self._own
         if own is None:
-            payload = _short(data)
+            payload = short_message(data)
             if payload is not None:
                 events.append(Text(payload) if data[0] == TEXT else Binary(payload))
                 return
@@ -162,7 +167,7 @@ class Inbound:
             self._own = None
 
     def _take(self, own: ConnectionParser, events: list[Event]) -> None:
-        """The events of an own parser: fragments are put together, close and errors are answered."""
+        """The events of an own parser: fragments are joined, close and errors are answered."""
         for event in own.core.events_received():
             assert isinstance(event, Frame)
             if event.opcode is Opcode.CONT:
@@ -177,25 +182,25 @@ class Inbound:
                 own.fragments = []
             elif len(own.fragments) > MAX_FRAGMENTS:
                 events.append(TooManyFragments())
-                own.fragments.clear()  # nobody will want them
-        said = own.core.data_to_send()
-        if said:
+                own.fragments.clear()  # The connection is closed for it.
+        answer = own.core.data_to_send()
+        if answer:
             # An empty piece stands for the end of TCP.
-            close = own.core.close_sent if b"" in said else None
-            events.append(Answer(b"".join(said), None if close is None else close.code))
+            close = own.core.close_sent if b"" in answer else None
+            events.append(Answer(b"".join(answer), None if close is None else close.code))
 
 
 class SharedParser:
-    """The parser that all connections share, for whole final frames."""
+    """The parser that all idle connections share, for whole final frames."""
 
     def __init__(self) -> None:
         self._core = new_core()
 
     def parse(self, data: bytes, events: list[Event]) -> bool:
-        """Take one whole frame; ``False`` when something is wrong with it, and then nothing was taken."""
+        """Parse one whole frame. Returns ``False`` for an invalid one, which leaves no trace."""
         core = self._core
         core.receive_data(data)
-        frames, said = core.events_received(), core.data_to_send()
+        frames, answer = core.events_received(), core.data_to_send()
         if core.parser_exc is not None or len(frames) != 1:
             self._core = new_core()
             return False
@@ -203,8 +208,8 @@ class SharedParser:
         assert isinstance(frame, Frame)
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
             events.append(_message(frame.opcode, bytes(frame.data)))
-        elif said:
-            events.append(Answer(b"".join(said)))
+        elif answer:
+            events.append(Answer(b"".join(answer)))
         return True
 
 
@@ -212,10 +217,10 @@ def _message(opcode: Opcode, payload: bytes) -> Text | Binary:
     return Text(payload) if opcode is Opcode.TEXT else Binary(payload)
 
 
-def _short(data: bytes) -> bytes | None:
+def short_message(data: bytes) -> bytes | None:
     """The payload, where these bytes are one whole final frame with a short message, and nothing else.
 
-    The core takes ten times as long for it.
+    The usual case by far; the core takes ten times as long for it.
     """
     size = len(data) - SHORT_HEAD
     if 0 <= size <= SHORT and data[1] == _MASKED | size and data[0] in _DATA:
@@ -224,9 +229,9 @@ def _short(data: bytes) -> bytes | None:
 
 
 def _end_of_frame(data: bytes, at: int, limit: int) -> int | None:
-    """Where the frame that begins at ``at`` ends; ``None`` when a part of it is missing.
+    """The end of the frame that begins at ``at``; ``None`` when the frame is incomplete.
 
-    What cannot become a whole frame within the limits ends where the data ends: a parser will say why.
+    Bytes that cannot become a frame within the limits end where the data ends: a parser reports why.
     """
     size = len(data)
     if size - at < 2:
@@ -247,3 +252,12 @@ def _end_of_frame(data: bytes, at: int, limit: int) -> int | None:
         return size
     end = start + length
     return end if end <= size else None
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Whether the payload of a text message is valid (RFC 6455, section 8.1)."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

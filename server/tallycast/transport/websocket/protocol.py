@@ -1,13 +1,12 @@
 """A WebSocket connection: TCP and frames on one side, a session's whole messages on the other.
 
 Owns flow control, the writes and the close, from the handshake on. Uvicorn hands the connection over at the
-upgrade (``uvicorn.Config(ws=…)``); no task, queue, timer or parser belongs to an idle connection. Must not
-know what a message means.
+upgrade (``uvicorn.Config(ws=…)``); an idle connection has no task, queue, timer or parser of its own. Does
+not depend on what a message means.
 
-Writes go straight to the socket while it takes them. What it does not take waits in the transport, whose
-high-water mark is zero: so "something waits" and "blocked" are the same, and a blocked peer is sent nothing
-but answers until it has read what there is. The descriptor is forgotten before any close, because the next
-connection may be given it.
+Writes go straight to the socket while it takes them. The rest waits in the transport, whose high-water mark
+is zero: so "bytes wait" and "blocked" are the same, and a blocked peer is sent nothing but answers until it
+has read those bytes. The descriptor is forgotten before any close, because the next connection may get it.
 """
 
 import asyncio
@@ -15,7 +14,6 @@ import os
 from functools import partial
 from typing import cast
 
-import structlog
 from websockets.http11 import Request
 
 from tallycast.access.admission import ConnectionSlot
@@ -23,12 +21,11 @@ from tallycast.contract.codec import JSON
 from tallycast.contract.errors import BadItem, CloseCode, Refusal
 from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
-from tallycast.fanout.topic import NO_FD, Topic
-from tallycast.services.services import Rooms
+from tallycast.fanout.topic import Topic
 from tallycast.session.session import Session
 from tallycast.transport.http.query import Query
-from tallycast.transport.stats import LOST
-from tallycast.transport.websocket.broadcast import FdSubscriber
+from tallycast.transport.liveness import BEAT_AFTER, CLOSE_WITHIN, STALL_AFTER
+from tallycast.transport.websocket.broadcast import NO_FD, FdSubscriber
 from tallycast.transport.websocket.handshake import Handshake, admit, answer
 from tallycast.transport.websocket.parser import (
     BINARY,
@@ -38,72 +35,68 @@ from tallycast.transport.websocket.parser import (
     Inbound,
     Text,
     TooManyFragments,
+    is_utf8,
+    short_message,
 )
-
-BEAT_AFTER = 25.0
-STALL_AFTER = 15.0
-CLOSE_WITHIN = 5.0
-
-_log = structlog.get_logger("web")
+from tallycast.transport.websocket.shared import LOST, WebSockets
 
 
 class Socket(FdSubscriber, asyncio.Protocol):
-    """One connection, from the upgrade request to the end of TCP. ``owner`` is who it counts for."""
+    """One connection, from the upgrade request to the end of TCP. It counts for ``owner``."""
 
     __slots__ = (
         "_descriptor",
-        "_going",
         "_held",
         "_inbound",
         "_left",
         "_pending",
-        "_rooms",
         "_sent_at",
         "_session",
+        "_shared",
         "_since",
         "_slice",
         "_spoke",
         "_stale",
-        "_transport",
-        "_working",
+        "_tcp",
         "blocked",
         "owner",
     )
 
-    def __init__(self, rooms: Rooms, config: object, server_state: object, app_state: object) -> None:
-        super().__init__(JSON.index)
-        self._rooms = rooms
-        self._transport: asyncio.Transport
+    def __init__(self, shared: WebSockets, config: object, server_state: object, app_state: object) -> None:
+        """All but ``shared`` are uvicorn's."""
+        super().__init__(shared.transports[JSON])
+        self._shared = shared
+        self._tcp: asyncio.Transport
         self._descriptor = NO_FD
         self._stale: set[Topic] | None = None
-        self._inbound = Inbound(rooms.parser)
+        # Most connections never need it.
+        self._inbound: Inbound | None = None
         self._session: Session | None = None
         self._pending: list[bytes] | None = None
         self._slice = -1
         self._spoke = True
-        self._sent_at = rooms.timers.now
-        # Connecting, blocked or closing: since when, for the deadline that follows.
-        self._since = rooms.timers.now
-        # How much waited at the last visit, while blocked.
+        self._sent_at = shared.timers.now
+        # Since when it connects, is blocked or closes, for the deadline that follows.
+        self._since = shared.timers.now
+        # The bytes that waited at the last tick, while blocked.
         self._left = 0
-        self._held = self._working = self._going = False
+        # The session has paused reading.
+        self._held = False
         self.blocked = False
         self.owner: Client | None = None
 
-    # asyncio.Protocol
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Uvicorn hands over the transport of the upgrade request."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)
-        if self._transport.get_write_buffer_size() and not self.blocked:
-            self.pause_writing()  # Answers to earlier requests; the transport paused the protocol before.
+        self._tcp = cast("asyncio.Transport", transport)
+        self._tcp.set_write_buffer_limits(high=0)
+        if self._tcp.get_write_buffer_size() and not self.blocked:
+            self.pause_writing()  # Answers to earlier requests; the transport paused the HTTP protocol.
         self._descriptor = transport.get_extra_info("socket").fileno()
-        self._slice = self._rooms.timers.join(self)
+        self._slice = self._shared.timers.join(self)
 
     def upgraded(self, request: Request, slot: ConnectionSlot, client: Client) -> None:
-        """The upgrade request has come, from a client."""
-        admitted = admit(request, self._rooms.guard)
+        """An upgrade request was received, from ``client``."""
+        admitted = admit(request, self._shared.guard)
         if isinstance(admitted, CloseCode):
             self._turn_away(request, slot, client, admitted)
             return
@@ -112,24 +105,24 @@ class Socket(FdSubscriber, asyncio.Protocol):
             self._open(*admitted, handshake)
 
     def _shake(self, handshake: Handshake) -> bool:
-        """Answer the upgrade request; whether there is a WebSocket now."""
+        """Answer the upgrade request. Returns whether it was accepted."""
         self._put(handshake.data)
         if not handshake.accepted:
             self._end(None)
-            self._transport.close()
+            self._tcp.close()
         return handshake.accepted
 
     def _turn_away(self, request: Request, slot: ConnectionSlot, client: Client, code: CloseCode) -> None:
         """Refuse an upgrade for its site or origin: accept and close it, so that a page can read the code."""
-        waits = self._rooms.admission.refuse_upgrade(slot, client)
+        waits = self._shared.admission.refuse_upgrade(slot, client)
         self.owner = None
         if self._shake(answer(request, lambda: None)):
             self.close(code)
             if not waits:
-                self._transport.close()
+                self._tcp.close()
 
     def _open(self, query: Query, site: Site, handshake: Handshake) -> None:
-        """Start the session, unless the item is none of the site's or there is no room."""
+        """Start the session, unless the item is not valid or there is no room."""
         try:
             item = site.check_item(query.item) if query.items else None
         except BadItem:
@@ -138,55 +131,59 @@ class Socket(FdSubscriber, asyncio.Protocol):
         if handshake.crowded is not None:
             self.close(CloseCode.OVERLOADED)
             return
-        self.wire = handshake.wire.index
-        self._session = Session(self._rooms, self, site, handshake.wire)
-        self._rooms.stats.open[self.wire] += 1
+        self.transport = self._shared.transports[handshake.wire]
+        self.transport.open += 1
+        self._session = self._shared.open_session(self, site, handshake.wire)
         self._update_fd()
         self._session.open(item)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of frames came."""
+        """Receive bytes of frames."""
         inbound = self._inbound
-        payload = inbound.single(data)
-        if payload is not None:
-            self._message(payload, data[0] == BINARY)
-            return
+        if inbound is None or inbound.idle:
+            payload = short_message(data)
+            if payload is not None:
+                self._message(payload, data[0] == BINARY)
+                return
+            if inbound is None:
+                inbound = self._inbound = Inbound(self._shared.parser)
         events = inbound.receive(data)
         noise = inbound.frames - sum(isinstance(event, Text | Binary) for event in events)
         if noise and self._session is not None:
-            self._session.noise(noise)
+            self._session.queue.count_frames(noise)
         for event in events:
             self._handle(event)
-        if inbound.more is not self._working:
-            self._working = inbound.more
-            self._read_or_not()
-        self._go_on_soon()
+        self._read_or_not()
+        self._parse_soon()
 
-    def _go_on_soon(self) -> None:
-        """Look at what is left of the last bytes when others have had their turn, and answers are taken."""
-        if self._inbound.more and not (self._going or self._held or self.blocked):
-            self._going = True
-            self._rooms.soon(self._go_on)
+    def _parse_soon(self) -> None:
+        """Parse the rest of the last bytes in a later turn of the loop, if the session takes messages."""
+        inbound = self._inbound
+        if inbound is not None and inbound.more and not (inbound.scheduled or self._held or self.blocked):
+            inbound.scheduled = True
+            self._shared.soon(self._parse_rest)
 
-    def _go_on(self) -> None:
-        self._going = False
-        if self._inbound.more and not (self._held or self.blocked or self._transport.is_closing()):
+    def _parse_rest(self) -> None:
+        inbound = self._inbound
+        assert inbound is not None
+        inbound.scheduled = False
+        if inbound.more and not (self._held or self.blocked or self._tcp.is_closing()):
             self.data_received(b"")
 
     def eof_received(self) -> None:
-        """The peer will send no more; TCP is closed, RFC 6455 has no half-open connections."""
+        """End of the peer's bytes: TCP is closed, RFC 6455 has no half-open connections."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end, whoever wanted it."""
-        self._rooms.timers.leave(self._slice, self)
-        self._rooms.admission.leave(self.owner)
+        """End of TCP."""
+        self._shared.timers.leave(self._slice, self)
+        self._shared.admission.leave(self.owner)
         self._end(LOST)
 
     def pause_writing(self) -> None:
-        """The peer does not keep up: it gets the latest when it does, and is not read meanwhile."""
+        """The peer does not keep up: it gets the latest counts when it does, and is not read until then."""
         self.blocked = True
         self.fd = NO_FD
-        self._since = self._rooms.timers.now
+        self._since = self._shared.timers.now
         self._read_or_not()
 
     def resume_writing(self) -> None:
@@ -194,9 +191,9 @@ class Socket(FdSubscriber, asyncio.Protocol):
         self.blocked = False
         self._update_fd()
         self._read_or_not()
-        self._go_on_soon()
-        missed, self._stale = self._stale, None
-        for topic in missed or ():
+        self._parse_soon()
+        stale, self._stale = self._stale, None
+        for topic in stale or ():
             topic.deliver_latest(self)
 
     # The drain
@@ -207,16 +204,16 @@ class Socket(FdSubscriber, asyncio.Protocol):
             self._session.bye(retry_after)
 
     def leave(self) -> None:
-        """Close when what the client asked for is done."""
+        """Close when the messages until now are answered."""
         if self._session is not None:
             self._session.leave()
 
     def abort(self) -> None:
-        """End at once, whatever still waits."""
+        """End at once, without the bytes that wait."""
         self._end(LOST)
-        self._transport.abort()
+        self._tcp.abort()
 
-    # The rounds
+    # The timer
 
     def on_tick(self, now: float) -> None:
         """About a second has passed."""
@@ -228,46 +225,52 @@ class Socket(FdSubscriber, asyncio.Protocol):
             if now - self._since > CLOSE_WITHIN:
                 self.abort()
         elif self.blocked:
-            left = self._transport.get_write_buffer_size()
+            left = self._tcp.get_write_buffer_size()
             if left < self._left:
-                self._since = now  # It reads, however slowly.
+                self._since = now  # The peer reads, however slowly.
             self._left = left
             if now - self._since > STALL_AFTER:
-                # Nothing fits into the pipe now, but whoever wakes up within the next seconds learns why.
+                # The close frame waits, too, but a peer that reads again within some seconds learns why.
                 self.close(CloseCode.STALLED)
         else:
             session.on_tick()
             if now - self._sent_at >= BEAT_AFTER:
-                # An update leaves no note here that it was sent, its item does.
-                self._sent_at = max(self._sent_at, session.swept_at())
+                # A broadcast leaves no note here, but one in the topic.
+                self._sent_at = max(self._sent_at, session.swept_at)
             if now - self._sent_at >= BEAT_AFTER:
                 session.beat()
 
-    # The session's line
+    # The connection of a session
 
     def write(self, data: bytes) -> None:
-        """Send ready-made frames, together with what else is written in this turn of the loop."""
+        """Send whole frames, joined with the other writes of this turn of the loop."""
         if self._pending is not None:
             self._pending.append(data)
         elif self._session is not None:
             self._pending = [data]
             self.fd = NO_FD
-            self._rooms.coalescer.add(self)
+            self._shared.coalescer.add(self)
+
+    def on_watching(self, items: int) -> None:
+        """The number of watched items has changed."""
+        self.watches_many = items > 1
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Read nothing until ``resume_reading``."""
         self._held = True
         self._read_or_not()
 
     def resume_reading(self) -> None:
-        """Read on, unless the peer does not read either."""
+        """Read again, unless the peer is blocked."""
         self._held = False
         self._read_or_not()
-        self._go_on_soon()
+        self._parse_soon()
 
     def close(self, code: CloseCode) -> None:
-        """Start the closing handshake; the rounds end it when the peer does not."""
+        """Start the closing handshake; the timer ends it when the peer does not."""
         self.flush()
+        if self._inbound is None:
+            self._inbound = Inbound(self._shared.parser)
         frame = self._inbound.close(code)
         if frame:
             self._put(frame)
@@ -276,35 +279,31 @@ class Socket(FdSubscriber, asyncio.Protocol):
     # The hub's subscriber
 
     def deliver(self, frame: bytes) -> bool:
-        """Write an update, together with what else is written in this turn, unless the peer is blocked."""
+        """Write an update, joined with the other writes of this turn, unless the peer is blocked."""
         if self.blocked:
             return False
         self.write(frame)
         return True
 
     def overflow(self, rest: bytes) -> None:
-        """Send the rest of an update when there is room."""
-        self._transport.write(rest)
+        """Send the rest of a frame when there is room."""
+        self._tcp.write(rest)
 
     def mark_stale(self, topic: Topic) -> None:
-        """Bring it when the peer keeps up again."""
+        """Send the latest counts when the peer keeps up again."""
         if self._stale is None:
             self._stale = set()
         self._stale.add(topic)
 
-    # The outbox
-
     def flush(self) -> None:
-        """Send what was written in this turn."""
+        """Send the writes of this turn."""
         pending, self._pending = self._pending, None
         self._update_fd()
         if pending is not None and self._descriptor != NO_FD:
             self._put(pending[0] if len(pending) == 1 else b"".join(pending))
 
-    # Inside
-
     def _enter(self, slot: ConnectionSlot, client: Client) -> Refusal | None:
-        crowded = self._rooms.admission.assign(slot, client)
+        crowded = self._shared.admission.assign(slot, client)
         self.owner = client
         return crowded
 
@@ -323,29 +322,29 @@ class Socket(FdSubscriber, asyncio.Protocol):
         session = self._session
         if session is None:
             return
-        if binary or payload.isascii() or _is_utf8(payload):
-            session.received(payload, binary)
+        if binary or payload.isascii() or is_utf8(payload):
+            session.queue.received(payload, binary)
         else:
             self.close(CloseCode.INVALID_DATA)
 
     def _answer(self, data: bytes) -> None:
-        """Send what the protocol itself has to say, behind what was written before."""
+        """Send a frame of the protocol itself, after the writes before it."""
         if self._pending is not None:
             self._pending.append(data)
         elif self._descriptor != NO_FD:
             self._put(data)
 
     def _last(self, data: bytes, code: int) -> None:
-        """Send the protocol's last word, and end."""
+        """Send the last frame of the protocol, and end."""
         self.flush()
         if self._descriptor != NO_FD:
             self._put(data)
         else:
-            # A message that came in one piece with this ended it here, without a close frame of its own
-            # because the parser had come to this one already.
-            self._transport.write(data)
+            # A message in the same read ended the session, without a close frame of its own, because the
+            # parser had produced this one already.
+            self._tcp.write(data)
         self._end(code)
-        self._transport.close()
+        self._tcp.close()
 
     def _put(self, data: bytes) -> None:
         """Send bytes: straight to the socket as long as it takes them, the rest through the transport."""
@@ -360,48 +359,41 @@ class Socket(FdSubscriber, asyncio.Protocol):
             if sent == len(data):
                 return
             data = data[sent:]
-        self._transport.write(data)
+        self._tcp.write(data)
 
     def _update_fd(self) -> None:
-        """Whether an update can be written at once from here on."""
+        """Note whether a broadcast can write to the socket from here on."""
         waits = self.blocked or self._pending is not None or self._session is None
         self.fd = NO_FD if waits else self._descriptor
 
     def _end(self, code: int | None) -> None:
-        """Nothing is taken or given any more, except the peer's half of the closing handshake.
+        """Send and receive nothing more, except the peer's half of the closing handshake.
 
-        Only once, so that nothing the peer does makes the deadline for its half begin anew. ``code`` is the
-        close code to count; ``None`` where there never was a WebSocket.
+        Only once, so that the peer cannot extend the deadline of its half. ``code`` is the close code to
+        count; ``None`` where the upgrade was refused.
         """
         if self._descriptor == NO_FD and self._session is None:
             return
         self._descriptor = self.fd = NO_FD
         if code is not None:
-            self._rooms.stats.closed[code] += 1
+            self._shared.closed[code] += 1
         self._pending = self._stale = None
-        self._since = self._rooms.timers.now
+        self._since = self._shared.timers.now
         session, self._session = self._session, None
         if session is not None:
-            self._rooms.stats.open[self.wire] -= 1
-            session.gone()
+            self.transport.open -= 1
+            session.close()
         self._held = self.blocked = False
         self._read_or_not()
-        self._go_on_soon()
+        self._parse_soon()
 
     def _read_or_not(self) -> None:
-        if self._transport.is_closing():
+        if self._tcp.is_closing():
             return
-        reading = not (self._held or self.blocked or self._working)
-        if reading is not self._transport.is_reading():
+        behind = self._inbound is not None and self._inbound.more
+        reading = not (self._held or self.blocked or behind)
+        if reading is not self._tcp.is_reading():
             if reading:
-                self._transport.resume_reading()
+                self._tcp.resume_reading()
             else:
-                self._transport.pause_reading()
-
-
-def _is_utf8(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+                self._tcp.pause_reading()

@@ -7,13 +7,12 @@ import pytest
 from tallycast.contract.errors import Refusal, Unauthorized, Unavailable
 from tallycast.engine import keys
 from tallycast.engine.store import Store
-from tallycast.ledger import merge
+from tallycast.ledger import merge, visitor_reactions
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.moderation import freeze
 from tallycast.ledger.reader import Query, Reader
+from tallycast.ledger.visitor_reactions import VisitorReactions
 from tallycast.ledger.writer import SetReaction, Writer
-from tallycast.services import accounts
-from tallycast.services.accounts import VisitorReactions
 
 from tests.ledger.support import SITE, membership, read, wish
 from tests.support.names import NAMES
@@ -23,8 +22,8 @@ INDEX = NAMES.index_key(SITE.name, keys.member("a:1"))
 
 @pytest.fixture
 def kept(link: Store, reader: Reader, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> VisitorReactions:
-    monkeypatch.setattr(accounts, "PAGE", 4)
-    monkeypatch.setattr(accounts, "LISTED", 4)
+    monkeypatch.setattr(visitor_reactions, "PAGE", 4)
+    monkeypatch.setattr(visitor_reactions, "LISTED", 4)
     return VisitorReactions(link, reader.submit, writer.submit, Merger(link).finish_pending_merges)
 
 

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tallycast.contract.errors import Refusal
 from tallycast.transport.http.protocol import TRANSPORT
-from tallycast.transport.websocket.protocol import STALL_AFTER
+from tallycast.transport.liveness import STALL_AFTER
 
 
 class NdjsonResponse(StreamingResponse):

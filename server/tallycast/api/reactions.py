@@ -1,0 +1,67 @@
+"""The endpoint of reactions.
+
+Does not depend on the engine.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tallycast.api.schemas import SetReaction
+from tallycast.contract.errors import BadMessage, Refusal
+from tallycast.services.accounts import Accounts
+from tallycast.services.reactions import Reactions
+from tallycast.signals.choice import check_reaction
+from tallycast.transport.http.requests import asked, json_answer, read_body, required_identity
+
+
+class ReactionEndpoints:
+    """The endpoint ``/v1/reaction``."""
+
+    def __init__(self, reactions: Reactions, accounts: Accounts) -> None:
+        self._reactions = reactions
+        self._accounts = accounts
+
+    def routes(self) -> Sequence[Route]:
+        """Every path."""
+        return (Route("/v1/reaction", self.reaction, methods=["PUT", "DELETE"]),)
+
+    async def reaction(self, request: Request) -> Response:
+        """Set (PUT) or clear (DELETE) the bearer's reaction on an item."""
+        try:
+            answer = await self._react(request)
+        except Refusal as refusal:
+            self._reactions.record(refusal)
+            raise
+        self._reactions.record(answer)
+        return answer
+
+    async def _react(self, request: Request) -> Response:
+        query, site = asked(request)
+        visitor = (await required_identity(request, site, self._accounts)).visitor
+        item = site.check_item(query.item)
+        value = None if request.method == "DELETE" else await _reaction_of(request)
+        reaction = check_reaction(value, site.kinds)
+        if reaction is None:
+            # To clear a reaction that is not held changes nothing, and so does not notice a retired visitor.
+            await self._accounts.check_active(site, visitor)
+        committed = await self._reactions.react(site, item, visitor, reaction)
+        return json_answer(
+            {"item": item, "reaction": reaction, "version": committed.version, "counts": committed.counts}
+        )
+
+
+async def _reaction_of(request: Request) -> Any:
+    """The reaction in the body of a PUT, not yet checked.
+
+    Raises:
+        BadMessage: the body is something else.
+    """
+    try:
+        return msgspec.json.decode(await read_body(request), type=SetReaction).reaction
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage('the body is {"reaction": …}') from None

@@ -1,0 +1,66 @@
+"""Endpoints of visitors: new tokens, and the export and erasure of a visitor's own data.
+
+Does not depend on the engine.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tallycast.access.admission import Admission
+from tallycast.services.accounts import Accounts, Page
+from tallycast.transport.http.ndjson import NdjsonResponse
+from tallycast.transport.http.problems import CLIENT
+from tallycast.transport.http.requests import PRIVATE, asked, bearer, json_answer, required_identity
+
+
+class VisitorEndpoints:
+    """The endpoints below ``/v1/visitors`` and ``/v1/me``."""
+
+    def __init__(self, accounts: Accounts, admission: Admission) -> None:
+        self._accounts = accounts
+        self._admission = admission
+
+    def routes(self) -> Sequence[Route]:
+        """Every path."""
+        return (
+            Route("/v1/visitors", self.visitors, methods=["POST"]),
+            Route("/v1/me", self.me, methods=["GET", "DELETE"]),
+        )
+
+    async def visitors(self, request: Request) -> Response:
+        """A new anonymous visitor, or the bearer's token renewed."""
+        _, site = asked(request)
+        token = bearer(request)
+        if token is None:
+            self._admission.new_visitor(request.scope[CLIENT])
+            visitor, fresh, expires = self._accounts.create(site)
+        else:
+            visitor, fresh, expires = await self._accounts.renew(site, token)
+        return json_answer({"visitor": visitor, "token": fresh, "expires": expires}, 201)
+
+    async def me(self, request: Request) -> Response:
+        """All reactions of the bearer, exported (GET) or erased (DELETE)."""
+        _, site = asked(request)
+        visitor = (await required_identity(request, site, self._accounts)).visitor
+        if request.method == "DELETE":
+            return json_answer({"erased": await self._accounts.erase(site, visitor)})
+        pages = self._accounts.export(site, visitor)
+        # The first page is read before the answer begins: until then the request can be refused.
+        first: Page = await anext(pages, [])
+        return NdjsonResponse(_written(first, pages), PRIVATE)
+
+
+async def _written(first: Page, rest: AsyncIterator[Page]) -> AsyncIterator[bytes]:
+    """Each page as lines of JSON."""
+    yield _lines(first)
+    async for page in rest:
+        yield _lines(page)
+
+
+def _lines(page: Page) -> bytes:
+    held = ({"item": item, "version": state.version, "reaction": state.reaction} for item, state in page)
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in held)

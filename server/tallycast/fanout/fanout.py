@@ -1,0 +1,163 @@
+"""Updates from the engine to the connections: published ones, and missed ones, which are read from the store.
+
+Owns the listener of the engine's feed, and what it feeds: the hub, the visitors' connections, the reconciler.
+Does not depend on how updates travel, or on what a connection is.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+
+from tallycast.contract.errors import Refusal, Unavailable
+from tallycast.domain.sites import Site
+from tallycast.engine.feed import Feed, Listener
+from tallycast.engine.keys import Namespace
+from tallycast.fanout.hub import Hub
+from tallycast.fanout.reconciler import Accept, Reconciler
+from tallycast.fanout.topic import Topic
+from tallycast.fanout.visitors import NO_ORIGIN, VisitorChannels, VisitorListener
+from tallycast.ledger.reader import Query, State
+from tallycast.observability.measures import Snapshot
+
+# Connections that are notified in one turn of the loop.
+SLICE = 200
+# Items in one query, and queries at a time: other reads must not wait long behind them.
+CHUNK = 100
+WAVE = 20
+SWEEP_EVERY = 1.0
+
+
+class Fanout:
+    """The listener of a feed. All methods that the feed calls are plain functions, except ``reread``.
+
+    Args:
+        open_feed: makes the feed for a listener; it is not used before ``feed.run()``.
+        read: queues a query for the next batch, like the reader's ``submit``.
+        namespace: makes the names of channels.
+        later: calls a function after a delay (s), like ``loop.call_later``.
+        age: how long ago (s) a version was committed, or ``None`` when that is not known.
+    """
+
+    def __init__(
+        self,
+        open_feed: Callable[[Listener], Feed],
+        read: Callable[[Query], None],
+        namespace: Namespace,
+        later: Callable[[float, Callable[[], None]], object],
+        age: Callable[[int], float | None] = lambda version: None,
+    ) -> None:
+        self._read = read
+        self._namespace = namespace
+        self.feed = open_feed(self)
+        self.reconciler = Reconciler(self.compare, self.accept)
+        self.hub = Hub(namespace.item_channel, self._follow, self._leave, later, age=age)
+        self.visitors = VisitorChannels(self.feed.subscribe, self.feed.unsubscribe)
+
+    def adopt(self, sites: Mapping[str, Site]) -> None:
+        """The configuration of the sites has changed."""
+        self.hub.adopt(sites)
+
+    def revoked(self, site: str, member: bytes, at: float) -> None:
+        """The tokens that a visitor was issued until then (s since 1970) were revoked."""
+        self.visitors.revoke(self._namespace.visitor_channel(site, member), at)
+
+    async def sweep(self) -> None:
+        """Leave the items that are unwatched, every second, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            self.hub.sweep()
+
+    def measure(self, found: Snapshot) -> None:
+        """Add the measurements of the fan-out."""
+        stats = self.hub.delivery_stats
+        found.gauge("watched_items", {"": len(self.hub)})
+        found.count("updates_sent", {"": stats.sent})
+        found.count("updates_conflated", {"": stats.conflated})
+        found.count("reconciliation_repairs", {"": self.reconciler.repairs})
+        found.histogram("delivery_lag_seconds", stats.lag.bounds, stats.lag.counts, stats.lag.total)
+
+    # The listener of the feed
+
+    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+        """An item has new counts."""
+        self.hub.publish(channel, version, counts)
+
+    def emptied(self, channel: bytes, version: int) -> None:
+        """As of that version, no visitor holds a reaction on an item."""
+        for topic in self.hub.known((channel,)):
+            channels = self._namespace.visitor_channels(topic.site.name)
+            self._notify(self.visitors.of_site(channels), topic.item, version)
+
+    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+        """A visitor's reaction changed."""
+        self.visitors.notify(channel, item, version, reaction, origin)
+
+    def retired(self, channel: bytes) -> None:
+        """An anonymous visitor has become an account."""
+        self.visitors.retire(channel)
+
+    async def reread(self, channels: Iterable[bytes]) -> None:
+        """Read the stored state of these items, because updates may have been missed.
+
+        Raises:
+            Unavailable: at least one could not be read.
+        """
+        await self.compare(channels, self.accept)
+
+    # What the reconciler needs, too
+
+    def accept(self, topic: Topic, floor: int, state: State) -> None:
+        """Publish a stored state."""
+        self.hub.reconcile(topic.channel, state.version, state.counts, floor)
+
+    async def compare(self, channels: Iterable[bytes], accept: Accept) -> None:
+        """Read the stored state of these items, as far as they are followed; ``accept`` is called with each.
+
+        Raises:
+            Unavailable: at least one could not be read.
+        """
+        chunks = _chunks(self.hub.known(channels))
+        while wave := [self._query(topics, accept) for topics in islice(chunks, WAVE)]:
+            for refusal in await asyncio.gather(*wave):
+                if isinstance(refusal, Unavailable):
+                    raise refusal
+
+    def _query(self, topics: list[Topic], accept: Accept) -> "asyncio.Future[Refusal | None]":
+        floors = [topic.version for topic in topics]
+        future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+
+        def done(answer: list[State] | Refusal) -> None:
+            if not future.done():
+                future.set_result(answer if isinstance(answer, Refusal) else None)
+            if isinstance(answer, list):
+                for topic, floor, state in zip(topics, floors, answer, strict=True):
+                    accept(topic, floor, state)
+
+        self._read(Query(topics[0].site, [topic.item for topic in topics], None, done))
+        return future
+
+    def _notify(self, listeners: list[VisitorListener], item: str, version: int) -> None:
+        """Notify these that their visitors hold nothing on an item, some in each turn of the loop."""
+        for listener in listeners[:SLICE]:
+            listener.on_reaction(item, version, None, NO_ORIGIN)
+        if rest := listeners[SLICE:]:
+            asyncio.get_running_loop().call_soon(self._notify, rest, item, version)
+
+    def _follow(self, channel: bytes) -> None:
+        self.feed.subscribe(channel)
+        self.reconciler.follow(channel)
+
+    def _leave(self, channel: bytes) -> None:
+        self.feed.unsubscribe(channel)
+        self.reconciler.leave(channel)
+
+
+def _chunks(topics: Iterable[Topic]) -> Iterator[list[Topic]]:
+    """Topics of one site each, at most ``CHUNK`` of them."""
+    by_site: defaultdict[str, list[Topic]] = defaultdict(list)
+    for topic in topics:
+        by_site[topic.site.name].append(topic)
+    for listed in by_site.values():
+        for start in range(0, len(listed), CHUNK):
+            yield listed[start : start + CHUNK]

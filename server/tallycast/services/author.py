@@ -1,0 +1,26 @@
+"""The author of a change: a visitor on one connection.
+
+Owns its names below the services. Does not depend on tokens.
+"""
+
+from typing import NamedTuple
+
+from tallycast.engine.keys import Namespace, member
+
+
+class Author(NamedTuple):
+    """A visitor as the ledger and the fan-out know it.
+
+    ``member`` stands for the visitor in the ledger, ``channel`` is where its connections are notified.
+    ``origin`` is the number of the connection that sends, which is not notified of its own changes; 0: none.
+    """
+
+    member: bytes
+    channel: bytes
+    origin: int = 0
+
+
+def author_of(namespace: Namespace, site: str, visitor: str, origin: int = 0) -> Author:
+    """The author that a visitor of a site is."""
+    stored = member(visitor)
+    return Author(stored, namespace.visitor_channel(site, stored), origin)

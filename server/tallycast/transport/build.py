@@ -1,0 +1,67 @@
+"""Builds the transports of a worker.
+
+Owns their registration and wiring. Does not depend on the endpoints.
+"""
+
+import asyncio
+from functools import partial
+from typing import NamedTuple
+
+from tallycast.access.admission import Admission
+from tallycast.access.guard import Guard
+from tallycast.observability.measures import Snapshot
+from tallycast.services.build import Services
+from tallycast.session.session import Session
+from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.drain import Drain
+from tallycast.transport.registry import Registry
+from tallycast.transport.sse.response import EventStreams
+from tallycast.transport.timer_wheel import Drainable, TimerWheel
+from tallycast.transport.websocket.shared import WebSockets, register
+
+
+class Transports(NamedTuple):
+    """The transports of a worker, and the end of their connections."""
+
+    registry: Registry
+    websockets: WebSockets
+    streams: EventStreams
+    drain: Drain
+
+    def measure(self, found: Snapshot) -> None:
+        """Add the measurements of the connections."""
+        found.gauge("connections", self.registry.connections())
+        found.count("disconnects", self.websockets.disconnects())
+
+
+def build(
+    services: Services,
+    guard: Guard,
+    admission: Admission,
+    timers: TimerWheel[Drainable],
+    loop: asyncio.AbstractEventLoop,
+) -> Transports:
+    """The transports, over services."""
+    registry = Registry()
+    open_session = partial(
+        Session,
+        reactions=services.reactions,
+        subscriptions=services.subscriptions,
+        accounts=services.accounts,
+        sites=guard,
+        clock=timers,
+    )
+    return Transports(
+        registry,
+        WebSockets(
+            transports=register(registry),
+            guard=guard,
+            admission=admission,
+            timers=timers,
+            coalescer=WriteCoalescer(loop.call_soon),
+            open_session=open_session,
+            soon=loop.call_soon,
+        ),
+        EventStreams(registry, services.subscriptions, admission, guard, timers),
+        Drain(timers),
+    )

@@ -1,0 +1,1 @@
+"""Counts as server-sent events, for pages that cannot open a WebSocket."""

@@ -1,0 +1,155 @@
+"""The HTTP response that carries an event stream, and its liveness.
+
+Owns the slot of the connection, and the deadline of a stalled reader. Does not depend on what the events are.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import AppStatus
+from starlette.types import Receive, Scope, Send
+
+from tallycast.access.admission import Admission, ConnectionSlot
+from tallycast.contract.codec import EVENTS
+from tallycast.domain.addresses import Client
+from tallycast.domain.sites import Site
+from tallycast.services.subscriptions import Subscriptions
+from tallycast.transport.http.protocol import TRANSPORT
+from tallycast.transport.liveness import STALL_AFTER
+from tallycast.transport.registry import Registry
+from tallycast.transport.sse.stream import Stream
+from tallycast.transport.timer_wheel import Drainable, TimerWheel
+
+# Streams end when the drain says so, not all at once.
+AppStatus.enable_automatic_graceful_drain = False
+
+
+class Sites(Protocol):
+    """The configured sites."""
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """The present ones, by name."""
+
+
+class EventStreams:
+    """Opens event streams.
+
+    Args:
+        registry: registers the transport.
+        subscriptions: opens their subscriptions.
+        admission: counts connections.
+        sites: the configured sites.
+        timers: the timer of all long-lived connections.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        subscriptions: Subscriptions,
+        admission: Admission,
+        sites: Sites,
+        timers: TimerWheel[Drainable],
+    ) -> None:
+        self.transport = registry.register("sse", EVENTS)
+        self.timers = timers
+        self.sites = sites
+        self._subscriptions = subscriptions
+        self._admission = admission
+
+    async def open(
+        self, slot: ConnectionSlot, client: Client, site: Site, items: Sequence[str]
+    ) -> "StreamResponse":
+        """A stream of the counts of items, over a counted connection.
+
+        Raises:
+            RateLimited: too many connections from the client's address.
+            Unavailable: too many connections, or the counts cannot be read.
+        """
+        crowded = self._admission.assign(slot, client)
+        stream = Stream(self.transport, self._subscriptions, self.timers)
+        response = StreamResponse(self, stream, lambda: self._admission.release(slot, client))
+        if crowded is not None:
+            response.close()
+            raise crowded
+        try:
+            await stream.open(site, items)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+
+class StreamResponse(EventSourceResponse):
+    """The response that carries a stream. ``release`` is called once, when the connection is free again."""
+
+    def __init__(self, shared: EventStreams, stream: Stream, release: Callable[[], None]) -> None:
+        # The contract has beats of its own. Proxies that compress keep events back.
+        super().__init__(stream, ping=0, headers={"Cache-Control": "no-store, no-transform"})
+        del self.headers["Connection"]  # The HTTP layer knows whether the connection is kept.
+        self._shared = shared
+        self._stream = stream
+        self._release: Callable[[], None] | None = release
+        self._tcp: asyncio.Transport
+        # The bytes that waited at the last tick, and since when they have not become fewer.
+        self._left = 0
+        self._since = shared.timers.now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream until the reader leaves or stalls, or the server drains."""
+        if scope["method"] == "HEAD":
+            self.close()
+            await super().__call__(scope, receive, send)
+            return
+
+        async def drained() -> None:
+            # An ASGI server waits for room before it accepts bytes, even if there are none.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+
+        self._stream.drained = drained
+        self._tcp = scope[TRANSPORT]
+        if not self._tcp.is_closing():
+            self._tcp.set_write_buffer_limits(high=0)
+        slot = self._shared.timers.join(self)
+        self._shared.transport.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._shared.transport.open -= 1
+            self._shared.timers.leave(slot, self)
+            self.close()
+            if self.active:
+                # The stream has not ended by itself: the reader does not take the bytes that wait.
+                self._tcp.abort()
+
+    def close(self) -> None:
+        """End the subscription, and release the connection."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+        self._stream.close()
+
+    def on_tick(self, now: float) -> None:
+        """About a second has passed: drop a stalled reader, or one of a site that is not served; beat."""
+        left = self._tcp.get_write_buffer_size()
+        if left == 0 or left < self._left or self._stream.sent_at > self._since:
+            self._since = now
+        self._left = left
+        if now - self._since > STALL_AFTER or self._stream.site not in self._shared.sites.sites:
+            self._tcp.abort()
+        else:
+            self._stream.beat_if_silent(now)
+
+    def bye(self, retry_after: float) -> None:
+        """The server is draining."""
+        self._stream.bye(retry_after)
+
+    def leave(self) -> None:
+        """End the stream."""
+        self._stream.leave()
+
+    def abort(self) -> None:
+        """End at once, without the bytes that wait."""
+        self._tcp.abort()

@@ -1,0 +1,135 @@
+"""One event stream: its snapshots, its updates, its beats and its end.
+
+Owns the chunks of events, pulled by the response. Does not depend on HTTP, or on what the items are.
+
+A stream is pulled, never written to. An update only marks its item; when the connection has room, the latest
+counts of every marked item are sent as one chunk. So the memory of a stream is bounded by the items it
+watches, however slow its reader is and however fast they change. The transport's high-water mark is zero, so
+"has room" means that all bytes before were handed to the kernel.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self
+
+from tallycast.contract.codec import EVENTS
+from tallycast.contract.messages import Beat, Bye
+from tallycast.domain.sites import Site
+from tallycast.fanout.topic import Topic
+from tallycast.services.reactions import Clock
+from tallycast.services.subscriptions import Subscriptions
+from tallycast.transport.liveness import BEAT_AFTER
+from tallycast.transport.registry import Transport
+
+_BEAT = EVENTS.frame(Beat())
+
+
+class Stream:
+    """The chunks of events for one reader, as an asynchronous iterator. A subscriber of the hub.
+
+    Attributes:
+        drained: waits until there is room for a chunk.
+        sent_at: when the last chunk was handed over (s, monotonic clock).
+        site: the name of the site.
+    """
+
+    def __init__(self, transport: Transport, subscriptions: Subscriptions, clock: Clock) -> None:
+        self.transport = transport
+        self._subscription = subscriptions.open(self)
+        self._clock = clock
+        self._items: Sequence[str] = ()
+        # Ordered: the topic that waits longest is first.
+        self._stale: dict[Topic, None] = {}
+        # The chunk that is being joined, and only then.
+        self._chunk: list[bytes] | None = None
+        self._wake = asyncio.Event()
+        self._shown = self._beat_due = self._leaving = False
+        self._retry_after: float | None = None
+        self.sent_at = clock.now
+        self.drained: Callable[[], Awaitable[None]]
+        self.site: str
+
+    async def open(self, site: Site, items: Sequence[str]) -> None:
+        """Watch items, and wait until their counts are known.
+
+        Raises:
+            Unavailable: the counts cannot be read. Nothing is watched then.
+        """
+        self.site = site.name
+        self._items = items
+        try:
+            await self._subscription.load(site, items)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Watch nothing any longer."""
+        self._subscription.close()
+
+    def bye(self, retry_after: float) -> None:
+        """The server is draining: sent as the last event, because the reader has nothing to finish."""
+        self._retry_after = retry_after
+
+    def leave(self) -> None:
+        """Send the stale items and the farewell, and end."""
+        self._leaving = True
+        self._wake.set()
+
+    def beat_if_silent(self, now: float) -> None:
+        """Send a beat when nothing else was sent for a while."""
+        if now - self.sent_at >= BEAT_AFTER:
+            self._beat_due = True
+            self._wake.set()
+
+    # The subscriber
+
+    def deliver(self, frame: bytes) -> bool:
+        """Accept an update while a chunk is being joined; at any other time the item is only marked."""
+        if self._chunk is None:
+            return False
+        self._chunk.append(frame)
+        return True
+
+    def mark_stale(self, topic: Topic) -> None:
+        """Mark an item."""
+        self._stale[topic] = None
+        self._wake.set()
+
+    # The iterator
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next chunk, joined when there is room for it and not before."""
+        while True:
+            await self.drained()
+            chunk = self._latest() if self._shown else self._snapshot()
+            if chunk:
+                self.sent_at = self._clock.now
+                return chunk
+            if self._leaving:
+                raise StopAsyncIteration
+            await self._wake.wait()
+            self._wake.clear()
+
+    def _snapshot(self) -> bytes:
+        self._shown = True
+        return b"".join(self._subscription.snapshot(self._items, {}))
+
+    def _latest(self) -> bytes:
+        """The latest counts of every marked item, or else what is due."""
+        stale, self._stale = self._stale, {}
+        chunk = self._chunk = []
+        for topic in stale:
+            topic.deliver_latest(self)
+        self._chunk = None
+        if self._leaving and (pause := self._retry_after) is not None:
+            self._retry_after = None
+            # A plain EventSource does not know `bye`, but waits as long as `retry` says to reconnect.
+            chunk.append(b"retry: %d\n" % (1000 * pause) + EVENTS.frame(Bye(pause)))
+        elif self._beat_due and not chunk:
+            chunk.append(_BEAT)
+        self._beat_due = False
+        return b"".join(chunk)

@@ -1,0 +1,1 @@
+"""The services, with a store that answers when the test says so."""

@@ -1,0 +1,1 @@
+"""The transports' registry, without a network."""
