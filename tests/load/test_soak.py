@@ -27,7 +27,7 @@ def test_everything_comes_back() -> None:
     assert done.returncode == 0, done
     assert done.stdout.splitlines()[-1] == "soak: everything came back"
     # Two runs with churn, each checked by the harness.
-    assert done.stdout.count("connections that came back") == 2
+    assert done.stdout.count("reconnects") == 2
 
 
 @pytest.mark.parametrize("name", ["memory", "files", "tasks", "channels"])
