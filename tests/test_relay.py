@@ -46,7 +46,7 @@ class Reread:
 
 
 async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout_module, "CHUNK", 1)
+    monkeypatch.setattr(fanout_module, "ITEMS_A_QUERY", 1)
     scene = Reread()
     channels = [NAMES.item_channel("default", item) for item in "xyz"]
     reading = asyncio.create_task(scene.fanout.reread(channels))
@@ -71,8 +71,8 @@ async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not
 
 
 async def test_much_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout_module, "CHUNK", 2)
-    monkeypatch.setattr(fanout_module, "WAVE", 3)
+    monkeypatch.setattr(fanout_module, "ITEMS_A_QUERY", 2)
+    monkeypatch.setattr(fanout_module, "QUERIES_AT_ONCE", 3)
     scene = Reread()
     channels = [scene.hub.subscribe(SITE, str(i)).channel for i in range(15)]
     reading = asyncio.create_task(scene.fanout.reread(channels))
@@ -199,7 +199,7 @@ async def test_what_is_not_watched_any_more_is_not_compared(
     monkeypatch.setattr("tallycast.fanout.hub.LINGER", -1.0)
     topic = await scene.known("x")
     scene.hub.unsubscribe(topic, None)  # type: ignore[arg-type]
-    scene.hub.sweep()
+    scene.hub.expire_idle()
     await scene.known("y")
     scene.queries.clear()
     await eventually(lambda: len(scene.queries) > 3)

@@ -38,7 +38,7 @@ class Transport(NamedTuple):
 
 
 class Reader:
-    """A subscriber that remembers what it was told, and may be unable to take anything for a while.
+    """A subscriber that records its updates, and may be blocked for a while.
 
     ``open``: it may be written to with many others at once, as long as it is not blocked.
     """
@@ -76,9 +76,9 @@ class Setup:
         self.followed: list[bytes] = []
         self.left: list[bytes] = []
         self.planned: list[tuple[float, Callable[[], None]]] = []
-        # What each spread was told: its size, and whether no other item was being swept.
-        self.spreads: list[tuple[int, bool]] = []
-        # What a stride of a sweep costs, in time.
+        # What each broadcast got: its size, and whether no other item was being swept.
+        self.broadcasts: list[tuple[int, bool]] = []
+        # What one reading of the clock adds to it (s).
         self.cost = 0.0
         self.hub = Hub(name, self.followed.append, self.left.append, self.later, self.clock)
         self.transports = {codec: Transport(codec, self.broadcast) for codec in CODECS}
@@ -90,8 +90,8 @@ class Setup:
     def later(self, delay: float, call: Callable[[], None]) -> None:
         self.planned.append((self.now + delay, call))
 
-    def broadcast(self, frame: bytes, subscribers: Sequence[Any], alone: bool) -> list[Any]:
-        self.spreads.append((len(subscribers), alone))
+    def broadcast(self, frame: bytes, subscribers: Sequence[Any], only_topic: bool) -> list[Any]:
+        self.broadcasts.append((len(subscribers), only_topic))
         return [one for one in subscribers if not one.open or not one.deliver(frame)]
 
     def turn(self) -> None:

@@ -13,7 +13,7 @@ def test_many_are_written_to_at_once_and_the_others_one_by_one(setup: Setup) -> 
     readers[4].blocked = readers[5].blocked = True
     setup.publish("a", 1)
     setup.settle()
-    assert setup.spreads == [(10, True)]
+    assert setup.broadcasts == [(10, True)]
     assert [reader.got for reader in readers[4:6]] == [[], []]
     for reader in readers[4:6]:
         reader.drain()
@@ -38,7 +38,7 @@ def test_many_are_written_to_at_once_in_each_wire_format(setup: Setup) -> None:
     (topic,) = {setup.watch(Other(CODECS[number % 3]), "a") for number in range(9)}
     setup.publish("a", 1)
     setup.settle()
-    assert setup.spreads == [(3, True)] * 3
+    assert setup.broadcasts == [(3, True)] * 3
     assert frames == {codec: [topic.frame(codec)] * 3 for codec in CODECS}
 
 
@@ -49,22 +49,22 @@ def test_a_subscriber_shown_more_than_the_store_has_is_written_to_alone(setup: S
     setup.publish("a", 9)
     setup.settle()
     setup.watch(new, "a")
-    setup.spreads.clear()
+    setup.broadcasts.clear()
     setup.hub.reconcile(b"default/a", 4, counts(4), floor=9)
     setup.settle()
-    assert setup.spreads == []
+    assert setup.broadcasts == []
     assert old.got[-1] == new.got[-1] == ("a", 4, True)
 
 
-def test_a_spread_is_told_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
+def test_a_broadcast_is_told_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
     """A subscriber of several of them then sends them together, and otherwise need not wait."""
     reader = Reader()
     for item in "ab":
         setup.watch(reader, item)
     setup.publish("a", 1)
     setup.settle()
-    assert setup.spreads == [(1, True)]
+    assert setup.broadcasts == [(1, True)]
     setup.publish("a", 2)
     setup.publish("b", 2)
     setup.settle()
-    assert setup.spreads == [(1, True), (1, False), (1, False)]
+    assert setup.broadcasts == [(1, True), (1, False), (1, False)]

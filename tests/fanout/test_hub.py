@@ -70,7 +70,7 @@ def test_a_store_that_went_back_is_pushed_as_a_reset(setup: Setup) -> None:
     assert reader.got[-1] == ("a", 5, False)
 
 
-def test_a_read_that_was_overtaken_is_no_reset(setup: Setup) -> None:
+def test_a_read_that_was_superseded_is_no_reset(setup: Setup) -> None:
     reader = Reader()
     setup.watch(reader, "a")
     setup.hub.publish(b"default/a", 4, counts(4))
@@ -90,16 +90,16 @@ def test_supply_starts_with_the_first_and_ends_a_while_after_the_last(setup: Set
     assert setup.followed == [b"default/a"]
     setup.hub.unsubscribe(topic, first)
     setup.now = LINGER * 5
-    setup.hub.sweep()
+    setup.hub.expire_idle()
     assert setup.left == []
     setup.hub.unsubscribe(topic, second)
     setup.now += LINGER / 2
-    setup.hub.sweep()
+    setup.hub.expire_idle()
     assert setup.left == []
     assert setup.watch(first, "a") is topic, "a subscriber back in time finds it as it was"
     setup.hub.unsubscribe(topic, first)
     setup.now += LINGER + 1
-    setup.hub.sweep()
+    setup.hub.expire_idle()
     assert setup.left == [b"default/a"]
     assert len(setup.hub) == 0
     setup.hub.publish(b"default/a", 5, counts(5))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tallycast.fanout import topic as topics
-from tallycast.fanout.hub import LINGER, SLICE
-from tallycast.fanout.topic import ROW, UNKNOWN, Codec, Topic
+from tallycast.fanout.hub import LINGER, TIME_SLICE
+from tallycast.fanout.topic import BATCH_SIZE, UNKNOWN, Codec, Topic
 
 from tests.fanout.support import CODECS, Reader, Setup, counts, name
 
@@ -95,10 +95,10 @@ class Model(Setup):
             for key in [key for key in self.topics if key[0] == number]:
                 self.unsubscribe(*key)
         elif kind == "cost":
-            self.cost = (0.0, SLICE / 3, SLICE)[number]
+            self.cost = (0.0, TIME_SLICE / 3, TIME_SLICE)[number]
         elif kind == "forget":
             self.now += LINGER + 1
-            self.hub.sweep()
+            self.hub.expire_idle()
         else:
             self.turn()
 
@@ -123,24 +123,24 @@ class Model(Setup):
         self.hub.unsubscribe(self.topics.pop((number, item)), self.readers[number])
         del self.readers[number].shown[item]
 
-    def check_rows(self, topic: Topic) -> None:
-        """Each subscriber is in one row, of its own wire format, and what is counted is what is."""
-        rows = [(one, row) for row in topic._rows for one in row.members]
-        assert len(rows) == len(topic.subscribers)
-        assert dict(rows) == topic.subscribers
-        for row in topic._rows:
-            assert len(row.members) <= topics.ROW
-            assert row.others.keys() <= set(row.members)
-            assert row.version not in row.others.values()
-            assert all(one.transport is row.transport for one in row.members)
+    def check_batches(self, topic: Topic) -> None:
+        """Each subscriber is in one batch, of its own transport, and the counters are right."""
+        batches = [(one, batch) for batch in topic._batches for one in batch.members]
+        assert len(batches) == len(topic.subscribers)
+        assert dict(batches) == topic.subscribers
+        for batch in topic._batches:
+            assert len(batch.members) <= topics.BATCH_SIZE
+            assert batch.deviating.keys() <= set(batch.members)
+            assert batch.version not in batch.deviating.values()
+            assert all(one.transport is batch.transport for one in batch.members)
         if topic.version != UNKNOWN:
-            reached = [one for one in topic.subscribers if topic.delivered(one) == topic.version]
-            assert topic._reached == len(reached)
+            reached = [one for one in topic.subscribers if topic.version_of(one) == topic.version]
+            assert topic._current == len(reached)
 
     def check(self) -> None:
         """What holds at any time."""
         for topic in self.hub._topics.values():
-            self.check_rows(topic)
+            self.check_batches(topic)
         assert self.hub.delivery_stats.sent == sum(len(reader.got) for reader in self.readers)
         for number, reader in enumerate(self.readers):
             assert reader.wrong == []
@@ -150,19 +150,19 @@ class Model(Setup):
             assert len([topic for topic in reader.missed if topic.subscriptions]) <= len(ITEMS)
             for item in ITEMS:
                 topic = self.topics.get((number, item))
-                behind = topic is not None and topic.delivered(reader) != topic.version
-                assert topic is None or topic.delivered(reader) == reader.shown[item]
-                assert not behind or topic.dirty or topic in reader.missed, "it will be brought the latest"
+                behind = topic is not None and topic.version_of(reader) != topic.version
+                assert topic is None or topic.version_of(reader) == reader.shown[item]
+                assert not behind or topic.dirty or topic in reader.missed, "it will be sent the latest"
 
 
 @settings(max_examples=300, deadline=None)
-@given(STEPS, st.sampled_from([1, 2, 3, ROW]))
+@given(STEPS, st.sampled_from([1, 2, 3, BATCH_SIZE]))
 def test_versions_rise_for_everyone_and_everyone_ends_with_the_last(
-    events: list[tuple[str, Any, int]], row: int
+    events: list[tuple[str, Any, int]], batch: int
 ) -> None:
     model = Model()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topics, "ROW", row)
+        patch.setattr(topics, "BATCH_SIZE", batch)
         for event in events:
             model.act(*event)
             model.check()

@@ -3,7 +3,7 @@
 from tests.fanout.support import SITE, Reader, Setup, counts
 
 
-def test_what_was_brought_and_what_was_spared_is_counted(setup: Setup) -> None:
+def test_delivered_and_conflated_updates_are_counted(setup: Setup) -> None:
     fast, slow, gone = Reader(), Reader(), Reader()
     topic = setup.watch(fast, "a")
     setup.watch(slow, "a")
@@ -22,12 +22,12 @@ def test_what_was_brought_and_what_was_spared_is_counted(setup: Setup) -> None:
     setup.publish("a", 4)
     assert (delivery_stats.sent, delivery_stats.conflated) == (4, 4), "a snapshot is no update, and enough"
     setup.publish("a", 5)
-    assert delivery_stats.conflated == 7, "three were to be brought 4"
+    assert delivery_stats.conflated == 7, "three were to be sent 4"
     setup.settle()
     assert (delivery_stats.sent, delivery_stats.conflated) == (7, 7)
 
 
-def test_the_lag_of_what_was_brought_is_noted_but_not_of_a_reset(setup: Setup) -> None:
+def test_the_lag_of_updates_is_measured_but_not_of_resets(setup: Setup) -> None:
     setup.hub.delivery_stats.age = lambda version: 0.3 if version > 5 else 7200.0
     setup.watch(Reader(), "a")
     setup.watch(Reader(), "a")

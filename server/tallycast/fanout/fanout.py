@@ -21,10 +21,10 @@ from tallycast.ledger.reader import Query, State
 from tallycast.observability.measures import Snapshot
 
 # Connections that are notified in one turn of the loop.
-SLICE = 200
+NOTIFICATIONS_A_TURN = 200
 # Items in one query, and queries at a time: other reads must not wait long behind them.
-CHUNK = 100
-WAVE = 20
+ITEMS_A_QUERY = 100
+QUERIES_AT_ONCE = 20
 SWEEP_EVERY = 1.0
 
 
@@ -44,14 +44,14 @@ class Fanout:
         open_feed: Callable[[Listener], Feed],
         read: Callable[[Query], None],
         namespace: Namespace,
-        later: Callable[[float, Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
         age: Callable[[int], float | None] = lambda version: None,
     ) -> None:
         self._read = read
         self._namespace = namespace
         self.feed = open_feed(self)
         self.reconciler = Reconciler(self.compare, self.accept)
-        self.hub = Hub(namespace.item_channel, self._follow, self._leave, later, age=age)
+        self.hub = Hub(namespace.item_channel, self._follow, self._leave, call_later, age=age)
         self.visitors = VisitorChannels(self.feed.subscribe, self.feed.unsubscribe)
 
     def adopt(self, sites: Mapping[str, Site]) -> None:
@@ -66,7 +66,7 @@ class Fanout:
         """Leave the items that are unwatched, every second, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_EVERY)
-            self.hub.sweep()
+            self.hub.expire_idle()
 
     def measure(self, found: Snapshot) -> None:
         """Add the measurements of the fan-out."""
@@ -85,7 +85,7 @@ class Fanout:
 
     def emptied(self, channel: bytes, version: int) -> None:
         """As of that version, no visitor holds a reaction on an item."""
-        for topic in self.hub.known((channel,)):
+        for topic in self.hub.topics((channel,)):
             channels = self._namespace.visitor_channels(topic.site.name)
             self._notify(self.visitors.of_site(channels), topic.item, version)
 
@@ -117,9 +117,9 @@ class Fanout:
         Raises:
             Unavailable: at least one could not be read.
         """
-        chunks = _chunks(self.hub.known(channels))
-        while wave := [self._query(topics, accept) for topics in islice(chunks, WAVE)]:
-            for refusal in await asyncio.gather(*wave):
+        chunks = _chunks(self.hub.topics(channels))
+        while queries := [self._query(topics, accept) for topics in islice(chunks, QUERIES_AT_ONCE)]:
+            for refusal in await asyncio.gather(*queries):
                 if isinstance(refusal, Unavailable):
                     raise refusal
 
@@ -139,9 +139,9 @@ class Fanout:
 
     def _notify(self, listeners: list[VisitorListener], item: str, version: int) -> None:
         """Notify these that their visitors hold nothing on an item, some in each turn of the loop."""
-        for listener in listeners[:SLICE]:
+        for listener in listeners[:NOTIFICATIONS_A_TURN]:
             listener.on_reaction(item, version, None, NO_ORIGIN)
-        if rest := listeners[SLICE:]:
+        if rest := listeners[NOTIFICATIONS_A_TURN:]:
             asyncio.get_running_loop().call_soon(self._notify, rest, item, version)
 
     def _follow(self, channel: bytes) -> None:
@@ -159,5 +159,5 @@ def _chunks(topics: Iterable[Topic]) -> Iterator[list[Topic]]:
     for topic in topics:
         by_site[topic.site.name].append(topic)
     for listed in by_site.values():
-        for start in range(0, len(listed), CHUNK):
-            yield listed[start : start + CHUNK]
+        for start in range(0, len(listed), ITEMS_A_QUERY):
+            yield listed[start : start + ITEMS_A_QUERY]

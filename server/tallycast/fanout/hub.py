@@ -4,11 +4,11 @@ Owns the sweeps that send an item's latest counts to its subscribers. ``publish`
 carry versions, lower or equal ones are dropped. Does not depend on where updates come from, or on what a
 subscriber is.
 
-Conflation: a sweep passes over an item's subscribers in slices, so that the loop stays responsive, and sends
-each the counts that are the latest at its turn. Counts that are published in the meantime overtake inside the
-sweep; the next one sends them to the subscribers that were passed before. An item rests after a sweep for as
-long as the sweep took, the slices of other items included, so that all sweeps together take no more than
-about half of the loop. An item that has rested is swept at once.
+Conflation: a sweep delivers an item's counts to its subscribers in batches, a slice of time after another, so
+that the loop stays responsive. Each batch gets the latest counts at its turn. Subscribers that became stale
+during the sweep, because newer counts were published after their batch, are in the next one. After a sweep an
+item has a cooldown as long as the sweep took, the slices of other items included, so that all sweeps together
+take no more than about half of the loop. An item without a cooldown is swept at once.
 """
 
 import time
@@ -24,13 +24,13 @@ from tallycast.fanout.topic import UNKNOWN, DeliveryStats, Subscriber, Topic
 # The subscription of the engine to an unwatched item lingers for this long (s), so that a reload of a page
 # costs the engine nothing.
 LINGER = 10.0
-# One slice of the sweeps takes about this long (s).
-SLICE = 0.001
+# The length of a slice of time (s), about.
+TIME_SLICE = 0.001
 # Turns of the loop from one slice to the next: work that takes several turns, like a reaction, need not wait
 # for a slice in each of them.
-TURNS = 4
-# No rest after a shorter sweep (s): it costs less than a timer does.
-RESTLESS = 0.0005
+LOOP_TURNS = 4
+# No cooldown after a shorter sweep (s): a timer would cost more.
+MIN_COOLDOWN = 0.0005
 
 _log = structlog.get_logger("hub")
 
@@ -51,7 +51,7 @@ class Hub:
         name: Callable[[str, str], bytes],
         follow: Callable[[bytes], None],
         leave: Callable[[bytes], None],
-        later: Callable[[float, Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float] = time.monotonic,
         age: Callable[[int], float | None] = lambda version: None,
     ) -> None:
@@ -59,7 +59,7 @@ class Hub:
         self._name = name
         self._follow = follow
         self._leave = leave
-        self._later = later
+        self._call_later = call_later
         self._clock = clock
         self._queue: deque[Topic] = deque()
         self._sweeping = False
@@ -87,15 +87,15 @@ class Hub:
         topic.detach(subscriber)
         topic.subscriptions -= 1
         if topic.subscriptions == 0:
-            topic.left = self._clock()
+            topic.idle_since = self._clock()
             self._idle[topic.channel] = topic
 
-    def sweep(self) -> None:
+    def expire_idle(self) -> None:
         """Leave the items that were unwatched for a while. Call it about every second."""
         before = self._clock() - LINGER
         # In the order in which they became idle: all after the first one that is too young are, too.
         for channel, topic in list(self._idle.items()):
-            if topic.left > before:
+            if topic.idle_since > before:
                 break
             del self._idle[channel], self._topics[channel]
             self._leave(channel)
@@ -111,7 +111,7 @@ class Hub:
         topic = self._topics.get(channel)
         return UNKNOWN if topic is None else topic.version
 
-    def known(self, channels: Iterable[bytes]) -> list[Topic]:
+    def topics(self, channels: Iterable[bytes]) -> list[Topic]:
         """The topics of these channels, as far as they are followed."""
         return [self._topics[channel] for channel in channels if channel in self._topics]
 
@@ -136,59 +136,59 @@ class Hub:
             self.publish(channel, version, counts)
 
     def _fan_out(self, topic: Topic, version: int, counts: Mapping[str, int]) -> None:
-        topic.set(version, counts)
+        topic.update(version, counts)
         if not topic.dirty and topic.subscribers:
             topic.dirty = True
-            self._plan(topic)
+            self._schedule(topic)
 
-    def _plan(self, topic: Topic) -> None:
-        """Sweep the topic as soon as it has rested."""
-        rest = topic.ready_at - self._clock()
-        if rest > 0:
-            self._later(rest, lambda: self._enqueue(topic))
+    def _schedule(self, topic: Topic) -> None:
+        """Sweep the topic after its cooldown."""
+        cooldown = topic.cooldown_until - self._clock()
+        if cooldown > 0:
+            self._call_later(cooldown, lambda: self._enqueue(topic))
         else:
             self._enqueue(topic)
 
     def _enqueue(self, topic: Topic) -> None:
-        topic.began = self._clock()
+        topic.sweep_started = self._clock()
         self._queue.append(topic)
         if not self._sweeping:
             self._sweeping = True
             # Not now, but in this turn of the loop: other updates that arrive in it are swept with this one.
-            self._later(0, self._run)
+            self._call_later(0, self._run)
 
     def _run(self) -> None:
-        """Sweep for one slice of time, a row of each topic in turn."""
-        until = self._clock() + SLICE
-        alone = len(self._queue) == 1
+        """Sweep for one slice of time, a batch of each topic in turn."""
+        until = self._clock() + TIME_SLICE
+        only_topic = len(self._queue) == 1
         while self._queue:
             topic = self._queue.popleft()
-            if self._step(topic, alone=alone):
-                self._swept(topic)
+            if self._sweep_batch(topic, only_topic=only_topic):
+                self._finish_sweep(topic)
             else:
                 self._queue.append(topic)
             if self._clock() >= until:
                 break
         self._sweeping = bool(self._queue)
         if self._sweeping:
-            self._run_in(TURNS)
+            self._run_in(LOOP_TURNS)
 
-    def _step(self, topic: Topic, *, alone: bool) -> bool:
-        """Sweep the topic's next row; ``True`` when that was the last. A defect costs only that row."""
+    def _sweep_batch(self, topic: Topic, *, only_topic: bool) -> bool:
+        """Sweep the topic's next batch; ``True`` when that was the last. A defect costs only that batch."""
         try:
-            return topic.sweep(alone=alone)
+            return topic.sweep(only_topic=only_topic)
         except Exception:
             _log.exception("sweep failed")
             return False
 
     def _run_in(self, turns: int) -> None:
         """Continue the sweeps after some turns of the loop."""
-        self._later(0, self._run if turns == 1 else partial(self._run_in, turns - 1))
+        self._call_later(0, self._run if turns == 1 else partial(self._run_in, turns - 1))
 
-    def _swept(self, topic: Topic) -> None:
+    def _finish_sweep(self, topic: Topic) -> None:
         now = topic.swept_at = self._clock()
-        took = now - topic.began
-        topic.ready_at = now + took if took > RESTLESS else now
-        topic.dirty = topic.overtaken
+        took = now - topic.sweep_started
+        topic.cooldown_until = now + took if took > MIN_COOLDOWN else now
+        topic.dirty = topic.superseded
         if topic.dirty:
-            self._plan(topic)
+            self._schedule(topic)

@@ -76,7 +76,7 @@ class Reconciler:
             if topic.version == UNKNOWN:
                 self._accept(topic, floor, state)
             elif state.version > topic.version:
-                ahead.append((topic, topic.highest, state))
+                ahead.append((topic, topic.highest_version, state))
             elif state.version < floor == topic.version:
                 self._repair(topic, floor, state)
 
@@ -91,7 +91,7 @@ class Reconciler:
         for topic, highest, state in ahead:
             # If the update has arrived and is superseded by a lower version, the store went back since, and
             # the state that was read is void.
-            if topic.version < state.version and not highest < state.version <= topic.highest:
+            if topic.version < state.version and not highest < state.version <= topic.highest_version:
                 self._repair(topic, topic.version, state)
 
     def _repair(self, topic: Topic, floor: int, state: State) -> None:

@@ -16,8 +16,8 @@ from tallycast.domain.sites import Site
 from tallycast.observability.measures import TIMES, Histogram
 
 UNKNOWN = -1
-# Subscribers that are sent an update before the clock is read.
-ROW = 64
+# Subscribers that are sent an update before the clock is read again.
+BATCH_SIZE = 64
 
 _log = structlog.get_logger("hub")
 
@@ -81,36 +81,36 @@ class DeliveryStats:
         self.lag = Histogram(TIMES)
 
 
-class Row:
+class Batch:
     """Some subscribers of one transport, nearly all of which have the same version.
 
     So the version of each need not be looked up or noted for every update.
     """
 
-    __slots__ = ("members", "others", "transport", "version")
+    __slots__ = ("deviating", "members", "transport", "version")
 
     def __init__(self, transport: Transport, version: int) -> None:
         self.transport = transport
         self.members: list[Subscriber] = []
         self.version = version
         # The members with another version, and which.
-        self.others: dict[Subscriber, int] = {}
+        self.deviating: dict[Subscriber, int] = {}
 
-    def delivered(self, subscriber: Subscriber) -> int:
+    def version_of(self, subscriber: Subscriber) -> int:
         """The version that a member has."""
-        return self.others.get(subscriber, self.version)
+        return self.deviating.get(subscriber, self.version)
 
-    def note(self, subscriber: Subscriber, version: int) -> None:
-        """A member has a version from here on."""
+    def set_version(self, subscriber: Subscriber, version: int) -> None:
+        """Record the version that a member has."""
         if version == self.version:
-            self.others.pop(subscriber, None)
+            self.deviating.pop(subscriber, None)
         else:
-            self.others[subscriber] = version
+            self.deviating[subscriber] = version
 
-    def behind(self, version: int) -> Sequence[Subscriber]:
-        """The members that have another version."""
-        if self.others:
-            return [one for one in self.members if self.others.get(one, self.version) != version]
+    def stale(self, version: int) -> Sequence[Subscriber]:
+        """The members that have another version than the latest."""
+        if self.deviating:
+            return [one for one in self.members if self.deviating.get(one, self.version) != version]
         # A copy, because a subscriber may leave during the iteration.
         return list(self.members) if self.version != version else ()
 
@@ -122,24 +122,24 @@ class Topic:
     """
 
     __slots__ = (
+        "_batches",
+        "_current",
         "_delivery_stats",
-        "_filling",
         "_frames",
-        "_reached",
-        "_rows",
-        "_swept",
-        "began",
+        "_open_batches",
+        "_position",
         "channel",
+        "cooldown_until",
         "counts",
         "dirty",
-        "highest",
+        "highest_version",
+        "idle_since",
         "item",
-        "left",
-        "overtaken",
-        "ready_at",
         "site",
         "subscribers",
         "subscriptions",
+        "superseded",
+        "sweep_started",
         "swept_at",
         "version",
     )
@@ -152,26 +152,25 @@ class Topic:
         self.version = UNKNOWN
         self.counts: Mapping[str, int] = {}
         self.subscriptions = 0
-        self.left = 0.0
-        # The subscribers that get updates, and the row that each is in.
-        self.subscribers: dict[Subscriber, Row] = {}
-        self._rows: list[Row] = []
-        # For each transport the row that new subscribers join.
-        self._filling: dict[Transport, Row] = {}
-        # How many of the subscribers have this version.
-        self._reached = 0
-        # Waiting for a sweep, being swept, or resting: then ``publish`` has nothing to do but to set the
-        # counts.
+        self.idle_since = 0.0
+        # The subscribers that get updates, and the batch that each is in.
+        self.subscribers: dict[Subscriber, Batch] = {}
+        self._batches: list[Batch] = []
+        # For each transport the batch that new subscribers join.
+        self._open_batches: dict[Transport, Batch] = {}
+        # How many of the subscribers are not stale.
+        self._current = 0
+        # A sweep is due or under way: then ``publish`` only updates the counts.
         self.dirty = False
-        self.began = 0.0
-        self.ready_at = self.swept_at = 0.0
+        self.sweep_started = 0.0
+        self.cooldown_until = self.swept_at = 0.0
         self._frames: dict[Codec, bytes] = {}
         # The highest version there ever was: above ``version`` when the store went back.
-        self.highest = UNKNOWN
-        # The rows that the present sweep has passed.
-        self._swept = 0
+        self.highest_version = UNKNOWN
+        # The next batch of the present sweep.
+        self._position = 0
         # Whether newer counts arrived since the last sweep began, so that some subscribers have older ones.
-        self.overtaken = False
+        self.superseded = False
 
     def frame(self, codec: Codec, reset: bool = False) -> bytes:
         """The latest counts as a whole frame in one wire format; encoded once for all subscribers."""
@@ -182,45 +181,45 @@ class Topic:
             frame = self._frames[codec] = codec.frame(self._message(reset=False))
         return frame
 
-    def delivered(self, subscriber: Subscriber) -> int:
+    def version_of(self, subscriber: Subscriber) -> int:
         """The version that a subscriber has; ``UNKNOWN`` when it has none."""
-        row = self.subscribers.get(subscriber)
-        return UNKNOWN if row is None else row.delivered(subscriber)
+        batch = self.subscribers.get(subscriber)
+        return UNKNOWN if batch is None else batch.version_of(subscriber)
 
     def attach(self, subscriber: Subscriber) -> int:
         """The subscriber is sent the latest counts right now, and gets updates from here on.
 
         Returns what ``delivered`` was before.
         """
-        before = self.delivered(subscriber)
-        row = self.subscribers.get(subscriber)
-        if row is None:
-            row = self.subscribers[subscriber] = self._row(subscriber.transport)
-            row.members.append(subscriber)
-        row.note(subscriber, self.version)
-        self._reached += before != self.version
+        before = self.version_of(subscriber)
+        batch = self.subscribers.get(subscriber)
+        if batch is None:
+            batch = self.subscribers[subscriber] = self._batch_for(subscriber.transport)
+            batch.members.append(subscriber)
+        batch.set_version(subscriber, self.version)
+        self._current += before != self.version
         return before
 
     def detach(self, subscriber: Subscriber) -> None:
         """The subscriber gets no more updates."""
-        row = self.subscribers.pop(subscriber, None)
-        if row is not None:
-            self._reached -= row.delivered(subscriber) == self.version
-            row.members.remove(subscriber)
-            row.others.pop(subscriber, None)
+        batch = self.subscribers.pop(subscriber, None)
+        if batch is not None:
+            self._current -= batch.version_of(subscriber) == self.version
+            batch.members.remove(subscriber)
+            batch.deviating.pop(subscriber, None)
 
-    def set(self, version: int, counts: Mapping[str, int]) -> None:
+    def update(self, version: int, counts: Mapping[str, int]) -> None:
         """Replace the counts."""
         if self.version != UNKNOWN:
             # Subscribers that lack the previous counts never get them.
-            self._delivery_stats.conflated += len(self.subscribers) - self._reached
-        self._reached = 0
+            self._delivery_stats.conflated += len(self.subscribers) - self._current
+        self._current = 0
         self.version = version
-        self.overtaken = True
-        if version <= self.highest:
+        self.superseded = True
+        if version <= self.highest_version:
             # The store went back, perhaps to the version that some subscribers have.
-            self._reached = sum(self.delivered(one) == version for one in self.subscribers)
-        self.highest = max(self.highest, version)
+            self._current = sum(self.version_of(one) == version for one in self.subscribers)
+        self.highest_version = max(self.highest_version, version)
         self.counts = counts
         self._frames = {}
 
@@ -231,87 +230,87 @@ class Topic:
 
     def deliver_latest(self, subscriber: Subscriber) -> None:
         """Send one subscriber the latest counts, unless it has them or has left."""
-        row = self.subscribers.get(subscriber)
-        if row is None or row.delivered(subscriber) == self.version:
+        batch = self.subscribers.get(subscriber)
+        if batch is None or batch.version_of(subscriber) == self.version:
             return
         if self._deliver_one(subscriber):
-            row.note(subscriber, self.version)
-            self._count(1)
+            batch.set_version(subscriber, self.version)
+            self._record_delivered(1)
         else:
             subscriber.mark_stale(self)
 
-    def sweep(self, *, alone: bool) -> bool:
-        """Send the latest counts to the next row; ``True`` when that was the last.
+    def sweep(self, *, only_topic: bool) -> bool:
+        """Send the latest counts to the next batch; ``True`` when that was the last.
 
-        ``alone``: no other item is being swept.
+        ``only_topic``: no other item is being swept.
         """
-        if self._swept == 0:
+        if self._position == 0:
             self._compact()
-            self.overtaken = False
-        at = self._swept
-        # Before the row, so that a row that fails is skipped the next time.
-        self._swept += 1
+            self.superseded = False
+        at = self._position
+        # Before the delivery, so that a batch that fails is skipped the next time.
+        self._position += 1
         # A subscriber that joins in the meantime gets the latest counts as its snapshot.
-        if at < len(self._rows):
-            self._deliver_row(self._rows[at], alone=alone)
-        if self._swept < len(self._rows):
+        if at < len(self._batches):
+            self._deliver_batch(self._batches[at], only_topic=only_topic)
+        if self._position < len(self._batches):
             return False
-        self._swept = 0
+        self._position = 0
         return True
 
-    def _deliver_row(self, row: Row, *, alone: bool) -> None:
+    def _deliver_batch(self, batch: Batch, *, only_topic: bool) -> None:
         """The innermost loop of the whole server: for each subscriber little more than one system call."""
-        behind = row.behind(self.version)
-        left = behind
+        stale = batch.stale(self.version)
+        remaining = stale
         # A version below the highest means that the store went back: then the frames differ.
-        if behind and self.version == self.highest:
-            transport = row.transport
-            left = transport.broadcast(self.frame(transport.codec), behind, alone)
-        refused = {one: row.delivered(one) for one in left if not self._deliver_one(one)}
-        if len(refused) < len(behind):
-            self._count(len(behind) - len(refused))
-        row.version = self.version
-        row.others = refused
+        if stale and self.version == self.highest_version:
+            transport = batch.transport
+            remaining = transport.broadcast(self.frame(transport.codec), stale, only_topic)
+        refused = {one: batch.version_of(one) for one in remaining if not self._deliver_one(one)}
+        if len(refused) < len(stale):
+            self._record_delivered(len(stale) - len(refused))
+        batch.version = self.version
+        batch.deviating = refused
         for subscriber in refused:
             subscriber.mark_stale(self)
 
     def _deliver_one(self, subscriber: Subscriber) -> bool:
         """Send one subscriber the latest counts. Returns whether it accepted them."""
         try:
-            reset = self.delivered(subscriber) > self.version
+            reset = self.version_of(subscriber) > self.version
             return subscriber.deliver(self.frame(subscriber.transport.codec, reset))
         except Exception:
             _log.exception("update delivery failed")
             return True
 
-    def _row(self, transport: Transport) -> Row:
-        """The row that a new subscriber of this transport joins."""
-        row = self._filling.get(transport)
-        if row is None or len(row.members) >= ROW:
-            if self._swept == 0:
+    def _batch_for(self, transport: Transport) -> Batch:
+        """The batch that a new subscriber of this transport joins."""
+        batch = self._open_batches.get(transport)
+        if batch is None or len(batch.members) >= BATCH_SIZE:
+            if self._position == 0:
                 self._compact()
-            row = self._filling[transport] = Row(transport, self.version)
-            self._rows.append(row)
-        return row
+            batch = self._open_batches[transport] = Batch(transport, self.version)
+            self._batches.append(batch)
+        return batch
 
     def _compact(self) -> None:
-        """Fill the rows again when most of them are nearly empty. Not during a sweep."""
-        if len(self._rows) <= 2 * (len(self.subscribers) // ROW + max(1, len(self._filling))):
+        """Rebuild the batches when most of them are nearly empty. Not during a sweep."""
+        if len(self._batches) <= 2 * (len(self.subscribers) // BATCH_SIZE + max(1, len(self._open_batches))):
             return
-        before, self._rows, self._filling = self.subscribers, [], {}
+        before, self._batches, self._open_batches = self.subscribers, [], {}
         self.subscribers = {}
         for subscriber, old in before.items():
-            row = self.subscribers[subscriber] = self._row(subscriber.transport)
-            row.members.append(subscriber)
-            row.note(subscriber, old.delivered(subscriber))
+            batch = self.subscribers[subscriber] = self._batch_for(subscriber.transport)
+            batch.members.append(subscriber)
+            batch.set_version(subscriber, old.version_of(subscriber))
 
-    def _count(self, delivered: int) -> None:
-        """So many more subscribers have this version."""
+    def _record_delivered(self, delivered: int) -> None:
+        """Record that so many subscribers were sent this version."""
         delivery_stats = self._delivery_stats
-        self._reached += delivered
+        self._current += delivered
         delivery_stats.sent += delivered
         # A version that the store went back to was committed long ago, and is not late.
-        age = delivery_stats.age(self.version) if self.version == self.highest else None
+        age = delivery_stats.age(self.version) if self.version == self.highest_version else None
         if age is not None:
             delivery_stats.lag.add(age, delivered)
 

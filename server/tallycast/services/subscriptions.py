@@ -72,7 +72,7 @@ class Subscriptions:
 
     def _known(self, site: Site, items: Sequence[str]) -> list[State] | None:
         """The counts that the hub has of items; ``None`` unless it has all of them."""
-        topics = self.hub.known(self._namespace.item_channel(site.name, item) for item in items)
+        topics = self.hub.topics(self._namespace.item_channel(site.name, item) for item in items)
         if len(topics) < len(items) or any(topic.version == UNKNOWN for topic in topics):
             return None
         return [

@@ -36,12 +36,12 @@ class FdSubscriber:
         raise NotImplementedError
 
 
-def broadcast(frame: bytes, subscribers: Sequence[FdSubscriber], alone: bool) -> Sequence[FdSubscriber]:
+def broadcast(frame: bytes, subscribers: Sequence[FdSubscriber], only_topic: bool) -> Sequence[FdSubscriber]:
     """Write a frame. Returns the subscribers that it was not written to.
 
-    ``alone``: no other item is being swept, so a subscriber of several need not wait for another frame.
+    ``only_topic``: no other item is being swept, so a subscriber of several need not wait for another frame.
     """
-    if alone:
+    if only_topic:
         descriptors = [subscriber.fd for subscriber in subscribers]
     else:
         descriptors = [NO_FD if one.watches_many else one.fd for one in subscribers]
