@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tallycast.access.admission import Admission
-from tallycast.api.schemas import EraseVisitor
+from tallycast.api.schemas import Erased, EraseVisitor, ManagedItem
 from tallycast.contract.errors import BadMessage, Unauthorized
 from tallycast.contract.items import check_item
 from tallycast.domain.sites import Site
@@ -51,9 +51,7 @@ class AdminEndpoints:
         item = check_item(query.item)
         action = request.scope["path"].rpartition("/")[2]
         state = await self._moderation.apply(key, action, site, item)
-        return json_answer(
-            {"item": item, "version": state.version, "counts": state.counts, "frozen": state.frozen}
-        )
+        return json_answer(ManagedItem(item, state.version, state.counts, state.frozen))
 
     async def erase(self, request: Request) -> Response:
         """Clear every reaction of a visitor."""
@@ -63,7 +61,7 @@ class AdminEndpoints:
             visitor = msgspec.json.decode(await read_body(request), type=EraseVisitor).visitor
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise BadMessage('the body is {"visitor": "u:…"}') from None
-        return json_answer({"erased": await self._moderation.erase(key, site, check_visitor(visitor))})
+        return json_answer(Erased(await self._moderation.erase(key, site, check_visitor(visitor))))
 
     def _key(self, request: Request, site: Site) -> str:
         """The fingerprint of the admin key of a request.

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tallycast.api.openapi import document
+from tallycast.api.schemas import Health
 from tallycast.transport.http.requests import NO_STORE, json_answer
 
 
@@ -35,13 +36,13 @@ class HealthEndpoints:
 
     async def livez(self, _request: Request) -> Response:
         """The process answers."""
-        return json_answer({"status": "ok"})
+        return json_answer(Health("ok"))
 
     async def readyz(self, _request: Request) -> Response:
         """Reactions can be stored, and updates arrive."""
         if self._ready():
-            return json_answer({"status": "ok"})
-        return json_answer({"status": "unavailable"}, 503, {**NO_STORE, "Retry-After": "2"})
+            return json_answer(Health("ok"))
+        return json_answer(Health("unavailable"), 503, {**NO_STORE, "Retry-After": "2"})
 
     async def openapi(self, _request: Request) -> Response:
         """This API as an OpenAPI document."""

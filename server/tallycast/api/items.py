@@ -3,15 +3,17 @@
 Does not depend on the engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tallycast.api import schemas
 from tallycast.api.negotiation import matches
 from tallycast.contract.errors import BadItem
 from tallycast.domain.sites import Site
@@ -69,12 +71,9 @@ class ItemEndpoints:
         if identity is not None:
             found = await self._counts.states(site, unique, identity.visitor)
             states = dict(zip(unique, found, strict=True))
-            listed = [
-                _counts(item, states[item]) | {"reaction": states[item].reaction} for item in query.items
-            ]
-            return json_answer({"items": listed}, headers=PRIVATE)
+            return json_answer(_items(query, states, with_reaction=True), headers=PRIVATE)
         states = dict(zip(unique, await self._counts.counts(site, unique), strict=True))
-        body = msgspec.json.encode({"items": [_counts(item, states[item]) for item in query.items]})
+        body = msgspec.json.encode(_items(query, states, with_reaction=False))
         etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
         headers = {"ETag": etag, **PUBLIC}
         if matches(request.headers.getlist("If-None-Match"), etag):
@@ -94,5 +93,12 @@ class ItemEndpoints:
         return self._items.check_items(site, query.items)
 
 
-def _counts(item: str, state: State) -> dict[str, Any]:
-    return {"item": item, "version": state.version, "counts": state.counts}
+def _items(query: Query, states: Mapping[str, State], *, with_reaction: bool) -> schemas.Items:
+    """The states of the items of a query, in its order."""
+    found = ((item, states[item]) for item in query.items)
+    return schemas.Items(
+        [
+            schemas.Item(item, state.version, state.counts, state.reaction if with_reaction else UNSET)
+            for item, state in found
+        ]
+    )

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tallycast.api.schemas import SetReaction
+from tallycast.api.schemas import Ack, SetReaction
 from tallycast.contract.errors import BadMessage, Refusal
 from tallycast.services.accounts import Accounts
 from tallycast.services.reactions import Reactions
@@ -50,9 +50,7 @@ class ReactionEndpoints:
             # To clear a reaction that is not held changes nothing, and so does not notice a retired visitor.
             await self._accounts.check_active(site, visitor)
         committed = await self._reactions.react(site, item, visitor, reaction)
-        return json_answer(
-            {"item": item, "reaction": reaction, "version": committed.version, "counts": committed.counts}
-        )
+        return json_answer(Ack(item, reaction, committed.version, committed.counts))
 
 
 async def _reaction_of(request: Request) -> Any:

@@ -1,7 +1,7 @@
 """The bodies of the API's requests and answers, as typed structs.
 
 Owns their fields, in the order of the JSON, and the schemas of the OpenAPI document. Does not depend on the
-endpoints, which check the values of a request.
+endpoints, which validate requests.
 """
 
 from typing import Annotated, Any

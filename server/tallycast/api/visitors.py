@@ -11,10 +11,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tallycast.access.admission import Admission
+from tallycast.api.schemas import Erased, HeldReaction, Visitor
 from tallycast.services.accounts import Accounts, Page
 from tallycast.transport.http.ndjson import NdjsonResponse
 from tallycast.transport.http.problems import CLIENT
 from tallycast.transport.http.requests import PRIVATE, asked, bearer, json_answer, required_identity
+
+_ENCODER = msgspec.json.Encoder()
 
 
 class VisitorEndpoints:
@@ -40,14 +43,14 @@ class VisitorEndpoints:
             visitor, fresh, expires = self._accounts.create(site)
         else:
             visitor, fresh, expires = await self._accounts.renew(site, token)
-        return json_answer({"visitor": visitor, "token": fresh, "expires": expires}, 201)
+        return json_answer(Visitor(visitor, fresh, expires), 201)
 
     async def me(self, request: Request) -> Response:
         """All reactions of the bearer, exported (GET) or erased (DELETE)."""
         _, site = asked(request)
         visitor = (await required_identity(request, site, self._accounts)).visitor
         if request.method == "DELETE":
-            return json_answer({"erased": await self._accounts.erase(site, visitor)})
+            return json_answer(Erased(await self._accounts.erase(site, visitor)))
         pages = self._accounts.export(site, visitor)
         # The first page is read before the answer begins: until then the request can be refused.
         first: Page = await anext(pages, [])
@@ -62,5 +65,4 @@ async def _written(first: Page, rest: AsyncIterator[Page]) -> AsyncIterator[byte
 
 
 def _lines(page: Page) -> bytes:
-    held = ({"item": item, "version": state.version, "reaction": state.reaction} for item, state in page)
-    return b"".join(msgspec.json.encode(one) + b"\n" for one in held)
+    return _ENCODER.encode_lines([HeldReaction(item, state.version, state.reaction) for item, state in page])
