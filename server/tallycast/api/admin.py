@@ -20,7 +20,7 @@ from tallycast.domain.sites import Site
 from tallycast.domain.visitors import check_visitor
 from tallycast.services.moderation import ITEM_ACTIONS, Moderation
 from tallycast.transport.http.problems import CLIENT
-from tallycast.transport.http.requests import asked, bearer, json_answer, read_body
+from tallycast.transport.http.requests import bearer, json_answer, query_and_site, read_body
 
 
 class AdminKeys(Protocol):
@@ -45,7 +45,7 @@ class AdminEndpoints:
 
     async def item(self, request: Request) -> Response:
         """Apply the action in the path to an item."""
-        query, site = asked(request)
+        query, site = query_and_site(request)
         key = self._key(request, site)
         # Not the site's own rule: an item that it no longer allows can still be removed.
         item = check_item(query.item)
@@ -55,7 +55,7 @@ class AdminEndpoints:
 
     async def erase(self, request: Request) -> Response:
         """Clear every reaction of a visitor."""
-        _, site = asked(request)
+        _, site = query_and_site(request)
         key = self._key(request, site)
         try:
             visitor = msgspec.json.decode(await read_body(request), type=EraseVisitor).visitor

@@ -31,7 +31,7 @@ from tallycast.transport.websocket.handshake import PATH
 async def _no_upgrade(_request: Request) -> Response:
     """Refuse a request to the WebSocket's path that is no upgrade."""
     headers = {"Upgrade": "websocket", "Connection": "Upgrade, close"}
-    return problem(426, "bad_message", "this is for WebSockets: ask for an upgrade", headers)
+    return problem(426, "bad_message", "this path accepts WebSocket upgrades only", headers)
 
 
 def api_routes(

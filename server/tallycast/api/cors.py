@@ -1,9 +1,9 @@
-"""Which requests are let in: budgets by address, the Origin check, CORS (WHATWG Fetch), fetch metadata.
+"""Admission of requests: rate limits by address, the Origin check, CORS (WHATWG Fetch), fetch metadata.
 
-A request whose site is unknown or whose Origin is not allowed has no effect, whatever its method, and spends
-a budget of its own: a page that is not listed must not use up what the listed pages of its address have.
-Health checks are always answered, and the script costs no budget: to refuse it is as much work as to send it,
-and any page on the web may load it. Does not depend on any endpoint.
+A request with an unknown site or an Origin that is not allowed has no effect, whatever its method, and has a
+rate limit of its own: pages that are not listed must not exhaust that of the listed pages of their address.
+Health checks are always answered, and the script is not limited: a refusal would be as much work, and any
+page may load it. Does not depend on any endpoint.
 """
 
 import re
@@ -23,8 +23,8 @@ from tallycast.transport.http.query import Query
 PREFIX = "/v1/"
 HEALTH = frozenset(("/livez", "/readyz"))
 _SCRIPT = re.compile(r"/embed(\.[0-9a-f]+)?\.js")
-# Values of Sec-Fetch-Site of a request that no other site's page caused: typed in, or by a page from here.
-_OWN = frozenset(("same-origin", "none"))
+# Values of Sec-Fetch-Site of requests that no page of another site caused.
+_NOT_CROSS_SITE = frozenset(("same-origin", "none"))
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-None-Match",
@@ -58,11 +58,11 @@ class Origins:
             await self._page(scope)(scope, receive, send)
 
     def _page(self, scope: Scope) -> ASGIApp:
-        """What answers a request for a page or a script."""
+        """The application for a request of a page or a script: the endpoints, or a refusal."""
         try:
             if not _SCRIPT.fullmatch(scope["path"]):
                 self._admission.page_request(scope[CLIENT])
-            _check_place(scope)
+            _check_slot(scope)
         except Refusal as refusal:
             return refused(refusal)
         return self._app
@@ -73,34 +73,34 @@ class Origins:
         try:
             admitted = self._admit(scope, headers)
         except Refusal as refusal:
-            app: ASGIApp = self._turned_away(scope, refusal)
+            app: ASGIApp = self._refuse(scope, refusal)
         else:
             if admitted.origin is not None:
                 allowed["Access-Control-Allow-Origin"] = admitted.origin
                 allowed["Access-Control-Expose-Headers"] = "ETag, Retry-After"
             app = self._admitted(scope, headers, admitted)
 
-        async def marked(message: Message) -> None:
+        async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 answer.add_vary_header("Origin")
                 answer.update(allowed)
             await send(message)
 
-        await app(scope, receive, marked)
+        await app(scope, receive, send_with_cors)
 
     def _admit(self, scope: Scope, headers: Headers) -> _Admitted:
         """The query, the site and the Origin of a request.
 
         Raises:
-            BadItem, UnknownSite: the query is not one, or no site is served under that name.
-            Forbidden: the origin is not one of the site's, or is not said where it must be.
+            BadItem, UnknownSite: the query is invalid, or there is no site of that name.
+            Forbidden: the Origin is not one of the site's, or is missing from a cross-origin request.
         """
         query = Query(scope["query_string"])
         site = self._guard.site(query.site)
         origins = headers.getlist("Origin")
         if len(origins) > 1:
-            raise Forbidden("one Origin a request")
+            raise Forbidden("repeated header Origin; expected at most one")
         if origins:
             self._guard.check_origin(site, origins[0])
             return _Admitted(query, site, origins[0])
@@ -108,10 +108,10 @@ class Origins:
         return _Admitted(query, site, None)
 
     def _admitted(self, scope: Scope, headers: Headers, admitted: _Admitted) -> ASGIApp:
-        """What answers a request of a page that is listed, or of no page."""
+        """The application for a request with an allowed Origin, or with none: the endpoints, or a refusal."""
         try:
             self._admission.request(scope[CLIENT])
-            _check_place(scope)
+            _check_slot(scope)
         except Refusal as refusal:
             return refused(refusal)
         scope["tallycast"] = (admitted.query, admitted.site)
@@ -119,16 +119,16 @@ class Origins:
             return Response(status_code=204, headers=_PREFLIGHT)
         return self._app
 
-    def _turned_away(self, scope: Scope, refusal: Refusal) -> Response:
-        """The answer to a request that is refused for its site or origin.
+    def _refuse(self, scope: Scope, refusal: Refusal) -> Response:
+        """The response to a request that is refused for its site or Origin.
 
-        It ends the connection, which else would count for the address until it is idle for long enough. A
-        trusted proxy's counts for no address.
+        It closes the connection, which would count for the address until the idle timeout. A trusted proxy's
+        counts for no address, and stays.
         """
         try:
             self._admission.refused_request(scope[CLIENT])
-        except Refusal as too_many:
-            refusal = too_many
+        except Refusal as limited:
+            refusal = limited
         answer = refused(refusal)
         slot: ConnectionSlot = scope[SLOT]
         if slot.owner is not None:
@@ -136,8 +136,8 @@ class Origins:
         return answer
 
 
-def _check_place(scope: Scope) -> None:
-    """Raises ``Unavailable`` or ``RateLimited`` where there is no room even for the connection."""
+def _check_slot(scope: Scope) -> None:
+    """Raise the refusal of the connection itself, if it exceeds the connection limits."""
     slot: ConnectionSlot = scope[SLOT]
     if not slot.counted and slot.refusal is not None:
         raise slot.refusal
@@ -146,12 +146,12 @@ def _check_place(scope: Scope) -> None:
 def _check_fetch_metadata(headers: Headers) -> None:
     """Check a request without an Origin (W3C Fetch Metadata). Only browsers send these headers.
 
-    They leave the Origin out where the page is from here, and where the page shall not read the answer: an
-    ``<img>``, a frame, a form with GET, ``fetch`` with ``no-cors``. The answer would be made all the same.
+    They omit the Origin from same-origin requests, and from those whose response the page cannot read: of an
+    ``<img>``, a frame, a form with GET, ``fetch`` with ``no-cors``. These would take effect all the same.
 
     Raises:
-        Forbidden: a page of another origin caused it.
+        Forbidden: a page of another origin caused the request.
     """
     no_cors = headers.get("Sec-Fetch-Mode") == "no-cors"
-    if no_cors or headers.get("Sec-Fetch-Site", "none") not in _OWN:
-        raise Forbidden("a page asks with its Origin: with fetch in the mode cors, or an EventSource")
+    if no_cors or headers.get("Sec-Fetch-Site", "none") not in _NOT_CROSS_SITE:
+        raise Forbidden("missing Origin of a cross-origin request; use fetch in cors mode, or an EventSource")

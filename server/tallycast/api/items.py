@@ -20,7 +20,13 @@ from tallycast.domain.sites import Site
 from tallycast.services.subscriptions import State
 from tallycast.transport.http.problems import CLIENT, SLOT
 from tallycast.transport.http.query import Query
-from tallycast.transport.http.requests import PRIVATE, Identities, asked, json_answer, optional_identity
+from tallycast.transport.http.requests import (
+    PRIVATE,
+    Identities,
+    json_answer,
+    optional_identity,
+    query_and_site,
+)
 from tallycast.transport.sse.response import EventStreams
 
 PUBLIC = {
@@ -65,7 +71,7 @@ class ItemEndpoints:
 
     async def items(self, request: Request) -> Response:
         """Counts of up to 100 items; with a token, the bearer's reactions, too."""
-        query, site = asked(request)
+        query, site = query_and_site(request)
         identity = await optional_identity(request, site, self._identities)
         unique = self._unique(site, query)
         if identity is not None:
@@ -82,7 +88,7 @@ class ItemEndpoints:
 
     async def stream(self, request: Request) -> Response:
         """Counts of up to 100 items, live, as server-sent events."""
-        query, site = asked(request)
+        query, site = query_and_site(request)
         items = self._unique(site, query)
         return await self._streams.open(request.scope[SLOT], request.scope[CLIENT], site, items)
 

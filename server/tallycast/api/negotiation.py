@@ -1,12 +1,12 @@
 """Content codings (RFC 9110, section 12.5.3) and entity tags (sections 8.8.3 and 13.1.2) of a request.
 
-Does not depend on what is answered.
+Does not depend on the content of responses.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
-_WANTED = re.compile(
+_CODING = re.compile(
     r"\s*([\w!#$%&'*+.^`|~-]+)\s*(?:;\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?",
     re.ASCII | re.IGNORECASE,
 )
@@ -22,7 +22,7 @@ def choose(accept_encoding: Iterable[str], offered: Sequence[str]) -> str:
     """
     weights: dict[str, float] = {}
     for part in ",".join(accept_encoding).split(","):
-        found = _WANTED.fullmatch(part)
+        found = _CODING.fullmatch(part)
         if found:
             weights[found[1].lower()] = 1.0 if found[2] is None else float(found[2])
 

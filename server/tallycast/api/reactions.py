@@ -16,7 +16,7 @@ from tallycast.contract.errors import BadMessage, Refusal
 from tallycast.services.accounts import Accounts
 from tallycast.services.reactions import Reactions
 from tallycast.signals.choice import check_reaction
-from tallycast.transport.http.requests import asked, json_answer, read_body, required_identity
+from tallycast.transport.http.requests import json_answer, query_and_site, read_body, required_identity
 
 
 class ReactionEndpoints:
@@ -41,7 +41,7 @@ class ReactionEndpoints:
         return answer
 
     async def _react(self, request: Request) -> Response:
-        query, site = asked(request)
+        query, site = query_and_site(request)
         visitor = (await required_identity(request, site, self._accounts)).visitor
         item = site.check_item(query.item)
         value = None if request.method == "DELETE" else await _reaction_of(request)

@@ -15,7 +15,7 @@ from tallycast.api.schemas import Erased, HeldReaction, Visitor
 from tallycast.services.accounts import Accounts, Page
 from tallycast.transport.http.ndjson import NdjsonResponse
 from tallycast.transport.http.problems import CLIENT
-from tallycast.transport.http.requests import PRIVATE, asked, bearer, json_answer, required_identity
+from tallycast.transport.http.requests import PRIVATE, bearer, json_answer, query_and_site, required_identity
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -36,7 +36,7 @@ class VisitorEndpoints:
 
     async def visitors(self, request: Request) -> Response:
         """A new anonymous visitor, or the bearer's token renewed."""
-        _, site = asked(request)
+        _, site = query_and_site(request)
         token = bearer(request)
         if token is None:
             self._admission.new_visitor(request.scope[CLIENT])
@@ -47,7 +47,7 @@ class VisitorEndpoints:
 
     async def me(self, request: Request) -> Response:
         """All reactions of the bearer, exported (GET) or erased (DELETE)."""
-        _, site = asked(request)
+        _, site = query_and_site(request)
         visitor = (await required_identity(request, site, self._accounts)).visitor
         if request.method == "DELETE":
             return json_answer(Erased(await self._accounts.erase(site, visitor)))

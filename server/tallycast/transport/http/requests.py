@@ -32,7 +32,7 @@ def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(msgspec.json.encode(content), status, headers or NO_STORE, "application/json")
 
 
-def asked(request: Request) -> tuple[Query, Site]:
+def query_and_site(request: Request) -> tuple[Query, Site]:
     """The query of a request, and the site in it."""
     query, site = request.scope["tallycast"]
     return query, site
