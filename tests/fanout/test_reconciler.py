@@ -1,4 +1,4 @@
-"""What was missed is read from the store: at once where that is known, and otherwise in the next round."""
+"""Missed updates are read from the store: at once where that is known, and otherwise in the next period."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,7 +45,9 @@ class Reread:
         return [self.hub.version(NAMES.item_channel("default", item)) for item in "xy"]
 
 
-async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_reread_is_raised_and_the_others_are_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(fanout_module, "ITEMS_A_QUERY", 1)
     scene = Reread()
     channels = [NAMES.item_channel("default", item) for item in "xyz"]
@@ -58,7 +60,7 @@ async def test_a_reread_that_failed_is_said_and_the_others_are_taken(monkeypatch
     assert scene.versions() == [9, 12]
 
 
-async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not() -> None:
+async def test_a_store_that_went_back_is_published_and_a_superseded_read_is_not() -> None:
     scene = Reread()
     reading = asyncio.create_task(scene.fanout.reread([NAMES.item_channel("default", item) for item in "xy"]))
     await eventually(lambda: len(scene.queries) == 1)
@@ -70,7 +72,7 @@ async def test_a_store_that_went_back_is_taken_and_one_that_was_overtaken_is_not
     assert scene.versions() == [4, 10]
 
 
-async def test_much_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_items_are_read_in_few_queries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanout_module, "ITEMS_A_QUERY", 2)
     monkeypatch.setattr(fanout_module, "QUERIES_AT_ONCE", 3)
     scene = Reread()
@@ -101,7 +103,7 @@ async def test_sites_are_not_mixed() -> None:
     await reading
 
 
-# The steady comparison, with a real engine and no feed: everything is missed
+# The steady comparison, with a real engine and no feed: every update is missed
 
 
 @pytest.fixture
@@ -111,7 +113,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Scene:
-    """A hub that hears nothing, and the reconciler that looks after it."""
+    """A hub without updates, and its reconciler."""
 
     def __init__(self, link: StandaloneStore) -> None:
         self.writer = StandaloneWriter(link)
@@ -126,7 +128,7 @@ class Scene:
         self.reader.submit(query)
 
     async def known(self, item: str) -> Topic:
-        """An item that is watched, and shown as it is stored."""
+        """A watched item, with its stored counts."""
         topic = self.hub.subscribe(SITE, item)
         await eventually(lambda: topic.version >= 0)
         return topic
@@ -143,49 +145,49 @@ async def scene(engine: str, quick: None) -> AsyncIterator[Scene]:
     await link.close()
 
 
-async def test_what_was_missed_is_found_counted_told_and_repaired(scene: Scene) -> None:
+async def test_a_missed_update_is_logged_counted_and_repaired(scene: Scene) -> None:
     x, y = await scene.known("x"), await scene.known("y")
     assert scene.reconciler.repairs == 0, "to read an item for the first time repairs nothing"
-    with capture_logs() as told:
+    with capture_logs() as logged:
         await wish(scene.writer, "a:1", "x", "like")
         await eventually(lambda: x.counts == {"like": 1, "dislike": 0})
     assert scene.reconciler.repairs == 1
-    assert [line["items"] for line in told if line["event"].endswith("repaired")] == [1]
+    assert [line["items"] for line in logged if line["event"].endswith("repaired")] == [1]
     assert y.version == 0
 
 
-async def test_what_is_only_on_its_way_was_not_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_update_in_flight_is_not_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GRACE", 5 * module.PERIOD)
     x = await scene.known("x")
-    receipt = await wish(scene.writer, "a:1", "x", "like")
-    # The store is seen to be ahead, before the feed brings it.
+    committed = await wish(scene.writer, "a:1", "x", "like")
+    # The store is ahead, before the feed delivers the update.
     before = len(scene.queries)
     await eventually(lambda: len(scene.queries) > before + 1)
-    scene.hub.publish(x.channel, receipt.version, receipt.counts)
+    scene.hub.publish(x.channel, committed.version, committed.counts)
     await eventually(lambda: len(scene.queries) > before + 10)
     assert scene.reconciler.repairs == 0
 
 
-async def test_a_store_that_went_back_is_shown_as_it_is(scene: Scene, client: Any) -> None:
+async def test_a_store_that_went_back_is_published(scene: Scene, client: Any) -> None:
     x = await scene.known("x")
-    receipt = await wish(scene.writer, "a:1", "x", "like")
-    scene.hub.publish(x.channel, receipt.version, receipt.counts)
+    committed = await wish(scene.writer, "a:1", "x", "like")
+    scene.hub.publish(x.channel, committed.version, committed.counts)
     await client.flushall()
     await eventually(lambda: x.version == 0)
     assert x.counts == {"like": 0, "dislike": 0}
     assert scene.reconciler.repairs == 1
 
 
-async def test_what_was_read_before_the_store_went_back_is_not_shown_after_it(
+async def test_a_state_read_before_the_store_went_back_is_not_published_after_it(
     scene: Scene, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "GRACE", 5 * module.PERIOD)
     x = await scene.known("x")
-    receipt = await wish(scene.writer, "a:1", "x", "like")
+    committed = await wish(scene.writer, "a:1", "x", "like")
     before = len(scene.queries)
     await eventually(lambda: len(scene.queries) > before + 1)
-    # Here it is what may have been missed. It comes after all, and then the store goes back.
-    scene.hub.publish(x.channel, receipt.version, receipt.counts)
+    # The update seems missed. It arrives after all, and then the store goes back.
+    scene.hub.publish(x.channel, committed.version, committed.counts)
     await client.flushall()
     await eventually(lambda: x.version == 0)
     before = len(scene.queries)
@@ -193,9 +195,7 @@ async def test_what_was_read_before_the_store_went_back_is_not_shown_after_it(
     assert (x.version, scene.reconciler.repairs) == (0, 1)
 
 
-async def test_what_is_not_watched_any_more_is_not_compared(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unwatched_item_is_not_compared(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tallycast.fanout.hub.LINGER", -1.0)
     topic = await scene.known("x")
     scene.hub.unsubscribe(topic, None)  # type: ignore[arg-type]
@@ -206,13 +206,13 @@ async def test_what_is_not_watched_any_more_is_not_compared(
     assert all(query.items == ["y"] for query in scene.queries)
 
 
-def test_everything_is_compared_and_repaired_within_what_is_promised() -> None:
-    """30 s: a round, a share more, the wait for what is only on its way, and a read that is slow."""
+def test_every_item_is_repaired_within_the_promised_time() -> None:
+    """30 s: a period, one share more, the wait for updates in flight, and a slow read."""
     assert module.PERIOD + module.PERIOD / module.SHARES + module.GRACE + DEADLINE < 30
     assert feed.SILENCE + feed.HEARTBEAT_INTERVAL < 5, "until a link that is half open is left"
 
 
-async def test_a_round_takes_in_everything_evenly(scene: Scene) -> None:
+async def test_a_period_covers_every_item_evenly(scene: Scene) -> None:
     for i in range(2000):
         scene.hub.subscribe(SITE, str(i))
     before: list[Query] = scene.queries
@@ -220,7 +220,7 @@ async def test_a_round_takes_in_everything_evenly(scene: Scene) -> None:
     assert max(len(query.items) for query in scene.queries) < 100, "a share is a small part"
 
 
-async def test_an_engine_that_is_away_stops_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_of_the_engine_stops_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     x = await scene.known("x")
     submit, refused = scene.reader.submit, 0
 
