@@ -12,7 +12,10 @@ from tools import tables
 ROOT = Path(__file__).parents[1]
 # Where the paths begin that these documents name.
 FOLDERS = [ROOT, ROOT / "server" / "tallycast"]
-WITH_PATHS = ["README.md", "docs/storage.md"]
+WITH_PATHS = [
+    *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/storage.md"),
+    *("docs/ledger.md", "docs/fanout.md", "docs/connections.md", "docs/widget.md"),
+]
 PATH = re.compile(r"[\w.]+(/[\w.]+)*(/|\.(py|lua|js|sh|txt|json))")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
