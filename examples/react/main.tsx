@@ -1,13 +1,13 @@
-/** React 19: attributes are attributes, and events of custom elements are `on` and their name. */
+/** React 19 passes attributes as they are; a handler of a custom event is `on` and its name. */
 import { useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import type { Counts } from '../../static/live-reactions';
 
-/** In the order of the site. That of an object's keys is another where they are numbers. */
+/** In the order of the site: an object sorts keys that are numbers. */
 const KINDS = ['like', 'dislike'];
 const POSTS = ['examples/react/1', 'examples/react/2'];
 
-/** `counts` are what the server that renders the page has from `GET /v1/items`; they may be left out. */
+/** `counts`: from `GET /v1/items`, for a page rendered on the server; optional. */
 function Reactions({ item, counts }: { item: string; counts?: Counts }) {
   const [last, setLast] = useState('nothing yet');
   return (
