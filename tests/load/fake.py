@@ -1,4 +1,4 @@
-"""A small server that keeps the contract, except where it is told not to.
+"""A small server that implements the contract, except where its faults say otherwise.
 
 Owns its few items in memory. Written from the contract alone; WebSocket (JSON) and event stream.
 """
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass
 class Faults:
-    """What it does wrong, on the n-th occasion (from 1); 0: never."""
+    """Its faults, each on the n-th occasion (from 1); 0: never."""
 
     lose_reactions_from: int = 0  # acknowledges them, does not store them
     lose_ack: int = 0
@@ -55,15 +55,15 @@ class Faults:
     wrong_answer: int = 0
     final_close: int = 0  # after which no reader comes back
     goodbye: int = 0
-    reset: int = 0  # the store went back, and says so
-    odd: bool = False  # everything that is allowed, and seldom done
-    limit_reads: int = 0  # so many are told to come again
+    reset: int = 0  # the store went back, with reset
+    odd: bool = False  # everything that is allowed, and rare
+    limit_reads: int = 0  # so many are answered 429
     fail_reads_from: int = 0
-    other_items: bool = False  # than those asked for
+    other_items: bool = False  # than those requested
     refuse: int = 0
     full_from_the_start: bool = False
-    turn_away: int = 0  # closes the connection with a code after this reaction, and takes no other any more
-    limit_newcomers: bool = False
+    close_after: int = 0  # closes the connection with a code after this reaction, and accepts no other
+    limit_new_visitors: bool = False
     ack_delay: Callable[[int], float] = lambda _: 0.0  # of the n-th reaction, seconds
     update_delay: Callable[[int], float] = lambda _: 0.0
 
@@ -84,7 +84,7 @@ class Fake:
         self.full = self.faults.full_from_the_start
         self._watchers: list[Watcher] = []
         self._writers: set[asyncio.StreamWriter] = set()
-        self._newcomers = 0
+        self._created = 0
         self._reads = 0
         self._frames = 0
         self._server: asyncio.Server
@@ -147,11 +147,11 @@ class Fake:
         self, method: str, path: str, items: list[str], token: str, body: bytes
     ) -> tuple[int, dict[str, Any]]:
         if path == "/v1/visitors":
-            if self.faults.limit_newcomers:
+            if self.faults.limit_new_visitors:
                 return 429, {"code": "rate_limited"}
-            self._newcomers += 1
-            return 201, {"visitor": f"a:{self._newcomers}", "token": f"a:{self._newcomers}", "expires": 0}
-        visitor = self._who(token)
+            self._created += 1
+            return 201, {"visitor": f"a:{self._created}", "token": f"a:{self._created}", "expires": 0}
+        visitor = self._authenticate(token)
         if path == "/v1/items" and self.faults.limit_reads > 0:
             self.faults.limit_reads -= 1
             return 429, {"code": "rate_limited"}
@@ -162,16 +162,16 @@ class Fake:
             shown = [self._shown(item, visitor) for item in items]
             return 200, {"items": shown[::-1] if self.faults.other_items else shown}
         if path == "/v1/reaction" and method == "PUT" and visitor is not None:
-            wish = json.loads(body)["reaction"]
-            version, counts = self.react(items[0], visitor, wish)
+            reaction = json.loads(body)["reaction"]
+            version, counts = self.react(items[0], visitor, reaction)
             await asyncio.sleep(self.faults.ack_delay(self.reactions))
-            return 200, {"item": items[0], "reaction": wish, "version": version, "counts": counts}
+            return 200, {"item": items[0], "reaction": reaction, "version": version, "counts": counts}
         return 404, {"code": "bad_message"}
 
     def _exposition(self) -> bytes:
         return f"# TYPE fake_reactions counter\nfake_reactions_total {self.reactions}\n".encode()
 
-    def _who(self, token: str) -> str | None:
+    def _authenticate(self, token: str) -> str | None:
         if not token:
             return None
         if self.key is not None:
@@ -198,51 +198,51 @@ class Fake:
 
     # Reactions
 
-    def react(self, name: str, visitor: str, wish: str | None) -> tuple[int, dict[str, int]]:
+    def react(self, name: str, visitor: str, reaction: str | None) -> tuple[int, dict[str, int]]:
         """A visitor's reaction: the item's version and counts from then on."""
         item = self.items.setdefault(name, Item())
         self.reactions += 1
-        if item.held.get(visitor) == wish:
+        if item.held.get(visitor) == reaction:
             return item.version, item.counts
         before = item.held.get(visitor)
-        self._hold(item, visitor, wish)
+        self._hold(item, visitor, reaction)
         item.version = max(item.version + 1, int(time.time() * 1e6))
         if 0 < self.faults.lose_reactions_from <= self.reactions:
             self._hold(item, visitor, before)
-        told = item.counts
-        publish = partial(self._publish, self.reactions, name, item.version, told)
+        counts = item.counts
+        publish = partial(self._publish, self.reactions, name, item.version, counts)
         delay = self.faults.update_delay(self.reactions)
         if delay:
             asyncio.get_running_loop().call_later(delay, publish)
         else:
             publish()
-        return item.version, told
+        return item.version, counts
 
-    def _hold(self, item: Item, visitor: str, wish: str | None) -> None:
-        if wish is None:
+    def _hold(self, item: Item, visitor: str, reaction: str | None) -> None:
+        if reaction is None:
             item.held.pop(visitor, None)
         else:
-            item.held[visitor] = wish
+            item.held[visitor] = reaction
 
     def _publish(self, number: int, name: str, version: int, counts: dict[str, int]) -> None:
         self.published[number] = time.monotonic()
         message = {"type": "counts", "item": name, "version": version, "counts": counts}
         for watcher in list(self._watchers):
-            if name in watcher.items and not watcher.deaf:
-                self._bring(watcher, message)
+            if name in watcher.items and not watcher.muted:
+                self._send_update(watcher, message)
 
-    def _bring(self, watcher: Watcher, message: dict[str, Any]) -> None:
+    def _send_update(self, watcher: Watcher, message: dict[str, Any]) -> None:
         self._frames += 1
-        if not self._instead(watcher, message):
+        if not self._replace(watcher, message):
             watcher.send("counts", message)
-            self._besides(watcher, message)
+            self._send_extra(watcher, message)
 
-    def _instead(self, watcher: Watcher, message: dict[str, Any]) -> bool:
+    def _replace(self, watcher: Watcher, message: dict[str, Any]) -> bool:
         """What it does in place of bringing a frame; whether it did."""
         faults, now = self.faults, self._frames
         if faults.drop_frames_from and now >= faults.drop_frames_from:
-            watcher.deaf = not any(other.deaf for other in self._watchers)
-            return watcher.deaf
+            watcher.muted = not any(other.muted for other in self._watchers)
+            return watcher.muted
         if faults.odd:
             watcher.send_oddly(message)
         elif now == faults.cut_connection:
@@ -261,7 +261,7 @@ class Fake:
             return False
         return True
 
-    def _besides(self, watcher: Watcher, message: dict[str, Any]) -> None:
+    def _send_extra(self, watcher: Watcher, message: dict[str, Any]) -> None:
         """What it says after the frame, and should not."""
         faults, now = self.faults, self._frames
         if now == faults.garbage:
@@ -332,18 +332,18 @@ class Fake:
                 core.receive_data(data)
                 for event in core.events_received():
                     if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                        self._hear(watcher, json.loads(event.data))
+                        self._on_message(watcher, json.loads(event.data))
                 flush()
                 if core.state.name == "CLOSING":
                     return
         finally:
             self._watchers.remove(watcher)
 
-    def _hear(self, watcher: Watcher, message: dict[str, Any]) -> None:
+    def _on_message(self, watcher: Watcher, message: dict[str, Any]) -> None:
         ref = message["ref"]
         match message["type"]:
             case "auth":
-                watcher.visitor = self._who(message["token"])
+                watcher.visitor = self._authenticate(message["token"])
                 watcher.send("", {"type": "ready", "visitor": watcher.visitor, "ref": ref})
             case "watch":
                 for name in message["items"]:
@@ -378,6 +378,6 @@ class Fake:
     def _acknowledge(self, watcher: Watcher, number: int, ack: dict[str, Any]) -> None:
         self.acked[number] = time.monotonic()
         watcher.send("", ack)
-        if number == self.faults.turn_away:
+        if number == self.faults.close_after:
             self.full = True
             watcher.close(4001)

@@ -19,7 +19,7 @@ class Watcher:
         self.send = send
         self.items: set[str] = set()
         self.visitor: str | None = None
-        self.deaf = False
+        self.muted = False
 
     def close(self, code: int | None) -> None:
         """End it: a stream has no code."""

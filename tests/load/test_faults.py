@@ -95,7 +95,7 @@ def check_found(case: Case, verdict: Verdict) -> None:
 
 
 def check_unread(result: Result) -> None:
-    """What was measured until then is told."""
+    """What was measured until then is reported."""
     assert result.verdict.unread == "GET /v1/items was answered 500 internal"
     assert result.verdict.status == ERROR
     assert result.verdict.undecided == ["acked", "counts", "converged"]

@@ -100,7 +100,7 @@ async def run_all() -> tuple[dict[str, Measured], float]:
         "updates": measure(lambda: Faults(update_delay=lambda _: UPDATE), threshold=["p99<20s", "errors<1%"]),
         "streams": measure(lambda: Faults(update_delay=lambda _: UPDATE), transport="sse"),
         "stall": measure(stall),
-        "away": measure(lambda: Faults(turn_away=RATE), visitors="1", threshold=["errors<50%"]),
+        "away": measure(lambda: Faults(close_after=RATE), visitors="1", threshold=["errors<50%"]),
     }
     measured = await asyncio.gather(*runs.values())
     probe.cancel()

@@ -75,19 +75,19 @@ async def test_every_scenario_passes(
     """All at once: each waits for its own clock most of the time."""
     runs = (asyncio.to_thread(run, name, server.url, tmp_path) for name in SHORT)
     found = await asyncio.gather(*runs)
-    for name, (done, told) in zip(SHORT, found, strict=True):
+    for name, (done, report) in zip(SHORT, found, strict=True):
         with subtests.test(name):
-            check_passed(name, done, told)
+            check_passed(name, done, report)
 
 
-def check_passed(name: str, done: subprocess.CompletedProcess[str], told: dict[str, Any]) -> None:
+def check_passed(name: str, done: subprocess.CompletedProcess[str], report: dict[str, Any]) -> None:
     # A machine that is busy with other tests may make the generator late; that is not the server's fault.
-    assert all(check["passed"] or told["complaints"] for check in told["checks"]), done.stdout
-    assert done.returncode == (2 if told["complaints"] else 0), done.stdout
-    assert told["counters"]["acked"] > 0
+    assert all(check["passed"] or report["complaints"] for check in report["checks"]), done.stdout
+    assert done.returncode == (2 if report["complaints"] else 0), done.stdout
+    assert report["counters"]["acked"] > 0
     if name == "storm":
-        assert told["counters"]["reconnects"] >= 200
+        assert report["counters"]["reconnects"] >= 200
     if name == "livestream":
-        assert told["counters"]["acked"] > 150, "two bursts of 80, and what was between them"
+        assert report["counters"]["acked"] > 150, "two bursts of 80, and what was between them"
     if name == "launch":
-        assert [step["rate"] for step in told["steps"]] == [100.0, 150.0]
+        assert [step["rate"] for step in report["steps"]] == [100.0, 150.0]

@@ -65,7 +65,7 @@ def test_mistakes_get_one_line(
         refused("http://tally..example"),
         refused("http://127.0.0.1:9/tally/../x"),
         refused("http://127.0.0.1:9/tally//x"),
-        refused("http://somebody:geheim@127.0.0.1:9"),
+        refused("http://user:password@127.0.0.1:9"),
         refused("http://127.0.0.1:9", "--nothing"),
         refused("http://127.0.0.1:9", "--scenario", scenario),
         refused("http://127.0.0.1:9", "--html", tmp_path / "no" / "report.html"),
@@ -98,13 +98,13 @@ async def test_a_server_without_tls(server: ServerProcess) -> None:
     url = server.url.replace("http", "https")
     with pytest.raises(LoadError) as caught:
         await harness(url, **PLAN)
-    told = str(caught.value)
-    assert told.startswith(f"{url} does not answer: no TLS: ")
-    assert "permitted" not in told
+    message = str(caught.value)
+    assert message.startswith(f"{url} does not answer: no TLS: ")
+    assert "permitted" not in message
 
 
 async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
-    """What was measured until then is told; what needs the store is not judged, and nothing passes."""
+    """What was measured until then is reported; checks that need the store are not decided."""
     out, page = tmp_path / "run.json", tmp_path / "run.html"
     async with Fake() as fake:
         running = asyncio.create_task(
@@ -113,12 +113,12 @@ async def test_a_server_that_dies_is_reported(tmp_path: Path) -> None:
         await eventually(lambda: fake.reactions > 10)
         fake.die()
         done = await running
-    told = json.loads(out.read_text())
-    checks = {check["name"]: check["passed"] for check in told["checks"]}
+    report = json.loads(out.read_text())
+    checks = {check["name"]: check["passed"] for check in report["checks"]}
     assert (checks["acked"], checks["counts"], checks["converged"]) == (None, None, None)
     # Its connections were cut without a close code, which needs no store to be known.
-    assert (checks["closes"], done.returncode, told["status"]) == (False, 3, 3)
-    assert told["latencies"]["ack"]["count"] > 0
+    assert (checks["closes"], done.returncode, report["status"]) == (False, 3, 3)
+    assert report["latencies"]["ack"]["count"] > 0
     assert "the store could not be read" in page.read_text()
 
 
@@ -134,11 +134,11 @@ async def test_a_run_and_its_reports(tmp_path: Path) -> None:
         assert word in " ".join(done.stdout.split())
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip() or len(line) > 120]
     assert done.stderr.splitlines()[-2:] == [f"wrote {data}", f"wrote {page}"]
-    told = json.loads(data.read_text())
-    assert told["plan"]["seed"] == 7
-    assert told["counters"]["refused"] == {"rate_limited": 1}
-    assert told["counters"]["errors"] == 1 / told["generator"]["late"][0]
-    assert [check["name"] for check in told["checks"]] == [
+    report = json.loads(data.read_text())
+    assert report["plan"]["seed"] == 7
+    assert report["counters"]["refused"] == {"rate_limited": 1}
+    assert report["counters"]["errors"] == 1 / report["generator"]["late"][0]
+    assert [check["name"] for check in report["checks"]] == [
         "acked", "counts", "converged", "versions", "closes", "answers",
     ]  # fmt: skip
     html = page.read_text()
@@ -163,12 +163,12 @@ async def test_a_visitors_token_is_signed_with_the_sites_key() -> None:
         assert len(fake.visitors) >= 10
 
 
-async def test_limited_newcomers_are_explained() -> None:
-    async with Fake(Faults(limit_newcomers=True)) as fake:
+async def test_a_limit_on_new_visitors_is_explained() -> None:
+    async with Fake(Faults(limit_new_visitors=True)) as fake:
         with pytest.raises(LoadError) as caught:
             await harness(fake.url, **PLAN)
-    told = "the server limits new visitors (POST /v1/visitors: 429): sign their tokens with --token-key"
-    assert str(caught.value) == told
+    message = "the server limits new visitors (POST /v1/visitors: 429): sign their tokens with --token-key"
+    assert str(caught.value) == message
 
 
 async def test_the_same_seed_sends_the_same_reactions() -> None:
@@ -188,7 +188,7 @@ async def test_the_same_seed_sends_the_same_reactions() -> None:
 
 
 def test_a_first_look_without_a_url_and_an_interruption(tmp_path: Path) -> None:
-    """A private server is started, and both are gone after Ctrl+C; the partial report says so."""
+    """A private server is started; after Ctrl+C both have ended, and the report is partial."""
     out = tmp_path / "run.json"
     arguments = [*SMALL[:-4], "--duration", "60s", "--warmup", "0s", "--json", out]
     process = subprocess.Popen(
@@ -211,9 +211,9 @@ def test_a_first_look_without_a_url_and_an_interruption(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "INTERRUPTED" in stdout
     assert "Partial" in stdout
-    told = json.loads(out.read_text())
-    assert told["partial"] is True
-    assert told["checks"] == []
+    report = json.loads(out.read_text())
+    assert report["partial"] is True
+    assert report["checks"] == []
     assert not folder.exists()
     assert not [pid for pid in map(str, _running()) if str(folder) in _command_line(pid)]
 
@@ -258,7 +258,7 @@ def _command_line(pid: str) -> str:
 
 @pytest.mark.parametrize("text", ["p99<50", "errors<=1", "ack.max < 2"])
 def test_a_threshold_has_a_unit(text: str) -> None:
-    """Fifty seconds would hold whatever the server did; and only the wrong one is told."""
+    """Fifty seconds would always hold. Only the invalid threshold is named."""
     with pytest.raises(LoadError) as caught:
         make({"threshold": ["p50<5ms", text]}, None, private=False)
     expected = "something like p99<50ms, ack.p99.9<=200ms, connect.max<2s or errors<1%"

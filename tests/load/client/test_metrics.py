@@ -1,4 +1,4 @@
-"""Prometheus metrics of whatever server: read, added up, and an address without any is told at once."""
+"""Prometheus metrics of any server: scraped and added up; a URL without any fails at the start."""
 
 import asyncio
 

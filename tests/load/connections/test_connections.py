@@ -32,7 +32,7 @@ class Scene:
     found: violations.Violations
 
     async def react(self, visitor: str) -> None:
-        """A visitor reacts, and the connection has been brought what the server makes of it."""
+        """A visitor reacts, and the connection has received the update, or a violation was found."""
         version, _ = self.fake.react(ITEM, visitor, "like")
         await eventually(lambda: self.connection.shown[0].version == version or bool(self.found.found))
 

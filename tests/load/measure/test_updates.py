@@ -81,7 +81,7 @@ def test_what_no_reader_can_see_any_more_is_forgotten_and_nothing_else() -> None
     update_latencies.track(frame)
     assert update_latencies.record_until(2, FORGET_AFTER + 1) == []
     assert measured == [7]
-    assert update_latencies.record_until(2, FORGET_AFTER + 1) == [], "a reader may still bring it"
+    assert update_latencies.record_until(2, FORGET_AFTER + 1) == [], "a connection may still receive it"
     assert update_latencies.record_until(2, FORGET_AFTER + 2) == [frame]
     # It has no usual reader any more: it is decoded again if it comes.
     assert frame.previous is UNKNOWN
