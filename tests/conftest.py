@@ -14,6 +14,10 @@ import pytest
 from httpx._transports import default
 from hypothesis import settings
 from tallycast.engine.standalone import StandaloneStore
+from tallycast.engine.store import Store
+from tallycast.ledger.factory import build_reader, build_writer
+from tallycast.ledger.reader import Reader
+from tallycast.ledger.writer import Writer
 
 from tests.ledger.support import raw
 from tests.support.cluster import Cluster, cluster
@@ -103,6 +107,20 @@ async def link(engine: str) -> AsyncIterator[StandaloneStore]:
     link = StandaloneStore(engine)
     yield link
     await link.close()
+
+
+@pytest.fixture
+async def writer(link: Store) -> AsyncIterator[Writer]:
+    writer = build_writer(link)
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+async def reader(link: Store) -> AsyncIterator[Reader]:
+    reader = build_reader(link)
+    yield reader
+    await reader.close()
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from tallycast.engine.startup import wait_until_ready
 from tallycast.ledger.factory import build_writer
 from tallycast.ledger.writer import Committed, StandaloneWriter
 
+from tests.engine.test_feed import Ear
 from tests.ledger.support import membership, raw, submitted, wish
-from tests.ledger.test_feed import Ear
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.pair import Member, Pair, members, pair

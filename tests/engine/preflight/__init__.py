@@ -1,0 +1,1 @@
+"""Tests of the checks of an engine before it is used."""
