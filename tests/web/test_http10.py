@@ -12,7 +12,7 @@ import pytest
 from tests.client.tokens import bearer, visitor_token
 from tests.support.process import ServerProcess
 from tests.web.test_http import exchange
-from tests.web.test_lines import LINE, Place, serving
+from tests.web.test_ndjson import LINE, Place, serving
 
 VERSIONS = pytest.mark.parametrize("version", ["1.0", "1.1"])
 
