@@ -139,7 +139,7 @@ def test_only_what_is_ours_is_removed(folder: DataFolder, tmp_path: Path) -> Non
             "\n*** FATAL CONFIG FILE ERROR ***\n>>> 'dir'\nNo such file\n",
             "*** FATAL CONFIG FILE ERROR *** >>> 'dir' No such file",
         ),
-        ("", "it left no word"),
+        ("", "it gave no reason"),
     ],
 )
 def test_why_an_engine_ended(folder: DataFolder, text: str, reason: str) -> None:

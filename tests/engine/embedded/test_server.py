@@ -298,7 +298,7 @@ async def test_it_is_ready_only_when_everything_is_read(
     engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await much_to_read(engine, tmp_path)
-    monkeypatch.setattr(server, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(server, "PROGRESS_INTERVAL", 0.0)
     with structlog.testing.capture_logs() as told:
         await engine.start()
     assert await ask(engine, "GET", "key") == "299999"

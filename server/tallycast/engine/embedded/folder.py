@@ -226,11 +226,11 @@ class DataFolder:
 
     def reason(self) -> str:
         """The line of the engine's log that is the most likely reason why it ended."""
-        told = self._log_lines()
-        warnings = [text for level, text in told if level == "#" and not text.startswith("WARNING")]
-        plain = [text for level, text in told if level == ""]
+        lines = self._log_lines()
+        warnings = [text for level, text in lines if level == "#" and not text.startswith("WARNING")]
+        plain = [text for level, text in lines if level == ""]
         # A wrong configuration is reported in plain lines, before there is a log.
-        return " ".join(plain) or (warnings or [text for _, text in told] or ["it left no word"])[-1]
+        return " ".join(plain) or (warnings or [text for _, text in lines] or ["it gave no reason"])[-1]
 
     def _log_lines(self) -> list[tuple[str, str]]:
         try:

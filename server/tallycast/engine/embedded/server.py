@@ -38,7 +38,7 @@ SILENCE = 60.0  # a starting engine that replies neither PONG nor LOADING for so
 ANSWER = 2.0
 STOP_WAIT = 10.0
 POLL = 0.02
-PROGRESS_EVERY = 2.0
+PROGRESS_INTERVAL = 2.0
 WATCH_INTERVAL = 1.0  # between two checks of its socket and files
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.1, 5.0, 10.0
 # With less free space on the disk (bytes) than this, an engine that died did so for want of it, even if its
@@ -186,7 +186,7 @@ class EmbeddedEngine:
         return lock
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
-        heard = told = time.monotonic()
+        replied_at = logged_at = time.monotonic()
         async with _client(self._socket) as client:
             while True:
                 now = time.monotonic()
@@ -198,12 +198,12 @@ class EmbeddedEngine:
                         self._check_version(await client.info("server"))
                     return
                 except BusyLoadingError:
-                    heard = now
+                    replied_at = now
                 except (RedisError, TimeoutError):
-                    if now - heard > SILENCE:
+                    if now - replied_at > SILENCE:
                         raise EngineError(self._did_not_start("it does not answer")) from None
-                if heard == now and now - told > PROGRESS_EVERY:
-                    told = now
+                if replied_at == now and now - logged_at > PROGRESS_INTERVAL:
+                    logged_at = now
                     await _log_progress(client)
                 await asyncio.sleep(POLL)
 
@@ -371,7 +371,7 @@ async def _ask_to_shut_down(socket: Path) -> None:
         async with asyncio.timeout(ANSWER), _client(socket) as client:
             await client.shutdown()
     except (RedisError, TimeoutError) as error:
-        log.warning("it cannot be asked", reason=str(error) or "no answer")
+        log.warning("engine not reached", reason=str(error) or "no answer")
 
 
 async def _log_progress(client: Redis) -> None:

@@ -64,7 +64,7 @@ class StorageWatch:
     async def look(self) -> bool:
         """Repair the files. Returns whether the engine must be restarted, for a new socket or a new lock.
 
-        While its files are missing the engine is told to refuse writes.
+        While its files are missing the engine refuses writes.
         """
         if self._client is None:
             return False
