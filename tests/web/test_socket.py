@@ -139,7 +139,7 @@ class Bench:
         self.socket.data_received(Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True))
         self.queries.pop().done([State(0, {}, None)])
         assert b"watching" in self.transport.received()
-        return self.parts.hub.known([NAMES.item_channel("default", item)])[0]
+        return self.parts.hub.topics([NAMES.item_channel("default", item)])[0]
 
     def shake(self) -> None:
         self.socket.upgraded(REQUEST, self.parts.admission.enter(None), UNKNOWN_CLIENT)

@@ -205,7 +205,7 @@ async def test_an_engine_that_is_away_is_an_error_and_leaves_nothing_behind(benc
     bench.answers.append(Unavailable("gone"))
     with pytest.raises(Unavailable):
         await bench.open("a", "b")
-    topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
+    topics = bench.hub.topics([NAMES.item_channel("default", item) for item in "ab"])
     assert [topic.subscriptions for topic in topics] == [0, 0]
 
 
@@ -220,7 +220,7 @@ async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: st
     elif end == "left":
         bench.response.leave()
     await asyncio.gather(bench.serving, return_exceptions=True)
-    topics = bench.hub.known([NAMES.item_channel("default", item) for item in "ab"])
+    topics = bench.hub.topics([NAMES.item_channel("default", item) for item in "ab"])
     assert [(topic.subscriptions, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
     assert len(bench.timers) == 0
     assert bench.transport.aborted is (end == "cancelled"), "what did not come to its end is not waited for"

@@ -69,13 +69,13 @@ class EventStreams:
             Unavailable: too many connections, or the counts cannot be read.
         """
         crowded = self._admission.assign(slot, client)
-        stream = Stream(self.transport, self._subscriptions, self.timers)
+        stream = Stream(self.transport, self._subscriptions, self.timers, site, items)
         response = StreamResponse(self, stream, lambda: self._admission.release(slot, client))
         if crowded is not None:
             response.close()
             raise crowded
         try:
-            await stream.open(site, items)
+            await stream.open()
         except BaseException:
             response.close()
             raise
@@ -137,7 +137,7 @@ class StreamResponse(EventSourceResponse):
         if left == 0 or left < self._left or self._stream.sent_at > self._since:
             self._since = now
         self._left = left
-        if now - self._since > STALL_AFTER or self._stream.site not in self._shared.sites.sites:
+        if now - self._since > STALL_AFTER or self._stream.site.name not in self._shared.sites.sites:
             self._tcp.abort()
         else:
             self._stream.beat_if_silent(now)

@@ -30,14 +30,22 @@ class Stream:
     Attributes:
         drained: waits until there is room for a chunk.
         sent_at: when the last chunk was handed over (s, monotonic clock).
-        site: the name of the site.
+        site: the site of the items.
     """
 
-    def __init__(self, transport: Transport, subscriptions: Subscriptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        subscriptions: Subscriptions,
+        clock: Clock,
+        site: Site,
+        items: Sequence[str],
+    ) -> None:
         self.transport = transport
         self._subscription = subscriptions.open(self)
         self._clock = clock
-        self._items: Sequence[str] = ()
+        self.site = site
+        self._items = items
         # Ordered: the topic that waits longest is first.
         self._stale: dict[Topic, None] = {}
         # The chunk that is being joined, and only then.
@@ -47,18 +55,15 @@ class Stream:
         self._retry_after: float | None = None
         self.sent_at = clock.now
         self.drained: Callable[[], Awaitable[None]]
-        self.site: str
 
-    async def open(self, site: Site, items: Sequence[str]) -> None:
-        """Watch items, and wait until their counts are known.
+    async def open(self) -> None:
+        """Watch the items, and wait until their counts are known.
 
         Raises:
             Unavailable: the counts cannot be read. Nothing is watched then.
         """
-        self.site = site.name
-        self._items = items
         try:
-            await self._subscription.load(site, items)
+            await self._subscription.load(self.site, self._items)
         except BaseException:
             self.close()
             raise
