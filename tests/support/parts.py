@@ -86,7 +86,7 @@ class Parts:
         self.hub = Hub(NAMES.item_channel, ignore, ignore, no_later) if hub is None else hub
         self.visitors = VisitorChannels(ignore, ignore)
         self.reactions = Reactions(NAMES, write, self.timers)
-        self.subscriptions = Subscriptions(NAMES, self.hub, read, live)
+        self.subscriptions = Subscriptions(NAMES, self.hub, self.guard, read, live)
         self.accounts = Accounts(
             NAMES, self.guard, self.visitors, nothing, read, merge, self.reactions.charge
         )
@@ -95,7 +95,6 @@ class Parts:
             reactions=self.reactions,
             subscriptions=self.subscriptions,
             accounts=self.accounts,
-            sites=self.guard,
             clock=self.timers,
         )
         self.registry = Registry()

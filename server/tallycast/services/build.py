@@ -6,13 +6,14 @@ Owns their wiring. Does not depend on what uses them.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tallycast.access.guard import Guard
 from tallycast.engine.store import Store
 from tallycast.fanout.fanout import Fanout
 from tallycast.ledger.merge import Merge
 from tallycast.ledger.reader import Query
 from tallycast.ledger.visitor_reactions import VisitorReactions
 from tallycast.ledger.writer import SetReaction
-from tallycast.services.accounts import Accounts, Tokens
+from tallycast.services.accounts import Accounts
 from tallycast.services.moderation import Moderation
 from tallycast.services.reactions import Clock, Reactions
 from tallycast.services.subscriptions import Subscriptions
@@ -30,7 +31,7 @@ class Services(NamedTuple):
 def build(
     engine: Store,
     fanout: Fanout,
-    tokens: Tokens,
+    guard: Guard,
     visitor_reactions: VisitorReactions,
     clock: Clock,
     read: Callable[[Query], None],
@@ -40,7 +41,7 @@ def build(
     """The services over an engine.
 
     Args:
-        tokens: checks and issues tokens.
+        guard: the sites and their tokens.
         clock: for the rate limits.
         read, write, merge: the ``submit`` of the reader, the writer and the merger.
     """
@@ -48,7 +49,7 @@ def build(
     reactions = Reactions(namespace, write, clock)
     return Services(
         reactions,
-        Subscriptions(namespace, fanout.hub, read, lambda: fanout.feed.up),
-        Accounts(namespace, tokens, fanout.visitors, visitor_reactions, read, merge, reactions.charge),
+        Subscriptions(namespace, fanout.hub, guard, read, lambda: fanout.feed.up),
+        Accounts(namespace, guard, fanout.visitors, visitor_reactions, read, merge, reactions.charge),
         Moderation(engine, visitor_reactions, read),
     )

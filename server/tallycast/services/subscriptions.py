@@ -5,6 +5,7 @@ transports, sessions or HTTP.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.domain.sites import Site
@@ -19,12 +20,27 @@ States = dict[str, State]
 Done = Callable[[States | Refusal], None]
 
 
+class Sites(Protocol):
+    """The configured sites, and their limits; see ``access.guard.Guard``."""
+
+    @property
+    def sites(self) -> Mapping[str, Site]:
+        """The present sites, by name."""
+
+    def check_items(self, site: Site, items: Sequence[str]) -> list[str]:
+        """Check the items of a message; each once."""
+
+    def check_watched(self, site: Site, watched: int) -> None:
+        """Check the number of watched items."""
+
+
 class Subscriptions:
     """Opens subscriptions, and reads counts.
 
     Args:
         namespace: makes the names of channels.
         hub: fans out the updates.
+        sites: the configured sites, and their limits.
         read: queues a query for the next batch, like the reader's ``submit``.
         live: whether the updates of the engine arrive at present.
     """
@@ -33,11 +49,13 @@ class Subscriptions:
         self,
         namespace: Namespace,
         hub: Hub,
+        sites: Sites,
         read: Callable[[Query], None],
         live: Callable[[], bool],
     ) -> None:
         self._namespace = namespace
         self.hub = hub
+        self.sites = sites
         self.read = read
         self.live = live
 
@@ -104,6 +122,11 @@ class Subscription:
     def count_with(self, items: Iterable[str]) -> int:
         """The number of watched items if ``items`` were watched, too."""
         return len(self._topics.keys() | items)
+
+    @property
+    def sites(self) -> Sites:
+        """The configured sites, and their limits."""
+        return self._shared.sites
 
     @property
     def swept_at(self) -> float:

@@ -3,7 +3,7 @@
 Owns these interfaces. Does not depend on their implementations.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from tallycast.contract.errors import CloseCode, Refusal
@@ -37,20 +37,6 @@ class Connection(Subscriber, Protocol):
 
     def close(self, code: CloseCode) -> None:
         """Close the connection."""
-
-
-class Sites(Protocol):
-    """The configured sites, and their limits; see ``access.guard.Guard``."""
-
-    @property
-    def sites(self) -> Mapping[str, Site]:
-        """The present sites, by name."""
-
-    def check_items(self, site: Site, items: Sequence[str]) -> list[str]:
-        """Check the items of a message; each once."""
-
-    def check_watched(self, site: Site, watched: int) -> None:
-        """Check the number of watched items."""
 
 
 class Reactions(Protocol):

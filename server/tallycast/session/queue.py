@@ -36,6 +36,16 @@ class _TooFast(NamedTuple):
 _Message = ClientMessage | Unreadable | _TooFast
 
 
+class _Backlog(deque[_Message]):
+    """The messages that wait. ``paused``: so many that the connection is not read."""
+
+    __slots__ = ("paused", "proceeding")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = self.proceeding = False
+
+
 class Handler(Protocol):
     """Acts on messages."""
 
@@ -59,30 +69,26 @@ class MessageQueue:
     __slots__ = (
         "_bad",
         "_busy",
-        "_connection",
         "_handler",
         "_leaving",
-        "_proceeding",
-        "_reading_paused",
         "_under_way",
         "_waiting",
         "budget",
         "closed",
+        "connection",
         "wire",
     )
 
     def __init__(self, handler: Handler, connection: Connection, wire: Wire, budget: Budget) -> None:
         self._handler = handler
-        self._connection = connection
+        self.connection = connection
         self.wire = wire
         self.budget = budget
         # Most connections never need it.
-        self._waiting: deque[_Message] | None = None
+        self._waiting: _Backlog | None = None
         # A read, and reactions, that are not answered yet.
         self._busy = False
         self._under_way = 0
-        self._proceeding = False
-        self._reading_paused = False
         self._bad = 0
         self.closed = False
         self._leaving = False
@@ -106,7 +112,7 @@ class MessageQueue:
             message = _TooFast(message, RateLimited("too many messages", retry_after=ahead))
         if self._waiting or self._must_wait(message):
             if self._waiting is None:
-                self._waiting = deque()
+                self._waiting = _Backlog()
             self._waiting.append(message)
             self._throttle()
         else:
@@ -123,7 +129,8 @@ class MessageQueue:
     def complete(self) -> None:
         """A reaction was answered."""
         self._under_way -= 1
-        self._proceed()
+        if self._waiting or self._leaving:
+            self._proceed()
 
     def begin_read(self) -> None:
         """A read is under way."""
@@ -138,7 +145,7 @@ class MessageQueue:
         """Close the connection as soon as the messages until now are answered; ignore later ones."""
         self._leaving = True
         if not (self._under_way or self._busy or self._waiting or self.closed):
-            self._connection.close(CloseCode.RESTART)
+            self.connection.close(CloseCode.RESTART)
 
     def close(self) -> None:
         """Forget the messages: the connection is over."""
@@ -149,7 +156,7 @@ class MessageQueue:
 
     def send(self, message: ServerMessage) -> None:
         """Send a message."""
-        self._connection.write(self.wire.frame(message))
+        self.connection.write(self.wire.frame(message))
 
     def refuse(self, refusal: Refusal, ref: Ref, item: str | None = None) -> None:
         """Send an error."""
@@ -170,7 +177,7 @@ class MessageQueue:
         """Count frames. Returns how long (s) they are ahead of the limit; closes a flooding connection."""
         ahead = self.budget.messages(frames)
         if ahead and self.budget.flooded:
-            self._connection.close(CloseCode.ABUSIVE)
+            self.connection.close(CloseCode.ABUSIVE)
         return ahead
 
     def _must_wait(self, message: _Message) -> bool:
@@ -182,35 +189,38 @@ class MessageQueue:
 
     def _proceed(self) -> None:
         """Handle the messages that waited for an answer."""
-        if self._proceeding:
-            return  # The answer came at once; the loop below continues.
-        if self._waiting:
-            self._proceeding = True
+        waiting = self._waiting
+        if waiting is not None:
+            if waiting.proceeding:
+                return  # The answer came at once; the loop below continues.
+            waiting.proceeding = True
             try:
-                while self._waiting and not self.closed and not self._must_wait(self._waiting[0]):
-                    self._handle(self._waiting.popleft())
+                while waiting and not self.closed and not self._must_wait(waiting[0]):
+                    self._handle(waiting.popleft())
             finally:
-                self._proceeding = False
-        if self._reading_paused:
+                waiting.proceeding = False
             self._throttle()
         if self._leaving:
             self.leave()
 
     def _throttle(self) -> None:
-        full = self._waiting is not None and len(self._waiting) >= MAX_WAITING
-        if full is not self._reading_paused and not self.closed:
-            self._reading_paused = full
+        waiting = self._waiting
+        if waiting is None:
+            return
+        full = len(waiting) >= MAX_WAITING
+        if full is not waiting.paused and not self.closed:
+            waiting.paused = full
             if full:
-                self._connection.pause_reading()
+                self.connection.pause_reading()
             else:
-                self._connection.resume_reading()
+                self.connection.resume_reading()
 
     def _handle(self, message: _Message) -> None:
         if isinstance(message, Unreadable):
             self._bad = self._bad + 1 if isinstance(message.refusal, BadMessage) else 0
             self.refuse(message.refusal, message.ref)
             if self._bad >= MAX_BAD_IN_A_ROW:
-                self._connection.close(CloseCode.ABUSIVE)
+                self.connection.close(CloseCode.ABUSIVE)
             return
         self._bad = 0
         if isinstance(message, _TooFast):

@@ -33,7 +33,7 @@ from tallycast.services.reactions import Clock, Committed
 from tallycast.services.subscriptions import States
 from tallycast.session.budget import Budget
 from tallycast.session.identity import Visitor
-from tallycast.session.ports import Accounts, Connection, Reactions, Sites, Subscriptions
+from tallycast.session.ports import Accounts, Connection, Reactions, Subscriptions
 from tallycast.session.queue import MessageQueue, Ref
 from tallycast.signals.choice import check_reaction
 
@@ -48,10 +48,8 @@ class Session:
 
     __slots__ = (
         "_accounts",
-        "_connection",
         "_reactions",
         "_site",
-        "_sites",
         "_subscription",
         "_visitor",
         "queue",
@@ -66,15 +64,12 @@ class Session:
         reactions: Reactions,
         subscriptions: Subscriptions,
         accounts: Accounts,
-        sites: Sites,
         clock: Clock,
     ) -> None:
-        self._connection = connection
         self._site = site
         self._reactions = reactions
         self._subscription = subscriptions.open(connection)
         self._accounts = accounts
-        self._sites = sites
         self.queue = MessageQueue(self, connection, wire, Budget(site.limits, clock))
         # Unauthenticated until ``auth``.
         self._visitor: Visitor | None = None
@@ -89,7 +84,7 @@ class Session:
 
     def on_tick(self) -> None:
         """About a second has passed."""
-        if self._sites.sites.get(self._site.name) is not self._site and not self._adopt():
+        if self._subscription.sites.sites.get(self._site.name) is not self._site and not self._adopt():
             return
         if self._visitor is not None and self._visitor.expired(TOKEN_GRACE):
             self._sign_out("the token has expired")
@@ -126,7 +121,7 @@ class Session:
     def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
         """Send the visitor's new reaction on a watched item, unless it was set on this connection."""
         here = self._visitor is not None and self._visitor.author.origin == origin
-        if not here and item in self._subscription and not self._connection.blocked:
+        if not here and item in self._subscription and not self.queue.connection.blocked:
             self.queue.send(Mine(item, version, reaction))
 
     def on_retired(self) -> None:
@@ -200,8 +195,8 @@ class Session:
     # watch
 
     def _on_watch(self, message: Watch) -> None:
-        items = self._sites.check_items(self._site, message.items)
-        self._sites.check_watched(self._site, self._subscription.count_with(items))
+        items = self._subscription.sites.check_items(self._site, message.items)
+        self._subscription.sites.check_watched(self._site, self._subscription.count_with(items))
         self.queue.budget.ids(len(items))
         self.queue.begin_read()
         self._watch(items, message.since or {}, message.ref)
@@ -211,7 +206,7 @@ class Session:
         visitor = self._visitor.id if self._visitor is not None else None
         done = partial(self._watched, items, since, ref)
         self._subscription.watch(self._site, items, since, visitor, done)
-        self._connection.on_watching(len(self._subscription))
+        self.queue.connection.on_watching(len(self._subscription))
 
     def _watched(
         self, items: Sequence[str], since: Mapping[str, int], ref: Ref | None, answer: States | Refusal
@@ -234,7 +229,7 @@ class Session:
             frames += self._mine(answer)
             if ref is not None:
                 frames.append(self.queue.wire.frame(Watching(ref)))
-            self._connection.write(b"".join(frames))
+            self.queue.connection.write(b"".join(frames))
         self.queue.complete_read()
 
     def _mine(self, states: States) -> list[bytes]:
@@ -247,8 +242,8 @@ class Session:
         ]
 
     def _unwatch(self, message: Unwatch) -> None:
-        self._subscription.unwatch(self._sites.check_items(self._site, message.items))
-        self._connection.on_watching(len(self._subscription))
+        self._subscription.unwatch(self._subscription.sites.check_items(self._site, message.items))
+        self.queue.connection.on_watching(len(self._subscription))
         self.queue.send(Unwatched(message.ref))
 
     # auth
@@ -301,15 +296,15 @@ class Session:
             return
         frames = self._mine(answer)
         frames.append(self.queue.wire.frame(Ready(visitor.id, ref)))
-        self._connection.write(b"".join(frames))
+        self.queue.connection.write(b"".join(frames))
 
     # Identity
 
     def _adopt(self) -> bool:
         """Adopt the present configuration of the site; ``False`` when it is served no longer."""
-        site = self._sites.sites.get(self._site.name)
+        site = self._subscription.sites.sites.get(self._site.name)
         if site is None:
-            self._connection.close(CloseCode.UNKNOWN_SITE)
+            self.queue.connection.close(CloseCode.UNKNOWN_SITE)
             return False
         self._site = site
         self.queue.budget.limits = site.limits

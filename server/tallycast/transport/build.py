@@ -48,7 +48,6 @@ def build(
         reactions=services.reactions,
         subscriptions=services.subscriptions,
         accounts=services.accounts,
-        sites=guard,
         clock=timers,
     )
     return Transports(
