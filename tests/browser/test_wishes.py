@@ -185,7 +185,10 @@ async def test_a_users_vote_is_not_left_behind(scripted: ScriptedServer) -> None
 async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer) -> None:
     """Ann clicked while the server was away, and Bob has signed in since, or nobody."""
     page = scripted.page
+    # The page's clock is moved by hand: it must not connect again before the hand-over.
+    await page.clock.install(time=1_000_000)
     widget = await scripted.open()
+    await page.clock.pause_at(1_000_010)
     for successor in ("'bob'", "async () => 'bob'", "null"):
         await page.evaluate("tallycast.auth('ann')")
         assert (await scripted.hear("auth"))["token"] == "ann"
@@ -201,6 +204,7 @@ async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer
         await widget.shows(like=0, dislike=0)
         await expect(widget.status).to_have_text("Not saved. Try again.")
 
+        await page.clock.run_for(2_600)  # the third pause is at most this long
         await scripted.connection()
         if successor != "null":
             assert (await scripted.hear("auth"))["token"] == "bob"

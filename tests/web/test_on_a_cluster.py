@@ -155,7 +155,7 @@ def test_an_import_is_for_one_engine(ring: Cluster, http: httpx.Client, config: 
     given = ["import", str(file), "--config", str(config)]
     done = tallycast(*given, env={"REDIS_URL": ring.url})
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("tallycast: an import needs one engine")
+    assert done.stderr.startswith("tallycast: an import needs a standalone engine")
     assert done.stderr.count("\n") == 1
     assert shown(http, ["imported/1"]) == [(0, 0)]
     assert tallycast(*given, "--dry-run", env={"REDIS_URL": ring.url}).returncode == 0
