@@ -20,7 +20,7 @@ TESTS := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 .DELETE_ON_ERROR:
 .PHONY: help serve test coverage hostile bench faults soak check widget tables screenshots browsers installed-browsers strace nginx redis compiler install constraints clean
 
-help: ## Say what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(FOR_USE) ## Run the server on http://127.0.0.1:8000, until Ctrl+C
@@ -42,10 +42,10 @@ hostile: $(FOR_TESTS) ## Attack a server in every way there is a test for, in fu
 bench: $(FOR_USE) $(FOR_BENCH) compiler ## Measure it beside others, some minutes; ARGS=--quick for less, ARGS=--help
 	@exec $(BIN)/python -m bench $(ARGS)
 
-faults: $(FOR_TESTS) strace ## Break everything on purpose, in full: some minutes; what was measured is told at the end
+faults: $(FOR_TESTS) strace ## Break everything on purpose, in full: some minutes; prints the measurements at the end
 	@TALLYCAST_FAULTS=full exec $(BIN)/python -m pytest tests/faults $(ARGS)
 
-soak: $(FOR_USE) ## Ten minutes of churn against a fresh server: does everything come back?
+soak: $(FOR_USE) ## Ten minutes of churn against a fresh server: is all memory released?
 	@exec $(BIN)/python tools/soak.py
 
 check: $(FOR_TESTS) $(FOR_WIDGET) ## Lint, types, layers, sizes, links; whether the widget's bundle is current and small

@@ -35,7 +35,7 @@ class Fanout:
         open_feed: makes the feed for a listener; it is not used before ``feed.run()``.
         read: queues a query for the next batch, like the reader's ``submit``.
         namespace: makes the names of channels.
-        later: calls a function after a delay (s), like ``loop.call_later``.
+        call_later: calls a function after a delay (s), like ``loop.call_later``.
         age: how long ago (s) a version was committed, or ``None`` when that is not known.
     """
 
@@ -154,7 +154,7 @@ class Fanout:
 
 
 def _chunks(topics: Iterable[Topic]) -> Iterator[list[Topic]]:
-    """Topics of one site each, at most ``CHUNK`` of them."""
+    """Topics of one site each, at most ``ITEMS_A_QUERY`` of them."""
     by_site: defaultdict[str, list[Topic]] = defaultdict(list)
     for topic in topics:
         by_site[topic.site.name].append(topic)

@@ -41,7 +41,7 @@ class Hub:
     Args:
         name: makes the channel of an item of a site.
         follow, leave: start and end the updates of a channel.
-        later: calls a function after a delay (s), like ``loop.call_later``.
+        call_later: calls a function after a delay (s), like ``loop.call_later``.
         clock: monotonic (s).
         age: as for ``DeliveryStats``.
     """

@@ -189,7 +189,7 @@ class Topic:
     def attach(self, subscriber: Subscriber) -> int:
         """The subscriber is sent the latest counts right now, and gets updates from here on.
 
-        Returns what ``delivered`` was before.
+        Returns the version it had before.
         """
         before = self.version_of(subscriber)
         batch = self.subscribers.get(subscriber)

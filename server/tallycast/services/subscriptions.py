@@ -186,7 +186,7 @@ class Subscription:
         return frames
 
     def postpone(self, items: Sequence[str], since: Mapping[str, int]) -> bool:
-        """Leave the snapshot of items for ``catch_up``. Returns whether one was not postponed before."""
+        """Leave the snapshot of items for ``overdue``. Returns whether one was not postponed before."""
         overdue = self._overdue or {}
         first = not overdue.keys() >= set(items)
         self._overdue = overdue | {item: since.get(item) for item in items}
