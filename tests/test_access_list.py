@@ -137,8 +137,8 @@ def is_well(server: ServerProcess, http: httpx.Client, engines: Admins) -> None:
     assert http.get("/readyz").status_code == 200
     assert refused(engines) <= OPTIONAL
     assert "NOPERM" not in server.output()
-    (told,) = [json.loads(line) for line in server.output().splitlines() if "settings not checked" in line]
-    assert told["settings"] == ["appendfsync", "appendonly", "maxmemory-policy"]
+    (answer,) = [json.loads(line) for line in server.output().splitlines() if "settings not checked" in line]
+    assert answer["settings"] == ["appendfsync", "appendonly", "maxmemory-policy"]
 
 
 def test_the_smallest_list_serves_on_one_engine(

@@ -19,15 +19,15 @@ def shown(*, terminal: bool, data: str | None = "./data", workers: int = 1, enco
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "plain"])
 def test_it_says_where_to_look_and_how_to_stop(terminal: bool) -> None:
-    told = shown(terminal=terminal, workers=4)
+    answer = shown(terminal=terminal, workers=4)
     for words in (__version__, "http://127.0.0.1:8000/", "embedded Valkey 9", "./data", "4", "Ctrl+C"):
-        assert words in told
+        assert words in answer
 
 
 def test_it_says_nothing_that_is_not_so() -> None:
-    told = shown(terminal=False, data=None)
-    assert "Data" not in told
-    assert "Workers" not in told
+    answer = shown(terminal=False, data=None)
+    assert "Data" not in answer
+    assert "Workers" not in answer
 
 
 def test_without_the_demo_it_promises_no_page() -> None:

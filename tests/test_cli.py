@@ -65,14 +65,14 @@ def test_help_names_the_commands(arguments: tuple[str, ...]) -> None:
 
 def test_help_of_serve_tells_every_setting() -> None:
     # Wide enough for a default to stand on one line.
-    told = tallycast("serve", "--help", env={"COLUMNS": "400"}).stdout
+    answer = tallycast("serve", "--help", env={"COLUMNS": "400"}).stdout
     for name in Settings.model_fields:
         for variable in environment_names(name):
-            assert variable in told
+            assert variable in answer
         declared = flag(name)
         if declared is not None:
-            assert declared.name in told
-            assert f"default: {default_text(name)}" in told
+            assert declared.name in answer
+            assert f"default: {default_text(name)}" in answer
 
 
 def test_a_wrong_flag_value() -> None:
@@ -127,15 +127,15 @@ def test_embed_prints_lines_to_paste_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_embed_pinned_names_the_hash_of_what_is_served() -> None:
-    told = tallycast("embed", "--pin").stdout
-    assert f'src="http://127.0.0.1:8000/{installed().pinned_name}"' in told
-    assert f'integrity="{installed().integrity}"' in told
+    answer = tallycast("embed", "--pin").stdout
+    assert f'src="http://127.0.0.1:8000/{installed().pinned_name}"' in answer
+    assert f'integrity="{installed().integrity}"' in answer
 
 
 def test_help_of_embed_tells_every_flag() -> None:
-    told = tallycast("embed", "--help").stdout
+    answer = tallycast("embed", "--help").stdout
     for option in ("--server", "--site", "--item", "--pin"):
-        assert option in told
+        assert option in answer
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> N
     guard = Guard({}, b"s" * 32, clock, keys=FetchedKeys())
     wrong = published("HS256", SECRET, aud="https://api.example", sub="unknown")
     all_wrong = (wrong, published("HS256", SECRET * 2), published("HS256", SECRET, sub=["unknown"]))
-    with capture_logs() as told:
+    with capture_logs() as reply:
         for token in all_wrong * 1000:
             with pytest.raises(Unauthorized):
                 identify(guard, site, token)
@@ -262,11 +262,11 @@ def test_the_log_says_what_is_wrong_with_a_token_now_and_then(clock: Clock) -> N
         clock.now += INTERVAL
         with pytest.raises(Unauthorized):
             identify(guard, site, wrong)
-    assert {line.pop("event") for line in told} == {"token refused"}
-    assert {line.pop("log_level") for line in told} == {"warning"}
+    assert {line.pop("event") for line in reply} == {"token refused"}
+    assert {line.pop("log_level") for line in reply} == {"warning"}
     by_aud = {"site": "blog", "claim": "aud", "found": "'https://api.example'", "expected": "'blog'"}
     by_sub = {"site": "blog", "claim": "sub", "found": "list"}
-    assert told == [
+    assert reply == [
         by_aud,
         {"site": "blog", "claim": "signature", "found": "by no key of the site's", "expected": "HS256"},
         {**by_sub, "expected": "a text of 1 to 128 bytes, or a whole number"},

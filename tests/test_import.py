@@ -89,8 +89,8 @@ def test_a_file_twice(server: ServerProcess, votes: Path) -> None:
         assert re.fullmatch(rf"44,997 rows {word} in [\d.ms ]+, [\d,]+ rows/s; 3 rows bad\n", done.stdout), (
             done.stdout
         )
-        told = [line for line in done.stderr.splitlines() if line.startswith("line ")]
-        assert told == [
+        reply = [line for line in done.stderr.splitlines() if line.startswith("line ")]
+        assert reply == [
             "line 9: a visitor is u: and your user's id (1 to 128 bytes), or an anonymous a:…",
             "line 10: a reaction is one of like, dislike, not 'love'",
             "line 45001: 1 values, and the header has 4",

@@ -154,9 +154,9 @@ def check_that_reactions_stay(one: Deployment, other: Deployment, item: str) -> 
         other.react("ben", item, "dislike").raise_for_status()
         other.react("ann", item, "dislike").raise_for_status()
         shown = others_page.until("counts", counts={"like": 0, "dislike": 2})
-        told = others_tab.until("mine", reaction="dislike")
+        answer = others_tab.until("mine", reaction="dislike")
     assert not any(frame["counts"]["like"] for frame in shown if frame["type"] == "counts"), shown
-    assert not any(frame["reaction"] == "like" for frame in told if frame["type"] == "mine"), told
+    assert not any(frame["reaction"] == "like" for frame in answer if frame["type"] == "mine"), answer
     assert (one.shown(item), other.shown(item)) == ({"like": 1, "dislike": 0}, {"like": 0, "dislike": 2})
 
 
@@ -196,8 +196,8 @@ def test_freezing_resetting_and_removing(pair: Pair) -> None:
             assert one.admin(what, item).json()["counts"] == ZERO
         page.until("counts", counts=ZERO)
         other.react("ben", item, "dislike").raise_for_status()
-        heard = others_tab.until("counts", counts={"like": 1, "dislike": 1})
-    assert not any(frame["type"] == "mine" and frame["reaction"] is None for frame in heard), heard
+        received = others_tab.until("counts", counts={"like": 1, "dislike": 1})
+    assert not any(frame["type"] == "mine" and frame["reaction"] is None for frame in received), received
 
 
 def test_visitors(pair: Pair) -> None:

@@ -145,10 +145,10 @@ class Site:
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
-        self.heard = b""
+        self.received = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.heard = await reader.readuntil(b"\r\n\r\n")
+        self.received = await reader.readuntil(b"\r\n\r\n")
         writer.write(self.answer)
         await writer.drain()
         writer.close()
@@ -160,7 +160,7 @@ async def fetched(answer: bytes) -> tuple[bytes, bytes]:
     server = await asyncio.start_server(site.serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        return await download(f"http://127.0.0.1:{port}/keys"), site.heard
+        return await download(f"http://127.0.0.1:{port}/keys"), site.received
 
 
 def answered(body: bytes, status: str = "200 OK", *headers: str) -> bytes:

@@ -69,10 +69,10 @@ def test_a_traceback_shows_no_local_variables(stream: io.StringIO) -> None:
         assert len(secret) / 0
     except ZeroDivisionError:
         structlog.get_logger("x").exception("broken")
-    told = stream.getvalue()
-    assert "broken" in told
-    assert "ZeroDivisionError" in told
-    assert told.count(secret) == 0
+    answer = stream.getvalue()
+    assert "broken" in answer
+    assert "ZeroDivisionError" in answer
+    assert answer.count(secret) == 0
 
 
 def test_a_line_for_a_person() -> None:
@@ -104,12 +104,12 @@ def test_text_from_outside_is_escaped(stream: io.StringIO) -> None:
         raise ValueError(EVIL)
     except ValueError:
         structlog.get_logger("x").exception("broken")
-    told = stream.getvalue()
+    answer = stream.getvalue()
     for char in "\u202e\u2028\x9b\u200b":
-        assert char not in told
-    assert "\x1b[2J" not in told, "colours of our own are no commands"
-    assert told.count("u202e") >= 4, "and it can be seen what there was"
-    assert told.partition("\n")[0].count("forged") == 2, "one line"
+        assert char not in answer
+    assert "\x1b[2J" not in answer, "colours of our own are no commands"
+    assert answer.count("u202e") >= 4, "and it can be seen what there was"
+    assert answer.partition("\n")[0].count("forged") == 2, "one line"
 
 
 def test_a_machine_has_the_text_as_it_was() -> None:

@@ -22,10 +22,10 @@ ESCAPED = r"a\u202eb\u001b[2Jc\u2028d\u200be"
 HARMFUL = ("\u202e", "\x1b[2J", "\u2028", "\u200b")
 
 
-def check(told: str) -> None:
-    assert ESCAPED in told
+def check(answer: str) -> None:
+    assert ESCAPED in answer
     for text in HARMFUL:
-        assert text not in told
+        assert text not in answer
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def result() -> Result:
     result = Result(make({}, None, private=True), f"http://tally.example/{EVIL}", 1, 0.0)
     result.verdict.checks.append(Check("counts", "counts are right", None, EVIL, [f"{EVIL}: 1 stored"]))
     result.verdict.unread = EVIL
-    told = structs.replace(tick({}), refused={f"{EVIL}[/red]": 1}, failures={EVIL: 1})
-    result.totals.add(0, told)
+    answer = structs.replace(tick({}), refused={f"{EVIL}[/red]": 1}, failures={EVIL: 1})
+    result.totals.add(0, answer)
     return result
 
 
@@ -44,16 +44,16 @@ def test_the_table_of_a_load_test(result: Result, terminal: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=400, color_system=None)
     table.show(result, console)
     assert isinstance(console.file, io.StringIO)
-    told = console.file.getvalue()
-    check(told)
-    assert "[/red]" in told, "no markup either"
-    assert told.count(ESCAPED) >= 5
+    answer = console.file.getvalue()
+    check(answer)
+    assert "[/red]" in answer, "no markup either"
+    assert answer.count(ESCAPED) >= 5
 
 
 def test_the_page_of_a_load_test(result: Result) -> None:
-    told = page.text(result)
-    check(told)
-    assert told.count(ESCAPED) >= 5
+    answer = page.text(result)
+    check(answer)
+    assert answer.count(ESCAPED) >= 5
 
 
 @pytest.mark.parametrize("show", [ProgressLines, ProgressBar])

@@ -157,13 +157,13 @@ def test_tokens_of_an_identity_service(server: ServerProcess, file: Path, tmp_pa
 
     with connect_blocking(f"{server.ws_url}/ws?site=service&item=a") as page:
         assert page.ask("auth", token=of_service(), ref=1)["visitor"] == "u:4711"
-        told = page.ask("auth", token=of_service(aud="https://other.example", sub="Mallory"), ref=2)
-        assert (told["code"], told["message"]) == ("unauthorized", "the token is not one of this site's")
-        told = page.ask("auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
-        assert told["code"] == "unauthorized"
+        reply = page.ask("auth", token=of_service(aud="https://other.example", sub="Mallory"), ref=2)
+        assert (reply["code"], reply["message"]) == ("unauthorized", "the token is not one of this site's")
+        reply = page.ask("auth", token=of_service(user_id={"is": "Mallory"}), ref=3)
+        assert reply["code"] == "unauthorized"
         late = int(time.time()) + 2 * 86400
-        told = page.ask("auth", token=of_service(auth_time=None, exp=late), ref=4)
-        assert (told["code"], told["message"]) == ("unauthorized", "the token ends too late")
+        reply = page.ask("auth", token=of_service(auth_time=None, exp=late), ref=4)
+        assert (reply["code"], reply["message"]) == ("unauthorized", "the token ends too late")
         assert page.ask("auth", token=of_service(auth_time=None), ref=5)["visitor"] == "u:4711"
     assert status(server, of_service(), "blog") == 401
     wait_for(lambda: "user_id" in server.output(), "the log", 10)
@@ -195,8 +195,8 @@ def test_a_token_that_ends_on_an_open_socket(server: ServerProcess) -> None:
         began = time.monotonic()
         assert page.ask("auth", token=signed(SECRET, "HS256", ttl=-20), ref=1)["type"] == "ready"
         assert page.ask("react", item="a", reaction="like", ref=2)["type"] == "ack"
-        told = page.next("error", code="unauthorized")
-        assert "ref" not in told
+        reply = page.next("error", code="unauthorized")
+        assert "ref" not in reply
         assert time.monotonic() - began > 24.5
         assert page.ask("react", item="a", reaction=None, ref=3)["code"] == "unauthorized"
         assert status(server, signed(SECRET, "HS256", sub="43")) == 200

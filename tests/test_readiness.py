@@ -27,12 +27,12 @@ def url() -> Iterator[str]:
 OK, NOT = (200, {"status": "ok"}), (503, {"status": "unavailable"})
 
 
-def until(server: ServerProcess, told: tuple[int, dict[str, str]]) -> None:
+def until(server: ServerProcess, reply: tuple[int, dict[str, str]]) -> None:
     def says_so() -> bool:
         answer = httpx.get(f"{server.url}/readyz", timeout=30)
-        return (answer.status_code, answer.json()) == told
+        return (answer.status_code, answer.json()) == reply
 
-    wait_for(says_so, str(told), 60)
+    wait_for(says_so, str(reply), 60)
 
 
 def test_an_engine_without_memory_takes_nothing_and_shows_everything(
@@ -135,11 +135,11 @@ def test_an_engine_that_stands_still_and_a_server_that_drains(make_server: MakeS
     with httpx.Client(base_url=server.url, timeout=30) as http:
         assert http.get("/readyz").json() == {"status": "ok"}
         os.kill(server.pid, signal.SIGTERM)
-        told = {"status": "ok"}
-        while told["status"] == "ok":
+        reply = {"status": "ok"}
+        while reply["status"] == "ok":
             answer = http.get("/readyz")
-            told = answer.json()
-    assert (answer.status_code, told) == NOT
+            reply = answer.json()
+    assert (answer.status_code, reply) == NOT
     assert server.wait() == 0
 
 

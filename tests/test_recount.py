@@ -140,10 +140,10 @@ def test_a_bar_on_a_terminal(stored: str) -> None:
         (("--items", ""), "--items: an item id has at least 1 byte"),
     ],
 )
-def test_what_does_not_go_together(given: tuple[str, ...], told: str) -> None:
+def test_what_does_not_go_together(given: tuple[str, ...], answer: str) -> None:
     done = tallycast("audit", *given)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert answer in done.stderr
 
 
 def test_beside_a_running_server(make_server: MakeServer) -> None:

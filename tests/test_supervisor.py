@@ -69,9 +69,9 @@ def test_beside_a_kubernetes_service_of_its_name(make_server: MakeServer) -> Non
     """Its address is in TALLYCAST_PORT: ignored with one line, by the server and by other commands."""
     env = {"TALLYCAST_PORT": "tcp://10.96.0.10:8000", "TALLYCAST_SERVICE_HOST": "10.96.0.10", "PORT": "0"}
     server = make_server(flags=["--workers", "2"], env=env, port=None)
-    told = [line for line in server.output().splitlines() if "TALLYCAST_" in line]
-    assert len(told) == 1
-    line = json.loads(told[0])
+    reply = [line for line in server.output().splitlines() if "TALLYCAST_" in line]
+    assert len(reply) == 1
+    line = json.loads(reply[0])
     assert (line["event"], line["name"]) == ("environment variable ignored", "TALLYCAST_PORT")
     command = [sys.executable, "-m", "tallycast", "audit", "--all", "--data", str(server.data)]
     done = subprocess.run(command, env=clean_environment(env), check=False, capture_output=True, timeout=30)
@@ -143,10 +143,10 @@ def test_an_engine_that_does_not_end_is_not_waited_for(make_server: MakeServer) 
 
 def test_the_banner(make_server: MakeServer) -> None:
     server = make_server()
-    told = server.output()
-    assert server.url in told
-    assert str(server.data) in told
-    assert "every write synced" in told
+    reply = server.output()
+    assert server.url in reply
+    assert str(server.data) in reply
+    assert "every write synced" in reply
     assert httpx.get(f"{server.url}/livez").status_code == 200
 
 

@@ -135,7 +135,7 @@ async def gallery(browser: Browser, scheme: Scheme, width: int) -> None:
     await server.connection()
     seen: set[str] = set()
     while seen < COUNTS.keys():
-        watch = await server.hear("watch")
+        watch = await server.receive("watch")
         for item in watch["items"]:
             server.say("counts", item=item, version=1, counts=COUNTS[item])
         server.say("watching", ref=watch["ref"])
@@ -143,7 +143,7 @@ async def gallery(browser: Browser, scheme: Scheme, width: int) -> None:
         await page.mouse.wheel(0, 300)
     for item, name in CLICKS.items():
         await page.locator(f"[item={item}]").get_by_role("button", name=name, exact=True).click()
-        react = await server.hear("react")
+        react = await server.receive("react")
         counts = COUNTS[item] | {react["reaction"]: COUNTS[item][react["reaction"]] + 1}
         server.say("ack", ref=react["ref"], item=item, reaction=react["reaction"], version=2, counts=counts)
     await expect(page.locator("[item=kinds]").get_by_role("status")).to_have_text("Your vote: Love it.")

@@ -43,7 +43,7 @@ class ScriptedServer:
         """Load a page with one widget, and answer its first watch with nothing but zeros."""
         await host(self.page, ORIGIN, f'<live-reactions item="{item}"></live-reactions>')
         await self.connection()
-        watch = await self.hear("watch")
+        watch = await self.receive("watch")
         self.counts(item, 0, like=0, dislike=0)
         self.say("watching", ref=watch["ref"])
         widget = Widget(self.page.locator("live-reactions"))
@@ -64,7 +64,7 @@ class ScriptedServer:
         """The kinds of the messages that came and were not heard yet."""
         return [self._heard.get_nowait()["type"] for _ in range(self._heard.qsize())]
 
-    async def hear(self, kind: str) -> dict[str, Any]:
+    async def receive(self, kind: str) -> dict[str, Any]:
         """The next message of this kind. What comes before it must be something else, and is dropped."""
         async with asyncio.timeout(PATIENCE):
             while True:

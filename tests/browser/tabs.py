@@ -120,7 +120,7 @@ async def event(page: Page, name: str, action: Callable[[], Awaitable[Any]]) -> 
 
     Nothing else may still be on its way that fires one: wait for what is shown before.
     """
-    heard = await page.evaluate_handle(
+    received = await page.evaluate_handle(
         """name => ({
           next: new Promise(tell => {
             document.addEventListener(name, ({ detail }) => tell(detail), { once: true });
@@ -130,7 +130,7 @@ async def event(page: Page, name: str, action: Callable[[], Awaitable[Any]]) -> 
     )
     async with asyncio.timeout(PATIENCE):
         await action()
-        return await heard.evaluate("heard => heard.next")
+        return await received.evaluate("heard => heard.next")
 
 
 async def looks(page: Page, sizes: Iterable[tuple[int, int]]) -> AsyncIterator[tuple[int, int, Scheme]]:

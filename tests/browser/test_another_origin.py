@@ -85,8 +85,8 @@ async def test_a_page_that_the_site_does_not_list_is_told_so(
     )
     await tab.page.goto(f"http://localhost:{port}/")
     await tab.page.wait_for_function("window.told")
-    told = await tab.page.evaluate("told")
-    assert (told["item"], told["code"], told["message"]) == ("posts/42", "forbidden", "code 4503")
+    answer = await tab.page.evaluate("told")
+    assert (answer["item"], answer["code"], answer["message"]) == ("posts/42", "forbidden", "code 4503")
     await tab.widget.like.click()
     await expect(tab.widget.status).to_have_text("Not open to votes.")
 
@@ -108,7 +108,7 @@ async def statuses(tab: Tab) -> list[int]:
     """Statuses that the browser is answered from here on, also those that it keeps from the page."""
     found: list[int] = []
     protocol = await tab.page.context.new_cdp_session(tab.page)
-    protocol.on("Network.responseReceivedExtraInfo", lambda told: found.append(told["statusCode"]))
+    protocol.on("Network.responseReceivedExtraInfo", lambda answer: found.append(answer["statusCode"]))
     await protocol.send("Network.enable")
     return found
 

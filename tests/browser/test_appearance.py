@@ -29,7 +29,7 @@ async def show(
     body = f'<main lang="{lang}"><h1>A page</h1><p>{element}</p></main>'
     await host(scripted.page, ORIGIN, body, "", PAGE)
     await scripted.connection()
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     scripted.say("counts", item="a", version=1, counts=counts)
     scripted.say("watching", ref=watch["ref"])
     widget = Widget(scripted.page.locator("live-reactions"))
@@ -66,14 +66,14 @@ async def test_axe_finds_nothing(scripted: ScriptedServer) -> None:
     for kind, button in (("like", widget.like), ("dislike", widget.dislike)):
         await button.click()
         await widget.holds(kind)
-        react = await scripted.hear("react")
+        react = await scripted.receive("react")
         assert await found() == []
         scripted.ack(react, 2, like=12, dislike=3)
         await expect(widget.status).to_contain_text("Your vote:")
         assert await found() == []
 
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="rate_limited", message="slow down", item="a", ref=react["ref"])
     await expect(widget.status).to_contain_text("Too fast")
     assert await found() == []
@@ -108,7 +108,7 @@ async def test_other_kinds_are_a_row_of_buttons(scripted: ScriptedServer) -> Non
     await expect(widget.element.locator("[part=bar]")).to_be_hidden()
 
     await buttons.nth(2).click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     assert react["reaction"] == "very good"
     await expect(buttons.nth(2)).to_have_accessible_description("5")
     await widget.element.evaluate("element => element.setAttribute('label-love', 'Adore')")
@@ -198,7 +198,7 @@ async def test_it_fits(scripted: ScriptedServer, kinds: int) -> None:
     names = ["like", "dislike"] if kinds == 2 else [f"reaction {n}" for n in range(kinds)]
     widget = await show(scripted, dict.fromkeys(names, 123_456), 'format="full"')
     await widget.element.get_by_role("button").first.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="unavailable", message="", item="a", ref=react["ref"])
     await expect(widget.status).to_be_visible()
     buttons = widget.element.get_by_role("button")
@@ -277,7 +277,7 @@ async def test_what_a_screen_reader_hears(scripted: ScriptedServer) -> None:
     )
     button = widget.element.get_by_role("button", name="Gefällt mir")
     await button.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.counts("a", 2, like=4, dislike=1)
     scripted.ack(react, 2, like=4, dislike=1)
     scripted.counts("a", 3, like=9, dislike=1)
@@ -309,23 +309,23 @@ async def test_a_page_in_another_language_says_everything_itself(scripted: Scrip
     version = 2
     for reaction, said in (("like", "Sie haben mit „$&“ gestimmt."), (None, WORDS["none"])):
         await button.click()
-        react = await scripted.hear("react")
+        react = await scripted.receive("react")
         assert react["reaction"] == reaction
         version += 1
         scripted.ack(react, version, like=1_235 if reaction else 1_234, dislike=0)
         await expect(status).to_have_text(said)
     for code in ("unavailable", "forbidden", "bad_reaction"):
         await button.click()
-        react = await scripted.hear("react")
+        react = await scripted.receive("react")
         scripted.say("error", code=code, message="no", item="a", ref=react["ref"])
         await expect(status).to_have_text(WORDS.get(code, WORDS["error"]))
     await element.evaluate("element => element.setAttribute('text-unavailable', 'Gerade nicht.')")
     await button.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="unavailable", message="no", item="a", ref=react["ref"])
     await expect(status).to_have_text("Gerade nicht.")
     await button.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="rate_limited", message="no", item="a", ref=react["ref"], retry_after=300)
     await expect(status).to_have_text(WORDS["rate_limited"])
     await scripted.close(1011)

@@ -141,7 +141,7 @@ async def test_a_page_nobody_sees_lets_go_after_a_minute(scripted: ScriptedServe
 
     await show(page, True)
     await scripted.connection()
-    assert (await scripted.hear("watch"))["items"] == ["a"]
+    assert (await scripted.receive("watch"))["items"] == ["a"]
 
 
 async def test_a_glance_elsewhere_changes_nothing(scripted: ScriptedServer) -> None:
@@ -257,7 +257,7 @@ async def test_codes_that_mean_try_again(scripted: ScriptedServer, code: int | N
 async def test_codes_that_mean_never_again(scripted: ScriptedServer, code: int) -> None:
     widget = await still(scripted)
     page = scripted.page
-    heard = await page.evaluate_handle(
+    received = await page.evaluate_handle(
         """() => ({
           next: new Promise((tell) => document.addEventListener('tallycast:error', (e) => tell(e.detail))),
         })"""
@@ -265,7 +265,7 @@ async def test_codes_that_mean_never_again(scripted: ScriptedServer, code: int) 
     before = await dialled(page)
     await scripted.close(code)
     await widget.is_stale(True)
-    assert str(code) in (await heard.evaluate("heard => heard.next"))["message"]
+    assert str(code) in (await received.evaluate("heard => heard.next"))["message"]
     await advance(page, 900)
     for nudge in ("online", "pageshow"):
         await page.evaluate("name => dispatchEvent(new Event(name))", nudge)
@@ -286,7 +286,7 @@ async def test_leaving_the_page_closes_and_coming_back_reopens(scripted: Scripte
     assert await dialled(page) == before, "it rests"
     await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await scripted.connection()
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     assert watch["since"] == {"a": 0}
     scripted.say("watching", ref=watch["ref"])
     await widget.is_stale(False)

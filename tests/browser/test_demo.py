@@ -36,5 +36,5 @@ async def test_no_page_of_somebody_elses_frames_it(server: Server, new_tab: NewT
     tab = await new_tab()
     tab.tolerant = True
     frame = f'<iframe src="{server.url}{path}"></iframe>'
-    async with tab.page.expect_console_message(lambda told: "frame-ancestors" in told.text):
+    async with tab.page.expect_console_message(lambda answer: "frame-ancestors" in answer.text):
         await host(tab.page, "http://publisher.test", frame, policy="")

@@ -256,7 +256,7 @@ async def test_counts_that_came_with_the_page(scripted: ScriptedServer) -> None:
     await expect(page.get_by_text("1,204 likes")).to_be_hidden()
     assert await page.locator("#below").bounding_box() == before
     await scripted.connection()
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     assert not watch.get("since"), "they have no version"
     seen = await page.evaluate_handle(
         """() => {

@@ -72,8 +72,8 @@ async def behind(wall: Wall, new_person: NewPerson, new_tab: NewTab, server: Ser
 
 async def status(tab: Tab) -> str:
     """What the page was told last."""
-    told: str = await tab.page.evaluate("window.told")
-    return told
+    reply: str = await tab.page.evaluate("window.told")
+    return reply
 
 
 WATCH = "document.addEventListener('tallycast:status', ({ detail }) => { window.told = detail.status; });"
@@ -202,12 +202,12 @@ async def test_a_stream_of_a_store_that_went_back_is_believed(
     """A restored backup, behind a server that went on."""
     item = fresh_item()
     person = await new_person()
-    told = [
+    reply = [
         {"type": "counts", "item": item, "version": 10, "counts": {"like": 8, "dislike": 0}},
         {"type": "counts", "item": item, "version": 5, "counts": {"like": 3, "dislike": 0}, "reset": True},
         {"type": "counts", "item": item, "version": 4, "counts": {"like": 2, "dislike": 0}},
     ]
-    stream = "".join(f"event: counts\ndata: {json.dumps(one)}\n\n" for one in told)
+    stream = "".join(f"event: counts\ndata: {json.dumps(one)}\n\n" for one in reply)
     await wall.stand(person)
     await person.route(
         STREAM, lambda route: route.fulfill(body=stream, headers={"Content-Type": "text/event-stream"})

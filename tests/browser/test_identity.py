@@ -16,8 +16,8 @@ KEY = f"tallycast:{ORIGIN}:default"
 async def voted(scripted: ScriptedServer) -> Widget:
     widget = await scripted.open()
     await widget.like.click()
-    await scripted.hear("auth")
-    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    await scripted.receive("auth")
+    scripted.ack(await scripted.receive("react"), 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
     return widget
 
@@ -77,7 +77,7 @@ async def test_two_tabs_that_vote_at_once_are_one_person(scripted: ScriptedServe
 
     await page.route("**/v1/visitors*", answer)
     await widget.like.click()
-    assert (await scripted.hear("auth"))["token"] == "other"
+    assert (await scripted.receive("auth"))["token"] == "other"
     assert json.loads(await page.evaluate("key => localStorage[key]", KEY))["token"] == "other"
 
 
@@ -89,17 +89,17 @@ async def test_a_pass_from_another_tab_is_taken_up(scripted: ScriptedServer) -> 
     await other.evaluate(
         "key => { localStorage[key] = JSON.stringify({ token: 'other', renew: 4e12 }); }", KEY
     )
-    assert (await scripted.hear("auth"))["token"] == "other"
+    assert (await scripted.receive("auth"))["token"] == "other"
 
 
 async def test_a_vote_that_is_not_known_is_sent_once_more(scripted: ScriptedServer) -> None:
     widget = await voted(scripted)
     await widget.dislike.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="unauthorized", message="expired", item="a", ref=react["ref"])
 
-    assert (await scripted.hear("auth"))["token"] == "token-2"
-    again = await scripted.hear("react")
+    assert (await scripted.receive("auth"))["token"] == "token-2"
+    again = await scripted.receive("react")
     assert again["reaction"] == "dislike"
     await widget.holds("dislike")
     scripted.say("error", code="unauthorized", message="expired", item="a", ref=again["ref"])
@@ -112,7 +112,7 @@ async def test_a_server_that_takes_no_token_is_not_asked_for_ever(scripted: Scri
     widget = await scripted.open()
     await widget.like.click()
     for _ in range(4):
-        auth = await scripted.hear("auth")
+        auth = await scripted.receive("auth")
         scripted.say("error", code="unauthorized", message="no", ref=auth["ref"])
     scripted.say("counts", item="a", version=9, counts={"like": 7, "dislike": 0})
     await expect(widget.like).to_have_text("8")
@@ -122,11 +122,11 @@ async def test_a_server_that_takes_no_token_is_not_asked_for_ever(scripted: Scri
 async def test_a_publishers_function_is_asked_again(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await scripted.page.evaluate("() => { let n = 0; tallycast.auth(() => `user-${++n}`); }")
-    assert (await scripted.hear("auth"))["token"] == "user-1"
+    assert (await scripted.receive("auth"))["token"] == "user-1"
     scripted.say("error", code="unauthorized", message="expired")
-    assert (await scripted.hear("auth"))["token"] == "user-2"
+    assert (await scripted.receive("auth"))["token"] == "user-2"
     await widget.like.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
     assert scripted.visitors == 0
     assert await scripted.page.evaluate("JSON.stringify(localStorage)") == "{}", "kept in memory only"
 
@@ -153,12 +153,12 @@ async def test_an_answer_that_comes_late_speaks_for_nobody(scripted: ScriptedSer
         "tallycast.auth(() => new Promise(tell => { window.tell = tell; }));"
         "setTimeout(() => tallycast.auth('bob'))"
     )
-    assert (await scripted.hear("auth"))["token"] == "bob"
+    assert (await scripted.receive("auth"))["token"] == "bob"
     await scripted.page.evaluate("tell('ann')")
     scripted.say("error", code="unauthorized", message="expired")
-    assert (await scripted.hear("auth"))["token"] == "bob"
+    assert (await scripted.receive("auth"))["token"] == "bob"
     await widget.like.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
 
 
 async def test_a_publishers_token_before_there_is_a_connection(scripted: ScriptedServer) -> None:
@@ -167,7 +167,7 @@ async def test_a_publishers_token_before_there_is_a_connection(scripted: Scripte
     )
     await scripted.page.evaluate("0")
     await scripted.open()
-    assert (await scripted.hear("auth"))["token"] == "user"
+    assert (await scripted.receive("auth"))["token"] == "user"
 
 
 async def test_who_is_not_signed_in_is_told_so(scripted: ScriptedServer) -> None:
@@ -181,16 +181,16 @@ async def test_who_is_not_signed_in_is_told_so(scripted: ScriptedServer) -> None
 async def test_signing_out_is_a_new_connection(scripted: ScriptedServer) -> None:
     await scripted.open()
     await scripted.page.evaluate("tallycast.auth('user')")
-    await scripted.hear("auth")
+    await scripted.receive("auth")
     await scripted.page.evaluate("tallycast.auth(null)")
     await scripted.connection()
-    assert (await scripted.hear("watch"))["items"] == ["a"]
+    assert (await scripted.receive("watch"))["items"] == ["a"]
 
 
 async def test_anonymous_votes_go_over_to_the_user(scripted: ScriptedServer) -> None:
     await voted(scripted)
     await scripted.page.evaluate("tallycast.auth('user')")
-    auth = await scripted.hear("auth")
+    auth = await scripted.receive("auth")
     assert (auth["token"], auth["merge"]) == ("user", "token-1")
     scripted.say("mine", item="a", version=11, reaction="like")
     scripted.say("ready", visitor="u:1", ref=auth["ref"])
@@ -198,23 +198,23 @@ async def test_anonymous_votes_go_over_to_the_user(scripted: ScriptedServer) -> 
 
     await scripted.close(1012)
     await scripted.connection()
-    again = await scripted.hear("auth")
+    again = await scripted.receive("auth")
     assert "merge" not in again
 
 
 async def test_a_server_that_cannot_merge_is_asked_without(scripted: ScriptedServer) -> None:
     widget = await voted(scripted)
     await scripted.page.evaluate("tallycast.auth('user')")
-    auth = await scripted.hear("auth")
+    auth = await scripted.receive("auth")
     scripted.say("error", code="forbidden", message="not here", ref=auth["ref"])
-    again = await scripted.hear("auth")
+    again = await scripted.receive("auth")
     assert again["token"] == "user"
     assert "merge" not in again
     scripted.say("ready", visitor="u:1", ref=again["ref"])
     await widget.holds(None)
     assert await scripted.page.evaluate("key => JSON.parse(localStorage[key]).token", KEY) == "token-1"
     await widget.like.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
 
 
 async def test_without_a_token_for_want_of_a_server_the_vote_is_kept(scripted: ScriptedServer) -> None:
@@ -227,7 +227,7 @@ async def test_without_a_token_for_want_of_a_server_the_vote_is_kept(scripted: S
     await page.unroute("**/v1/visitors*")
     await scripted.install_visitors()
     await page.clock.run_for(5_100)
-    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    scripted.ack(await scripted.receive("react"), 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
 
 
@@ -255,8 +255,8 @@ async def test_a_visitor_who_came_too_fast_waits_and_votes(scripted: ScriptedSer
         await route.fulfill(status=429, json=problem, headers={"Retry-After": "7"})
 
     await page.route("**/v1/visitors*", too_fast)
-    told = await event(page, "tallycast:error", widget.like.click)
-    assert (told["code"], told["message"], told["retry_after"]) == ("rate_limited", "too many", 7)
+    reply = await event(page, "tallycast:error", widget.like.click)
+    assert (reply["code"], reply["message"], reply["retry_after"]) == ("rate_limited", "too many", 7)
     await expect(widget.status).to_have_text("Too fast. Your vote is kept.")
     await widget.holds("like")
     await page.clock.run_for(6_900)
@@ -264,5 +264,5 @@ async def test_a_visitor_who_came_too_fast_waits_and_votes(scripted: ScriptedSer
     await page.unroute("**/v1/visitors*")
     await scripted.install_visitors()
     await page.clock.run_for(200)
-    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    scripted.ack(await scripted.receive("react"), 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")

@@ -143,7 +143,7 @@ async def test_a_click_while_the_server_is_away_arrives(
     await ann.event("tallycast:status", lambda: asyncio.to_thread(server.kill))
     await ann.widget.dislike.click()
     await expect(ann.widget.status).to_contain_text("Offline")
-    await ann.widget.shows(like=0, dislike=1)  # my wish, kept
+    await ann.widget.shows(like=0, dislike=1)  # my reaction, kept
     await asyncio.to_thread(server.restart)
 
     await bob.widget.shows(like=0, dislike=1)
@@ -172,7 +172,7 @@ async def test_a_vote_that_is_under_way_when_the_element_turns_to_another_item(
 ) -> None:
     first, second = fresh_item(), fresh_item()
     tab = await visit(await new_tab(), server, first)
-    heard = await tab.page.evaluate_handle(
+    received = await tab.page.evaluate_handle(
         """(second) => {
           const heard = [];
           document.addEventListener('tallycast:react', ({ detail }) => heard.push(detail.item));
@@ -190,5 +190,5 @@ async def test_a_vote_that_is_under_way_when_the_element_turns_to_another_item(
 
     await tab.event("tallycast:react", tab.widget.dislike.click)
 
-    assert await heard.evaluate("heard => heard") == [second], "the vote for the first was not made on it"
+    assert await received.evaluate("heard => heard") == [second], "the vote for the first was not made on it"
     await other.widget.shows(like=1, dislike=0)

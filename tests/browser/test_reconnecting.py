@@ -12,8 +12,8 @@ async def test_a_reconnect_says_what_is_shown_and_who_i_am(scripted: ScriptedSer
     widget = await voted(scripted)
     await reconnected(scripted)
 
-    assert (await scripted.hear("auth"))["token"] == "token-1"
-    watch = await scripted.hear("watch")
+    assert (await scripted.receive("auth"))["token"] == "token-1"
+    watch = await scripted.receive("watch")
     assert watch["items"] == ["a"]
     assert watch["since"] == {"a": 10}
 
@@ -25,10 +25,10 @@ async def test_a_reconnect_says_what_is_shown_and_who_i_am(scripted: ScriptedSer
 async def test_an_unconfirmed_vote_is_sent_again(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.like.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
     await reconnected(scripted)
 
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     assert react["reaction"] == "like"
     scripted.ack(react, 10, like=1, dislike=0)
 
@@ -43,16 +43,16 @@ async def test_only_the_last_wish_is_sent_after_a_break(scripted: ScriptedServer
     await widget.dislike.click()
     await scripted.connection()
 
-    assert (await scripted.hear("react"))["reaction"] == "dislike"
+    assert (await scripted.receive("react"))["reaction"] == "dislike"
 
 
 async def test_a_vote_that_may_have_been_stored_is_looked_up(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="unavailable", message="not confirmed in time", item="a", ref=react["ref"])
 
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     scripted.counts("a", 10, like=1, dislike=0)
     scripted.say("mine", item="a", version=10, reaction="like")
     scripted.say("watching", ref=watch["ref"])
@@ -65,7 +65,7 @@ async def test_a_server_that_cannot_look_me_up_does_not_ask_to_sign_in(scripted:
     widget = await scripted.open()
     await widget.like.click()
     for wait in (0.5, 0.6):
-        auth, react = await scripted.hear("auth"), await scripted.hear("react")
+        auth, react = await scripted.receive("auth"), await scripted.receive("react")
         assert auth["token"] == "token-1", "the token is good"
         scripted.say("error", code="unavailable", message="not now", ref=auth["ref"], retry_after=wait)
         scripted.say(
@@ -75,9 +75,9 @@ async def test_a_server_that_cannot_look_me_up_does_not_ask_to_sign_in(scripted:
     await widget.shows(like=0, dislike=0)
     await widget.holds(None)
     await expect(widget.status).to_have_text("Not saved. Try again.")
-    await scripted.hear("auth")
+    await scripted.receive("auth")
     await widget.like.click()
-    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    scripted.ack(await scripted.receive("react"), 10, like=1, dislike=0)
     await widget.holds("like")
     assert scripted.visitors == 1
 
@@ -95,11 +95,11 @@ async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServ
     await expect(widget.status).to_have_text("Not open to votes.")
     await widget.holds(None)
     join = "document.body.append(Object.assign(document.createElement('live-reactions'), { id: 'late' }))"
-    told = await event(scripted.page, "tallycast:error", lambda: scripted.page.evaluate(f"void {join}"))
-    assert (told["code"], told["message"]) == ("forbidden", "code 4503"), (
+    answer = await event(scripted.page, "tallycast:error", lambda: scripted.page.evaluate(f"void {join}"))
+    assert (answer["code"], answer["message"]) == ("forbidden", "code 4503"), (
         "a page that comes later is told too"
     )
-    assert told["item"] == f"{ORIGIN}/host"
+    assert answer["item"] == f"{ORIGIN}/host"
 
 
 async def test_bye_is_waited_out(scripted: ScriptedServer) -> None:

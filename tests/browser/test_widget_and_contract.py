@@ -15,7 +15,7 @@ async def voted(scripted: ScriptedServer) -> Widget:
     """A widget whose person likes item `a`, as of version 10."""
     widget = await scripted.open()
     await widget.like.click()
-    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    scripted.ack(await scripted.receive("react"), 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
     return widget
 
@@ -43,7 +43,7 @@ async def test_a_click_shows_at_once_and_is_undone_by_an_error(scripted: Scripte
     await widget.like.click()
     await widget.shows(like=1, dislike=0)
     await widget.holds("like")
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     await expect(widget.status).to_be_empty()  # not confirmed, not announced
 
     scripted.say("error", code="unavailable", message="not now", item="a", ref=react["ref"], retry_after=2)
@@ -58,20 +58,20 @@ async def test_a_vote_that_came_too_fast_is_kept_and_sent_when_it_may(scripted: 
     await page.clock.install(time=1_000_000)
     widget = await scripted.open()
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     await page.clock.pause_at(1_000_020)
 
     refusal = {"code": "rate_limited", "message": "slow down", "item": "a", "ref": react["ref"]}
-    told = await event(page, "tallycast:error", lambda: said(scripted, **refusal, retry_after=3))
+    answer = await event(page, "tallycast:error", lambda: said(scripted, **refusal, retry_after=3))
 
-    assert (told["code"], told["retry_after"]) == ("rate_limited", 3)
+    assert (answer["code"], answer["retry_after"]) == ("rate_limited", 3)
     await expect(widget.status).to_have_text("Too fast. Your vote is kept.")
     await widget.shows(like=1, dislike=0)
     await widget.holds("like")
     await page.clock.run_for(2_900)
     assert scripted.unheard == []
     await page.clock.run_for(200)
-    again = await scripted.hear("react")
+    again = await scripted.receive("react")
     assert (again["reaction"], again["ref"] > react["ref"]) == ("like", True)
     scripted.ack(again, 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
@@ -83,7 +83,7 @@ async def test_a_vote_does_not_wait_for_days(scripted: ScriptedServer) -> None:
     await page.clock.install(time=1_000_000)
     widget = await scripted.open()
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     await page.clock.pause_at(1_000_020)
     for asked in (86_400, 10_000_000):
         refusal = {"code": "rate_limited", "message": "slow down", "item": "a", "ref": react["ref"]}
@@ -94,7 +94,7 @@ async def test_a_vote_does_not_wait_for_days(scripted: ScriptedServer) -> None:
             await scripted.beat()
         assert scripted.unheard == []
         await page.clock.run_for(4_000)
-        react = await scripted.hear("react")
+        react = await scripted.receive("react")
         assert react["reaction"] == "like"
 
 
@@ -139,7 +139,7 @@ async def test_my_own_vote_is_never_counted_twice(scripted: ScriptedServer) -> N
     widget = await scripted.open()
     seen = await everything_shown(scripted)
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
 
     scripted.counts("a", 10, like=1, dislike=0)
     scripted.counts("a", 11, like=2, dislike=0)
@@ -152,7 +152,7 @@ async def test_my_own_vote_is_never_counted_twice(scripted: ScriptedServer) -> N
 async def test_a_slow_ack_does_not_stop_the_counts(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.dislike.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
 
     scripted.counts("a", 10, like=7, dislike=0)
 
@@ -163,7 +163,7 @@ async def test_ready_is_told_once_with_what_i_hold(scripted: ScriptedServer) -> 
     """Counts and `mine` are two messages: nothing is told in between, also when an element is put back."""
     page = scripted.page
     widget = await voted(scripted)
-    told = await page.evaluate_handle(
+    answer = await page.evaluate_handle(
         """() => {
           const told = [];
           for (const name of ['ready', 'change']) document.addEventListener('tallycast:' + name,
@@ -176,9 +176,9 @@ async def test_ready_is_told_once_with_what_i_hold(scripted: ScriptedServer) -> 
           return told;
         }"""
     )
-    await scripted.hear("unwatch")
+    await scripted.receive("unwatch")
     await page.evaluate("document.body.append(element)")
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     scripted.counts("a", 10, like=1, dislike=0)
     await widget.shows(like=1, dislike=0)
     scripted.say("mine", item="a", version=10, reaction="like")
@@ -186,7 +186,7 @@ async def test_ready_is_told_once_with_what_i_hold(scripted: ScriptedServer) -> 
     scripted.say("watching", ref=watch["ref"])
     scripted.counts("a", 11, like=2, dislike=0)
     await widget.shows(like=2, dislike=0)
-    assert await told.json_value() == [["ready", 1, "like"], ["change", 2, "like"]]
+    assert await answer.json_value() == [["ready", 1, "like"], ["change", 2, "like"]]
 
 
 async def test_who_holds_nothing_is_ready_too(scripted: ScriptedServer) -> None:
@@ -199,7 +199,7 @@ async def test_who_holds_nothing_is_ready_too(scripted: ScriptedServer) -> None:
     await scripted.open()
     assert await page.evaluate("told") == ["a"]
     await page.evaluate("document.querySelector('live-reactions').setAttribute('item', 'b')")
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     scripted.say("error", code="unavailable", message="not now", ref=watch["ref"])
     scripted.counts("b", 3, like=3, dislike=0)
     await Widget(page.locator("live-reactions")).shows(like=3, dislike=0)
@@ -236,7 +236,7 @@ async def test_a_reset_is_accepted(scripted: ScriptedServer) -> None:
     scripted.counts("a", 5, like=0, dislike=1, reset=True)
 
     await widget.shows(like=0, dislike=1)
-    watch = await scripted.hear("watch")  # what I held is not sure any more: a watch says it for certain
+    watch = await scripted.receive("watch")  # what I held is not sure any more: a watch says it for certain
     assert watch["since"] == {"a": 5}
     scripted.say("mine", item="a", version=5, reaction="dislike")
     scripted.say("watching", ref=watch["ref"])
@@ -249,10 +249,10 @@ async def test_a_token_that_ends_is_renewed_and_the_vote_goes_through(scripted: 
     widget = await voted(scripted)
     scripted.say("error", code="unauthorized", message="the token has expired")
 
-    assert (await scripted.hear("auth"))["token"] == "token-2"
+    assert (await scripted.receive("auth"))["token"] == "token-2"
     assert scripted.bearers == [None, "Bearer token-1"]  # the same person, not a second one
     await widget.dislike.click()
-    scripted.ack(await scripted.hear("react"), 12, like=0, dislike=1)
+    scripted.ack(await scripted.receive("react"), 12, like=0, dislike=1)
     await widget.holds("dislike")
 
 
@@ -264,8 +264,8 @@ async def test_a_token_near_its_end_is_renewed_at_once(scripted: ScriptedServer)
     await scripted.page.reload()
     await scripted.connection()
 
-    assert (await scripted.hear("auth"))["token"] == "token-1"  # good for now
-    assert (await scripted.hear("auth"))["token"] == "token-2"
+    assert (await scripted.receive("auth"))["token"] == "token-1"  # good for now
+    assert (await scripted.receive("auth"))["token"] == "token-2"
     stored = await scripted.page.evaluate("key => localStorage[key]", KEY)
     assert json.loads(stored)["token"] == "token-2"
 
@@ -280,27 +280,27 @@ async def test_one_bad_item_does_not_cost_the_others_theirs(scripted: ScriptedSe
           }
         }"""
     )
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     assert watch["items"] == ["b", "c"]
     scripted.say("error", code="bad_item", message="no", ref=watch["ref"])
 
     for item in ("b", "c"):
-        assert (await scripted.hear("watch"))["items"] == [item]
+        assert (await scripted.receive("watch"))["items"] == [item]
 
 
 async def test_elements_that_leave_are_unwatched(scripted: ScriptedServer) -> None:
     await scripted.open()
     await scripted.page.evaluate("document.querySelector('live-reactions').setAttribute('item', 'z')")
 
-    assert (await scripted.hear("unwatch"))["items"] == ["a"]
-    assert (await scripted.hear("watch"))["items"] == ["z"]
+    assert (await scripted.receive("unwatch"))["items"] == ["a"]
+    assert (await scripted.receive("watch"))["items"] == ["z"]
 
 
 async def test_the_publishers_token_is_presented(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await scripted.page.evaluate("tallycast.auth(async () => 'from-the-publisher')")
-    assert (await scripted.hear("auth"))["token"] == "from-the-publisher"
+    assert (await scripted.receive("auth"))["token"] == "from-the-publisher"
 
     await widget.like.click()
-    assert (await scripted.hear("react"))["reaction"] == "like"
+    assert (await scripted.receive("react"))["reaction"] == "like"
     assert scripted.visitors == 0

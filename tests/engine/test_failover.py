@@ -21,7 +21,7 @@ from tallycast.ledger.factory import build_writer
 from tallycast.ledger.writer import Committed, StandaloneWriter
 
 from tests.engine.test_feed import Ear
-from tests.ledger.support import membership, raw, submitted, wish
+from tests.ledger.support import membership, raw, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.pair import Member, Pair, members, pair
@@ -230,7 +230,7 @@ async def test_connections_are_closed_at_once_and_then_with_pauses(
     store._backoff._until = 0
     assert [await refused() for _ in range(3)] == [True, False, False]
     await asyncio.to_thread(two.fail_over)
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     assert not store._backoff.waiting
     await writer.close()
     await store.close()

@@ -18,7 +18,7 @@ from tallycast.engine.store import Store
 from tallycast.ledger.moderation import reset
 from tallycast.ledger.writer import Writer
 
-from tests.ledger.support import wish
+from tests.ledger.support import set_reaction
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
@@ -77,8 +77,8 @@ async def subscribers(client: Any, channel: bytes) -> int:
 async def test_followed_channels_are_heard_and_others_are_not(feed: Feed, ear: Ear, writer: Writer) -> None:
     feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
-    await wish(writer, "a:1", "y", "like")
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "y", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
     assert ear.counts == [(X, {"like": 1})]
 
@@ -87,8 +87,8 @@ async def test_what_changes_nothing_is_not_published(feed: Feed, ear: Ear, write
     feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
     for _ in range(3):
-        await wish(writer, "a:1", "x", "like")
-    await wish(writer, "a:1", "x", None)
+        await set_reaction(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", None)
     await eventually(lambda: len(ear.counts) == 2)
 
 
@@ -97,7 +97,7 @@ async def test_an_item_that_is_reset_is_held_by_no_visitor(
 ) -> None:
     feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     version = await reset(link, "default", "x")
     await eventually(lambda: ear.empty == [(X, version)])
     assert ear.counts == [(X, {"like": 1}), (X, {"like": 0})]
@@ -113,9 +113,9 @@ async def test_a_visitor_hears_of_itself_with_the_origin(
         return await subscribers(client, channel) == 1
 
     await eventually(followed)
-    await wish(writer, "a:2", "x", "like", 3)
-    await wish(writer, "a:1", "x", "like", 7)
-    await wish(writer, "a:1", "x", None, 8)
+    await set_reaction(writer, "a:2", "x", "like", 3)
+    await set_reaction(writer, "a:1", "x", "like", 7)
+    await set_reaction(writer, "a:1", "x", None, 8)
     await eventually(lambda: len(ear.persons) == 2)
     assert ear.persons == [("x", "like", 7), ("x", None, 8)]
     assert ear.rereads == []
@@ -155,7 +155,7 @@ async def test_a_lost_link_is_found_again_and_everything_is_read_again(
         ear.rereads.clear()
         await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await eventually(lambda: bool(ear.rereads) and set().union(*ear.rereads) == {X, Y})
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
     await eventually(lambda: feed.up)
 
@@ -179,7 +179,7 @@ async def test_nonsense_on_a_channel_does_no_harm(feed: Feed, ear: Ear, client: 
         b"\x92\xa1x\x80",
     ):
         await client.publish(X, nonsense)
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
 
 
@@ -215,7 +215,7 @@ async def test_an_engine_that_stands_still_is_noticed_and_followed_again(
     finally:
         os.kill(engine, signal.SIGCONT)
     await eventually(lambda: feed.up and set().union(*ear.rereads) == channels, within=20.0)
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
 
 
@@ -257,11 +257,11 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
         try:
             await eventually(lambda: feed.up and ear.rereads == [{X}])
             forgotten.set()
-            await wish(writer, "a:1", "x", "like")
+            await set_reaction(writer, "a:1", "x", "like")
             await eventually(lambda: not feed.up, within=2 * SILENCE)
             forgotten.clear()
             await eventually(lambda: ear.rereads == [{X}, {X}], within=2 * SILENCE)
-            await wish(writer, "a:1", "x", "dislike")
+            await set_reaction(writer, "a:1", "x", "dislike")
             await eventually(lambda: ear.counts[-1:] == [(X, {"like": 0, "dislike": 1})])
         finally:
             task.cancel()
@@ -283,7 +283,7 @@ async def test_an_unexpected_error_is_a_lost_link_too(
     monkeypatch.setattr(ear, "reread", defect)
     feed.subscribe(Y)
     await eventually(lambda: bool(ear.rereads) and ear.rereads[-1] == {X, Y})
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     await eventually(lambda: len(ear.counts) == 1)
 
 

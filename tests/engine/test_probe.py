@@ -12,7 +12,7 @@ from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.store import Store
 from tallycast.ledger.writer import Writer
 
-from tests.ledger.support import submitted, wish
+from tests.ledger.support import set_reaction, submitted
 from tests.support.engine import private_engine
 from tests.support.waiting import eventually
 
@@ -48,7 +48,7 @@ async def test_an_engine_that_takes_no_writes_is_found_out_and_found_back(
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
     await client.execute_command(*mend)
     await eventually(lambda: link.health.writable)
-    await wish(writer, "a:2", "x", "like")
+    await set_reaction(writer, "a:2", "x", "like")
     running.cancel()
     await asyncio.wait([running])
 
@@ -75,7 +75,7 @@ async def test_a_reaction_that_was_refused_is_a_reason_to_try_and_one_that_was_t
         link.health.wrote(await probe.accepts_writes(link))
         assert not link.health.writable
         client.config_set("maxmemory", 0)
-        await wish(writer, "a:1", "x", "like")
+        await set_reaction(writer, "a:1", "x", "like")
         assert link.health.writable
 
 

@@ -161,10 +161,10 @@ async def test_a_reply_is_waited_for_longer_than_it_may_take_effect(link: Standa
 
 async def test_data_of_another_layout_is_refused(link: StandaloneStore, client: Any) -> None:
     await wait_until_ready(link, 1.0)
-    for layout, told in ((b"1000", "layout 1000"), (None, "layout 1 ")):
+    for layout, answer in ((b"1000", "layout 1000"), (None, "layout 1 ")):
         await client.delete(NAMES.layout)
         if layout is not None:
             await client.set(NAMES.layout, layout)
-        with pytest.raises(EngineError, match=f"another version of Tallycast, in {told}"):
+        with pytest.raises(EngineError, match=f"another version of Tallycast, in {answer}"):
             await wait_until_ready(link, 1.0)
         assert await client.get(NAMES.layout) == layout

@@ -18,7 +18,7 @@ from tallycast.fanout.topic import Topic
 from tallycast.ledger.reader import Query, StandaloneReader, State
 from tallycast.ledger.writer import StandaloneWriter
 
-from tests.ledger.support import wish
+from tests.ledger.support import set_reaction
 from tests.support.names import NAMES
 from tests.support.parts import Silent, ignore
 from tests.support.waiting import eventually
@@ -149,7 +149,7 @@ async def test_a_missed_update_is_logged_counted_and_repaired(scene: Scene) -> N
     x, y = await scene.known("x"), await scene.known("y")
     assert scene.reconciler.repairs == 0, "to read an item for the first time repairs nothing"
     with capture_logs() as logged:
-        await wish(scene.writer, "a:1", "x", "like")
+        await set_reaction(scene.writer, "a:1", "x", "like")
         await eventually(lambda: x.counts == {"like": 1, "dislike": 0})
     assert scene.reconciler.repairs == 1
     assert [line["items"] for line in logged if line["event"].endswith("repaired")] == [1]
@@ -159,7 +159,7 @@ async def test_a_missed_update_is_logged_counted_and_repaired(scene: Scene) -> N
 async def test_an_update_in_flight_is_not_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GRACE", 5 * module.PERIOD)
     x = await scene.known("x")
-    committed = await wish(scene.writer, "a:1", "x", "like")
+    committed = await set_reaction(scene.writer, "a:1", "x", "like")
     # The store is ahead, before the feed delivers the update.
     before = len(scene.queries)
     await eventually(lambda: len(scene.queries) > before + 1)
@@ -170,7 +170,7 @@ async def test_an_update_in_flight_is_not_missed(scene: Scene, monkeypatch: pyte
 
 async def test_a_store_that_went_back_is_published(scene: Scene, client: Any) -> None:
     x = await scene.known("x")
-    committed = await wish(scene.writer, "a:1", "x", "like")
+    committed = await set_reaction(scene.writer, "a:1", "x", "like")
     scene.hub.publish(x.channel, committed.version, committed.counts)
     await client.flushall()
     await eventually(lambda: x.version == 0)
@@ -183,7 +183,7 @@ async def test_a_state_read_before_the_store_went_back_is_not_published_after_it
 ) -> None:
     monkeypatch.setattr(module, "GRACE", 5 * module.PERIOD)
     x = await scene.known("x")
-    committed = await wish(scene.writer, "a:1", "x", "like")
+    committed = await set_reaction(scene.writer, "a:1", "x", "like")
     before = len(scene.queries)
     await eventually(lambda: len(scene.queries) > before + 1)
     # The update seems missed. It arrives after all, and then the store goes back.
@@ -230,7 +230,7 @@ async def test_an_outage_of_the_engine_stops_nothing(scene: Scene, monkeypatch: 
         query.refuse(Unavailable("gone", retry_after=1.0))
 
     monkeypatch.setattr(scene.reader, "submit", refuse)
-    await wish(scene.writer, "a:1", "x", "like")
+    await set_reaction(scene.writer, "a:1", "x", "like")
     await eventually(lambda: refused > 1)
     monkeypatch.setattr(scene.reader, "submit", submit)
     await eventually(lambda: x.counts == {"like": 1, "dislike": 0})

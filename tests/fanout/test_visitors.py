@@ -9,14 +9,14 @@ def test_people_hear_of_their_own_wherever_they_are() -> None:
     followed: list[bytes] = []
     left: list[bytes] = []
     visitors = VisitorChannels(followed.append, left.append)
-    heard: list[tuple[str, str | None]] = []
+    received: list[tuple[str, str | None]] = []
 
     class Tab:
         def __init__(self, name: str) -> None:
             self.name = name
 
         def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
-            heard.append((self.name, reaction))
+            received.append((self.name, reaction))
 
     one, two, other = Tab("one"), Tab("two"), Tab("other")
     join: Callable[..., None] = visitors.join
@@ -26,9 +26,9 @@ def test_people_hear_of_their_own_wherever_they_are() -> None:
     assert followed == [b"me", b"you"]
     visitors.notify(b"me", "a", 1, "like", 0)
     visitors.notify(b"unknown", "a", 1, "like", 0)
-    assert sorted(heard) == [("one", "like"), ("two", "like")]
+    assert sorted(received) == [("one", "like"), ("two", "like")]
     visitors.leave(b"me", one)
     visitors.leave(b"me", two)
     assert left == [b"me"]
     visitors.notify(b"me", "a", 2, None, 0)
-    assert len(heard) == 2
+    assert len(received) == 2

@@ -23,7 +23,7 @@ from tests.ledger.support import membership, raw
 from tests.support.waiting import eventually
 
 KINDS = ("like", "dislike")
-WISHES = (*KINDS, None)
+PENDING = (*KINDS, None)
 WINDOW = 8
 # How long a watcher waits before it connects anew (s).
 AGAIN = 0.05
@@ -59,7 +59,7 @@ class Visitor:
                     await socket.send(json.dumps({"type": "auth", "token": self.token}))
                     while True:
                         while len(self.under_way) < (1 if pause else WINDOW):
-                            await self._wish(socket, chance.choice(items), chance.choice(WISHES))
+                            await self._react(socket, chance.choice(items), chance.choice(PENDING))
                         self._heard(json.loads(await socket.recv()))
                         if pause and not self.under_way:
                             await asyncio.sleep(pause)
@@ -71,30 +71,30 @@ class Visitor:
     def possible(self, item: str) -> set[str | None]:
         """What may be stored for this visitor: what was acknowledged last, or what came after that.
 
-        A wish that was refused as ``unavailable`` may have taken effect as well.
+        A reaction that was refused as ``unavailable`` may have taken effect as well.
         """
-        later = {wish for ref, (name, wish) in self.under_way.items() if name == item}
+        later = {wanted for ref, (name, wanted) in self.under_way.items() if name == item}
         if item in self.refused:
-            return set(WISHES)
+            return set(PENDING)
         return {self.acked.get(item), *later}
 
-    async def _wish(self, socket: Connection, item: str, wish: str | None) -> None:
+    async def _react(self, socket: Connection, item: str, wanted: str | None) -> None:
         self.refs += 1
-        self.under_way[self.refs] = (item, wish)
+        self.under_way[self.refs] = (item, wanted)
         self._sent[self.refs] = time.monotonic()
-        message = {"type": "react", "item": item, "reaction": wish, "ref": self.refs}
+        message = {"type": "react", "item": item, "reaction": wanted, "ref": self.refs}
         await socket.send(json.dumps(message))
 
     def _heard(self, message: dict[str, object]) -> None:
         ref = message.get("ref")
         if not isinstance(ref, int):
             return
-        item, wish = self.under_way.pop(ref)
+        item, wanted = self.under_way.pop(ref)
         self.longest = max(self.longest, time.monotonic() - self._sent.pop(ref))
         if message["type"] == "ack":
             self.acks += 1
-            self.acked[item] = wish
-            # Answers come in the order of the wishes: what was refused before is overtaken by this.
+            self.acked[item] = wanted
+            # Answers come in the order of the reactions: what was refused before is overtaken by this.
             self.refused.discard(item)
         else:
             assert message["code"] == "unavailable", message

@@ -70,8 +70,8 @@ async def test_the_engine_stands_still(make_server: MakeServer, measured: Measur
 
             await eventually(is_stale, within=REFUSED_WITHIN)
             # What was committed last may not have come through: what is shown is what is told.
-            told = await stored(server.url, crowd.items)
-            assert all(watcher.shown == told for watcher in watchers.watchers)
+            reply = await stored(server.url, crowd.items)
+            assert all(watcher.shown == reply for watcher in watchers.watchers)
             async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
                 unknown = await http.get("/v1/items", params={"item": "unknown"})
                 assert (unknown.status_code, unknown.json()["code"]) == (503, "unavailable")

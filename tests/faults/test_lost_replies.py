@@ -51,8 +51,8 @@ async def confirmed(writer: Writer, visitor: str, item: str, reaction: str | Non
     return got[0]
 
 
-async def told(url: str, item: str) -> Committed:
-    """What the engine tells of an item; asked by a wish that changes nothing."""
+async def reply(url: str, item: str) -> Committed:
+    """What the engine tells of an item; asked by a reaction that changes nothing."""
     async with AsyncExitStack() as stack:
         link = StandaloneStore(url)
         stack.push_async_callback(link.close)
@@ -68,18 +68,18 @@ async def test_a_reply_is_lost_after_the_engine_has_done_what_was_asked(
         latest = dict.fromkeys(ITEMS, 0)
 
         async def act(number: int, writer: Writer) -> None:
-            """Wish, lose the reply, and wish the same again until it is confirmed."""
+            """React, lose the reply, and reaction the same again until it is confirmed."""
             for turn in range(turns):
-                item, wish = (
+                item, wanted = (
                     ITEMS[(number + turn) % len(ITEMS)],
                     ("like", "dislike", None)[(number + turn) % 3],
                 )
-                assert isinstance(await submitted(writer, f"a:{number}", item, wish), Unavailable)
-                answer = await confirmed(writer, f"a:{number}", item, wish)
-                held[number, item] = wish
+                assert isinstance(await submitted(writer, f"a:{number}", item, wanted), Unavailable)
+                answer = await confirmed(writer, f"a:{number}", item, wanted)
+                held[number, item] = wanted
                 latest[item] = max(latest[item], answer.version)
 
-        # Every other batch of a link is lost: the first of each wish, not its repetition.
+        # Every other batch of a link is lost: the first of each reaction, not its repetition.
         lost: set[bytes] = set()
 
         def loses(asked: bytes) -> bool:
@@ -93,17 +93,17 @@ async def test_a_reply_is_lost_after_the_engine_has_done_what_was_asked(
             lost.add(batch)
             return True
 
-        # The script is there, and so each wish is one command.
+        # The script is there, and so each reaction is one command.
         async with writers(engine, 1) as (first,):
             await confirmed(first, "a:first", ITEMS[0], None)
         proxy.loses = loses
         await asyncio.gather(*(act(number, writer) for number, writer in enumerate(several)))
         assert proxy.lost >= WRITERS * turns
         for item in ITEMS:
-            wishes = [wish for (_, name), wish in held.items() if name == item]
-            expected = {kind: wishes.count(kind) for kind in ("like", "dislike")}
+            reactions = [wanted for (_, name), wanted in held.items() if name == item]
+            expected = {kind: reactions.count(kind) for kind in ("like", "dislike")}
             assert await membership(client, item) == expected
-            assert (await told(engine, item)) == Committed(latest[item], expected), "versions never fall"
+            assert (await reply(engine, item)) == Committed(latest[item], expected), "versions never fall"
     measured(f"{WRITERS * turns} replies lost; no error in any count")
 
 
@@ -125,7 +125,7 @@ async def test_an_abandoned_write_does_not_overtake_a_later_one(engine: str, mea
                     likes = [submitted(w, f"a:{turn}:{i}", "left", "like") for i, w in enumerate(abandoned)]
                     refused = await asyncio.gather(*likes)
                     assert all(isinstance(answer, Unavailable) for answer in refused)
-                    # The later wish is on its way when the engine wakes up, which takes them in any order.
+                    # The later reaction is on its way when the engine wakes up: it takes them in any order.
                     dislikes = [
                         asyncio.ensure_future(confirmed(w, f"a:{turn}:{i}", "left", "dislike"))
                         for i, w in enumerate(later)
@@ -141,7 +141,7 @@ async def test_an_abandoned_write_does_not_overtake_a_later_one(engine: str, mea
 
 
 async def test_an_abandoned_write_that_arrives_late_has_no_effect(engine: str, measured: Measured) -> None:
-    """The network holds it back until the later wish of the same visitor was acknowledged."""
+    """The network holds it back until the later reaction of the same visitor was acknowledged."""
     each = rounds(50, 200)
     async with (
         between(engine) as proxy,

@@ -68,10 +68,10 @@ class Person:
     async def react_to_all(self, member: bytes) -> None:
         engine = StandaloneStore(running_engine(self._server.data))
         for at in range(0, len(ITEMS), 500):
-            wishes = [
+            reactions = [
                 SetReaction(SITE, item, member, "like", 0, lambda _: None) for item in ITEMS[at : at + 500]
             ]
-            assert all(isinstance(answer, Committed) for answer in await apply(engine, wishes))
+            assert all(isinstance(answer, Committed) for answer in await apply(engine, reactions))
         await engine.close()
 
     async def sign_in(self) -> dict[str, Any] | None:

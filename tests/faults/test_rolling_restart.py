@@ -51,15 +51,15 @@ class Visitor:
         """React one time after the other on a kept connection. Nothing may fail."""
         async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
             while not done.is_set():
-                wish = self.next
+                wanted = self.next
                 answer = await http.put(
                     "/v1/reaction",
                     params={"item": self.item},
-                    json={"reaction": wish},
+                    json={"reaction": wanted},
                     headers=bearer(self.token),
                 )
                 assert answer.status_code == 200, answer.text
-                self.acked(wish)
+                self.acked(wanted)
                 await asyncio.sleep(PAUSE)
 
     async def over_a_socket(self, server: ServerProcess, done: asyncio.Event) -> None:
@@ -69,10 +69,10 @@ class Visitor:
                 async with connect(f"{server.ws_url}/ws") as socket:
                     assert (await socket.ask("auth", token=self.token))["type"] == "ready"
                     while not done.is_set():
-                        wish = self.next
-                        answer = await socket.ask("react", item=self.item, reaction=wish)
+                        wanted = self.next
+                        answer = await socket.ask("react", item=self.item, reaction=wanted)
                         assert answer["type"] == "ack", answer
-                        self.acked(wish)
+                        self.acked(wanted)
                         await asyncio.sleep(PAUSE)
             except ConnectionClosed as closed:
                 self.codes.add(closed.rcvd and closed.rcvd.code)

@@ -86,8 +86,8 @@ class Visitor:
         """Change some times what it holds; wait for the answers."""
         for _ in range(BURST):
             self._turn += 1
-            wish = {"type": "react", "item": ITEM, "reaction": ("like", "dislike", None)[self._turn % 3]}
-            await self._line.send(json.dumps(wish))
+            reaction = {"type": "react", "item": ITEM, "reaction": ("like", "dislike", None)[self._turn % 3]}
+            await self._line.send(json.dumps(reaction))
         for _ in range(BURST):
             answer = json.loads(await self._line.recv())
             assert answer["type"] == "ack", answer
@@ -117,18 +117,18 @@ async def test_a_stopped_reader_is_dropped_and_one_that_reads_on_gets_the_latest
         before = WATCHERS + 1
         await eventually(lambda: connected() == before)
 
-        def told(*these: Watcher) -> bool:
+        def reply(*these: Watcher) -> bool:
             return all(one.version == visitor.version and one.latest == visitor.counts for one in these)
 
         while min(one.received for one in others) < 2 * AT_MOST:
             await visitor.burst()
-            await eventually(lambda: told(*others))
+            await eventually(lambda: reply(*others))
 
         comes_back.connection.resume()
-        await eventually(lambda: told(comes_back))
+        await eventually(lambda: reply(comes_back))
         assert comes_back.received < AT_MOST, "what was overtaken was not kept for it"
         await visitor.burst()
-        await eventually(lambda: told(comes_back, *others))
+        await eventually(lambda: reply(comes_back, *others))
 
         for watcher in watchers:
             assert watcher.versions == sorted(set(watcher.versions)), "versions rise"
@@ -139,7 +139,7 @@ async def test_a_stopped_reader_is_dropped_and_one_that_reads_on_gets_the_latest
         dropped = STALL_AFTER + CLOSE_WITHIN
         await eventually(lambda: connected() == before - STOPPED, within=dropped + 10)
         await visitor.burst()
-        await eventually(lambda: told(comes_back, *others))
+        await eventually(lambda: reply(comes_back, *others))
         for watcher in stopped:
             watcher.connection.resume()
         codes = {await watcher.connection.closed() for watcher in stopped}

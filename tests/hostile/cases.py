@@ -71,7 +71,7 @@ class Case(NamedTuple):
 
     section: str
     sent: Sequence[bytes]
-    heard: Sequence[tuple[int, bytes]] = ()
+    received: Sequence[tuple[int, bytes]] = ()
     ends: int | None = None
 
 

@@ -27,7 +27,7 @@ def echo() -> Iterator[str]:
         yield urlunsplit(("ws", f"127.0.0.1:{port}", "", "", ""))
 
 
-async def heard(line: Connection) -> tuple[list[tuple[int, bytes]], int | None]:
+async def received(line: Connection) -> tuple[list[tuple[int, bytes]], int | None]:
     """The frames until the end of the connection, and the code of the close."""
     found: list[tuple[int, bytes]] = []
     while True:
@@ -43,7 +43,7 @@ async def heard(line: Connection) -> tuple[list[tuple[int, bytes]], int | None]:
 async def run(url: str, case: Case) -> str:
     """What is wrong with the answer to a case; nothing, if it is right."""
     async with asyncio.timeout(WITHIN), connect(f"{url}/ws") as line:
-        listening = asyncio.create_task(heard(line))
+        listening = asyncio.create_task(received(line))
         try:
             for piece in case.sent:
                 await line.write(piece)
@@ -54,7 +54,7 @@ async def run(url: str, case: Case) -> str:
             pass  # It is closed already, as it may be.
         found, code = await listening
     ends: set[int | None] = {NORMAL if case.ends is None else case.ends}
-    right = list(case.heard)
+    right = list(case.received)
     if ends <= {PROTOCOL_ERROR, INVALID_DATA} and len(case.sent) > 1 and code is None:
         # What was still on its way to a connection that is over resets it, and the last words go with that.
         ends, right = {None}, right[: len(found)]

@@ -73,8 +73,8 @@ async def race_all(lenient: ServerProcess, many: int, times: int) -> str:
             ready.append(number)
             await start.wait()
             for _ in range(times):
-                wish = chance.choice(("like", "dislike", None))
-                answer = await line.ask("react", item="raced", reaction=wish)
+                wanted = chance.choice(("like", "dislike", None))
+                answer = await line.ask("react", item="raced", reaction=wanted)
                 acked[answer["type"]] += 1
             await line.close()
 

@@ -1,4 +1,4 @@
-"""What the ledger's tests share: wishes to wait for, and a look into the engine past the ledger."""
+"""What the ledger's tests share: reactions to wait for, and a look into the engine past the ledger."""
 
 import asyncio
 import re
@@ -25,14 +25,16 @@ SITE = Site()
 def submitted(
     writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0
 ) -> "asyncio.Future[Committed | Refusal]":
-    """Submit a wish; its answer."""
+    """Submit a reaction; its answer."""
     future: asyncio.Future[Committed | Refusal] = asyncio.get_running_loop().create_future()
     writer.submit(SetReaction(SITE, item, keys.member(visitor), reaction, origin, future.set_result))
     return future
 
 
-async def wish(writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0) -> Committed:
-    """Submit a wish and wait; it must be granted."""
+async def set_reaction(
+    writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0
+) -> Committed:
+    """Submit a reaction and wait; it must be granted."""
     answer = await submitted(writer, visitor, item, reaction, origin)
     assert isinstance(answer, Committed), answer
     return answer

@@ -18,7 +18,7 @@ from tallycast.ledger.moderation import remove, reset, start
 from tallycast.ledger.reader import Reader
 from tallycast.ledger.writer import Writer
 
-from tests.ledger.support import SITE, cramped, membership, read, sequence, wish
+from tests.ledger.support import SITE, cramped, membership, read, sequence, set_reaction
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
@@ -42,9 +42,9 @@ async def falsify(client: Any, key: bytes, like: int, dislike: int) -> None:
 async def filled(writer: Writer, item: str = "x", members: int = 30) -> None:
     """An item with so many likes, and five dislikes."""
     for number in range(members):
-        await wish(writer, f"a:{number}", item, "like")
+        await set_reaction(writer, f"a:{number}", item, "like")
     for number in range(5):
-        await wish(writer, f"u:{number}", item, "dislike")
+        await set_reaction(writer, f"u:{number}", item, "dislike")
 
 
 async def test_counts_that_are_right_stay(link: Store, writer: Writer, reader: Reader) -> None:
@@ -90,7 +90,7 @@ async def test_an_untouched_item_is_absent(link: Store, client: Any) -> None:
 async def test_all_items_are_found_and_nothing_else(link: Store, writer: Writer, client: Any) -> None:
     items = {f"i{number}" for number in range(40)} | {"a}0.1", "b:c", "{d", "é", "0.1", "}"}
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     await filled(writer, "i0", 10)
     await client.set("tc:{nonsense", "")
     await client.hset(b"tc:{\xff:x}", "", "")
@@ -134,7 +134,7 @@ async def test_one_auditor_at_a_time_goes_through_everything(
     monkeypatch.setattr(auditor, "LEASE_INTERVAL", 0.01)
     monkeypatch.setattr(auditor, "SHARE", 0.5)
     for item in range(20):
-        await wish(writer, "a:1", f"i{item}", "like")
+        await set_reaction(writer, "a:1", f"i{item}", "like")
     await falsify(client, NAMES.item_key(SITE.name, "i7"), 3, 0)
     both = [Auditor(link), Auditor(link)]
     running = [asyncio.create_task(one.run()) for one in both]
@@ -161,7 +161,7 @@ async def test_an_auditor_that_was_replaced_stops(
 ) -> None:
     monkeypatch.setattr(auditor, "LEASE", 0)
     for item in range(5):
-        await wish(writer, "a:1", f"i{item}", "like")
+        await set_reaction(writer, "a:1", f"i{item}", "like")
     await client.set(NAMES.auditor, "another")
     one = Auditor(link)
     with pytest.raises(auditor._LeaseLostError):
@@ -224,10 +224,10 @@ async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, c
     await filled(writer)
     await falsify(client, X, 31, 4)
     one = Auditor(link)
-    with capture_logs() as told:
+    with capture_logs() as answer:
         one._record(await check(link, SITE.name, "x"))
         one._record(await check(link, SITE.name, "x"))
-    assert [(line["stored"], line["counted"], line["item"]) for line in told] == [
+    assert [(line["stored"], line["counted"], line["item"]) for line in answer] == [
         ({"like": 31, "dislike": 4}, {"like": 30, "dislike": 5}, "x")
     ]
     assert (one.checked, one.repairs) == (2, 1)
@@ -238,7 +238,7 @@ async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
 ) -> None:
     monkeypatch.setattr(auditor, "SHARE", 0.5)
     for item in range(5):
-        await wish(writer, "a:1", f"i{item}", "like")
+        await set_reaction(writer, "a:1", f"i{item}", "like")
     await client.hset(NAMES.item_key(SITE.name, "nonsense"), "", b"\x91")
     await client.set(NAMES.item_key(SITE.name, "no hash"), "")
     one = Auditor(link)
@@ -252,10 +252,12 @@ async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
     link: Store, writer: Writer, reader: Reader, client: Any, base: int, left: int
 ) -> None:
     for visitor in ("a:1", "a:2", "a:3"):
-        await wish(writer, visitor, "x", "like")
+        await set_reaction(writer, visitor, "x", "like")
     await falsify(client, X, 0, 0)
     await start(link, SITE, {"x": {"like": base, "dislike": 0}})
-    assert (await wish(writer, "a:1", "x", None)).counts["like"] == left, "it cannot be less than none"
+    assert (await set_reaction(writer, "a:1", "x", None)).counts["like"] == left, (
+        "it cannot be less than none"
+    )
     assert (link.health.drifts, link.health.suspects) == (1, {X})
     # It does not wait for the round, nor for the worker that has the lease.
     await client.set(NAMES.auditor, "another")
@@ -268,8 +270,8 @@ async def test_a_reaction_that_was_not_counted_makes_its_item_suspect(
 
 
 async def test_a_merge_tells_what_was_not_counted_too(link: Store, writer: Writer, client: Any) -> None:
-    await wish(writer, "a:1", "x", "like")
-    await wish(writer, "u:1", "x", "dislike")
+    await set_reaction(writer, "a:1", "x", "like")
+    await set_reaction(writer, "u:1", "x", "dislike")
     await falsify(client, X, 0, 1)
     merger = Merger(link)
     refused: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()

@@ -20,7 +20,7 @@ from tallycast.ledger.moderation import freeze, reset, start
 from tallycast.ledger.reader import Reader
 from tallycast.ledger.writer import Committed, StandaloneWriter, Writer
 
-from tests.ledger.support import SITE, bucket_keys, cramped, read, submitted, wish
+from tests.ledger.support import SITE, bucket_keys, cramped, read, set_reaction, submitted
 from tests.support.names import NAMES
 
 X = NAMES.item_key(SITE.name, "x")
@@ -128,7 +128,7 @@ async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
                     broken.setattr("tallycast.ledger.writer.REACT", stopping(before))
                     if isinstance(await submitted(writer, visitor, "x", kind), Unavailable):
                         stopped += 1
-            await wish(writer, visitor, "x", kind)
+            await set_reaction(writer, visitor, "x", kind)
             holds = (
                 {**holds, visitor: kind} if kind else {name: holds[name] for name in holds if name != visitor}
             )
@@ -152,7 +152,7 @@ async def test_a_split_that_stopped_half_way_miscounts_nothing_ever(
         assert (await read(reader, ["x"], visitor))[0].reaction == kind
     # All take back what they hold: none is left, wherever copies of them are.
     for visitor in {f"a:{number}" for number in range(120)}:
-        await wish(writer, visitor, "x", None)
+        await set_reaction(writer, visitor, "x", None)
     assert (await read(reader, ["x"]))[0].counts == {"like": 0, "dislike": 0}
     assert await held(client) == {}
     assert (await check(link, SITE.name, "x")).outcome is Outcome.RIGHT
@@ -164,7 +164,7 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
     """Steps and splits, with a difference now and then: it is found, to the number, and mended once."""
     dice = random.Random(5)
     for number in range(40):
-        await wish(writer, f"a:{number}", "x", "like")
+        await set_reaction(writer, f"a:{number}", "x", "like")
     over = False
 
     async def react() -> None:
@@ -175,7 +175,7 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
                 (f"a:{number}", "like"),
                 (f"a:{dice.randrange(number)}", dice.choice(("dislike", None, "like"))),
             ]
-            await asyncio.gather(*(wish(other, visitor, "x", kind) for visitor, kind in reactions))
+            await asyncio.gather(*(set_reaction(other, visitor, "x", kind) for visitor, kind in reactions))
 
     reacting = asyncio.create_task(react())
     changed = 0
@@ -250,7 +250,7 @@ async def test_whatever_happens_between_two_steps_is_counted_along(
 
 async def test_an_audit_leaves_nothing_behind(link: Store, writer: Writer, client: Any) -> None:
     for number in range(40):
-        await wish(writer, f"a:{number}", "x", "like")
+        await set_reaction(writer, f"a:{number}", "x", "like")
     before = await client.hget(X, "")
     assert await link.commit(audit._REPAIR, [X], audit.STEP, 1, NAMES.channel_suffix) == 0
     half = await client.hget(X, "")

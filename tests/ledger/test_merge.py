@@ -20,7 +20,7 @@ from tallycast.ledger.writer import Committed, StandaloneWriter, Writer
 from tallycast.signals import choice
 from tallycast.signals.choice import Item
 
-from tests.ledger.support import SITE, cramped, read, stored, submitted, wish
+from tests.ledger.support import SITE, cramped, read, set_reaction, stored, submitted
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
@@ -179,8 +179,8 @@ async def test_many_items_and_watchers_are_told(
 ) -> None:
     items = [str(i) for i in range(2 * merge.PAGE + 1)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
-    await wish(writer, "u:1", "0", "dislike")
+        await set_reaction(writer, "a:1", item, "like")
+    await set_reaction(writer, "u:1", "0", "dislike")
     async with client.pubsub() as pubsub:
         for channel in (
             NAMES.item_channel(SITE.name, "0"),
@@ -191,21 +191,21 @@ async def test_many_items_and_watchers_are_told(
             await pubsub.subscribe(channel)
             await pubsub.get_message(timeout=5)
         assert await merged(Merger(link), "a:1", "u:1") is None
-        heard = [await pubsub.get_message(ignore_subscribe_messages=True, timeout=5) for _ in range(4)]
-        told = {message["channel"]: message["data"] for message in heard if message}
-    assert told[NAMES.visitor_channel(SITE.name, keys.member("a:1"))] == b""
+        received = [await pubsub.get_message(ignore_subscribe_messages=True, timeout=5) for _ in range(4)]
+        reply = {message["channel"]: message["data"] for message in received if message}
+    assert reply[NAMES.visitor_channel(SITE.name, keys.member("a:1"))] == b""
     states = await read(reader, items[:100], "u:1")
     assert [state.reaction for state in states] == ["dislike"] + ["like"] * 99
     assert states[0].counts == {"like": 0, "dislike": 1}
     assert states[1].counts == {"like": 1, "dislike": 0}
-    assert msgpack.unpackb(told[NAMES.item_channel(SITE.name, "0")]) == [states[0].version, states[0].counts]
+    assert msgpack.unpackb(reply[NAMES.item_channel(SITE.name, "0")]) == [states[0].version, states[0].counts]
     assert not await client.exists(NAMES.taken_key(SITE.name, keys.member("a:1")))
     assert await client.zcard(NAMES.index_key(SITE.name, keys.member("u:1"))) == len(items)
     assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.MARK_LIFETIME
 
 
 async def test_a_retired_visitor_is_unauthorized(link: Store, writer: Writer, reader: Reader) -> None:
-    await wish(writer, "a:1", "a", "like")
+    await set_reaction(writer, "a:1", "a", "like")
     assert await merged(Merger(link), "a:1", "u:1") is None
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -252,7 +252,7 @@ async def test_a_merge_that_is_cut_off_goes_on_with_the_same_request(
 ) -> None:
     items = [str(i) for i in range(250)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     real, runs = link.commit, 0
 
     async def unreliable(*given: Any) -> Any:
@@ -279,7 +279,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
     monkeypatch.setattr(merge, "PAGE", 10)
     items = [str(i) for i in range(25)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     real, runs = link.commit, 0
 
     async def unreliable(*given: Any) -> Any:
@@ -293,7 +293,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
         broken.setattr(link, "commit", unreliable)
         assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
     for item in items:
-        await wish(writer, "u:1", item, "dislike")
+        await set_reaction(writer, "u:1", item, "dislike")
     assert {sum(state.counts.values()) for state in await read(reader, items)} == {1, 2}
 
     other = Merger(link)
@@ -320,7 +320,7 @@ async def test_a_merge_that_was_not_begun_is_not_begun_later(
     async def away(*_: Any) -> Any:
         raise Unavailable("the engine is away")
 
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     with monkeypatch.context() as broken:
         broken.setattr(link, "commit", away)
         assert isinstance(await merged(Merger(link), "a:1", "u:1"), Unavailable)
@@ -331,11 +331,11 @@ async def test_a_merge_that_was_not_begun_is_not_begun_later(
     await merger.resume_idle()
     assert merger.resumed == 0
     assert not await client.exists(NAMES.merges)
-    await wish(writer, "a:1", "y", "like")
+    await set_reaction(writer, "a:1", "y", "like")
 
 
 async def test_a_finished_merge_leaves_no_note(link: Store, writer: Writer, client: Any) -> None:
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     assert await merged(Merger(link), "a:1", "u:1") is None
     assert not await client.exists(NAMES.merges)
 

@@ -60,14 +60,14 @@ class ScriptAndRule(RuleBasedStateMachine):
     def drain(self) -> list[tuple[bytes, Any]]:
         """All that was published: a marker of ours comes last."""
         self.client.publish("tc:marker", b"")
-        heard = []
+        received = []
         while True:
             message = self.pubsub.get_message(timeout=5)
             if message is None:
                 continue
             if message["channel"] == b"tc:marker":
-                return heard
-            heard.append((message["channel"], msgpack.unpackb(message["data"])))
+                return received
+            received.append((message["channel"], msgpack.unpackb(message["data"])))
 
     def run(self, reactions: list[SetReaction], deadline: int) -> Any:
         batch = Batch(NAMES, reactions)
@@ -98,33 +98,33 @@ class ScriptAndRule(RuleBasedStateMachine):
         now, (answers, made) = self.run(asked, FAR)
         expected, touched, personal = [], {}, []
         new: Counter[Site] = Counter()
-        for wish in asked:
-            where = (wish.site, wish.item)
+        for set_reaction in asked:
+            where = (set_reaction.site, set_reaction.item)
             if where in self.frozen:
                 expected.append(Forbidden)
                 continue
             before = self.model.get(where, Item())
-            after = self.model[where] = react(before, wish.member, wish.reaction, now)
-            expected.append(Committed(after.version, after.counts(wish.site.kinds)))
+            after = self.model[where] = react(before, set_reaction.member, set_reaction.reaction, now)
+            expected.append(Committed(after.version, after.counts(set_reaction.site.kinds)))
             if after is not before:
-                new[wish.site] += before.version == 0
+                new[set_reaction.site] += before.version == 0
                 touched[where] = after
-                channel = NAMES.visitor_channel(wish.site.name, wish.member)
-                change = [wish.item, after.version, wish.reaction or "", wish.origin]
+                channel = NAMES.visitor_channel(set_reaction.site.name, set_reaction.member)
+                change = [set_reaction.item, after.version, set_reaction.reaction or "", set_reaction.origin]
                 personal.append((channel, change))
         answered = decode_answers(asked, answers)
         assert [type(one) if isinstance(one, Refusal) else one for one in answered] == expected
-        assert made == [new[site] for site in dict.fromkeys(wish.site for wish in asked)]
-        heard = self.drain()
-        assert [news for news in heard if news[0].startswith(NAMES.visitors)] == personal
-        shown = {channel: news for channel, news in heard if not channel.startswith(NAMES.visitors)}
+        assert made == [new[site] for site in dict.fromkeys(set_reaction.site for set_reaction in asked)]
+        received = self.drain()
+        assert [news for news in received if news[0].startswith(NAMES.visitors)] == personal
+        shown = {channel: news for channel, news in received if not channel.startswith(NAMES.visitors)}
         assert shown.keys() == {NAMES.item_channel(site.name, item) for site, item in touched}
         for (site, item), after in touched.items():
             news = shown[NAMES.item_channel(site.name, item)]
             version, counts = news
             assert version == after.version
             assert {kind: counts.get(kind, 0) for kind in site.kinds} == after.counts(site.kinds)
-        assert len(heard) == len(personal) + len(touched), "an item is published once a batch"
+        assert len(received) == len(personal) + len(touched), "an item is published once a batch"
 
     @rule(site=st.sampled_from(SITES), item=st.sampled_from(ITEMS), visitor=st.sampled_from(VISITORS))
     def too_late(self, site: Site, item: str, visitor: bytes) -> None:
@@ -136,15 +136,15 @@ class ScriptAndRule(RuleBasedStateMachine):
         key = NAMES.item_key(site.name, item)
         before = stored(self.client, site.name, item)[0]
         now, *answer = msgpack.unpackb(self.client.eval(RESET.text, 1, key, deadline, NAMES.channel_suffix))
-        heard = self.drain()
+        received = self.drain()
         if deadline == PAST or not before.version:
             assert answer == ([] if deadline == PAST else [[0, 0, 1]])
-            assert heard == []
+            assert received == []
             return
         version = max(before.version + 1, now)
         self.model[site, item] = Item(version=version)
         assert answer == [[version, before.generation, before.buckets]]
-        assert heard == [
+        assert received == [
             (NAMES.item_channel(site.name, item), [version, dict.fromkeys(before.counts, 0), True])
         ]
 
@@ -180,23 +180,23 @@ class ScriptAndRule(RuleBasedStateMachine):
         packed = msgpack.packb([site.kinds, flat])
         given = deadline, packed, NAMES.channel_suffix
         now, *answer = msgpack.unpackb(self.client.eval(START.text, len(names), *names, *given))
-        heard = dict(self.drain())
+        received = dict(self.drain())
         if deadline == PAST:
-            assert (answer, heard) == ([], {})
+            assert (answer, received) == ([], {})
             return
         for version, (item, counts) in zip(answer[0], bases.items(), strict=True):
             where, channel = (site, item), NAMES.item_channel(site.name, item)
             before = self.model.get(where, Item())
             if where in self.frozen:
                 assert version == -2
-                assert channel not in heard
+                assert channel not in received
                 continue
             after = self.model[where] = start(before, dict(zip(site.kinds, counts, strict=False)), now)
             assert version == after.version
-            assert (channel in heard) is (after is not before)
-            if channel in heard:
-                assert heard[channel][0] == version
-                shown = {kind: heard[channel][1].get(kind, 0) for kind in site.kinds}
+            assert (channel in received) is (after is not before)
+            if channel in received:
+                assert received[channel][0] == version
+                shown = {kind: received[channel][1].get(kind, 0) for kind in site.kinds}
                 assert shown == after.counts(site.kinds)
 
     @rule(
@@ -322,19 +322,21 @@ def test_no_more_new_items_than_there_may_be(engine: str) -> None:
 
         one, other = SITES[0], SITES[1]
         kind = one.kinds[0]
-        told, made = run(
+        response, made = run(
             *((one, "a", kind), (one, "b", None), (one, "b", kind), (one, "a", None)),
             *((other, "a", other.kinds[0]), (other, "b", other.kinds[0]), (other, "c", other.kinds[0])),
         )
         assert made == [1, 2]
-        refused = [at for at, answer in enumerate(told) if isinstance(answer, RateLimited)]
+        refused = [at for at, answer in enumerate(response) if isinstance(answer, RateLimited)]
         assert refused == [2, 6]
         names = {NAMES.item_key(site.name, item) for site, item in ((one, "a"), (other, "a"), (other, "b"))}
         found = set(client.keys("tc:{*"))
         assert {name for name in found if not name.startswith(b"tc:{@")} == names
         assert client.zrange(NAMES.index_key(one.name, VISITORS[0]), 0, -1) == [b"a"]
-        told, made = run((one, "a", kind), (one, "b", kind))
-        assert (made, isinstance(told[1], Committed)) == ([1], True), "what is there already takes no room"
+        response, made = run((one, "a", kind), (one, "b", kind))
+        assert (made, isinstance(response[1], Committed)) == ([1], True), (
+            "what is there already takes no room"
+        )
 
 
 def test_an_error_leaves_everything_as_it_was(engine: str) -> None:

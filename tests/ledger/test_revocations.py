@@ -14,8 +14,8 @@ class Process:
     """One process's copy."""
 
     def __init__(self, link: Store) -> None:
-        self.heard: list[tuple[str, bytes, float]] = []
-        self.known = Revocations(link, lambda *told: self.heard.append(told))
+        self.received: list[tuple[str, bytes, float]] = []
+        self.known = Revocations(link, lambda *answer: self.received.append(answer))
 
 
 async def test_everybody_learns_of_it_once(link: Store) -> None:
@@ -28,11 +28,11 @@ async def test_everybody_learns_of_it_once(link: Store) -> None:
         await early.known.refresh()
     await late.known.refresh()
     for process in (early, late):
-        assert [(site, visitor) for site, visitor, _ in process.heard] == [
+        assert [(site, visitor) for site, visitor, _ in process.received] == [
             ("blog", keys.member("u:1")),
             ("blog", keys.member("u:2")),
         ]
-        assert process.known.at("blog", "u:1") == process.heard[0][2]
+        assert process.known.at("blog", "u:1") == process.received[0][2]
         assert process.known.at("other", "u:1") is None
         assert process.known.at("blog", "u:3") is None
 
@@ -58,7 +58,7 @@ async def test_more_than_a_page(link: Store, monkeypatch: Any) -> None:
         await revoke(link, "blog", f"u:{number}")
     process = Process(link)
     await process.known.refresh()
-    assert len(process.heard) == 10
+    assert len(process.received) == 10
 
 
 async def test_what_is_too_old_is_forgotten(link: Store, client: Any) -> None:
@@ -86,4 +86,4 @@ async def test_a_foreign_entry_does_no_harm(link: Store, client: Any) -> None:
     await revoke(link, "blog", "u:1")
     process = Process(link)
     await process.known.refresh()
-    assert len(process.heard) == 1
+    assert len(process.received) == 1

@@ -14,7 +14,7 @@ from tallycast.ledger.reader import Query, Reader
 from tallycast.ledger.visitor_reactions import VisitorReactions
 from tallycast.ledger.writer import SetReaction, Writer
 
-from tests.ledger.support import SITE, membership, read, wish
+from tests.ledger.support import SITE, membership, read, set_reaction
 from tests.support.names import NAMES
 
 INDEX = NAMES.index_key(SITE.name, keys.member("a:1"))
@@ -33,12 +33,12 @@ async def listed(kept: VisitorReactions, visitor: str = "a:1") -> list[tuple[str
 
 async def test_all_of_it_is_listed_the_oldest_first(kept: VisitorReactions, writer: Writer) -> None:
     for i in range(10):
-        await wish(writer, "a:1", f"i{i}", "like")
-    await wish(writer, "a:1", "i3", None)
-    await wish(writer, "a:2", "other", "like")
-    await wish(writer, "a:1", "i0", "dislike")
+        await set_reaction(writer, "a:1", f"i{i}", "like")
+    await set_reaction(writer, "a:1", "i3", None)
+    await set_reaction(writer, "a:2", "other", "like")
+    await set_reaction(writer, "a:1", "i0", "dislike")
     for reaction in (None, "like"):
-        await wish(writer, "a:1", "i5", reaction)
+        await set_reaction(writer, "a:1", "i5", reaction)
     assert await listed(kept) == [("i0", "dislike")] + [(f"i{i}", "like") for i in (1, 2, 4, 6, 7, 8, 9, 5)]
     assert await listed(kept, "a:3") == []
 
@@ -49,7 +49,7 @@ async def test_those_of_one_moment_are_not_divided(
     """One batch has one time, and may be longer than a page."""
     items = [f"i{i:02}" for i in range(11)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     await client.zadd(INDEX, {item: 7 if 2 <= i < 9 else 100 + i for i, item in enumerate(items)})
     assert sorted(await listed(kept)) == [(item, "like") for item in items]
 
@@ -60,7 +60,7 @@ async def test_however_many_have_one_time_few_are_asked_for_in_one_step(
     """An import can say of all reactions of a visitor that they are of the same day."""
     items = [f"i{i:02}" for i in range(50)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     await client.zadd(INDEX, dict.fromkeys(items, 7))
     most = 0
 
@@ -79,15 +79,15 @@ async def test_none_is_missed_when_others_are_reacted_to_meanwhile(
     kept: VisitorReactions, writer: Writer
 ) -> None:
     for i in range(12):
-        await wish(writer, "a:1", f"i{i}", "like")
+        await set_reaction(writer, "a:1", f"i{i}", "like")
     found: dict[str, str | None] = {}
     async for page in kept.pages(SITE, "a:1"):
         found |= {item: state.reaction for item, state in page}
         if len(found) == 4:
             # Two that are listed and one that is not move to the end.
             for item in ("i1", "i2", "i9"):
-                await wish(writer, "a:1", item, None)
-                await wish(writer, "a:1", item, "dislike")
+                await set_reaction(writer, "a:1", item, None)
+                await set_reaction(writer, "a:1", item, "dislike")
     moved = ("i1", "i2", "i9")
     assert found == {f"i{i}": "dislike" if f"i{i}" in moved else "like" for i in range(12)}
 
@@ -98,9 +98,9 @@ async def test_all_of_it_is_taken_back(
     items = [f"i{i}" for i in range(10)]
     before = {}
     for item in items:
-        before[item] = (await wish(writer, "a:1", item, "like")).version
-        await wish(writer, "a:2", item, "like")
-    await wish(writer, "a:1", "i3", None)
+        before[item] = (await set_reaction(writer, "a:1", item, "like")).version
+        await set_reaction(writer, "a:2", item, "like")
+    await set_reaction(writer, "a:1", "i3", None)
     pubsub = client.pubsub(ignore_subscribe_messages=True)
     await pubsub.psubscribe("tc:*")
     assert await kept.erase(SITE, "a:1") == 9
@@ -108,13 +108,13 @@ async def test_all_of_it_is_taken_back(
     assert {(state.counts["like"], state.reaction) for state in states} == {(1, None)}
     assert all(state.version > before[item] for item, state in zip(items, states, strict=True))
     assert [await membership(client, item) for item in items] == [{"like": 1, "dislike": 0}] * 10
-    heard = set()
-    while len(heard) < 9:
+    received = set()
+    while len(received) < 9:
         news = await pubsub.get_message(timeout=5)
         if news is not None and not news["channel"].startswith(NAMES.visitors):
-            heard.add(news["channel"])
+            received.add(news["channel"])
     await pubsub.aclose()
-    assert heard == {NAMES.item_channel(SITE.name, item) for item in items if item != "i3"}
+    assert received == {NAMES.item_channel(SITE.name, item) for item in items if item != "i3"}
     assert await client.exists(INDEX) == 0
     assert await kept.erase(SITE, "a:1") == 0
     assert len(await listed(kept, "a:2")) == 10
@@ -124,7 +124,7 @@ async def test_cut_off_it_goes_on_with_the_same_request(
     kept: VisitorReactions, link: Store, reader: Reader, writer: Writer, client: Any
 ) -> None:
     for i in range(10):
-        await wish(writer, "a:1", f"i{i}", "like")
+        await set_reaction(writer, "a:1", f"i{i}", "like")
     given = 0
 
     def unreliable(asked: SetReaction) -> None:
@@ -153,14 +153,14 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
     """Another tab reacts between the reaction that is taken back and the end of its entry in the index."""
     items = ["i0", "i1", "i2"]
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     raced: list[asyncio.Task[None]] = []
 
     def racing(asked: SetReaction) -> None:
         done = asked.done
 
         async def react(answer: Any) -> None:
-            await wish(writer, "a:1", asked.item, "dislike")
+            await set_reaction(writer, "a:1", asked.item, "dislike")
             done(answer)
 
         def cleared(answer: Any) -> None:
@@ -181,7 +181,7 @@ async def test_what_is_reacted_to_meanwhile_is_found_again(
 async def test_a_visitor_that_became_an_account_has_nothing_to_say(
     kept: VisitorReactions, link: Store, writer: Writer
 ) -> None:
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
     merger = Merger(link)
     merger.submit(Merge(SITE.name, keys.member("a:1"), keys.member("u:1"), future.set_result))
@@ -198,7 +198,7 @@ async def test_frozen_items_are_erased_too(
     kept: VisitorReactions, link: Store, writer: Writer, client: Any
 ) -> None:
     for visitor in ("a:1", "a:2"):
-        await wish(writer, visitor, "x", "like")
+        await set_reaction(writer, visitor, "x", "like")
     await freeze(link, SITE.name, "x", frozen=True)
     assert await kept.erase(SITE, "a:1") == 1
     assert await membership(client, "x") == {"like": 1, "dislike": 0}
@@ -235,9 +235,9 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
 ) -> None:
     items = [f"i{i}" for i in range(5)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
-    await wish(writer, "u:1", "i0", "dislike")
-    await wish(writer, "u:1", "own", "like")
+        await set_reaction(writer, "a:1", item, "like")
+    await set_reaction(writer, "u:1", "i0", "dislike")
+    await set_reaction(writer, "u:1", "own", "like")
     await cut_off(link, monkeypatch, after)
     theirs = dict.fromkeys(items[1:], "like") if after else {}
     assert dict(await listed(kept, "u:1")) == {"i0": "dislike", "own": "like"} | theirs
@@ -259,8 +259,8 @@ async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
 ) -> None:
     items = [f"i{i}" for i in range(5)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
-        await wish(writer, "u:2", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
+        await set_reaction(writer, "u:2", item, "like")
     await cut_off(link, monkeypatch, after)
     assert await kept.erase(SITE, "u:1") == 5
     monkeypatch.setattr(merge, "IDLE_TIME", -1)
@@ -278,7 +278,7 @@ async def test_a_merge_that_begins_while_all_is_erased_is_erased_too(
     link: Store, reader: Reader, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for visitor, item in (("u:1", "own"), ("a:1", "x"), ("a:1", "y")):
-        await wish(writer, visitor, item, "like")
+        await set_reaction(writer, visitor, item, "like")
     begun: list[asyncio.Task[None]] = []
 
     def racing(asked: SetReaction) -> None:

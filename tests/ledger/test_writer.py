@@ -14,24 +14,24 @@ from tallycast.engine.store import Store
 from tallycast.ledger import writer as writer_module
 from tallycast.ledger.writer import Committed, SetReaction, StandaloneWriter, Writer
 
-from tests.ledger.support import SITE, membership, submitted, wish
+from tests.ledger.support import SITE, membership, set_reaction, submitted
 from tests.support.waiting import eventually
 
 
 async def test_a_wish_is_granted_and_stored(writer: Writer, client: Any) -> None:
-    receipt = await wish(writer, "a:1", "x", "like")
+    receipt = await set_reaction(writer, "a:1", "x", "like")
     assert receipt.counts == {"like": 1, "dislike": 0}
     assert receipt.version > 1_700_000_000_000_000
     assert await membership(client, "x") == receipt.counts
 
 
 async def test_granting_it_twice_is_granting_it_once(writer: Writer) -> None:
-    first = await wish(writer, "a:1", "x", "like")
-    assert await wish(writer, "a:1", "x", "like") == first
-    moved = await wish(writer, "a:1", "x", "dislike")
+    first = await set_reaction(writer, "a:1", "x", "like")
+    assert await set_reaction(writer, "a:1", "x", "like") == first
+    moved = await set_reaction(writer, "a:1", "x", "dislike")
     assert moved.counts == {"like": 0, "dislike": 1}
     assert moved.version > first.version
-    assert (await wish(writer, "a:1", "x", None)).counts == {"like": 0, "dislike": 0}
+    assert (await set_reaction(writer, "a:1", "x", None)).counts == {"like": 0, "dislike": 0}
 
 
 async def test_what_comes_together_rides_together_and_in_order(writer: Writer, link: StandaloneStore) -> None:
@@ -43,7 +43,7 @@ async def test_what_comes_together_rides_together_and_in_order(writer: Writer, l
         return await run(*arguments)
 
     link._run = counted  # type: ignore[method-assign]
-    await wish(writer, "a:0", "x", "like")
+    await set_reaction(writer, "a:0", "x", "like")
     calls.clear()
     futures = [submitted(writer, f"a:{i}", f"x{i % 3}", ("like", "dislike", None)[i % 3]) for i in range(900)]
     answers = await asyncio.gather(*futures)
@@ -98,8 +98,8 @@ async def test_a_batch_that_the_engine_came_to_too_late_has_no_effect(
 
 
 async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, client: Any) -> None:
-    """A wish in the buffer of an engine that stands still, while our end of the link is gone."""
-    await wish(writer, "a:1", "x", "like")
+    """A reaction in the buffer of an engine that stands still, while our end of the link is gone."""
+    await set_reaction(writer, "a:1", "x", "like")
     engine = (await client.info())["process_id"]
     os.kill(engine, signal.SIGSTOP)
     try:
@@ -115,14 +115,14 @@ async def test_unavailable_is_not_said_before_it_is_certain(writer: Writer, clie
     answer = await abandoned
     assert isinstance(answer, Unavailable)
     # It may have taken effect, once; what is acknowledged from here on is not overtaken by it.
-    assert (await wish(writer, "a:1", "x", None)).counts == {"like": 0, "dislike": 0}
+    assert (await set_reaction(writer, "a:1", "x", None)).counts == {"like": 0, "dislike": 0}
     assert await membership(client, "x") == {"like": 0, "dislike": 0}
 
 
 async def test_a_clock_that_was_set_costs_no_reaction(writer: Writer, link: StandaloneStore) -> None:
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     link._link.clock.update(1)
-    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
+    assert (await set_reaction(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
 
 
 async def test_an_answer_that_cannot_be_taken_costs_the_others_nothing(writer: Writer) -> None:
@@ -137,17 +137,17 @@ async def test_an_answer_that_cannot_be_taken_costs_the_others_nothing(writer: W
 
 
 async def test_an_engine_that_is_full_grants_nothing_and_loses_nothing(writer: Writer, client: Any) -> None:
-    before = await wish(writer, "a:1", "x", "like")
+    before = await set_reaction(writer, "a:1", "x", "like")
     await client.config_set("maxmemory", 1)
     try:
         assert isinstance(await submitted(writer, "a:2", "x", "like"), Unavailable)
         assert await membership(client, "x") == before.counts
     finally:
         await client.config_set("maxmemory", 0)
-    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
+    assert (await set_reaction(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
 
 
 async def test_scripts_that_the_engine_forgot_are_loaded_again(writer: Writer, client: Any) -> None:
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     await client.script_flush()
-    assert (await wish(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}
+    assert (await set_reaction(writer, "a:2", "x", "like")).counts == {"like": 2, "dislike": 0}

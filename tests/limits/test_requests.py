@@ -94,10 +94,10 @@ async def test_half_a_request_times_out_however_slowly_it_goes_on(tight: ServerP
             writer.close()
         return answer
 
-    for (half, _, told), answer in zip(
+    for (half, _, reply), answer in zip(
         HALF, await asyncio.gather(*(said(half, more) for half, more, _ in HALF)), strict=True
     ):
-        assert (b"HTTP/1.1 408" in answer and b'"code":"request_timeout"' in answer) is told, half
+        assert (b"HTTP/1.1 408" in answer and b'"code":"request_timeout"' in answer) is reply, half
 
 
 async def test_a_body_that_does_not_come_is_told_too(tight: ServerProcess) -> None:

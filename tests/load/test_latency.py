@@ -52,11 +52,11 @@ class Measured:
 
     def injected(self, distribution: str, percentile: float) -> float:
         """The percentile of what the server did, from when reactions were due, as far as it was measured."""
-        told, readers = (self.acked, 1) if distribution == "ack" else (self.published, OTHERS)
+        answer, readers = (self.acked, 1) if distribution == "ack" else (self.published, OTHERS)
         measured = self.result.totals.all(distribution).count // readers
         start = self.result.start / 1e9
         # The first reaction is number 1, and was due at the start. The last frames may come after the end.
-        done = sorted((at, number) for number, at in told.items())[:measured]
+        done = sorted((at, number) for number, at in answer.items())[:measured]
         waited = sorted(at - start - (number - 1) / RATE for at, number in done)
         return waited[round(percentile / 100 * (len(waited) - 1))]
 

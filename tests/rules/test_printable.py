@@ -21,17 +21,17 @@ def test_what_is_shown_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("char", [*BIDIRECTIONAL, *INVISIBLE, *CONTROLS, *SEPARATORS, "\udcff"])
 def test_what_is_escaped(char: str) -> None:
-    told = printable(f"a{char}b")
-    assert told.isprintable()
-    assert char not in told
-    assert json.loads(f'"{told}"') == f"a{char}b", "as JSON escapes it"
+    answer = printable(f"a{char}b")
+    assert answer.isprintable()
+    assert char not in answer
+    assert json.loads(f'"{answer}"') == f"a{char}b", "as JSON escapes it"
 
 
 @given(st.dictionaries(st.text(), st.text()))
 def test_a_json_document_means_the_same(value: dict[str, str]) -> None:
-    told = printable(json.dumps(value, ensure_ascii=False))
-    assert told.isprintable()
-    assert json.loads(told) == value
+    answer = printable(json.dumps(value, ensure_ascii=False))
+    assert answer.isprintable()
+    assert json.loads(answer) == value
 
 
 def test_lines_stay_lines() -> None:

@@ -196,13 +196,13 @@ def test_a_token_that_lives_longer_than_a_revocation_does_not_hold_after_it() ->
         ({"iat": None, "auth_time": NOW - 100 * 86400}, ("auth_time", "100 days ago", f"{AT_MOST} ago")),
     ],
 )  # fmt: skip
-def test_a_wrong_claim_is_named(claims: dict[str, object], told: tuple[str, str, str]) -> None:
+def test_a_wrong_claim_is_named(claims: dict[str, object], answer: tuple[str, str, str]) -> None:
     with pytest.raises(InvalidClaim) as caught:
         judge(signed(**claims))
     wrong = caught.value
-    assert (wrong.claim, wrong.found, wrong.expected) == told
+    assert (wrong.claim, wrong.found, wrong.expected) == answer
     # Nor is the client told of it.
-    assert told[1] not in str(wrong)
+    assert answer[1] not in str(wrong)
 
 
 def test_sizes_of_sub() -> None:

@@ -7,12 +7,12 @@ from tallycast.contract.errors import BadReaction
 from tallycast.signals.choice import Item, check_reaction, react
 
 KINDS = ("like", "dislike")
-wishes = st.lists(
+reactions = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from([*KINDS, None]), st.integers(0, 10**6)), max_size=30
 )
 
 
-@given(wishes)
+@given(reactions)
 def test_counts_are_the_last_wish_of_each_person(history: list[tuple[str, str | None, int]]) -> None:
     item = Item()
     for visitor, apply, now in history:
@@ -21,7 +21,7 @@ def test_counts_are_the_last_wish_of_each_person(history: list[tuple[str, str | 
     assert item.counts(KINDS) == {kind: list(last.values()).count(kind) for kind in KINDS}
 
 
-@given(wishes, st.sampled_from("abc"), st.sampled_from([*KINDS, None]))
+@given(reactions, st.sampled_from("abc"), st.sampled_from([*KINDS, None]))
 def test_repeating_a_wish_changes_nothing(
     history: list[tuple[str, str | None, int]], visitor: str, apply: str | None
 ) -> None:
@@ -32,7 +32,7 @@ def test_repeating_a_wish_changes_nothing(
     assert react(once, visitor, apply, 10**9) is once
 
 
-@given(wishes)
+@given(reactions)
 def test_versions_rise_with_every_change_even_when_the_clock_does_not(
     history: list[tuple[str, str | None, int]],
 ) -> None:

@@ -78,10 +78,10 @@ class Connection:
 
 
 class Store:
-    """Wishes and queries wait here until the test answers them."""
+    """Reactions and queries wait here until the test answers them."""
 
     def __init__(self) -> None:
-        self.wishes: list[SetReaction] = []
+        self.written: list[SetReaction] = []
         self.queries: list[Query] = []
         self.merges: list[Merge] = []
         # The answer about a visitor without items.
@@ -93,7 +93,7 @@ class Store:
     def confirm(self, number: int = 1) -> None:
         for _ in range(number):
             self.version += 1
-            self.wishes.pop(0).done(Committed(self.version, self.counts))
+            self.written.pop(0).done(Committed(self.version, self.counts))
 
     def ask(self, query: Query) -> None:
         if query.items:
@@ -123,7 +123,7 @@ class Talk:
             lambda: self.now,
             guard=self.guard,
             timers=self.timers,
-            write=self.store.wishes.append,
+            write=self.store.written.append,
             read=self.store.ask,
             merge=self.store.merges.append,
             live=lambda: self.ready,
@@ -140,12 +140,12 @@ class Talk:
     def say(self, type: str, **fields: Any) -> None:  # noqa: A002
         self.session.queue.received(json.dumps({"type": type, **fields}).encode(), False)
 
-    def heard(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[dict[str, Any]]:
         frames, self.line.frames = self.line.frames, []
         return frames
 
     def types(self) -> list[str]:
-        return [frame["type"] for frame in self.heard()]
+        return [frame["type"] for frame in self.messages()]
 
     def publish(self, item: str, version: int) -> None:
         self.parts.hub.publish(NAMES.item_channel("default", item), version, self.store.counts)

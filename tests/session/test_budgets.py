@@ -13,16 +13,16 @@ def test_limits_that_were_read_again_hold_on_open_connections(talk: Talk) -> Non
     for ref in range(3):
         talk.say(type="react", item="a", reaction="like", ref=ref)
     talk.store.confirm(2)
-    told = talk.line.frames[-3:]
-    assert [(frame["type"], frame["ref"]) for frame in told] == [("error", 2), ("ack", 0), ("ack", 1)]
-    assert (told[0]["code"], told[0]["item"], told[0]["retry_after"]) == ("rate_limited", "a", 1.0)
+    reply = talk.line.frames[-3:]
+    assert [(frame["type"], frame["ref"]) for frame in reply] == [("error", 2), ("ack", 0), ("ack", 1)]
+    assert (reply[0]["code"], reply[0]["item"], reply[0]["retry_after"]) == ("rate_limited", "a", 1.0)
     pass_time(talk, 1.0)
     talk.say(type="react", item="a", reaction="like", ref=3)
-    assert len(talk.store.wishes) == 1
+    assert len(talk.store.written) == 1
 
 
 def test_an_auth_that_comes_too_fast_leaves_it_unauthenticated(talk: Talk) -> None:
-    """What follows it must not be taken for a wish of the visitor before it."""
+    """What follows it must not be taken for a reaction of the visitor before it."""
     talk.say(type="auth", token=talk.token)
     scarce(talk, messages=Rate(1, 12))
     for _ in range(10):
@@ -34,7 +34,7 @@ def test_an_auth_that_comes_too_fast_leaves_it_unauthenticated(talk: Talk) -> No
     pass_time(talk, 30)
     talk.say(type="react", item="a", reaction="like")
     assert talk.line.frames[-1]["code"] == "unauthorized"
-    assert not talk.store.wishes
+    assert not talk.store.written
     talk.say(type="auth", token=talk.token, ref=2)
     assert talk.line.frames[-1]["type"] == "ready"
 

@@ -17,7 +17,7 @@ def test_an_auth_that_cannot_be_read_for_leaves_it_unauthenticated(talk: Talk) -
     talk.say("auth", token=talk.token, ref=1)
     talk.store.fail()
     talk.say("react", item="a", reaction="like", ref=2)
-    frames = [frame for frame in talk.heard() if frame["type"] == "error"]
+    frames = [frame for frame in talk.messages() if frame["type"] == "error"]
     assert [(f["code"], f["ref"]) for f in frames] == [("unavailable", 1), ("unauthorized", 2)]
     assert frames[0]["retry_after"] > 0
 
@@ -26,17 +26,17 @@ def test_a_merge_comes_before_what_is_shown(talk: Talk) -> None:
     token = published(talk)
     talk.say("watch", items=["a"])
     talk.store.answer()
-    talk.heard()
+    talk.messages()
     talk.say("auth", token=token, merge=talk.token, ref=1)
     talk.say("react", item="b", reaction="like", ref=2)
-    assert talk.store.queries == talk.store.wishes == []
+    assert talk.store.queries == talk.store.written == []
     (merge,) = talk.store.merges
     assert (merge.visitor, merge.account) == (member(talk.visitor), member("u:7"))
     merge.done(None)
     talk.store.held["a"] = "like"
     talk.store.answer()
-    assert [(f["type"], f.get("visitor")) for f in talk.heard()] == [("mine", None), ("ready", "u:7")]
-    assert [wish.member for wish in talk.store.wishes] == [member("u:7")]
+    assert [(f["type"], f.get("visitor")) for f in talk.messages()] == [("mine", None), ("ready", "u:7")]
+    assert [wanted.member for wanted in talk.store.written] == [member("u:7")]
 
 
 @pytest.mark.parametrize("refusal", [GONE, Unauthorized("another's")])
@@ -44,14 +44,14 @@ def test_a_merge_that_is_refused_leaves_it_unauthenticated(talk: Talk, refusal: 
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
     talk.store.merges.pop().done(refusal)
     talk.say("react", item="a", reaction="like", ref=2)
-    assert [(f["code"], f["ref"]) for f in talk.heard()] == [(refusal.code, 1), ("unauthorized", 2)]
+    assert [(f["code"], f["ref"]) for f in talk.messages()] == [(refusal.code, 1), ("unauthorized", 2)]
 
 
 def test_a_merge_needs_a_stranger(talk: Talk) -> None:
     token = published(talk)
     for wrong in ("", "x", token):
         talk.say("auth", token=token, merge=wrong)
-        assert [frame["code"] for frame in talk.heard()] == ["unauthorized"]
+        assert [frame["code"] for frame in talk.messages()] == ["unauthorized"]
     talk.now = talk.expires + 86400.0
     talk.say("auth", token=published(talk), merge=talk.token)
     assert len(talk.store.merges) == 1, "as with renewal, one that has expired will do"
@@ -61,19 +61,22 @@ def test_a_visitor_revoked_while_merging_is_not_let_in(talk: Talk) -> None:
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
     talk.parts.visitors.revoke(NAMES.visitor_channel("default", member("u:7")), talk.now)
     talk.store.merges.pop().done(None)
-    assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None), ("unauthorized", 1)]
+    assert [(f["code"], f.get("ref")) for f in talk.messages()] == [
+        ("unauthorized", None),
+        ("unauthorized", 1),
+    ]
 
 
 def test_a_connection_that_is_gone_is_not_answered(talk: Talk) -> None:
     talk.say("auth", token=published(talk), merge=talk.token, ref=1)
     talk.session.close()
     talk.store.merges.pop().done(None)
-    assert talk.heard() == []
+    assert talk.messages() == []
 
 
 def test_a_retired_visitor_is_told_once_and_watches_on(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
-    talk.heard()
+    talk.messages()
     channel = NAMES.visitor_channel("default", member(talk.visitor))
     for _ in range(2):
         talk.parts.visitors.retire(channel)
@@ -89,7 +92,7 @@ def test_a_retirement_found_out_by_asking_the_store(talk: Talk) -> None:
     talk.say("watch", items=["a"], ref=1)
     talk.store.queries.pop(0).done(retired)
     talk.store.answer()
-    assert [(f["type"], f.get("ref")) for f in talk.heard()] == [
+    assert [(f["type"], f.get("ref")) for f in talk.messages()] == [
         ("ready", None),
         ("error", None),
         ("counts", None),
@@ -100,7 +103,7 @@ def test_a_retirement_found_out_by_asking_the_store(talk: Talk) -> None:
     talk.say("unwatch", items=["a"])
     talk.store.gone = retired
     talk.say("auth", token=talk.token, ref=3)
-    frames = [frame for frame in talk.heard() if frame["type"] == "error"]
+    frames = [frame for frame in talk.messages() if frame["type"] == "error"]
     assert [(f["code"], f["ref"]) for f in frames] == [("unauthorized", 2), ("unauthorized", 3)]
 
 
@@ -110,14 +113,14 @@ def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> N
     talk.session, talk.line = talk.another()
     talk.say("auth", token=talk.token, ref=1)
     talk.say("react", item="a", reaction="like", ref=2)
-    assert [wish.member for wish in talk.store.wishes] == [member(talk.visitor)]
+    assert [wanted.member for wanted in talk.store.written] == [member(talk.visitor)]
     other = talk.guard.new_visitor(SITE)[1]
     talk.say("auth", token=other, ref=3)
     talk.store.confirm()
     asked.pop(0).done([])
     asked.pop(0).done(Unauthorized("retired"))
     talk.say("react", item="a", reaction="like", ref=4)
-    assert [(f["type"], f["ref"]) for f in talk.heard()] == [
+    assert [(f["type"], f["ref"]) for f in talk.messages()] == [
         ("ack", 2),
         ("ready", 1),
         ("error", 3),
@@ -131,7 +134,7 @@ def test_only_what_was_issued_before_is_revoked(talk: Talk) -> None:
     talk.parts.visitors.revoke(channel, talk.now - 1)
     assert talk.types() == ["ready"]
     talk.parts.visitors.revoke(channel, talk.now)
-    assert [(f["code"], f.get("ref")) for f in talk.heard()] == [("unauthorized", None)]
+    assert [(f["code"], f.get("ref")) for f in talk.messages()] == [("unauthorized", None)]
 
 
 def test_a_site_that_is_gone(talk: Talk) -> None:
@@ -144,18 +147,18 @@ def test_a_site_that_was_read_again(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
     talk.guard.sites = {"default": Site(kinds=("love",), anonymous=False)}
     talk.session.on_tick()
-    assert [(f["type"], f.get("ref")) for f in talk.heard()] == [("ready", None), ("error", None)]
+    assert [(f["type"], f.get("ref")) for f in talk.messages()] == [("ready", None), ("error", None)]
     talk.session.on_tick()
-    assert talk.heard() == []
+    assert talk.messages() == []
     talk.say("auth", token=talk.token)
-    assert [f["code"] for f in talk.heard()] == ["forbidden"]
+    assert [f["code"] for f in talk.messages()] == ["forbidden"]
 
 
 def test_merging_two_strangers_is_forbidden(talk: Talk) -> None:
     other = talk.guard.new_visitor(SITE)[1]
     talk.say("auth", token=talk.token, merge=other)
     talk.say("react", item="a", reaction="like")
-    assert [frame["code"] for frame in talk.heard()] == ["forbidden", "unauthorized"]
+    assert [frame["code"] for frame in talk.messages()] == ["forbidden", "unauthorized"]
 
 
 def test_a_token_that_runs_out_leaves_an_anonymous_watcher(talk: Talk) -> None:
@@ -167,7 +170,7 @@ def test_a_token_that_runs_out_leaves_an_anonymous_watcher(talk: Talk) -> None:
     assert "error" not in talk.types()
     talk.now += 1
     talk.session.on_tick()
-    assert [(f["code"], "ref" in f) for f in talk.heard()] == [("unauthorized", False)]
+    assert [(f["code"], "ref" in f) for f in talk.messages()] == [("unauthorized", False)]
     talk.say("react", item="a", reaction="like")
     talk.publish("a", 200)
-    assert [frame.get("code", frame["type"]) for frame in talk.heard()] == ["unauthorized", "counts"]
+    assert [frame.get("code", frame["type"]) for frame in talk.messages()] == ["unauthorized", "counts"]

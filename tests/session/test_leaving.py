@@ -13,12 +13,12 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     talk.store.answer()
     talk.say("react", item="a", reaction="like")
     talk.say("watch", items=["b"])
-    talk.heard()
+    talk.messages()
     talk.session.close()
     talk.store.confirm()
     talk.publish("a", 500)
     talk.parts.visitors.notify(NAMES.visitor_channel(SITE.name, member(talk.visitor)), "a", 600, None, 0)
-    assert talk.heard() == []
+    assert talk.messages() == []
     assert talk.store.queries == []
     assert talk.parts.visitors._listeners == {}
 
@@ -31,7 +31,7 @@ def test_an_answer_to_a_connection_that_is_gone_is_still_taken_by_the_hub(talk: 
     talk.store.answer()
     talk.store.answer()
     assert [frame["type"] for frame in line.frames] == ["counts", "watching"]
-    assert talk.heard() == []
+    assert talk.messages() == []
 
 
 def test_a_session_with_nothing_under_way_leaves_at_once(talk: Talk) -> None:
@@ -39,7 +39,7 @@ def test_a_session_with_nothing_under_way_leaves_at_once(talk: Talk) -> None:
     assert talk.line.closed is None
     talk.session.leave()
     assert talk.line.closed is CloseCode.RESTART
-    assert talk.heard() == [{"type": "bye", "retry_after": 1.5}]
+    assert talk.messages() == [{"type": "bye", "retry_after": 1.5}]
 
 
 def test_what_was_asked_for_is_answered_before_it_leaves(talk: Talk) -> None:
@@ -57,8 +57,8 @@ def test_what_was_asked_for_is_answered_before_it_leaves(talk: Talk) -> None:
     assert talk.line.closed is None
     talk.store.answer()
     assert talk.line.closed is CloseCode.RESTART
-    assert talk.store.wishes == []
-    assert [frame.get("ref") for frame in talk.heard() if "ref" in frame] == [1, 2, 3]
+    assert talk.store.written == []
+    assert [frame.get("ref") for frame in talk.messages() if "ref" in frame] == [1, 2, 3]
 
 
 def test_what_is_refused_is_answered_too(talk: Talk) -> None:
@@ -67,4 +67,4 @@ def test_what_is_refused_is_answered_too(talk: Talk) -> None:
     assert talk.line.closed is None
     talk.store.fail()
     assert talk.line.closed is CloseCode.RESTART
-    assert [frame["code"] for frame in talk.heard()] == ["unavailable"]
+    assert [frame["code"] for frame in talk.messages()] == ["unavailable"]

@@ -73,8 +73,8 @@ def counts(page: BlockingConnection, **wanted: int) -> dict[str, Any]:
 
 def mine(page: BlockingConnection) -> tuple[str, str | None, int]:
     """The next that a tab is told of what its visitor holds: item, reaction, version."""
-    told = page.next("mine")
-    return told["item"], told["reaction"], told["version"]
+    reply = page.next("mine")
+    return reply["item"], reply["reaction"], reply["version"]
 
 
 @contextmanager
@@ -110,8 +110,8 @@ def test_no_tab_goes_on_showing_what_is_held_no_more(server: ServerProcess, item
         else:
             admin(server, what, item)
         for page in pages:
-            told, reaction, at_version = mine(page)
-            assert (told, reaction) == (item, None)
+            reply, reaction, at_version = mine(page)
+            assert (reply, reaction) == (item, None)
             assert at_version > version
         # Only the visitors concerned are told, and only of what is shown.
         assert [frame["type"] for frame in at[0].until(ref=at[0].post("ping"))] == ["pong"]
@@ -119,8 +119,8 @@ def test_no_tab_goes_on_showing_what_is_held_no_more(server: ServerProcess, item
             assert "mine" not in [frame["type"] for frame in theirs[0].until(ref=theirs[0].post("ping"))]
         # What comes after it holds.
         again = two.react(item, "dislike").json()["version"]
-        while (told := mine(theirs[0])) != (item, "dislike", again):
-            assert told[2] < again
+        while (reply := mine(theirs[0])) != (item, "dislike", again):
+            assert reply[2] < again
 
 
 def trail(server: ServerProcess, item: str) -> list[str]:
@@ -139,12 +139,12 @@ def test_reset(server: ServerProcess, item: str) -> None:
         counts(page, like=3)
         answer = admin(server, "reset", item)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
-        told = answer.json()
-        assert (told["item"], told["counts"], told["frozen"]) == (item, ZERO, False)
+        reply = answer.json()
+        assert (reply["item"], reply["counts"], reply["frozen"]) == (item, ZERO, False)
         frame = counts(page)
         assert "reset" not in frame
-        assert frame["version"] == told["version"] > before
-        assert shown(server, item) == {"item": item, "version": told["version"], "counts": ZERO}
+        assert frame["version"] == reply["version"] > before
+        assert shown(server, item) == {"item": item, "version": reply["version"], "counts": ZERO}
         # It is harmless to repeat, and everybody can react again.
         assert admin(server, "reset", item).json()["counts"] == ZERO
         assert visitors[0].react(item, "like").json()["counts"]["like"] == 1
@@ -158,8 +158,8 @@ def test_remove(server: ServerProcess, item: str) -> None:
     assert admin(server, "freeze", item).json()["frozen"]
     with connect_blocking(f"{server.ws_url}/ws?site=blog&item={item}") as page:
         counts(page, like=1)
-        told = admin(server, "remove", item).json()
-        assert told == {"item": item, "version": 0, "counts": ZERO, "frozen": False}
+        reply = admin(server, "remove", item).json()
+        assert reply == {"item": item, "version": 0, "counts": ZERO, "frozen": False}
         assert counts(page)["version"] > before
         assert shown(server, item)["version"] == 0
         after = visitor.react(item, "dislike").json()
@@ -173,8 +173,13 @@ def test_freeze(server: ServerProcess, item: str) -> None:
     one, two = Visitor(server), Visitor(server)
     version = one.react(item, "like").json()["version"]
     for _ in range(2):
-        told = admin(server, "freeze", item).json()
-        assert told == {"item": item, "version": version, "counts": {"like": 1, "dislike": 0}, "frozen": True}
+        reply = admin(server, "freeze", item).json()
+        assert reply == {
+            "item": item,
+            "version": version,
+            "counts": {"like": 1, "dislike": 0},
+            "frozen": True,
+        }
     for visitor, reaction in ((one, None), (one, "dislike"), (one, "like"), (two, "like")):
         answer = visitor.react(item, reaction)
         assert (answer.status_code, answer.json()["code"], answer.json()["item"]) == (403, "forbidden", item)
@@ -216,9 +221,9 @@ def test_erase(server: ServerProcess, item: str) -> None:
     assert [shown(server, one)["counts"]["like"] for one in items] == [1] * 5
     assert cheater.react(items[0], "like").status_code == 200
     member = keys.member(cheater.id).hex()
-    told = tallycast("audit", "--data", str(server.data)).stdout
-    assert told.count(f"  {ADMIN}  erase     blog  visitor {member}\n") == 2
-    assert cheater.id not in told
+    reply = tallycast("audit", "--data", str(server.data)).stdout
+    assert reply.count(f"  {ADMIN}  erase     blog  visitor {member}\n") == 2
+    assert cheater.id not in reply
 
 
 @pytest.mark.parametrize("visitor", ["", "42", "u:", "a:1", "u:" + "x" * 129, 42, None, ["u:42"]])

@@ -19,18 +19,18 @@ PATH = "/tally/"
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that is told its base path."""
-    folder = tmp_path_factory.mktemp("told")
+def at_a_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with a base path."""
+    folder = tmp_path_factory.mktemp("at_a_path")
     with listed(ServerProcess(folder, flags=[*loose(folder), "--base-path", "/tally"])) as process:
         yield process.start()
 
 
 @pytest_asyncio.fixture(params=["passed on", "taken off", "taken off, not told"])
 async def url(
-    request: pytest.FixtureRequest, told: ServerProcess, server: ServerProcess
+    request: pytest.FixtureRequest, at_a_path: ServerProcess, server: ServerProcess
 ) -> AsyncIterator[str]:
-    behind = server if "not told" in request.param else told
+    behind = server if "not told" in request.param else at_a_path
     async with below(behind.url, PATH, strips="taken off" in request.param) as url:
         yield url
 
@@ -48,21 +48,21 @@ async def test_everything_is_there(url: str) -> None:
         await socket.next("counts")
 
 
-async def test_a_load_test_of_it(told: ServerProcess) -> None:
+async def test_a_load_test_of_it(at_a_path: ServerProcess) -> None:
     given = {"connections": "4", "items": "1", "reactions": "9/s", "duration": "1s", "warmup": "0s"}
-    async with below(told.url, PATH, strips=False) as url:
+    async with below(at_a_path.url, PATH, strips=False) as url:
         result = await harness(url, **given)
     assert result.totals.count("acked") > 0
 
 
-async def test_a_server_that_is_told_says_so(told: ServerProcess, server: ServerProcess) -> None:
-    assert f"{told.url}/tally/\n" in told.output()
+async def test_a_server_that_is_told_says_so(at_a_path: ServerProcess, server: ServerProcess) -> None:
+    assert f"{at_a_path.url}/tally/\n" in at_a_path.output()
     async with httpx.AsyncClient() as http:
-        document = (await http.get(f"{told.url}/tally/openapi.json")).json()
+        document = (await http.get(f"{at_a_path.url}/tally/openapi.json")).json()
         assert document["servers"] == [{"url": "/tally"}]
         assert (await http.get(f"{server.url}/openapi.json")).json()["servers"] == [{"url": "/"}]
         # Links of the page would lead nowhere without the slash.
-        answer = await http.get(f"{told.url}/tally?theme=dark")
+        answer = await http.get(f"{at_a_path.url}/tally?theme=dark")
         assert (answer.status_code, answer.headers["location"]) == (308, "/tally/?theme=dark")
         for path in ("/tallyho/livez", "/tally/tally/livez"):
-            assert (await http.get(told.url + path)).status_code == 404, path
+            assert (await http.get(at_a_path.url + path)).status_code == 404, path

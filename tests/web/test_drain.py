@@ -13,7 +13,7 @@ class Drainable:
     """Leaves when it is told to, unless it is deaf."""
 
     def __init__(self, timers: TimerWheel, *, deaf: bool = False) -> None:
-        self.told: float | None = None
+        self.answer: float | None = None
         self.left_at: float | None = None
         self.aborted = False
         self._rounds = timers
@@ -23,9 +23,9 @@ class Drainable:
     def on_tick(self, now: float) -> None: ...
 
     def bye(self, retry_after: float) -> None:
-        assert self.told is None
+        assert self.answer is None
         assert self.left_at is None
-        self.told = retry_after
+        self.answer = retry_after
 
     def leave(self) -> None:
         if self.left_at is None:
@@ -49,7 +49,7 @@ async def test_all_are_told_first_and_then_leave_evenly() -> None:
     assert drain.begun
     await running
     assert len(timers) == 0
-    pauses = {one.told for one in connections}
+    pauses = {one.answer for one in connections}
     assert None not in pauses
     assert all(SOONEST <= pause <= LATEST for pause in pauses if pause is not None)
     assert len(pauses) > 10, "they do not all come back at once"
@@ -98,5 +98,5 @@ async def test_without_time_all_leave_at_once() -> None:
     connections = [Drainable(timers) for _ in range(500)]
     began = time.monotonic()
     await Drain(timers).run(began)
-    assert all(one.told and one.left_at for one in connections)
+    assert all(one.answer and one.left_at for one in connections)
     assert len(timers) == 0

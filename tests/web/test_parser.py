@@ -117,7 +117,7 @@ class Heard:
 
 def alone(stream: bytes) -> Heard:
     """What a parser of its own makes of a stream that comes in one piece."""
-    heard, core = Heard(), new_core()
+    received, core = Heard(), new_core()
     core.receive_data(stream)
     opcode, pieces = Opcode.TEXT, []
     for frame in core.events_received():
@@ -128,10 +128,10 @@ def alone(stream: bytes) -> Heard:
             continue
         pieces.append(bytes(frame.data))
         if frame.fin:
-            heard.messages.append((opcode is Opcode.BINARY, b"".join(pieces)))
+            received.messages.append((opcode is Opcode.BINARY, b"".join(pieces)))
     said = core.data_to_send()
-    heard.answers, heard.over = b"".join(said), b"" in said
-    return heard
+    received.answers, received.over = b"".join(said), b"" in said
+    return received
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -139,23 +139,23 @@ def alone(stream: bytes) -> Heard:
 def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes], chance: Any) -> None:
     shared = SharedParser()
     connections = [Inbound(shared) for _ in sent]
-    heard = [Heard() for _ in sent]
+    received = [Heard() for _ in sent]
     left = list(sent)
 
     def go_on(peer: int) -> None:
         # How many frames there are is not for chance to know: in a broken stream it depends on the mask.
         while connections[peer].more:
-            heard[peer].take(connections[peer].receive(b""))
+            received[peer].take(connections[peer].receive(b""))
 
     while any(left):
         peer = chance.choice([i for i, data in enumerate(left) if data])
         go_on(peer)
         cut = chance.choice([1, 2, 3, chance.randint(1, 20), chance.randint(1, 2000), len(left[peer])])
         piece, left[peer] = left[peer][:cut], left[peer][cut:]
-        heard[peer].read(connections[peer], piece)
+        received[peer].read(connections[peer], piece)
     for peer in range(len(sent)):
         go_on(peer)
-    assert [vars(one) for one in heard] == [vars(alone(stream)) for stream in sent]
+    assert [vars(one) for one in received] == [vars(alone(stream)) for stream in sent]
 
 
 def test_a_short_message_alone_needs_no_parser() -> None:

@@ -22,12 +22,12 @@ async def votes(url: str, items: list[str], timers: int) -> dict[str, int]:
     async with httpx.AsyncClient(base_url=url) as http:
         token = await visitor_token(http)
         for turn in range(timers):
-            wish = {"reaction": ("like", "dislike")[turn % 2]}
+            reaction = {"reaction": ("like", "dislike")[turn % 2]}
             asks = [
                 http.put(
                     "/v1/reaction",
                     params={"item": item},
-                    json=wish,
+                    json=reaction,
                     headers=bearer(token),
                 )
                 for item in items

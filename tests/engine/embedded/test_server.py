@@ -273,10 +273,10 @@ async def test_half_a_command_at_the_end_is_cut_off(engine: EmbeddedEngine, tmp_
     log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
     whole = log.read_bytes()
     log.write_bytes(whole + b"*3\r\n$3\r\nSET\r\n$3\r\nk")
-    with structlog.testing.capture_logs() as told:
+    with structlog.testing.capture_logs() as answer:
         await engine.start()
     assert await ask(engine, "GET", "key") == "value"
-    assert [f"offset {len(whole)}" in line["engine_log"] for line in told if "engine_log" in line] == [True]
+    assert [f"offset {len(whole)}" in line["engine_log"] for line in answer if "engine_log" in line] == [True]
 
 
 @pytest.mark.parametrize("torn", [b"", b"*3\r\n$3\r\nSET\r\n$3\r\nk"], ids=["whole", "torn"])
@@ -288,10 +288,10 @@ async def test_zeros_at_the_end_are_cut_off(engine: EmbeddedEngine, tmp_path: Pa
     log = next((tmp_path / "data" / "appendonlydir").glob("*.incr.aof"))
     with log.open("ab") as file:
         file.write(torn + bytes(5000))
-    with structlog.testing.capture_logs() as told:
+    with structlog.testing.capture_logs() as answer:
         await engine.start()
     assert await ask(engine, "GET", "key") == "value"
-    assert [line["bytes"] for line in told if "bytes" in line] == [5000]
+    assert [line["bytes"] for line in answer if "bytes" in line] == [5000]
 
 
 async def test_it_is_ready_only_when_everything_is_read(
@@ -299,10 +299,10 @@ async def test_it_is_ready_only_when_everything_is_read(
 ) -> None:
     await much_to_read(engine, tmp_path)
     monkeypatch.setattr(server, "PROGRESS_INTERVAL", 0.0)
-    with structlog.testing.capture_logs() as told:
+    with structlog.testing.capture_logs() as answer:
         await engine.start()
     assert await ask(engine, "GET", "key") == "299999"
-    assert "the engine reads its data" in [line["event"] for line in told]
+    assert "the engine reads its data" in [line["event"] for line in answer]
 
 
 async def test_a_start_can_be_called_off(engine: EmbeddedEngine, tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ async def test_a_replica_says_whose() -> None:
     said = info(redis_version="7.0.15", role="slave", master_host="10.0.0.5", master_port="6379")
     async with forged({"INFO": said}, other=OK) as url:
         # A failover may be under way.
-        told = await refusal(url, patience=0.1)
-    assert told.startswith("the engine refuses: it is a replica of 10.0.0.5:6379 and takes no writes: name")
+        answer = await refusal(url, patience=0.1)
+    assert answer.startswith("the engine refuses: it is a replica of 10.0.0.5:6379 and takes no writes: name")
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ async def test_a_replica_says_whose() -> None:
         ({"redis_version": "7.2.4", "redis_mode": "sentinel"}, "is a Sentinel"),
     ],
 )
-async def test_one_that_cannot_be_used_is_refused_with_the_reason(said: dict[str, str], told: str) -> None:
+async def test_one_that_cannot_be_used_is_refused_with_the_reason(said: dict[str, str], answer: str) -> None:
     async with forged({"INFO": info(**said)}) as url:
-        assert told in await refusal(url)
+        assert answer in await refusal(url)
 
 
 async def test_what_info_says_is_not_asked_again() -> None:

@@ -21,9 +21,9 @@ SAFE = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "a
 )
 def test_the_oldest_versions(product: str, version: str, old: bool) -> None:
     assert too_old(product, version) is old
-    told = unusable(RIGHT._replace(product=product, version=version), in_cluster=False)
-    assert (told is not None) is old
-    assert not old or f"{product} {version} is too old: Redis 7.0, or Valkey 8" in str(told)
+    answer = unusable(RIGHT._replace(product=product, version=version), in_cluster=False)
+    assert (answer is not None) is old
+    assert not old or f"{product} {version} is too old: Redis 7.0, or Valkey 8" in str(answer)
 
 
 def test_an_engine_that_is_right() -> None:
@@ -35,9 +35,9 @@ def test_an_engine_that_is_right() -> None:
 
 def test_one_of_another_kind_is_told_what_to_do() -> None:
     replica = RIGHT._replace(is_replica=True, primary="10.0.0.5:6379")
-    told = demoted(replica)
-    assert "a replica of 10.0.0.5:6379" in str(told)
-    assert "name the primary in REDIS_URL" in str(told)
+    answer = demoted(replica)
+    assert "a replica of 10.0.0.5:6379" in str(answer)
+    assert "name the primary in REDIS_URL" in str(answer)
     assert demoted(RIGHT) is None
     assert unusable(replica, in_cluster=False) is None
     assert "cluster=true" in str(unusable(RIGHT._replace(mode="cluster"), in_cluster=False))

@@ -194,10 +194,10 @@ async def test_all_that_are_missing_are_named_in_one_line(engine: str, admin: An
     """Also those that it needs to connect, and those of settings."""
     allow(admin, "-hset", "-time", "-eval", "-xadd")
     link = StandaloneStore(as_user(engine) + "?db=3&client_name=me", replicas=1)
-    with pytest.raises(EngineError) as told:
+    with pytest.raises(EngineError) as answer:
         await wait_until_ready(link, 3600.0)
     await link.close()
-    text = str(told.value)
+    text = str(answer.value)
     assert text.startswith("the engine's user may not run WAIT, SELECT, CLIENT SETNAME, TIME, EVAL; ")
     for part in ("HSET on keys tc:{*", "XADD on keys tc:revoked", "XADD on keys tc:audit", "tc:me:*@3"):
         assert part in text
@@ -255,8 +255,8 @@ async def test_of_a_cluster_every_primary_is_tried(ring: Cluster) -> None:
     store = open_store(url)
     await wait_until_ready(store, 10.0)
     ring.primaries[2].do("ACL", "SETUSER", USER, "-hdel", "-ssubscribe")
-    told = f"{ring.primaries[2].port}: the engine's user may not run HDEL on keys tc:{{*; SSUBSCRIBE on"
-    with pytest.raises(EngineError, match=re.escape(told)):
+    answer = f"{ring.primaries[2].port}: the engine's user may not run HDEL on keys tc:{{*; SSUBSCRIBE on"
+    with pytest.raises(EngineError, match=re.escape(answer)):
         await wait_until_ready(store, 3600.0)
     await store.close()
     # Without a map there is only the first one to ask.

@@ -75,8 +75,8 @@ async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
         for sync, unsafe in (("no", ["appendfsync"]), ("everysec", []), ("always", [])):
             await client.config_set("appendfsync", sync)
             await client.config_set("appendonly", "yes")
-            told = len(logs)
-            await eventually(lambda: len(logs) > told and link.health.unsafe == unsafe)  # noqa: B023
+            answer = len(logs)
+            await eventually(lambda: len(logs) > answer and link.health.unsafe == unsafe)  # noqa: B023
         await stop(running)
     assert levels == [["appendonly"]]
     assert [(line["log_level"], line["setting"]) for line in logs if line["event"] == TELLS] == [

@@ -44,10 +44,10 @@ def test_the_first_complaints_are_told_and_all_counted() -> None:
     for line in range(1, MAX_SHOWN + 1235):
         bad_rows.add(Bad(line, "a reason"))
     bad_rows.close()
-    told = out.getvalue().splitlines()
-    assert told[:2] == ["line 1: a reason", "line 2: a reason"]
-    assert len(told) == MAX_SHOWN + 1
-    assert told[-1] == "… and 1,234 more bad rows"
+    answer = out.getvalue().splitlines()
+    assert answer[:2] == ["line 1: a reason", "line 2: a reason"]
+    assert len(answer) == MAX_SHOWN + 1
+    assert answer[-1] == "… and 1,234 more bad rows"
 
 
 def test_the_summary() -> None:

@@ -13,7 +13,7 @@ from tallycast.ledger.moderation import freeze, reset
 from tallycast.ledger.reader import Reader, StandaloneReader, State
 from tallycast.ledger.writer import StandaloneWriter, Writer
 
-from tests.ledger.support import SITE, membership, read, wish
+from tests.ledger.support import SITE, membership, read, set_reaction
 from tests.support.names import NAMES
 
 ANONYMOUS = "a:" + "x" * 22
@@ -60,7 +60,7 @@ async def test_votes_are_reactions(importer: ImportWriter, reader: Reader, clien
 async def test_counts_to_start_from_are_shown_with_the_votes(
     importer: ImportWriter, reader: Reader, writer: Writer, client: Any
 ) -> None:
-    await wish(writer, "u:1", "a", "like")
+    await set_reaction(writer, "u:1", "a", "like")
     assert await importer.write([start("a", 1000, 5), start("b", 7), vote("b", "u:1", "like")]) == [None] * 3
     first = await shown(reader, "a", "u:1")
     assert (first.counts, first.reaction) == ({"like": 1001, "dislike": 5}, "like")
@@ -70,8 +70,8 @@ async def test_counts_to_start_from_are_shown_with_the_votes(
     await importer.write([start("a", 1000, 5)])
     assert await shown(reader, "a", "u:1") == first
     # Reactions go on from there.
-    assert (await wish(writer, "u:2", "a", "like")).counts == {"like": 1002, "dislike": 5}
-    assert (await wish(writer, "u:1", "a", None)).counts == {"like": 1001, "dislike": 5}
+    assert (await set_reaction(writer, "u:2", "a", "like")).counts == {"like": 1002, "dislike": 5}
+    assert (await set_reaction(writer, "u:1", "a", None)).counts == {"like": 1001, "dislike": 5}
     before = (await shown(reader, "a")).version
     await importer.write([start("a", 10)])
     last = await shown(reader, "a")
@@ -85,7 +85,7 @@ async def test_starting_counts_need_no_room_for_members(
     importer: ImportWriter, reader: Reader, writer: Writer, client: Any
 ) -> None:
     await importer.write([start("a", 10**15)])
-    await wish(writer, "u:1", "a", "like")
+    await set_reaction(writer, "u:1", "a", "like")
     assert (await shown(reader, "a")).counts["like"] == 10**15 + 1
     assert await client.keys(NAMES.item_key(SITE.name, "a") + b"*") == [NAMES.item_key(SITE.name, "a")]
 
@@ -122,13 +122,13 @@ async def test_the_same_times_again_change_nothing_that_was_done_here_since(
 ) -> None:
     rows = [vote(item, "u:1", "like", 1_000_000) for item in "abcd"]
     await importer.write(rows)
-    await wish(writer, "u:1", "b", "dislike")
-    await wish(writer, "u:1", "c", None)
+    await set_reaction(writer, "u:1", "b", "dislike")
+    await set_reaction(writer, "u:1", "c", None)
     before = await read(reader, list("abcd"), "u:1")
     await importer.write(rows)
     assert await read(reader, list("abcd"), "u:1") == before
     # A visitor that began to react here is not set back by what was before.
-    await wish(writer, "u:2", "a", "dislike")
+    await set_reaction(writer, "u:2", "a", "dislike")
     await importer.write([vote("a", "u:2", "like", 1_000_000)])
     assert (await shown(reader, "a", "u:2")).reaction == "dislike"
 
@@ -145,10 +145,10 @@ async def test_what_is_not_granted_is_told_for_its_row(
 ) -> None:
     await freeze(link, SITE.name, "frozen", frozen=True)
     merger = Merger(link)
-    told: list[Refusal | None] = []
-    merger.submit(Merge(SITE.name, keys.member(ANONYMOUS), keys.member("u:9"), told.append))
+    answer: list[Refusal | None] = []
+    merger.submit(Merge(SITE.name, keys.member(ANONYMOUS), keys.member("u:9"), answer.append))
     await merger.close()
-    assert told == [None]
+    assert answer == [None]
     rows = [
         vote("a", "u:1", "like", at),
         vote("frozen", "u:1", "like", at),

@@ -15,7 +15,7 @@ from tallycast.ledger.audit import Outcome
 from tallycast.ledger.writer import Committed
 
 from tests.ledger.cluster.support import check
-from tests.ledger.support import SITE, read, sequence, stored, submitted, wish
+from tests.ledger.support import SITE, read, sequence, set_reaction, stored, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.parts import Silent
@@ -57,7 +57,7 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
     topics = [fanout.hub.subscribe(SITE, f"i/{number}") for number in range(30)]
     await eventually(lambda: all(topic.version == 0 for topic in topics))
     for number in range(30):
-        await wish(writer, "a:1", f"i/{number}", "like")
+        await set_reaction(writer, "a:1", f"i/{number}", "like")
     await eventually(lambda: all(topic.counts["like"] == 1 for topic in topics))
     assert reconciler.repairs == 30
     for node in ring.primaries:
@@ -83,7 +83,7 @@ async def test_all_items_are_audited(
     for large in (500, 0):
         monkeypatch.setattr(audit, "LARGE", large)
         for number in range(10):
-            await wish(writer, f"a:{large}", f"i/{number}", "like")
+            await set_reaction(writer, f"a:{large}", f"i/{number}", "like")
         key = NAMES.item_key(SITE.name, "i/3")
         state = stored(ring.owner(key).client, SITE.name, "i/3")[0]
         right = dict(state.counts)

@@ -19,7 +19,7 @@ from tallycast.ledger.cluster.writer import ClusterWriter
 from tallycast.ledger.writer import Committed, StandaloneWriter
 
 from tests.ledger.cluster.support import Heard, check, places
-from tests.ledger.support import SITE, submitted, wish
+from tests.ledger.support import SITE, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
@@ -29,24 +29,24 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
     named = ring.primaries[:2]
 
     async def all_over(store: ClusterStore) -> None:
-        heard = Heard()
-        feed = store.feed(heard)
+        received = Heard()
+        feed = store.feed(received)
         running = asyncio.create_task(feed.run())
         own = ClusterWriter(store)
         items = [f"i/{number}" for number in range(30)]
         for item in items:
             feed.subscribe(NAMES.item_channel(SITE.name, item))
-        await eventually(lambda: feed.up and len(set(heard.rereads)) == 30)
-        receipts = [await wish(own, "a:1", item, "like") for item in items]
+        await eventually(lambda: feed.up and len(set(received.rereads)) == 30)
+        receipts = [await set_reaction(own, "a:1", item, "like") for item in items]
         news = {
             (NAMES.item_channel(SITE.name, item), receipt.version)
             for item, receipt in zip(items, receipts, strict=True)
         }
-        await eventually(lambda: news <= set(heard.changes))
+        await eventually(lambda: news <= set(received.changes))
         # The node that was asked says where it went.
         slot, _, target = places(ring, "i/0")
         await asyncio.to_thread(ring.move, slot, target)
-        await wish(own, "a:2", "i/0", "like")
+        await set_reaction(own, "a:2", "i/0", "like")
         check(ring, "i/0", {"like": 2, "dislike": 0})
         await own.close()
         running.cancel()
@@ -80,14 +80,14 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
 async def test_a_lost_link_to_a_node_means_that_its_clock_is_not_known(
     ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     _, owner, _ = places(ring, "x")
     node = store.slots.owner(key_slot(NAMES.item_key(SITE.name, "x")))
     assert node is not None
     assert node.clock.known
     owner.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await eventually(lambda: not node.clock.known)
-    await wish(writer, "a:2", "x", "like")
+    await set_reaction(writer, "a:2", "x", "like")
     assert node.clock.known
 
 
@@ -152,11 +152,11 @@ async def test_a_reply_that_comes_in_the_moment_in_which_it_is_given_up(
 
 
 async def test_scripts_that_a_node_has_lost(ring: Cluster, writer: Any) -> None:
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     for node in ring.primaries:
         node.do("SCRIPT", "FLUSH")
     answers = await asyncio.gather(
-        *(wish(writer, f"a:{visitor}", f"i/{visitor}", "like") for visitor in range(50))
+        *(set_reaction(writer, f"a:{visitor}", f"i/{visitor}", "like") for visitor in range(50))
     )
     assert {answer.counts["like"] for answer in answers} == {1}
 
@@ -184,7 +184,7 @@ async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store
     strict = open_store(ring.url, replicas=1)
     assert isinstance(strict, ClusterStore)
     writer = ClusterWriter(strict)
-    assert (await wish(writer, "a:1", "x", "like")).counts["like"] == 1
+    assert (await set_reaction(writer, "a:1", "x", "like")).counts["like"] == 1
     _, primary, _ = places(ring, "x")
     replica = ring.replica_of(primary)
     replica.stop()
@@ -195,7 +195,7 @@ async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store
     assert isinstance(answer, Unavailable)
     await eventually(ring.in_sync)
     # It may have taken effect, or not.
-    assert sum((await wish(writer, "a:2", "x", "like")).counts.values()) == 2
+    assert sum((await set_reaction(writer, "a:2", "x", "like")).counts.values()) == 2
     await writer.close()
     await strict.close()
 
@@ -223,16 +223,16 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
     # A visitor whose index is on a node that works.
     while ring.owner(NAMES.index_key(SITE.name, member(visitor))) is stopped:
         visitor += "1"
-    await asyncio.gather(*(wish(writer, visitor, item, "like") for item in there + elsewhere))
+    await asyncio.gather(*(set_reaction(writer, visitor, item, "like") for item in there + elsewhere))
     stopped.stop()
     try:
         waiting = [submitted(writer, visitor, item, "dislike") for item in there]
         for item in elsewhere:
-            await wish(writer, visitor, item, "dislike")
+            await set_reaction(writer, visitor, item, "dislike")
         assert {type(answer).__base__ for answer in await asyncio.gather(*waiting)} <= {Unavailable, Refusal}
     finally:
         stopped.go_on()
-    # The wishes that are not waited for any more have not taken effect later.
+    # The reactions that are not waited for any more have not taken effect later.
     await eventually(stopped.answers)
     answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
     assert all(isinstance(answer, Committed | Unavailable) for answer in answers)

@@ -12,7 +12,7 @@ from tallycast.ledger.audit import Outcome
 from tallycast.ledger.writer import Committed
 
 from tests.ledger.cluster.support import Heard, check, followers, places
-from tests.ledger.support import SITE, read, stored, submitted, wish
+from tests.ledger.support import SITE, read, set_reaction, stored, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
@@ -21,24 +21,24 @@ from tests.support.waiting import eventually
 async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
     ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
-    heard = Heard()
-    feed = store.feed(heard)
+    received = Heard()
+    feed = store.feed(received)
     channel, mine = NAMES.item_channel(SITE.name, "x"), NAMES.visitor_channel(SITE.name, member("a:1"))
     running = asyncio.create_task(feed.run())
     feed.subscribe(channel)
     feed.subscribe(mine)
-    await eventually(lambda: feed.up and heard.rereads == [channel])
-    first = await wish(writer, "a:1", "x", "like", origin=7)
-    await eventually(lambda: (channel, first.version) in heard.changes and len(heard.personals) == 1)
-    assert heard.personals == [(mine, "x", "like")]
+    await eventually(lambda: feed.up and received.rereads == [channel])
+    first = await set_reaction(writer, "a:1", "x", "like", origin=7)
+    await eventually(lambda: (channel, first.version) in received.changes and len(received.personals) == 1)
+    assert received.personals == [(mine, "x", "like")]
     slot, _, target = places(ring, "x")
     await asyncio.to_thread(ring.move, slot, target)
     # What was published meanwhile may be lost, so it is read again.
-    await eventually(lambda: followers(target, channel) == 1 and len(heard.rereads) > 1)
-    second = await wish(writer, "a:2", "x", "like")
-    await eventually(lambda: (channel, second.version) in heard.changes)
+    await eventually(lambda: followers(target, channel) == 1 and len(received.rereads) > 1)
+    second = await set_reaction(writer, "a:2", "x", "like")
+    await eventually(lambda: (channel, second.version) in received.changes)
     feed.unsubscribe(channel)
-    await wish(writer, "a:3", "x", "like")
+    await set_reaction(writer, "a:3", "x", "like")
     await eventually(lambda: followers(target, channel) == 0)
     running.cancel()
     await asyncio.wait([running])
@@ -47,12 +47,12 @@ async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
 async def test_a_slot_that_goes_back_and_forth_loses_nothing(
     ring: Cluster, store: ClusterStore, writer: Any, reader: Any
 ) -> None:
-    heard = Heard()
-    feed = store.feed(heard)
+    received = Heard()
+    feed = store.feed(received)
     running = asyncio.create_task(feed.run())
     channel = NAMES.item_channel(SITE.name, "x")
     feed.subscribe(channel)
-    await eventually(lambda: feed.up and heard.rereads == [channel])
+    await eventually(lambda: feed.up and received.rereads == [channel])
     slot, source, target = places(ring, "x")
     moving, acked = True, 0
 
@@ -60,7 +60,7 @@ async def test_a_slot_that_goes_back_and_forth_loses_nothing(
         nonlocal acked
         while moving:
             acked += 1
-            await wish(writer, f"a:{acked}", "x", "like")
+            await set_reaction(writer, f"a:{acked}", "x", "like")
 
     reacting = asyncio.create_task(react())
     for turn in range(9):
@@ -71,8 +71,8 @@ async def test_a_slot_that_goes_back_and_forth_loses_nothing(
     await reacting
     check(ring, "x", {"like": acked, "dislike": 0})
     await eventually(lambda: followers(target, channel) == 1)
-    last = await wish(writer, "a:1", "x", "dislike")
-    await eventually(lambda: (channel, last.version) in heard.changes)
+    last = await set_reaction(writer, "a:1", "x", "dislike")
+    await eventually(lambda: (channel, last.version) in received.changes)
     running.cancel()
     await asyncio.wait([running])
 
@@ -80,8 +80,8 @@ async def test_a_slot_that_goes_back_and_forth_loses_nothing(
 async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_under_load(
     ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
-    await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "like") for visitor in range(300)))
-    # A refusal leaves the outcome unknown, and what is acknowledged holds until the next wish.
+    await asyncio.gather(*(set_reaction(writer, f"a:{visitor}", "big", "like") for visitor in range(300)))
+    # A refusal leaves the outcome unknown, and what is acknowledged holds until the next reaction.
     maybe: dict[str, set[str | None]] = {}
     over, findings = False, Counter[Outcome]()
 
@@ -121,16 +121,16 @@ async def test_an_item_of_many_buckets_is_audited_right_while_its_slot_moves_und
 
 async def test_a_slot_that_is_half_moved(ring: Cluster, writer: Any, reader: Any) -> None:
     """Two small items in one slot: one has gone already, one has not, and a third has never been."""
-    await wish(writer, "a:1", "x", "like")
+    await set_reaction(writer, "a:1", "x", "like")
     slot, source, target = places(ring, "x")
     ring.begin_move(slot, source, target)
-    assert (await wish(writer, "a:2", "x", "like")).counts["like"] == 2
+    assert (await set_reaction(writer, "a:2", "x", "like")).counts["like"] == 2
     assert ring.move_keys(slot, source, target) == 1
     # From here on the source sends on by ASK.
-    assert (await wish(writer, "a:3", "x", "like")).counts["like"] == 3
+    assert (await set_reaction(writer, "a:3", "x", "like")).counts["like"] == 3
     assert (await read(reader, ["x"], "a:3"))[0].reaction == "like"
     ring.end_move(slot, source, target)
-    assert (await wish(writer, "a:4", "x", "dislike")).counts == {"like": 3, "dislike": 1}
+    assert (await set_reaction(writer, "a:4", "x", "dislike")).counts == {"like": 3, "dislike": 1}
     check(ring, "x", {"like": 3, "dislike": 1})
 
 
@@ -138,7 +138,7 @@ async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_misco
     ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
     size = 300
-    await asyncio.gather(*(wish(writer, f"a:{visitor}", "big", "like") for visitor in range(size)))
+    await asyncio.gather(*(set_reaction(writer, f"a:{visitor}", "big", "like") for visitor in range(size)))
     slot, source, target = places(ring, "big")
     ring.begin_move(slot, source, target)
     # The item's own key alone: most of its members are still where they were.
@@ -153,7 +153,7 @@ async def test_an_item_of_which_a_part_has_not_come_yet_is_refused_and_not_misco
     assert sum(state.counts.values()) == size
     check(ring, "big", state.counts)
     for visitor in range(size):  # One by one: so many at once may pass their deadline on a busy machine.
-        await wish(writer, f"a:{visitor}", "big", "dislike")
+        await set_reaction(writer, f"a:{visitor}", "big", "dislike")
     check(ring, "big", {"like": 0, "dislike": size})
     await moderation.reset(store, SITE.name, "big")
     check(ring, "big", {"like": 0, "dislike": 0})

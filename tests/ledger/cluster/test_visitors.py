@@ -17,7 +17,7 @@ from tallycast.ledger.visitor_reactions import VisitorReactions
 from tallycast.ledger.writer import Committed
 
 from tests.ledger.cluster.support import Heard, check, merged
-from tests.ledger.support import SITE, read, submitted, wish
+from tests.ledger.support import SITE, read, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
@@ -28,10 +28,10 @@ async def test_a_merge_across_the_cluster(
 ) -> None:
     items = [f"i/{number}" for number in range(20)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
-    await wish(writer, "u:1", "i/0", "dislike")
-    heard = Heard()
-    feed = store.feed(heard)
+        await set_reaction(writer, "a:1", item, "like")
+    await set_reaction(writer, "u:1", "i/0", "dislike")
+    received = Heard()
+    feed = store.feed(received)
     running = asyncio.create_task(feed.run())
     feed.subscribe(NAMES.visitor_channel(SITE.name, member("a:1")))
     await eventually(lambda: feed.up)
@@ -46,7 +46,7 @@ async def test_a_merge_across_the_cluster(
     assert [(sum(state.counts.values()), state.reaction) for state in states] == [(1, "like")] * 20
     assert isinstance(await submitted(writer, "a:1", "new", "like"), Unauthorized)
     assert isinstance(await merged(merger, "a:1", "u:2"), Unauthorized)
-    await eventually(lambda: heard.gone != [])
+    await eventually(lambda: received.gone != [])
     for item in items:
         check(ring, item, {"like": 1, "dislike": 0})
     await merger.close()
@@ -81,7 +81,7 @@ async def test_all_that_a_visitor_holds_is_erased(
     store: ClusterStore, writer: Any, reader: Any, ring: Cluster
 ) -> None:
     for number in range(5):
-        await wish(writer, "u:1", f"i/{number}", "like")
+        await set_reaction(writer, "u:1", f"i/{number}", "like")
     holdings = VisitorReactions(store, reader.submit, writer.submit, Merger(store).finish_pending_merges)
     assert await holdings.erase(SITE, "u:1") == 5
     index = NAMES.index_key(SITE.name, member("u:1"))
@@ -91,11 +91,11 @@ async def test_all_that_a_visitor_holds_is_erased(
 
 
 async def test_revocations_and_moderation(store: ClusterStore, writer: Any) -> None:
-    told: list[tuple[str, bytes]] = []
+    reply: list[tuple[str, bytes]] = []
     await revoke(store, SITE.name, "u:1")
-    await Revocations(store, lambda site, visitor, at: told.append((site, visitor))).refresh()
-    assert told == [(SITE.name, member("u:1"))]
-    await wish(writer, "a:1", "x", "like")
+    await Revocations(store, lambda site, visitor, at: reply.append((site, visitor))).refresh()
+    assert reply == [(SITE.name, member("u:1"))]
+    await set_reaction(writer, "a:1", "x", "like")
     assert await moderation.freeze(store, SITE.name, "x", frozen=True)
     assert isinstance(await submitted(writer, "a:2", "x", "like"), Refusal)
 
@@ -108,12 +108,12 @@ async def test_a_merge_that_was_cut_off_is_finished(
 
     items = [f"i/{number}" for number in range(10)]
     for item in items:
-        await wish(writer, "a:1", item, "like")
+        await set_reaction(writer, "a:1", item, "like")
     with monkeypatch.context() as broken:
         broken.setattr(Merger, "move", away)
         assert isinstance(await merged(Merger(store), "a:1", "u:1"), Unavailable)
     for item in items:
-        assert (await wish(writer, "u:1", item, "dislike")).counts == {"like": 1, "dislike": 1}
+        assert (await set_reaction(writer, "u:1", item, "dislike")).counts == {"like": 1, "dislike": 1}
     monkeypatch.setattr(merge, "IDLE_TIME", -60)
     other = Merger(store)
     await other.resume_idle()

@@ -63,7 +63,7 @@ def test_rates_and_means_are_drawn_and_what_never_changed_is_not() -> None:
         text = (EXPOSITION % (10 * counted)).replace("_count 2", f"_count {counted}")
         metrics.add(text.replace("_sum 0.25", f"_sum {took}"), float(at))
     result = Result(make({}, None, private=True), "http://127.0.0.1:9", 1, 0.0, metrics=metrics)
-    drawn = {name: told for name, told, svg in charts.metrics(result) if svg.startswith("<svg")}
+    drawn = {name: answer for name, answer, svg in charts.metrics(result) if svg.startswith("<svg")}
     assert drawn == {
         "reactions_total": "at most 40/s",
         "seconds_count": "at most 4/s",
@@ -106,7 +106,7 @@ async def test_a_port_that_speaks_something_else_has_no_metrics() -> None:
         metrics = Metrics(f"127.0.0.1:{port}")
         with pytest.raises(LoadError) as caught:
             await metrics.check()
-        told = f"--metrics http://127.0.0.1:{port}/metrics: expected an HTTP response: -ERR unknown command"
-        assert str(caught.value) == told
+        answer = f"--metrics http://127.0.0.1:{port}/metrics: expected an HTTP response: -ERR unknown command"
+        assert str(caught.value) == answer
         await metrics.scrape(1.0)
         assert metrics.missed == 1

@@ -12,14 +12,14 @@ from .script import ORIGIN, ScriptedServer
 from .tabs import Widget, event
 
 KEY = f"tallycast:{ORIGIN}:default"
-WISHES = f"{KEY}:wishes"
+PENDING = f"{KEY}:wishes"
 
 
 async def kept(page: Page) -> dict[str, str | None]:
-    wishes: dict[str, str | None] = json.loads(
-        await page.evaluate("key => localStorage[key] ?? '{}'", WISHES)
+    pending: dict[str, str | None] = json.loads(
+        await page.evaluate("key => localStorage[key] ?? '{}'", PENDING)
     )
-    return wishes
+    return pending
 
 
 async def alone(scripted: ScriptedServer) -> Widget:
@@ -40,9 +40,9 @@ async def other_tab(scripted: ScriptedServer, item: str, reaction: str | None) -
     other = await scripted.page.context.new_page()
     await other.route(f"{ORIGIN}/empty", lambda route: route.fulfill(body="", content_type="text/html"))
     await other.goto(f"{ORIGIN}/empty")
-    wishes = await kept(other)
-    wishes[item] = reaction
-    await other.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, json.dumps(wishes)])
+    pending = await kept(other)
+    pending[item] = reaction
+    await other.evaluate("([key, value]) => { localStorage[key] = value; }", [PENDING, json.dumps(pending)])
     await other.close()
 
 
@@ -55,12 +55,12 @@ async def test_a_vote_survives_its_page(scripted: ScriptedServer) -> None:
 
     await scripted.page.reload()
     await scripted.connection()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     assert (react["item"], react["reaction"]) == ("a", "dislike")
     await widget.holds("dislike")
     scripted.ack(react, 10, like=0, dislike=1)
     await widget.shows(like=0, dislike=1)
-    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=WISHES)
+    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=PENDING)
 
 
 async def test_a_vote_for_an_item_that_is_not_on_the_page_is_sent_too(scripted: ScriptedServer) -> None:
@@ -68,10 +68,10 @@ async def test_a_vote_for_an_item_that_is_not_on_the_page_is_sent_too(scripted: 
     await other_tab(scripted, "elsewhere", "like")
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     assert (react["item"], react["reaction"]) == ("elsewhere", "like")
     scripted.ack(react, 10, like=1, dislike=0)
-    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=WISHES)
+    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=PENDING)
     await widget.shows(like=0, dislike=0)
 
 
@@ -83,7 +83,7 @@ async def test_the_last_of_two_tabs_counts(scripted: ScriptedServer) -> None:
 
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
-    assert (await scripted.hear("react"))["reaction"] == "dislike"
+    assert (await scripted.receive("react"))["reaction"] == "dislike"
 
 
 async def test_taking_a_vote_back_counts_as_the_last_word_too(scripted: ScriptedServer) -> None:
@@ -94,7 +94,7 @@ async def test_taking_a_vote_back_counts_as_the_last_word_too(scripted: Scripted
 
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
-    assert (await scripted.hear("react"))["reaction"] is None
+    assert (await scripted.receive("react"))["reaction"] is None
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["own", "adopted"])
@@ -109,15 +109,15 @@ async def test_a_vote_that_another_tab_has_sent_is_not_sent_again(
     else:
         await other_tab(scripted, "a", "like")
     await widget.holds("like")
-    await scripted.page.evaluate("key => { localStorage[key] = '{}'; }", WISHES)
+    await scripted.page.evaluate("key => { localStorage[key] = '{}'; }", PENDING)
 
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
-    watch = await scripted.hear("watch")
+    watch = await scripted.receive("watch")
     scripted.say("watching", ref=watch["ref"])
     await widget.holds(None)
     await widget.dislike.click()
-    assert (await scripted.hear("react"))["reaction"] == "dislike", "the first that is heard of"
+    assert (await scripted.receive("react"))["reaction"] == "dislike", "the first that is heard of"
 
 
 async def test_a_vote_is_kept_where_storage_is_full(scripted: ScriptedServer) -> None:
@@ -132,18 +132,18 @@ async def test_a_vote_is_kept_where_storage_is_full(scripted: ScriptedServer) ->
             try { localStorage.filler += 'x'.repeat(size); } catch { size /= 2; }
           }
         }""",
-        WISHES,
+        PENDING,
     )
     await widget.like.click()
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
-    assert (await scripted.hear("react"))["reaction"] == "like"
+    assert (await scripted.receive("react"))["reaction"] == "like"
 
 
 async def test_while_live_another_tabs_vote_is_its_own_to_send(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     await other_tab(scripted, "a", "dislike")
     await widget.holds(None)  # superseded; what came of it the server will tell
 
@@ -161,9 +161,9 @@ async def test_an_answer_does_not_forget_what_was_wished_for_since(scripted: Scr
     """Another tab has written, and this one has not heard of it yet (no page hears of its own writing)."""
     widget = await scripted.open()
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     later = json.dumps({"a": "dislike", "b": "like"})
-    await scripted.page.evaluate("([key, value]) => { localStorage[key] = value; }", [WISHES, later])
+    await scripted.page.evaluate("([key, value]) => { localStorage[key] = value; }", [PENDING, later])
     scripted.ack(react, 10, like=1, dislike=0)
     await expect(widget.status).to_have_text("Your vote: Like.")
     assert await kept(scripted.page) == {"a": "dislike", "b": "like"}
@@ -173,13 +173,13 @@ async def test_a_users_vote_is_not_left_behind(scripted: ScriptedServer) -> None
     """The next one at this browser may be somebody else."""
     widget = await scripted.open()
     await scripted.page.evaluate("tallycast.auth('user')")
-    await scripted.hear("auth")
+    await scripted.receive("auth")
     await scripted.close(1012)
     await widget.is_stale(True)
     await widget.like.click()
     assert await kept(scripted.page) == {}
     await scripted.connection()
-    assert (await scripted.hear("react"))["reaction"] == "like"  # while the page lives, it is kept
+    assert (await scripted.receive("react"))["reaction"] == "like"  # while the page lives, it is kept
 
 
 async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer) -> None:
@@ -191,15 +191,15 @@ async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer
     await page.clock.pause_at(1_000_010)
     for successor in ("'bob'", "async () => 'bob'", "null"):
         await page.evaluate("tallycast.auth('ann')")
-        assert (await scripted.hear("auth"))["token"] == "ann"
+        assert (await scripted.receive("auth"))["token"] == "ann"
         await scripted.close(1012)
         await widget.is_stale(True)
         await widget.like.click()
         await widget.holds("like")
 
         hand_over = partial(page.evaluate, f"tallycast.auth({successor})")
-        told = await event(page, "tallycast:error", hand_over)
-        assert told == {"item": "a", "code": "unavailable"}
+        answer = await event(page, "tallycast:error", hand_over)
+        assert answer == {"item": "a", "code": "unavailable"}
         await widget.holds(None)
         await widget.shows(like=0, dislike=0)
         await expect(widget.status).to_have_text("Not saved. Try again.")
@@ -207,9 +207,9 @@ async def test_a_vote_that_was_not_sent_is_nobody_elses(scripted: ScriptedServer
         await page.clock.run_for(2_600)  # the third pause is at most this long
         await scripted.connection()
         if successor != "null":
-            assert (await scripted.hear("auth"))["token"] == "bob"
+            assert (await scripted.receive("auth"))["token"] == "bob"
         await widget.dislike.click()
-        react = await scripted.hear("react")
+        react = await scripted.receive("react")
         assert react["reaction"] == "dislike", "the first that is heard of, and Bob's own"
         scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
         await widget.holds(None)
@@ -221,9 +221,9 @@ async def test_a_vote_whose_answer_was_lost_is_nobody_elses(scripted: ScriptedSe
     widget = await scripted.open()
     await page.evaluate("tallycast.auth('ann')")
     await widget.like.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
     await page.evaluate("tallycast.auth('bob')")
-    assert (await scripted.hear("auth"))["token"] == "bob"
+    assert (await scripted.receive("auth"))["token"] == "bob"
     await widget.holds("like")  # it may still be confirmed
 
     async def again() -> None:
@@ -231,10 +231,10 @@ async def test_a_vote_whose_answer_was_lost_is_nobody_elses(scripted: ScriptedSe
         await scripted.connection()
 
     assert await event(page, "tallycast:error", again) == {"item": "a", "code": "unavailable"}
-    assert (await scripted.hear("auth"))["token"] == "bob"
+    assert (await scripted.receive("auth"))["token"] == "bob"
     await widget.holds(None)
     await widget.dislike.click()
-    assert (await scripted.hear("react"))["reaction"] == "dislike"
+    assert (await scripted.receive("react"))["reaction"] == "dislike"
 
 
 @pytest.mark.parametrize("nobody", ["null", "''"])
@@ -249,10 +249,10 @@ async def test_a_kept_vote_is_shown_where_the_page_says_that_nobody_is_signed_in
     await scripted.page.evaluate(f"tallycast.auth({nobody})")
     await scripted.page.clock.run_for(1_100)
     await scripted.connection()
-    scripted.ack(await scripted.hear("react"), 10, like=1, dislike=0)
+    scripted.ack(await scripted.receive("react"), 10, like=1, dislike=0)
     await widget.shows(like=1, dislike=0)
     await widget.holds("like")
-    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=WISHES)
+    await scripted.page.wait_for_function("key => localStorage[key] === '{}'", arg=PENDING)
     await widget.holds("like")
 
 
@@ -262,9 +262,9 @@ async def test_a_vote_that_is_confirmed_late_was_still_its_own(scripted: Scripte
     widget = await scripted.open()
     await page.evaluate("tallycast.auth('ann')")
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     await page.evaluate("tallycast.auth('bob')")
-    auth = await scripted.hear("auth")
+    auth = await scripted.receive("auth")
     scripted.ack(react, 10, like=1, dislike=0)
     scripted.say("ready", visitor="u:bob", ref=auth["ref"])
     await widget.shows(like=1, dislike=0)
@@ -279,8 +279,8 @@ async def test_an_anonymous_vote_that_was_not_sent_goes_over_to_the_user(scripte
     await widget.like.click()
     await scripted.page.evaluate("tallycast.auth('ann')")
     await scripted.connection()
-    assert (await scripted.hear("auth"))["token"] == "ann"
-    assert (await scripted.hear("react"))["reaction"] == "like"
+    assert (await scripted.receive("auth"))["token"] == "ann"
+    assert (await scripted.receive("react"))["reaction"] == "like"
 
 
 async def test_nobody_votes_as_who_was_there_before(scripted: ScriptedServer) -> None:
@@ -288,23 +288,23 @@ async def test_nobody_votes_as_who_was_there_before(scripted: ScriptedServer) ->
     page = scripted.page
     widget = await scripted.open()
     await page.evaluate("tallycast.auth('ann')")
-    assert (await scripted.hear("auth"))["token"] == "ann"
+    assert (await scripted.receive("auth"))["token"] == "ann"
     await page.evaluate("tallycast.auth(() => Promise.reject())")
     await scripted.connection()
-    await scripted.hear("watch")
+    await scripted.receive("watch")
     await widget.like.click()
     await expect(widget.status).to_have_text("Not saved. Try again.")
     await widget.holds(None)
     await page.evaluate("tallycast.auth('bob')")
     await widget.dislike.click()
-    assert (await scripted.hear("auth"))["token"] == "bob"
-    assert (await scripted.hear("react"))["reaction"] == "dislike", "the first that is heard of"
+    assert (await scripted.receive("auth"))["token"] == "bob"
+    assert (await scripted.receive("react"))["reaction"] == "dislike", "the first that is heard of"
 
 
 async def test_a_vote_that_was_refused_is_forgotten(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     assert await kept(scripted.page) == {"a": "like"}
     scripted.say("error", code="forbidden", message="frozen", item="a", ref=react["ref"])
     await expect(widget.status).to_have_text("Not open to votes.")
@@ -318,9 +318,9 @@ async def test_a_vote_that_waits_says_so(scripted: ScriptedServer) -> None:
     widget = await scripted.open()
     await page.clock.pause_at(1_000_010)
     await widget.like.click()
-    react = await scripted.hear("react")
-    told = await event(page, "tallycast:error", partial(page.clock.run_for, 10_000))
-    assert told == {"item": "a", "code": "offline"}
+    react = await scripted.receive("react")
+    answer = await event(page, "tallycast:error", partial(page.clock.run_for, 10_000))
+    assert answer == {"item": "a", "code": "offline"}
     await expect(widget.status).to_have_text("Offline. Your vote is kept.")
     await widget.holds("like")
     scripted.ack(react, 10, like=1, dislike=0)
@@ -337,9 +337,9 @@ async def test_a_vote_that_waits_is_told_of_on_its_own_item_only(scripted: Scrip
         "window.told = []; document.addEventListener('tallycast:error', ({ detail }) => told.push(detail))"
     )
     await widget.like.click()
-    await scripted.hear("react")
+    await scripted.receive("react")
     await widget.element.evaluate("element => element.setAttribute('item', 'b')")
-    await scripted.hear("watch")
+    await scripted.receive("watch")
     await page.clock.run_for(10_000)
     assert await page.evaluate("told") == []
     await expect(widget.status).to_have_text("")
@@ -351,7 +351,7 @@ async def test_a_vote_that_waits_because_it_was_too_fast_keeps_that_reason(scrip
     widget = await scripted.open()
     await page.clock.pause_at(1_000_010)
     await widget.like.click()
-    react = await scripted.hear("react")
+    react = await scripted.receive("react")
     scripted.say("error", code="rate_limited", message="slow", item="a", ref=react["ref"], retry_after=20)
     await expect(widget.status).to_have_text("Too fast. Your vote is kept.")
     await page.clock.run_for(10_000)
