@@ -133,7 +133,7 @@ def test_a_bar_on_a_terminal(stored: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "answer"),
     [
         (("--all", "--items", "x"), "--items and --all"),
         (("--site", "blog"), "--site: only with"),

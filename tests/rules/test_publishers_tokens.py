@@ -178,7 +178,7 @@ def test_a_token_that_lives_longer_than_a_revocation_does_not_hold_after_it() ->
 
 
 @pytest.mark.parametrize(
-    ("claims", "told"),
+    ("claims", "answer"),
     [
         ({"aud": "https://api.example"}, ("aud", "'https://api.example'", "'blog'")),
         ({"aud": ["x" * 500]}, ("aud", f"['{'x' * (tokens.MAX_SHOWN - 2)}", "'blog'")),

@@ -53,7 +53,7 @@ async def test_a_replica_says_whose() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "answer"),
     [
         ({"redis_version": "6.2.14"}, "Redis 6.2.14 is too old"),
         ({"redis_version": "7.2.4", "valkey_version": "7.2.5"}, "Valkey 7.2.5 is too old"),
