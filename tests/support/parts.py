@@ -19,7 +19,7 @@ from tallycast.services.accounts import Accounts
 from tallycast.services.build import Services
 from tallycast.services.reactions import Reactions
 from tallycast.services.subscriptions import Subscriptions
-from tallycast.session.session import Session
+from tallycast.session.session import Session, SessionContext
 from tallycast.transport.coalescer import WriteCoalescer
 from tallycast.transport.registry import Registry
 from tallycast.transport.sse.response import EventStreams
@@ -91,11 +91,7 @@ class Parts:
             NAMES, self.guard, self.visitors, nothing, read, merge, self.reactions.charge
         )
         self.open_session = partial(
-            Session,
-            reactions=self.reactions,
-            subscriptions=self.subscriptions,
-            accounts=self.accounts,
-            clock=self.timers,
+            Session, SessionContext(self.reactions, self.subscriptions, self.accounts, self.timers)
         )
         self.registry = Registry()
         self.streams = EventStreams(

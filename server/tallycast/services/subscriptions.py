@@ -4,7 +4,7 @@ Owns the items that each subscriber watches. A subscriber is a connection of any
 transports, sessions or HTTP.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tallycast.contract.errors import Refusal, Unavailable
@@ -119,14 +119,21 @@ class Subscription:
     def __contains__(self, item: str) -> bool:
         return item in self._topics
 
-    def count_with(self, items: Iterable[str]) -> int:
-        """The number of watched items if ``items`` were watched, too."""
-        return len(self._topics.keys() | items)
+    def site(self, name: str) -> Site | None:
+        """The site of that name, as it is configured now; ``None`` when it is served no longer."""
+        return self._shared.sites.sites.get(name)
 
-    @property
-    def sites(self) -> Sites:
-        """The configured sites, and their limits."""
-        return self._shared.sites
+    def check_watch(self, site: Site, items: Sequence[str]) -> list[str]:
+        """Check items before they are watched. Returns each once.
+
+        Raises:
+            BadItem: an id is not valid.
+            TooManyItems: there are too many in the message, or would be in all.
+        """
+        sites = self._shared.sites
+        unique = sites.check_items(site, items)
+        sites.check_watched(site, len(self._topics.keys() | unique))
+        return unique
 
     @property
     def swept_at(self) -> float:
@@ -209,9 +216,14 @@ class Subscription:
         """
         self._read(site, list(self._topics.values()), visitor, done)
 
-    def unwatch(self, items: Iterable[str]) -> None:
-        """Watch items no longer, as far as they were watched."""
-        for item in items:
+    def unwatch(self, site: Site, items: Sequence[str]) -> None:
+        """Watch items no longer, as far as they were watched.
+
+        Raises:
+            BadItem: an id is not valid; all are watched on.
+            TooManyItems: there are too many in the message.
+        """
+        for item in self._shared.sites.check_items(site, items):
             topic = self._topics.pop(item, None)
             if topic is not None:
                 if self._overdue is not None:

@@ -3,7 +3,7 @@
 Owns these interfaces. Does not depend on their implementations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tallycast.contract.errors import CloseCode, Refusal
@@ -13,7 +13,7 @@ from tallycast.fanout.topic import Subscriber
 from tallycast.fanout.visitors import VisitorListener
 from tallycast.services.author import Author
 from tallycast.services.reactions import Committed
-from tallycast.services.subscriptions import Subscription
+from tallycast.services.subscriptions import Done
 
 
 class Connection(Subscriber, Protocol):
@@ -54,6 +54,52 @@ class Reactions(Protocol):
 
     def record(self, outcome: object) -> None:
         """Count an outcome."""
+
+
+class Subscription(Protocol):
+    """The items that a connection watches; see ``services.subscriptions.Subscription``."""
+
+    @property
+    def swept_at(self) -> float:
+        """When an update of one of the items was last sent (s, monotonic clock)."""
+
+    @property
+    def can_catch_up(self) -> bool:
+        """Whether a snapshot was postponed, and updates arrive again."""
+
+    def __len__(self) -> int:
+        """The number of watched items."""
+
+    def __contains__(self, item: str) -> bool: ...
+
+    def site(self, name: str) -> Site | None:
+        """The site of that name, as it is configured now."""
+
+    def check_watch(self, site: Site, items: Sequence[str]) -> list[str]:
+        """Check items before they are watched. Returns each once."""
+
+    def watch(
+        self, site: Site, items: Sequence[str], since: Mapping[str, int], visitor: str | None, done: Done
+    ) -> None:
+        """Watch items."""
+
+    def unwatch(self, site: Site, items: Sequence[str]) -> None:
+        """Watch items no longer."""
+
+    def snapshot(self, items: Sequence[str], since: Mapping[str, int]) -> list[bytes]:
+        """The frames of the latest counts; updates follow."""
+
+    def postpone(self, items: Sequence[str], since: Mapping[str, int]) -> bool:
+        """Leave a snapshot until updates arrive again. Returns whether one was not postponed before."""
+
+    def overdue(self) -> tuple[list[str], dict[str, int]]:
+        """The items whose snapshot was postponed, and ``since`` for them."""
+
+    def read_all(self, site: Site, visitor: str, done: Done) -> None:
+        """Read the stored state of every watched item, with the reactions of a visitor."""
+
+    def close(self) -> None:
+        """Watch nothing any longer."""
 
 
 class Subscriptions(Protocol):

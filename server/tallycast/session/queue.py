@@ -69,19 +69,19 @@ class MessageQueue:
     __slots__ = (
         "_bad",
         "_busy",
+        "_connection",
         "_handler",
         "_leaving",
         "_under_way",
         "_waiting",
         "budget",
         "closed",
-        "connection",
         "wire",
     )
 
     def __init__(self, handler: Handler, connection: Connection, wire: Wire, budget: Budget) -> None:
         self._handler = handler
-        self.connection = connection
+        self._connection = connection
         self.wire = wire
         self.budget = budget
         # Most connections never need it.
@@ -145,7 +145,7 @@ class MessageQueue:
         """Close the connection as soon as the messages until now are answered; ignore later ones."""
         self._leaving = True
         if not (self._under_way or self._busy or self._waiting or self.closed):
-            self.connection.close(CloseCode.RESTART)
+            self._connection.close(CloseCode.RESTART)
 
     def close(self) -> None:
         """Forget the messages: the connection is over."""
@@ -156,7 +156,7 @@ class MessageQueue:
 
     def send(self, message: ServerMessage) -> None:
         """Send a message."""
-        self.connection.write(self.wire.frame(message))
+        self._connection.write(self.wire.frame(message))
 
     def refuse(self, refusal: Refusal, ref: Ref, item: str | None = None) -> None:
         """Send an error."""
@@ -177,7 +177,7 @@ class MessageQueue:
         """Count frames. Returns how long (s) they are ahead of the limit; closes a flooding connection."""
         ahead = self.budget.messages(frames)
         if ahead and self.budget.flooded:
-            self.connection.close(CloseCode.ABUSIVE)
+            self._connection.close(CloseCode.ABUSIVE)
         return ahead
 
     def _must_wait(self, message: _Message) -> bool:
@@ -211,16 +211,16 @@ class MessageQueue:
         if full is not waiting.paused and not self.closed:
             waiting.paused = full
             if full:
-                self.connection.pause_reading()
+                self._connection.pause_reading()
             else:
-                self.connection.resume_reading()
+                self._connection.resume_reading()
 
     def _handle(self, message: _Message) -> None:
         if isinstance(message, Unreadable):
             self._bad = self._bad + 1 if isinstance(message.refusal, BadMessage) else 0
             self.refuse(message.refusal, message.ref)
             if self._bad >= MAX_BAD_IN_A_ROW:
-                self.connection.close(CloseCode.ABUSIVE)
+                self._connection.close(CloseCode.ABUSIVE)
             return
         self._bad = 0
         if isinstance(message, _TooFast):

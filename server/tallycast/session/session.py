@@ -5,6 +5,7 @@ over whole messages, and writes whole frames.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from msgspec import UNSET
@@ -40,6 +41,16 @@ from tallycast.signals.choice import check_reaction
 TOKEN_GRACE = 25.0
 
 
+@dataclass(frozen=True, slots=True)
+class SessionContext:
+    """What the sessions of a worker share. ``clock`` is for the rate limits."""
+
+    reactions: Reactions
+    subscriptions: Subscriptions
+    accounts: Accounts
+    clock: Clock
+
+
 class Session:
     """The state of one connection. It has no task: it acts on messages, updates and answers.
 
@@ -47,30 +58,20 @@ class Session:
     """
 
     __slots__ = (
-        "_accounts",
-        "_reactions",
+        "_connection",
+        "_context",
         "_site",
         "_subscription",
         "_visitor",
         "queue",
     )
 
-    def __init__(
-        self,
-        connection: Connection,
-        site: Site,
-        wire: Wire,
-        *,
-        reactions: Reactions,
-        subscriptions: Subscriptions,
-        accounts: Accounts,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, context: SessionContext, connection: Connection, site: Site, wire: Wire) -> None:
+        self._context = context
+        self._connection = connection
         self._site = site
-        self._reactions = reactions
-        self._subscription = subscriptions.open(connection)
-        self._accounts = accounts
-        self.queue = MessageQueue(self, connection, wire, Budget(site.limits, clock))
+        self._subscription = context.subscriptions.open(connection)
+        self.queue = MessageQueue(self, connection, wire, Budget(site.limits, context.clock))
         # Unauthenticated until ``auth``.
         self._visitor: Visitor | None = None
 
@@ -84,7 +85,7 @@ class Session:
 
     def on_tick(self) -> None:
         """About a second has passed."""
-        if self._subscription.sites.sites.get(self._site.name) is not self._site and not self._adopt():
+        if self._subscription.site(self._site.name) is not self._site and not self._adopt():
             return
         if self._visitor is not None and self._visitor.expired(TOKEN_GRACE):
             self._sign_out("the token has expired")
@@ -121,7 +122,7 @@ class Session:
     def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
         """Send the visitor's new reaction on a watched item, unless it was set on this connection."""
         here = self._visitor is not None and self._visitor.author.origin == origin
-        if not here and item in self._subscription and not self.queue.connection.blocked:
+        if not here and item in self._subscription and not self._connection.blocked:
             self.queue.send(Mine(item, version, reaction))
 
     def on_retired(self) -> None:
@@ -143,7 +144,7 @@ class Session:
                 try:
                     self._react(message)
                 except Refusal as refusal:
-                    self._reactions.record(refusal)
+                    self._context.reactions.record(refusal)
                     raise
             case Watch():
                 self._on_watch(message)
@@ -175,14 +176,14 @@ class Session:
         self.queue.begin()
         done = partial(self._reacted, message)
         try:
-            self._reactions.set(self._site, item, self._visitor.author, message.reaction, done)
+            self._context.reactions.set(self._site, item, self._visitor.author, message.reaction, done)
         except Refusal as refusal:
             self.queue.complete()
             refusal.item = item
             raise
 
     def _reacted(self, message: React, answer: Committed | Refusal) -> None:
-        self._reactions.record(answer)
+        self._context.reactions.record(answer)
         queue = self.queue
         if queue.closed:
             return
@@ -195,8 +196,7 @@ class Session:
     # watch
 
     def _on_watch(self, message: Watch) -> None:
-        items = self._subscription.sites.check_items(self._site, message.items)
-        self._subscription.sites.check_watched(self._site, self._subscription.count_with(items))
+        items = self._subscription.check_watch(self._site, message.items)
         self.queue.budget.ids(len(items))
         self.queue.begin_read()
         self._watch(items, message.since or {}, message.ref)
@@ -206,7 +206,7 @@ class Session:
         visitor = self._visitor.id if self._visitor is not None else None
         done = partial(self._watched, items, since, ref)
         self._subscription.watch(self._site, items, since, visitor, done)
-        self.queue.connection.on_watching(len(self._subscription))
+        self._connection.on_watching(len(self._subscription))
 
     def _watched(
         self, items: Sequence[str], since: Mapping[str, int], ref: Ref | None, answer: States | Refusal
@@ -229,7 +229,7 @@ class Session:
             frames += self._mine(answer)
             if ref is not None:
                 frames.append(self.queue.wire.frame(Watching(ref)))
-            self.queue.connection.write(b"".join(frames))
+            self._connection.write(b"".join(frames))
         self.queue.complete_read()
 
     def _mine(self, states: States) -> list[bytes]:
@@ -242,8 +242,8 @@ class Session:
         ]
 
     def _unwatch(self, message: Unwatch) -> None:
-        self._subscription.unwatch(self._subscription.sites.check_items(self._site, message.items))
-        self.queue.connection.on_watching(len(self._subscription))
+        self._subscription.unwatch(self._site, message.items)
+        self._connection.on_watching(len(self._subscription))
         self.queue.send(Unwatched(message.ref))
 
     # auth
@@ -256,7 +256,7 @@ class Session:
             raise RateLimited("too many messages", retry_after=ahead)
         budget.ids(len(self._subscription))  # All are read again.
         self.queue.begin_read()
-        visitor = self._visitor = Visitor(self._accounts, self._site, self)
+        visitor = self._visitor = Visitor(self._context.accounts, self._site, self)
         merge = None if message.merge is UNSET else message.merge
         visitor.sign_in(message.token, merge, partial(self._signed_in, visitor, message.ref))
 
@@ -296,15 +296,15 @@ class Session:
             return
         frames = self._mine(answer)
         frames.append(self.queue.wire.frame(Ready(visitor.id, ref)))
-        self.queue.connection.write(b"".join(frames))
+        self._connection.write(b"".join(frames))
 
     # Identity
 
     def _adopt(self) -> bool:
         """Adopt the present configuration of the site; ``False`` when it is served no longer."""
-        site = self._subscription.sites.sites.get(self._site.name)
+        site = self._subscription.site(self._site.name)
         if site is None:
-            self.queue.connection.close(CloseCode.UNKNOWN_SITE)
+            self._connection.close(CloseCode.UNKNOWN_SITE)
             return False
         self._site = site
         self.queue.budget.limits = site.limits

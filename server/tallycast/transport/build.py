@@ -11,7 +11,7 @@ from tallycast.access.admission import Admission
 from tallycast.access.guard import Guard
 from tallycast.observability.measures import Snapshot
 from tallycast.services.build import Services
-from tallycast.session.session import Session
+from tallycast.session.session import Session, SessionContext
 from tallycast.transport.coalescer import WriteCoalescer
 from tallycast.transport.drain import Drain
 from tallycast.transport.registry import Registry
@@ -43,13 +43,7 @@ def build(
 ) -> Transports:
     """The transports, over services."""
     registry = Registry()
-    open_session = partial(
-        Session,
-        reactions=services.reactions,
-        subscriptions=services.subscriptions,
-        accounts=services.accounts,
-        clock=timers,
-    )
+    context = SessionContext(services.reactions, services.subscriptions, services.accounts, timers)
     return Transports(
         registry,
         WebSockets(
@@ -58,7 +52,7 @@ def build(
             admission=admission,
             timers=timers,
             coalescer=WriteCoalescer(loop.call_soon),
-            open_session=open_session,
+            open_session=partial(Session, context),
             soon=loop.call_soon,
         ),
         EventStreams(registry, services.subscriptions, admission, guard, timers),
