@@ -120,16 +120,16 @@ def test_a_ladder_tells_the_last_rate_that_held() -> None:
 
 
 def test_a_step_that_broke_while_the_generator_was_late_says_nothing() -> None:
-    steps = [step(100, True), step(150, False, late=2), step(225, True), step(338, False, late=2)]
+    steps = [step(100, True), step(150, False, late=4), step(225, True), step(338, False, late=4)]
     assert [one.passed for one in steps] == [True, None, True, None]
     assert not verdict.is_finished(steps)
     best = Verdict(steps=steps).best
     assert best is not None
     assert best.rate == 225
-    assert verdict.is_finished([*steps, step(506, False, late=2)])
+    assert verdict.is_finished([*steps, step(506, False, late=4)])
     # Late, but good enough all the same.
-    assert step(100, True, late=2).passed is True
-    assert Verdict(steps=[step(100, False, late=2), step(150, True)]).status == PASSED
+    assert step(100, True, late=4).passed is True
+    assert Verdict(steps=[step(100, False, late=4), step(150, True)]).status == PASSED
 
 
 def tick(latencies: dict[str, dict[int, bytes]]) -> Tick:

@@ -11,6 +11,8 @@ def test_a_late_generator_is_told_with_what_to_change() -> None:
     (late,) = generator.complaints(1000, 11, [0.5], 2, shared=True)
     assert "1.10 % of the reactions were sent more than 10 ms after they were due" in late
     assert "a machine of its own (now both share 2 cores)" in late
+    assert generator.complaints(26, 3, [0.5], 2, shared=True) == []
+    assert generator.complaints(26, 4, [0.5], 2, shared=True)
     assert "with more cores" in generator.complaints(1000, 11, [0.5], 2, shared=False)[0]
     (busy,) = generator.complaints(1000, 0, [0.99], 4, shared=True)
     assert "raise --processes (now 1, this machine has 4 cores)" in busy
