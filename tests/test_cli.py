@@ -73,6 +73,7 @@ def test_help_of_serve_tells_every_setting() -> None:
         if declared is not None:
             assert declared.name in answer
             assert f"default: {default_text(name)}" in answer
+    assert "default: on without a sites file" in answer
 
 
 def test_a_wrong_flag_value() -> None:

@@ -55,7 +55,8 @@ def test_the_audit_trail(trailed: str) -> None:
 
 def test_of_the_server_on_this_data_folder(make_server: MakeServer) -> None:
     server: ServerProcess = make_server()
-    assert tallycast("audit", "--data", str(server.data)).stdout == ""
+    done = tallycast("audit", "--data", str(server.data))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "the audit trail is empty\n")
     asyncio.run(_note(running_engine(server.data), 1))
     assert len(tallycast("audit", "--data", str(server.data)).stdout.splitlines()) == 2
 

@@ -18,15 +18,21 @@ from tallycast.ledger.trail import Entry, entries
 def print_trail(settings: Settings) -> None:
     """Print every entry, the oldest first: one line each, wrapped to the width of a terminal.
 
+    Where there is none, says so on standard error.
+
     Raises:
         StartError: the engine cannot be used.
     """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
     async def read(engine: Store) -> None:
+        empty = True
         async for page in entries(engine):
             for entry in page:
+                empty = False
                 print(_line(entry, width))
+        if empty:
+            print("the audit trail is empty", file=sys.stderr)
 
     with_engine(settings, read, "the audit trail cannot be read")
 

@@ -43,6 +43,7 @@ def _setting(
     expected: str,
     *,
     panel: str = "Options",
+    unset: str = "none",
     **field: Any,
 ) -> Any:
     """Declare a setting.
@@ -53,9 +54,10 @@ def _setting(
         description: Its help text.
         expected: What a valid value is, as errors put it.
         panel: The part of ``--help`` that it is listed in.
+        unset: What the default None means.
         field: Constraints of its value, and ``validation_alias`` where its variable is not TALLYCAST_NAME.
     """
-    extra: Any = {"metavar": metavar, "expected": expected, "panel": panel}
+    extra: Any = {"metavar": metavar, "expected": expected, "panel": panel, "unset": unset}
     return Field(default, description=description, json_schema_extra=extra, **field)
 
 
@@ -64,8 +66,8 @@ def _number(default: float | None, ge: int, le: int, description: str, **more: A
     return _setting(default, "NUMBER", description, expected, ge=ge, le=le, **more)
 
 
-def _switch(default: bool | None, description: str) -> Any:
-    return _setting(default, "", description, "on or off", panel="Switches")
+def _switch(default: bool | None, description: str, **more: Any) -> Any:
+    return _setting(default, "", description, "on or off", panel="Switches", **more)
 
 
 def _rate(default: Rate, description: str) -> Any:
@@ -182,7 +184,7 @@ class Settings(BaseSettings):
     )
     log_addresses: bool = _switch(False, "Log client IP addresses.")
     demo: bool | None = _switch(
-        None, "Serve the demo pages: /, /demo/wall and /live. On unless there is a sites file."
+        None, "Serve the demo pages: /, /demo/wall and /live.", unset="on without a sites file"
     )
     metrics_port: int | None = _number(
         None, 0, 65535, "Serve Prometheus metrics on this port, at /metrics; 0 picks a free one."
@@ -312,12 +314,13 @@ def environment_names(name: str) -> list[str]:
 
 def default_text(name: str) -> str:
     """The default of a setting as it is typed."""
-    default = Settings.model_fields[name].default
+    field = Settings.model_fields[name]
+    default = field.default
     if isinstance(default, bool):
         return "on" if default else "off"
     if isinstance(default, float):
         return f"{default:g}"
-    return "none" if default is None else str(default)
+    return str(errors.declared(field)["unset"] if default is None else default)
 
 
 def ignored() -> list[Ignored]:
