@@ -294,5 +294,5 @@ def test_every_name_belongs_to_one_deployment(pair: Pair) -> None:
     assert {channel[channel.rindex(b"@") :] for channel in channels} == ends
     for each in pair.deployments:
         assert each.names.item_channel("default", item) in channels
-        for refused in ("NOPERM", "permission", "engine refuses", "Traceback"):
+        for refused in ("NOPERM", "permission", "engine refused", "Traceback"):
             assert refused not in each.server.output()

@@ -25,6 +25,14 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md")
 MAX_FUNCTION, MAX_PERCENTILE, MAX_MODULE = 60, 25, 400  # lines
 MAX_FOLDER = 12  # modules, __init__.py not counted
 
+# The part of a docstring that describes arguments, and the names in it: "name:" or "name, name:".
+ARGUMENTS = re.compile(r"^Args:\n((?: .*\n?|\n)+)", re.MULTILINE)
+ARGUMENT_NAMES = re.compile(r"^    (\w+(?:, \w+)*):", re.MULTILINE)
+
+# What a log event has none of: an article as its subject, or a second part, which is a value of its own.
+NO_EVENT = re.compile(r"(the|an?) |.*[;:]", re.IGNORECASE)
+LOGGERS, LEVELS = ("log", "_log"), ("debug", "info", "warning", "error", "critical", "exception")
+
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 CODE_SPAN = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 LINK = re.compile(
@@ -88,6 +96,8 @@ def check_code(root: Path) -> Iterator[Violation]:
         functions += _functions(path, tree)
         if ast.get_docstring(tree) is None:
             yield Violation(path, 1, "the module has no docstring")
+        yield from check_arguments(path, tree)
+        yield from check_events(path, tree)
         if (lines := len(source.splitlines())) > MAX_MODULE:
             message = f"the module has {lines} lines, at most {MAX_MODULE} are allowed"
             yield Violation(path, lines, message, path)
@@ -96,6 +106,38 @@ def check_code(root: Path) -> Iterator[Violation]:
         if count > MAX_FOLDER:
             message = f"the folder has {count} modules, at most {MAX_FOLDER} are allowed"
             yield Violation(folder, 1, message, folder)
+
+
+def check_arguments(path: str, tree: ast.AST) -> Iterator[Violation]:
+    """Arguments that a docstring describes, and that the function or class does not have."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            parameters = _parameters(node)
+        elif isinstance(node, ast.ClassDef):
+            parameters = _parameters_of_class(node)
+        else:
+            continue
+        if (described := ARGUMENTS.search(ast.get_docstring(node) or "")) is None:
+            continue
+        for name in ", ".join(ARGUMENT_NAMES.findall(described[1])).split(", "):
+            if name not in parameters:
+                message = f"{node.name} has no argument {name}, which its docstring describes"
+                yield Violation(path, node.lineno, message)
+
+
+def check_events(path: str, tree: ast.AST) -> Iterator[Violation]:
+    """Log lines whose event is more than an event."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id=logger) | ast.Attribute(attr=logger),
+                    attr=level,
+                ),
+                args=[ast.Constant(value=str(event)), *_],
+            ) if logger in LOGGERS and level in LEVELS and NO_EVENT.match(event):
+                message = f"the log event {event!r} is more than an event: use key=value for the rest"
+                yield Violation(path, node.lineno, message)
 
 
 def check_functions(functions: list[Function]) -> Iterator[Violation]:
@@ -166,6 +208,21 @@ def _prose(text: str) -> Iterator[tuple[int, str]]:
             fence = mark[1]
         elif mark[1].startswith(fence) and not line.strip(" `~"):
             fence = ""
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    return {child.arg for child in ast.walk(node.args) if isinstance(child, ast.arg)}
+
+
+def _parameters_of_class(node: ast.ClassDef) -> set[str]:
+    """Those of ``__init__``, and the fields of a dataclass or named tuple."""
+    names: set[str] = set()
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef) and child.name == "__init__":
+            names |= _parameters(child)
+        elif isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Name):
+            names.add(child.target.id)
+    return names
 
 
 def _functions(path: str, tree: ast.AST, prefix: str = "") -> Iterator[Function]:

@@ -291,12 +291,12 @@ async def _fill_and_make_room(server: ServerProcess, disk: FullDisk | FileSizeLi
         tasks = crowd.start(server.ws_url, 0.02)
         await crowd.more(200, *watchers.tasks)
         disk.fill()
-        await eventually(lambda: "the engine cannot write its data" in server.output(), within=120)
+        await eventually(lambda: "engine write failed" in server.output(), within=120)
         # It is tried again and again, and each time a write ends it. What still fits is safe, and confirmed.
         ends: list[int] = []
 
         def nothing_fits() -> bool:
-            if server.output().count("the engine is back") > len(ends):
+            if server.output().count("engine restarted") > len(ends):
                 ends.append(crowd.acks)
             return len(ends) >= TRIES and ends[-1] == ends[-TRIES]
 

@@ -70,7 +70,7 @@ async def test_the_engine_is_killed(make_server: MakeServer, measured: Measured)
             engine = server.engine
             assert engine is not None
             os.kill(engine, signal.SIGKILL)
-            await eventually(lambda turn=turn: server.output().count("the engine is back") > turn)
+            await eventually(lambda turn=turn: server.output().count("engine restarted") > turn)
         await pace.more(*watchers.tasks)
         await quiet(tasks)
         await crowd.settle(server.url, running_engine(server.data))

@@ -227,8 +227,8 @@ async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, c
     with capture_logs() as answer:
         one._record(await check(link, SITE.name, "x"))
         one._record(await check(link, SITE.name, "x"))
-    assert [(line["stored"], line["counted"], line["item"]) for line in answer] == [
-        ({"like": 31, "dislike": 4}, {"like": 30, "dislike": 5}, "x")
+    assert [(line["event"], line["stored"], line["counted"], line["item"]) for line in answer] == [
+        ("stored counts repaired", {"like": 31, "dislike": 4}, {"like": 30, "dislike": 5}, "x")
     ]
     assert (one.checked, one.repairs) == (2, 1)
 

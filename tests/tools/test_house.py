@@ -41,6 +41,58 @@ def test_a_module_needs_a_docstring(tmp_path: Path) -> None:
     ]
 
 
+def test_a_log_event_is_an_event_alone(tmp_path: Path) -> None:
+    lines = (
+        '_log.info("engine died; restarting it", pid=1)',
+        'self._log.error("the engine died", pid=1)',
+        'log.warning("engine died", reason="killed; the reason is in its log")',
+        '_log.info(f"engine {state}")',
+        'print("the end; really")',
+    )
+    write(tmp_path, "server/a.py", module(*(f"{line}\n" for line in lines)))
+    assert [line.partition(" is more")[0] for line in found(tmp_path)] == [
+        "server/a.py:2: the log event 'engine died; restarting it'",
+        "server/a.py:3: the log event 'the engine died'",
+    ]
+
+
+def test_described_arguments_are_arguments(tmp_path: Path) -> None:
+    text = """\"\"\"A module.\"\"\"
+
+def f(a, *b, c, **d):
+    \"\"\"Do it.
+
+    Args:
+        a, c: Two.
+            More: of it.
+        b: The others.
+        d: Options.
+        gone: No longer.
+
+    Raises:
+        ValueError: a is invalid.
+    \"\"\"
+
+class C:
+    \"\"\"A field, and an argument.
+
+    Args:
+        x: The field.
+        y: The argument.
+        later: Renamed.
+    \"\"\"
+
+    x: int
+
+    def __init__(self, y): ...
+"""
+    write(tmp_path, "tools/a.py", text)
+    assert found(tmp_path) == [
+        "tools/a.py:3: f has no argument gone, which its docstring describes",
+        "tools/a.py:17: C has no argument later, which its docstring describes",
+    ]
+
+
 def test_a_function_has_at_most_60_lines_decorators_not_counted(tmp_path: Path) -> None:
     write(tmp_path, "tools/a.py", module("@property\n@property\n", function("f", 60)))
     assert found(tmp_path) == []

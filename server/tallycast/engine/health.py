@@ -82,7 +82,7 @@ class EngineHealth:
         self.forbidden = self.forbidden or is_refusal(reason)
         if time.monotonic() - self._logged_at >= LOG_INTERVAL:
             self._logged_at = time.monotonic()
-            _log.error("engine refuses", error=reason)
+            _log.error("engine refused a command", error=reason)
         return Unavailable("the engine refuses", retry_after=RETRY_AFTER)
 
     def drifted(self, keys: Iterable[bytes | str]) -> None:
@@ -129,7 +129,7 @@ class EngineHealth:
     def wrote(self, accepted: bool) -> None:
         """Note whether the engine accepted a write just now."""
         if accepted and not self.writable:
-            _log.info("the engine takes writes again")
+            _log.info("engine writable again")
         self.writable = accepted
 
 

@@ -136,7 +136,7 @@ async def wait_until_ready(store: Admin, patience: float, *, strict: bool = True
                 raise EngineError(f"the engine refuses: {reason}") from None
         else:
             if logged_at > -math.inf:
-                _log.info("the engine is ready", version=version)
+                _log.info("engine ready", version=version)
             return secret
         if time.monotonic() > limit:
             what = "refuses" if isinstance(origin, ResponseError) else "does not answer"

@@ -97,7 +97,7 @@ class Auditor:
         if found.outcome is Outcome.REPAIRED:
             self.repairs += 1
             _log.error(
-                "stale counts repaired",
+                "stored counts repaired",
                 site=found.site,
                 item=found.item,
                 stored=found.stored,

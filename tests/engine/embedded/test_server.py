@@ -302,7 +302,7 @@ async def test_it_is_ready_only_when_everything_is_read(
     with structlog.testing.capture_logs() as answer:
         await engine.start()
     assert await ask(engine, "GET", "key") == "299999"
-    assert "the engine reads its data" in [line["event"] for line in answer]
+    assert "engine loading" in [line["event"] for line in answer]
 
 
 async def test_a_start_can_be_called_off(engine: EmbeddedEngine, tmp_path: Path) -> None:

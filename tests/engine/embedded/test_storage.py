@@ -93,7 +93,7 @@ async def test_a_folder_at_the_sockets_path_is_named_and_left_alone(
     with structlog.testing.capture_logs() as logs:
         path.unlink()
         path.mkdir()
-        await eventually(lambda: any(entry["event"] == "the engine is still down" for entry in logs))
+        await eventually(lambda: any(entry["event"] == "engine restart failed" for entry in logs))
     path.rmdir()
     await reads(engine, b"before")
 

@@ -50,6 +50,8 @@ CANNOT_WRITE = "AOF write error"
 CUT = "Truncating the AOF"
 DAMAGED = "Bad file format"
 
+POWER_CUT = "as after a power cut"
+
 _LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -134,7 +136,7 @@ class EmbeddedEngine:
             self._folder.forget_engine()
             self._folder.socket()
             if zeros := self._folder.cut_zeros():
-                log.warning("the engine's file ended in zeros, as after a power cut; cut off", bytes=zeros)
+                log.warning("zeros at the end of the engine's file cut off", bytes=zeros, reason=POWER_CUT)
             output = self._folder.open_log()
             # fmt: off
             self._process = await asyncio.create_subprocess_exec(
@@ -156,7 +158,8 @@ class EmbeddedEngine:
         await self._watch_storage()
         if cut := self._folder.said(CUT):
             log.warning(
-                "the engine's file ended in half a write, as after a power cut; not confirmed, and cut off",
+                "half a write at the end of the engine's file cut off",
+                reason=f"{POWER_CUT}; it was not confirmed",
                 engine_log=cut.strip("! "),
             )
 
@@ -172,7 +175,7 @@ class EmbeddedEngine:
             return lock
         note = self._folder.noted_engine()
         pid = note.pid if note else "unknown"
-        log.warning("an engine of an earlier server still holds the data; waiting for its end", pid=pid)
+        log.warning("engine of an earlier server found", pid=pid, hint="waiting for its end")
         if note is not None:
             await _ask_to_shut_down(note.socket)
         deadline = time.monotonic() + ORPHAN_WAIT
@@ -239,7 +242,7 @@ class EmbeddedEngine:
             await self._storage.detach()
             if time.monotonic() - ready_at >= STEADY_AFTER:
                 pause = FIRST_PAUSE
-            log.error("the engine died; restarting it", status=status, engine_log=self._folder.log_tail())
+            log.error("engine died", status=status, engine_log=self._folder.log_tail())
             self._explain_full_disk()
             while True:
                 await asyncio.sleep(pause)
@@ -261,8 +264,9 @@ class EmbeddedEngine:
         free = self._folder.free()
         if free < LEAST_FREE or self._folder.said(CANNOT_WRITE):
             log.error(
-                "the engine cannot write its data: no reaction is confirmed until it can. Make room on that "
-                "disk, or raise the limit on the size of files; the engine is tried again by itself",
+                "engine write failed",
+                hint="make room on that disk, or raise the limit on the size of files; no reaction is "
+                "confirmed until then, and the engine is retried by itself",
                 data=str(self._folder.path),
                 free_bytes=free,
             )
@@ -273,9 +277,9 @@ class EmbeddedEngine:
             await self._run()
         except EngineError as error:
             await self._end_process(STOP_WAIT)
-            log.error("the engine is still down", reason=str(error))
+            log.error("engine restart failed", reason=str(error))
             return False
-        log.info("the engine is back", pid=self.pid)
+        log.info("engine restarted", pid=self.pid)
         return True
 
     async def _end_process(self, wait: float) -> None:
@@ -288,7 +292,7 @@ class EmbeddedEngine:
             try:
                 await asyncio.wait_for(process.wait(), wait)
             except TimeoutError:
-                log.error("the engine does not stop; killing it", pid=process.pid)
+                log.error("engine killed", reason="did not stop in time", pid=process.pid)
                 process.kill()
         await process.wait()
 
@@ -381,4 +385,4 @@ async def _log_progress(client: Redis) -> None:
     except (RedisError, TimeoutError):
         return
     percent = round(float(state.get("loading_loaded_perc", 0)))
-    log.info("the engine reads its data", percent=percent, seconds_left=state.get("loading_eta_seconds"))
+    log.info("engine loading", percent=percent, seconds_left=state.get("loading_eta_seconds"))

@@ -74,7 +74,7 @@ class StorageWatch:
                 await self._repair(self._client, place)
             elif self._refusing:
                 await self._refuse_writes(self._client, refuse=False)
-                _log.info("engine files are complete again; writes are accepted")
+                _log.info("engine files complete again")
         except (RedisError, OSError, TimeoutError, EngineError) as error:
             self._failed(str(error) or type(error).__name__)
             return False
@@ -83,12 +83,12 @@ class StorageWatch:
             return False
         if _socket_identity(self._socket) != self._identity:
             _log.error(
-                "engine socket was deleted or replaced; restarting the engine", socket=str(self._socket)
+                "engine socket deleted or replaced", socket=str(self._socket), hint="the engine is restarted"
             )
             return True
         if self._folder.noted_engine() is None:
             # It names the engine, and makes a successor wait until this one has ended.
-            _log.error("engine lock was deleted; restarting the engine", data=str(self._folder.path))
+            _log.error("engine lock deleted", data=str(self._folder.path), hint="the engine is restarted")
             return True
         return False
 
@@ -105,9 +105,10 @@ class StorageWatch:
     async def _repair(self, client: Redis, place: Place) -> None:
         if not self._refusing:
             _log.error(
-                "engine files were deleted or replaced; writes are refused",
+                "engine files deleted or replaced",
                 data=str(self._folder.path),
                 found=place.value,
+                hint="writes are refused",
             )
         # What it has confirmed is still in its memory. Nothing must be confirmed that is not on disk.
         await self._refuse_writes(client, refuse=True)
@@ -123,7 +124,7 @@ class StorageWatch:
     def _failed(self, reason: str) -> None:
         if reason != self._failure:
             self._failure = reason
-            _log.error("engine files not repaired; tried again every second", reason=reason)
+            _log.error("engine files not repaired", reason=reason, hint="tried again every second")
 
     async def _refuse_writes(self, client: Redis, *, refuse: bool) -> None:
         # It has no replicas: with this setting it refuses writes and serves everything else.

@@ -40,7 +40,8 @@ async def check(store: Admin, *, strict: bool = True) -> None:
             raise EngineError(f"{risk.node}: {risk.reason}" if risk.node else risk.reason)
     if unchecked:
         _log.warning(
-            "engine settings not checked: its user may run neither INFO nor CONFIG GET, or not both",
+            "engine settings not checked",
+            reason="its user may run neither INFO nor CONFIG GET, or not both",
             settings=sorted(unchecked),
             safe="maxmemory-policy noeviction, appendonly yes, appendfsync always",
         )
