@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 from redis import Redis
-from tallycast.app import run_worker
+from tallycast.app import Host, run_worker
 from tallycast.config.settings import load
 from tallycast.domain.sites import Site
 from tallycast.engine import feed
@@ -56,7 +56,8 @@ def with_worker(redis_url: str, act: Callable[[str], None]) -> Snapshot:
         sites = {"default": Site()}
         nothing: Any = lambda *_: None  # noqa: E731
         idle = partial(asyncio.sleep, 0)
-        last = run_worker(settings, listener, thread.start, sites, nothing, nothing, nothing, idle)
+        host = Host(thread.start, nothing, nothing, nothing, idle)
+        last = run_worker(settings, listener, sites, host)
         thread.join()
     for failure in failures:
         raise failure

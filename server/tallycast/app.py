@@ -21,10 +21,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from tallycast.access.admission import Admission
-from tallycast.access.guard import Guard
-from tallycast.access.keysets import KeySets
-from tallycast.access.revocations import Revocations
+from tallycast.access import build as access
 from tallycast.api import application
 from tallycast.config.settings import Settings
 from tallycast.contract.errors import EngineError, Unavailable
@@ -37,6 +34,7 @@ from tallycast.engine.factory import open_store
 from tallycast.engine.preflight import safety
 from tallycast.engine.startup import wait_until_ready
 from tallycast.engine.store import Store
+from tallycast.fanout import build as fanout
 from tallycast.fanout.fanout import Fanout
 from tallycast.ledger import factory as ledger
 from tallycast.observability.measures import Snapshot
@@ -56,15 +54,30 @@ RESERVE = 2.0
 _log = structlog.get_logger("app")
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The process around a worker.
+
+    Args:
+        on_ready: called when connections are accepted.
+        on_sites: called with a function to call, from any thread, with the sites when they have changed.
+        on_measure: called with a function to call, from any thread, to request the measurements.
+        measured: called with the requested measurements, from the loop: it shows that the loop is alive.
+        upkeep: runs as long as the worker serves.
+    """
+
+    on_ready: Callable[[], None]
+    on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None]
+    on_measure: Callable[[Callable[[], None]], None]
+    measured: Callable[[Snapshot], None]
+    upkeep: Callable[[], Coroutine[Any, Any, None]]
+
+
 def run_worker(
     settings: Settings,
     listener: socket.socket,
-    on_ready: Callable[[], None],
     sites: Mapping[str, Site],
-    on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None],
-    on_measure: Callable[[Callable[[], None]], None],
-    measured: Callable[[Snapshot], None],
-    upkeep: Callable[[], Coroutine[Any, Any, None]],
+    host: Host,
     *,
     restarted: bool = False,
 ) -> Snapshot:
@@ -73,12 +86,8 @@ def run_worker(
     Args:
         settings: ``redis_url`` names the engine.
         listener: where connections are accepted.
-        on_ready: called when they are.
         sites: the sites to serve, by name.
-        on_sites: called with a function to call, from any thread, with the sites when they have changed.
-        on_measure: called with a function to call, from any thread, to request the measurements.
-        measured: called with the requested measurements, from the loop: it shows that the loop is alive.
-        upkeep: runs as long as the worker serves.
+        host: the process around it.
         restarted: wait for an engine that is away, as in a failover, without limit; and serve, without being
             ready, where the engine's settings or rights would end a start.
 
@@ -92,11 +101,11 @@ def run_worker(
         engine = open_store(settings.redis_url, settings.replicas, settings.prefix or "")
         try:
             worker = await _start(settings, engine, sites, restarted=restarted)
-            on_sites(lambda sites: _call_soon(loop, partial(worker.adopt, sites)))
-            on_measure(lambda: _call_soon(loop, lambda: measured(worker.measure())))
+            host.on_sites(lambda sites: _call_soon(loop, partial(worker.adopt, sites)))
+            host.on_measure(lambda: _call_soon(loop, lambda: host.measured(worker.measure())))
             prepare(listener)
-            background = [_vital(name, work) for name, work in worker.background(upkeep()).items()]
-            await _server(settings, worker, on_ready).serve(sockets=[listener])
+            background = [_vital(name, work) for name, work in worker.background(host.upkeep()).items()]
+            await _server(settings, worker, host.on_ready).serve(sockets=[listener])
             for task in background:
                 task.cancel()
             await asyncio.wait(background, timeout=STOP_WITHIN)
@@ -115,10 +124,7 @@ class _Worker:
     engine: Store
     ledger: ledger.Ledger
     fanout: Fanout
-    key_sets: KeySets
-    revocations: Revocations
-    guard: Guard
-    admission: Admission
+    access: access.Access
     timers: TimerWheel[Drainable]
     requests: TimerWheel[Http]
     services: services.Services
@@ -132,7 +138,7 @@ class _Worker:
 
     def adopt(self, sites: Mapping[str, Site]) -> None:
         """Serve these sites from here on. Sessions adopt them with their next tick."""
-        self.guard.sites = sites
+        self.access.guard.sites = sites
         self.fanout.adopt(sites)
         _log.info("sites adopted", sites=len(sites))
 
@@ -149,7 +155,7 @@ class _Worker:
             "writable": probe.follow(self.engine),
             "safety": safety.follow(self.engine),
             "rights": safety.follow_rights(self.engine),
-            "revocations": self.revocations.follow(),
+            "revocations": self.access.revocations.follow(),
             "merges": self.ledger.merger.follow(),
             "auditor": self.ledger.auditor.run(),
         }
@@ -170,7 +176,7 @@ class _Worker:
 
     async def close(self) -> None:
         """End what is under way."""
-        await self.key_sets.close()
+        await self.access.close()
         await self.ledger.close()
 
 
@@ -185,7 +191,7 @@ async def _start(settings: Settings, engine: Store, sites: Mapping[str, Site], *
     await safety.check(engine, strict=not restarted)
     worker = _build(settings, engine, secret, sites)
     try:
-        await worker.revocations.refresh()
+        await worker.access.revocations.refresh()
     except Unavailable as refusal:
         raise EngineError(f"revocations cannot be read: {refusal}") from None
     return worker
@@ -193,26 +199,20 @@ async def _start(settings: Settings, engine: Store, sites: Mapping[str, Site], *
 
 def _build(settings: Settings, engine: Store, secret: bytes, sites: Mapping[str, Site]) -> _Worker:
     loop = asyncio.get_running_loop()
-    stored = ledger.build(engine)
-    read, write, merge = stored.reader.submit, stored.writer.submit, stored.merger.submit
-    fanout = Fanout(engine.feed, read, engine.namespace, loop.call_later, engine.age)
-    key_sets, revocations = KeySets(), Revocations(engine, fanout.revoked)
-    guard = Guard(sites, secret, keys=key_sets, revoked=revocations.at)
     timers: TimerWheel[Drainable] = TimerWheel()
-    admission = Admission(_caps(settings), lambda: timers.now)
-    offered = services.build(engine, fanout, guard, stored.visitor_reactions, timers, read, write, merge)
+    stored = ledger.build(engine)
+    updates = fanout.build(engine, stored, loop.call_later)
+    checks = access.build(engine, sites, secret, _caps(settings), lambda: timers.now, updates.revoked)
+    offered = services.build(engine, stored, updates, checks.guard, timers)
     return _Worker(
         engine,
         stored,
-        fanout,
-        key_sets,
-        revocations,
-        guard,
-        admission,
+        updates,
+        checks,
         timers,
         TimerWheel(),
         offered,
-        transports.build(offered, guard, admission, timers, loop),
+        transports.build(offered, checks, timers, loop),
     )
 
 
@@ -220,8 +220,8 @@ def _server(settings: Settings, worker: _Worker, on_ready: Callable[[], None]) -
     return Server(
         application.build(
             worker.services,
-            worker.guard,
-            worker.admission,
+            worker.access.guard,
+            worker.access.admission,
             worker.transports.streams,
             worker.ready,
             demo=settings.has_demo,
@@ -232,7 +232,7 @@ def _server(settings: Settings, worker: _Worker, on_ready: Callable[[], None]) -
             networks(settings.forwarded_allow_ips),
             worker.requests,
             settings.request_within,
-            worker.admission,
+            worker.access.admission,
             settings.base_path.encode(),
             unix=settings.socket_path is not None,
         ),

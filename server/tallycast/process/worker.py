@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 
-from tallycast.app import run_worker
+from tallycast.app import Host, run_worker
 from tallycast.config import sites as sites_file
 from tallycast.contract.errors import StartError
 from tallycast.domain.sites import Site
@@ -36,12 +36,8 @@ def main(number: int, descriptor: int, *, restarted: bool) -> int:
             last = run_worker(
                 settings,
                 listener,
-                ipc.send_ready,
                 sites,
-                on_sites,
-                parent.on_measure,
-                ipc.send_measured,
-                heap.trim_heap,
+                Host(ipc.send_ready, on_sites, parent.on_measure, ipc.send_measured, heap.trim_heap),
                 restarted=restarted,
             )
         except StartError as error:

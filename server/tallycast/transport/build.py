@@ -7,8 +7,7 @@ import asyncio
 from functools import partial
 from typing import NamedTuple
 
-from tallycast.access.admission import Admission
-from tallycast.access.guard import Guard
+from tallycast.access.build import Access
 from tallycast.observability.measures import Snapshot
 from tallycast.services.build import Services
 from tallycast.session.session import Session, SessionContext
@@ -36,8 +35,7 @@ class Transports(NamedTuple):
 
 def build(
     services: Services,
-    guard: Guard,
-    admission: Admission,
+    access: Access,
     timers: TimerWheel[Drainable],
     loop: asyncio.AbstractEventLoop,
 ) -> Transports:
@@ -48,13 +46,13 @@ def build(
         registry,
         WebSockets(
             transports=register(registry),
-            guard=guard,
-            admission=admission,
+            guard=access.guard,
+            admission=access.admission,
             timers=timers,
             coalescer=WriteCoalescer(loop.call_soon),
             open_session=partial(Session, context),
             soon=loop.call_soon,
         ),
-        EventStreams(registry, services.subscriptions, admission, guard, timers),
+        EventStreams(registry, services.subscriptions, access.admission, access.guard, timers),
         Drain(timers),
     )
