@@ -26,6 +26,7 @@ from tallycast.engine import keys
 from tallycast.engine.embedded.server import find_binary
 from tallycast.engine.keys import LAYOUT_VERSION, Namespace
 from tallycast.engine.scripts import Script
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.writer import UNLIMITED
 
 BATCH = 500
@@ -108,7 +109,7 @@ def even_buckets(size: int, value: str, spread: int) -> Fill:
 
 def ours(spread: int | None = None, item: str = ITEM) -> Fill:
     """Return a fill through the server's own script, with its size of buckets or another."""
-    script = Script("react.lua", "layout.lua").text
+    script = Script(LUA, "react.lua", "layout.lua").text
     if spread is not None:
         script = re.sub(r"(?<=^local SPREAD = )\d+$", str(spread), script, flags=re.MULTILINE)
 
@@ -127,7 +128,7 @@ def ours(spread: int | None = None, item: str = ITEM) -> Fill:
 
 def our_items(client: Any, items: int) -> None:
     """Store items with one reaction each, through the server's own script."""
-    sha = client.script_load(Script("react.lua", "layout.lua").text)
+    sha = client.script_load(Script(LUA, "react.lua", "layout.lua").text)
     for start in range(0, items, BATCH):
         numbers = range(start, min(start + BATCH, items))
         flat = [word for k, n in enumerate(numbers) for word in (k + 1, digest(n), "like", 1, 0)]

@@ -10,6 +10,7 @@ import msgpack
 import pytest
 from tallycast.contract.errors import EngineError, OutcomeUnknown, Refusal, Unavailable
 from tallycast.domain.sites import Site
+from tallycast.engine import scripts
 from tallycast.engine.factory import is_cluster, open_store
 from tallycast.engine.keys import member
 from tallycast.engine.scripts import Script
@@ -17,6 +18,7 @@ from tallycast.engine.startup import identify, wait_until_ready
 from tallycast.engine.store import Store
 from tallycast.ledger import moderation
 from tallycast.ledger.factory import build_reader, build_writer
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.reader import Query, State
 from tallycast.ledger.writer import Committed, SetReaction
@@ -26,9 +28,9 @@ from tests.support.waiting import eventually
 
 SITE = Site()
 FREEZE, READ, WRITABLE = (
-    Script("freeze.lua", "layout.lua"),
-    Script("read.lua", "layout.lua"),
-    Script("writable.lua"),
+    Script(LUA, "freeze.lua", "layout.lua"),
+    Script(LUA, "read.lua", "layout.lua"),
+    Script(scripts.LUA, "writable.lua"),
 )
 
 

@@ -4,17 +4,17 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from hashlib import sha1
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tallycast.contract.errors import Refusal, Unavailable
-from tallycast.engine import keys
+from tallycast.engine import keys, scripts
 from tallycast.engine.scripts import Script
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.store import Store
 from tallycast.ledger import audit, layout, writer
 from tallycast.ledger.audit import Outcome, check
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.moderation import freeze, reset, start
 from tallycast.ledger.reader import Reader
@@ -24,9 +24,7 @@ from tests.ledger.support import SITE, bucket_keys, cramped, read, set_reaction,
 from tests.support.names import NAMES
 
 X = NAMES.item_key(SITE.name, "x")
-LAYOUT = "\n".join(
-    (Path(layout.__file__).parent / "lua" / name).read_text() for name in ("standalone.lua", "layout.lua")
-)
+LAYOUT = "\n".join(file.read_text() for file in (scripts.LUA / "standalone.lua", LUA / "layout.lua"))
 # What grow does with a bucket, in its order.
 WRITES = ("'UNLINK', target", "'HSET', target", "'HSET', key, '', (encode_state(before))", "'HDEL', source")
 
@@ -73,7 +71,7 @@ async def counted(client: Any) -> dict[str, int]:
 
 def stopping(before: str) -> Script:
     """The script of reactions, which stops in the middle of a split, before what it would write next."""
-    script = cramped(Script("react.lua", "layout.lua"), 2)
+    script = cramped(Script(LUA, "react.lua", "layout.lua"), 2)
     begin = "redis.call(" + before
     assert script.text.count(begin) == 1
     return with_text(script, script.text.replace(begin, "error({err = 'STOPPED'}) " + begin))

@@ -17,6 +17,7 @@ from tallycast.contract.errors import Forbidden, RateLimited, Refusal
 from tallycast.domain.sites import Site
 from tallycast.engine import keys
 from tallycast.engine.scripts import Script
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.writer import Batch, Committed, SetReaction, decode_answers
 from tallycast.signals.choice import Item, react, start
 
@@ -28,7 +29,8 @@ SITES = (Site("default"), Site("polls", kinds=("yes", "no", "maybe")))
 ITEMS = ("a", "b}", "{c", "é")
 VISITORS = tuple(keys.member(f"a:{number}") for number in range(9))
 REACT, READ, RESET, REMOVE, START, FREEZE = (
-    Script(f"{name}.lua", "layout.lua") for name in ("react", "read", "reset", "remove", "start", "freeze")
+    Script(LUA, f"{name}.lua", "layout.lua")
+    for name in ("react", "read", "reset", "remove", "start", "freeze")
 )
 CRAMPED = cramped(REACT, 1)
 FAR = 2**53

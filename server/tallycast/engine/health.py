@@ -4,14 +4,14 @@ Owns the log lines, and that they are not repeated all the time; and which items
 wrong, for the auditor. Does not depend on how the engine is reached.
 """
 
+import re
 import time
 from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import structlog
 
 from tallycast.contract.errors import OutcomeUnknown, Unavailable
-from tallycast.engine.preflight.requirements import POLICY, Risk
-from tallycast.engine.preflight.rights import is_refusal
 from tallycast.observability.measures import SHORT_TIMES, Histogram
 
 RETRY_AFTER = 2.0
@@ -22,7 +22,26 @@ SETTLE_TIME = 1.0
 # Items that await an audit of their own; the others await the audit of all items.
 MAX_SUSPECTS = 1000
 
+# The setting with which an engine deletes votes when its memory is full.
+POLICY = "maxmemory-policy"
+# A right is missing; Redis 7.0 has another wording within scripts.
+_RIGHT_MISSING = re.compile(
+    r"\bno permissions\b|\bACL failure\b|\buser executing the script can't\b", re.IGNORECASE
+)
+
 _log = structlog.get_logger("engine")
+
+
+class Risk(NamedTuple):
+    """A setting of an engine with which acknowledged reactions can be lost.
+
+    ``node`` is its address in a cluster. With an ``error`` a server does not start.
+    """
+
+    setting: str
+    level: Literal["error", "warning", "info"]
+    reason: str
+    node: str = ""
 
 
 class EngineHealth:
@@ -79,7 +98,7 @@ class EngineHealth:
         """It replied with an error (no memory, read-only). Returns the error to be raised."""
         self.failures += 1
         self.doubted = True
-        self.forbidden = self.forbidden or is_refusal(reason)
+        self.forbidden = self.forbidden or _RIGHT_MISSING.search(reason) is not None
         if time.monotonic() - self._logged_at >= LOG_INTERVAL:
             self._logged_at = time.monotonic()
             _log.error("engine refused a command", error=reason)

@@ -9,14 +9,14 @@ engine is reached.
 import asyncio
 
 from tallycast.contract.errors import Unavailable
-from tallycast.engine.scripts import Script
+from tallycast.engine.scripts import LUA, Script
 from tallycast.engine.store import Store
 
 INTERVAL = 5.0
 # After any failure.
 RETRY_INTERVAL = 1.0
 
-_WRITABLE = Script("writable.lua")
+_WRITABLE = Script(LUA, "writable.lua")
 
 
 async def follow(store: Store) -> None:

@@ -6,9 +6,11 @@ Owns how their files are concatenated. Does not depend on what they do, nor on h
 from functools import cached_property
 from hashlib import sha1
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
-_LUA = resources.files("tallycast") / "ledger" / "lua"
+# The preludes, and what checks the engine itself.
+LUA = resources.files("tallycast.engine") / "lua"
 
 
 class Source(NamedTuple):
@@ -19,13 +21,14 @@ class Source(NamedTuple):
 
 
 class Script:
-    """A file in ``ledger/lua``, with the files whose functions it calls.
+    """A file of ``folder``, with the files there whose functions it calls.
 
     ``text`` and ``sha`` are its source for a standalone engine. Each kind of engine has a prelude, which
     defines what differs there: see ``standalone.lua`` and ``cluster.lua``.
     """
 
-    def __init__(self, name: str, *includes: str) -> None:
+    def __init__(self, folder: Traversable, name: str, *includes: str) -> None:
+        self._folder = folder
         self._name = name
         self._includes = includes
         self.text, self.sha = self._source("standalone.lua")
@@ -42,8 +45,8 @@ class Script:
 
     def _source(self, *prelude: str) -> Source:
         # The shebang, with the script's flags, must stay the first line.
-        shebang, rest = (_LUA / self._name).read_text().split("\n", 1)
-        parts = ((_LUA / part).read_text() for part in (*prelude, *self._includes))
-        text = "\n".join((shebang, *parts, rest))
+        shebang, rest = (self._folder / self._name).read_text().split("\n", 1)
+        files = [*(LUA / part for part in prelude), *(self._folder / part for part in self._includes)]
+        text = "\n".join((shebang, *(file.read_text() for file in files), rest))
         # SHA-1 is how EVALSHA names a script; no security depends on it.
         return Source(text, sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -7,10 +7,11 @@ engine is reached.
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
+from redis.asyncio.connection import AbstractConnection
+
 from tallycast.engine.feed import Feed, Listener
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
-from tallycast.engine.preflight.facts import Primary
 from tallycast.engine.scripts import Script
 
 Word = bytes | str | int
@@ -93,6 +94,28 @@ class Commands(Protocol):
 
 class Data(Scripts, Commands, Protocol):
     """Scripts and single commands."""
+
+
+class Primary(Protocol):
+    """One engine, or one primary of a cluster; ``address`` is empty where there is only one."""
+
+    @property
+    def address(self) -> str:
+        """Its host and port."""
+
+    @property
+    def sharded(self) -> bool:
+        """Whether it is a node of a cluster."""
+
+    def connection(self) -> AbstractConnection:
+        """A new connection, not yet connected."""
+
+    async def execute_raw(self, *words: bytes | str | int) -> Any:
+        """Run one command.
+
+        Raises:
+            RedisError, OSError: as redis-py does.
+        """
 
 
 class Admin(Protocol):

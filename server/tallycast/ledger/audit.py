@@ -24,7 +24,7 @@ from tallycast.engine import keys
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Data
 from tallycast.ledger import layout
-from tallycast.ledger.layout import Stored
+from tallycast.ledger.layout import LUA, Stored
 
 # Buckets, some 40 members each, that are counted in one script. It takes some 0.3 ms.
 STEP = 10
@@ -33,9 +33,9 @@ LARGE = 500
 # Keys of the engine in one page.
 PAGE = 500
 
-_TALLY = Script("tally.lua", "layout.lua")
-_SWEEP = Script("sweep.lua", "layout.lua")
-_REPAIR = Script("repair.lua", "layout.lua")
+_TALLY = Script(LUA, "tally.lua", "layout.lua")
+_SWEEP = Script(LUA, "sweep.lua", "layout.lua")
+_REPAIR = Script(LUA, "repair.lua", "layout.lua")
 
 
 class Outcome(Enum):

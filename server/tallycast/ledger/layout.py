@@ -1,11 +1,15 @@
 """The stored form of an item, for code that reads it outside of a script.
 
-Owns the decoding; ``layout.lua`` is the other half. Does not depend on how the bytes are read.
+Owns the decoding, of which ``layout.lua`` is the other half, and the folder of the scripts. Does not depend on
+how the bytes are read.
 """
 
+from importlib import resources
 from typing import NamedTuple
 
 import msgpack
+
+LUA = resources.files("tallycast.ledger") / "lua"
 
 
 class Stored(NamedTuple):

@@ -27,6 +27,7 @@ from tallycast.domain.tokens import LEEWAY, LIFETIME, RENEWABLE
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Data
 from tallycast.ledger.batch import answer
+from tallycast.ledger.layout import LUA
 
 PAGE = 100
 # Merges under way in one process.
@@ -41,9 +42,9 @@ MAX_RESUMED = 100
 # How long (s) a mark is kept: no token of the visitor is accepted or renewed any more after that.
 MARK_LIFETIME = LIFETIME + RENEWABLE + 2 * LEEWAY
 
-_RETIRE = Script("retire.lua")
-_ENLIST = Script("enlist.lua")
-_MERGE = Script("merge.lua", "layout.lua")
+_RETIRE = Script(LUA, "retire.lua")
+_ENLIST = Script(LUA, "enlist.lua")
+_MERGE = Script(LUA, "merge.lua", "layout.lua")
 _log = structlog.get_logger("merge")
 
 

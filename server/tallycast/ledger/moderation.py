@@ -12,14 +12,15 @@ from tallycast.contract.errors import Forbidden, Refusal, Unavailable
 from tallycast.domain.sites import Site
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Data, Scripts
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.writer import FROZEN
 
 PAGE = 500
 
-_RESET = Script("reset.lua", "layout.lua")
-_REMOVE = Script("remove.lua", "layout.lua")
-_START = Script("start.lua", "layout.lua")
-_FREEZE = Script("freeze.lua", "layout.lua")
+_RESET = Script(LUA, "reset.lua", "layout.lua")
+_REMOVE = Script(LUA, "remove.lua", "layout.lua")
+_START = Script(LUA, "start.lua", "layout.lua")
+_FREEZE = Script(LUA, "freeze.lua", "layout.lua")
 
 
 async def reset(store: Data, site: str, item: str) -> int:

@@ -17,12 +17,13 @@ from tallycast.engine.scripts import Script
 from tallycast.engine.store import Scripts
 from tallycast.ledger import layout
 from tallycast.ledger.batch import Batcher, answer
+from tallycast.ledger.layout import LUA
 
 # In items: of a batch, and of all queries that may wait.
 MAX_BATCH = 1000
 CAPACITY = 100_000
 
-READ = Script("read.lua", "layout.lua")
+READ = Script(LUA, "read.lua", "layout.lua")
 
 
 class State(NamedTuple):

@@ -12,13 +12,14 @@ from tallycast.engine import keys
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Data
 from tallycast.ledger.batch import answered
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.reader import Query, State
 from tallycast.ledger.writer import PUBLISHER, Committed, SetReaction
 
 # Entries of an index that are read at a time, and items that are read in one query.
 LISTED, PAGE = 5000, 100
 
-_FORGET = Script("forget.lua")
+_FORGET = Script(LUA, "forget.lua")
 
 
 class VisitorReactions:

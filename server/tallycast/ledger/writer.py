@@ -16,6 +16,7 @@ from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Scripts
 from tallycast.ledger.batch import Batcher, answer
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.quota import NewItemQuota
 from tallycast.observability.measures import SIZES, Histogram
 
@@ -29,7 +30,7 @@ PUBLISHER = -1
 # More new items than a batch can have: where there is no quota.
 UNLIMITED = 2**31
 
-REACT = Script("react.lua", "layout.lua")
+REACT = Script(LUA, "react.lua", "layout.lua")
 
 
 class Committed(Struct, frozen=True):

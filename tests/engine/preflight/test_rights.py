@@ -17,7 +17,7 @@ from tallycast.contract.errors import EngineError, Unavailable
 from tallycast.engine.factory import open_store
 from tallycast.engine.keys import Namespace
 from tallycast.engine.preflight import rights, safety
-from tallycast.engine.scripts import Script
+from tallycast.engine.scripts import LUA, Script
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import wait_until_ready
 
@@ -146,7 +146,7 @@ async def test_a_refusal_is_a_reason_to_try_all_rights(limited: StandaloneStore,
     assert await limited.execute("TIME")
     allow(admin, "-time")
     nowhere = [limited.namespace.nowhere_key()]
-    for refused_one in (limited.execute("TIME"), limited.run(Script("writable.lua"), nowhere, 2**52)):
+    for refused_one in (limited.execute("TIME"), limited.run(Script(LUA, "writable.lua"), nowhere, 2**52)):
         limited.health.forbidden = False
         with pytest.raises(Unavailable):
             await refused_one

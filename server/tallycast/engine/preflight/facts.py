@@ -5,34 +5,13 @@ access list can forbid, where INFO may not be used. Does not depend on what the 
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from tallycast.engine.preflight.requirements import LOG, POLICY, SYNC, Facts
-
-
-class Primary(Protocol):
-    """One engine, or one primary of a cluster; ``address`` is empty where there is only one."""
-
-    @property
-    def address(self) -> str:
-        """Its host and port."""
-
-    @property
-    def sharded(self) -> bool:
-        """Whether it is a node of a cluster."""
-
-    def connection(self) -> AbstractConnection:
-        """A new connection, not yet connected."""
-
-    async def execute_raw(self, *words: bytes | str | int) -> Any:
-        """Run one command.
-
-        Raises:
-            RedisError, OSError: as redis-py does.
-        """
+from tallycast.engine.health import POLICY
+from tallycast.engine.preflight.requirements import LOG, SYNC, Facts
+from tallycast.engine.store import Primary
 
 
 async def facts(primary: Primary) -> Facts:

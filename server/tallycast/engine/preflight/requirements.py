@@ -5,10 +5,12 @@ Owns the rules and their messages. Pure: does not depend on how the facts are re
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+from tallycast.engine.health import POLICY, Risk
 
 OLDEST = {"Redis": 7, "Valkey": 8}
-POLICY, LOG, SYNC = "maxmemory-policy", "appendonly", "appendfsync"
+LOG, SYNC = "appendonly", "appendfsync"
 # The settings that are judged.
 SETTINGS = (POLICY, LOG, SYNC)
 
@@ -26,18 +28,6 @@ class Facts(NamedTuple):
     is_replica: bool
     primary: str
     settings: Mapping[str, str]
-
-
-class Risk(NamedTuple):
-    """A setting of an engine with which acknowledged reactions can be lost.
-
-    ``node`` is its address in a cluster. With an ``error`` a server does not start.
-    """
-
-    setting: str
-    level: Literal["error", "warning", "info"]
-    reason: str
-    node: str = ""
 
 
 def too_old(product: str, version: str) -> bool:

@@ -7,7 +7,6 @@ checked in the same way. Does not depend on which engine is tried.
 """
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -43,10 +42,6 @@ _KEYLESS: Sequence[Words] = (
 )  # fmt: skip
 _MESSAGES = (b"message", b"smessage")
 _CONTAINERS = ("CLUSTER", "CLIENT")
-# Redis 7.0 has another wording within scripts.
-_REFUSAL = re.compile(
-    r"\bno permissions\b|\bACL failure\b|\buser executing the script can't\b", re.IGNORECASE
-)
 
 
 class Use(NamedTuple):
@@ -165,11 +160,6 @@ async def _reply(connection: AbstractConnection) -> Any:
             return error
         if not (isinstance(reply, list) and reply and reply[0] in _MESSAGES):
             return reply
-
-
-def is_refusal(reason: str) -> bool:
-    """Whether an error says that a right is missing, within a script or not."""
-    return _REFUSAL.search(reason) is not None
 
 
 def _is_refusal(reply: Any) -> bool:

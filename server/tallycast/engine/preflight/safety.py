@@ -11,10 +11,10 @@ import structlog
 
 from tallycast.contract.errors import EngineError
 from tallycast.engine.failover import FAILURES
-from tallycast.engine.health import EngineHealth
+from tallycast.engine.health import EngineHealth, Risk
 from tallycast.engine.preflight import facts as preflight
 from tallycast.engine.preflight import rights
-from tallycast.engine.preflight.requirements import Risk, risks, unknown
+from tallycast.engine.preflight.requirements import risks, unknown
 from tallycast.engine.store import Admin
 
 SETTINGS_INTERVAL = 5.0

@@ -14,11 +14,12 @@ from tallycast.engine.scripts import Script
 from tallycast.engine.store import Scripts
 from tallycast.ledger.batch import answer, refuse
 from tallycast.ledger.cluster.keyed_batch import KeyedBatcher
+from tallycast.ledger.layout import LUA
 from tallycast.ledger.quota import NewItemQuota
 from tallycast.ledger.writer import CAPACITY, MAX_BATCH, REACT, Batch, SetReaction, decode_answers
 from tallycast.observability.measures import SIZES, Histogram
 
-ENLIST = Script("enlist.lua")
+ENLIST = Script(LUA, "enlist.lua")
 
 
 class _Step:
