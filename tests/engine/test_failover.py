@@ -13,9 +13,10 @@ from tallycast.engine import failover, keys, probe
 from tallycast.engine import standalone as engine_module
 from tallycast.engine.cluster.node import Node
 from tallycast.engine.cluster.store import ClusterStore
+from tallycast.engine.connection_pool import pool
 from tallycast.engine.factory import open_store
 from tallycast.engine.failover import LONGEST_PAUSE, Backoff, is_sign
-from tallycast.engine.standalone import StandaloneStore, pool
+from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import wait_until_ready
 from tallycast.ledger.factory import build_writer
 from tallycast.ledger.writer import Committed, StandaloneWriter

@@ -1,10 +1,7 @@
-"""The store on one engine: connections, scripts, the engine's clock.
+"""The store on one engine: its calls, scripts, the engine's clock.
 
 Owns every call to ``redis.asyncio`` but the feed's connection. Turns every failure of the link or the engine
 into ``Unavailable``. Does not depend on what the scripts do.
-
-Retries are off: redis-py repeats a command whose reply was lost, and a lost reply means that the outcome is
-unknown.
 
 A failover leaves connections to the old engine open. On a sign of one (see ``failover``) they are closed,
 each when its command has ended, and new ones resolve the host name again. Nothing is sent twice.
@@ -14,34 +11,29 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from weakref import WeakSet
 
 import msgpack
 import structlog
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as LinkError
 from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as LinkTimeout
 
 from tallycast.contract.errors import OutcomeUnknown, Unavailable
 from tallycast.engine.clock import DEADLINE, MARGIN, ClockOffset
+from tallycast.engine.connection_pool import (
+    MAINTENANCE_INTERVAL,
+    REPLICA_TIMEOUT,
+    REPLY_TIMEOUT,
+    pool,
+)
 from tallycast.engine.failover import FAILURES, Backoff, ChangeSignal, HostName, is_sign
 from tallycast.engine.feed import Listener, NodeFeed
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
 from tallycast.engine.store import Word
-
-CONNECT_TIMEOUT = 1.0
-# A reply is awaited for this much longer (s) than the commit may take effect.
-REPLY_GRACE = 0.25
-REPLY_TIMEOUT = DEADLINE + REPLY_GRACE
-# How long (ms) replicas have to confirm: within the reply timeout.
-REPLICA_TIMEOUT = 1000
-MAINTENANCE_INTERVAL = 5.0
 
 _log = structlog.get_logger("engine")
 
@@ -212,7 +204,7 @@ class StandaloneStore:
             await asyncio.sleep(MAINTENANCE_INTERVAL)
 
     def age(self, version: int) -> float | None:
-        """See ``Clock``."""
+        """See ``Store``."""
         return self._link.clock.age(version)
 
     async def discover(self) -> None:
@@ -296,36 +288,3 @@ class _Link:
         """Close every connection."""
         await self.client.aclose()
         await self.pool.disconnect()
-
-
-class Pool(ConnectionPool):
-    """A connection pool that knows the addresses of its peers."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._made: WeakSet[AbstractConnection] = WeakSet()
-        super().__init__(*arguments, **options)
-
-    def make_connection(self) -> AbstractConnection:
-        """A connection, not yet connected."""
-        connection: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
-        self._made.add(connection)
-        return connection
-
-    def peers(self) -> set[str]:
-        """The IP addresses of the engines that connections are open to, by TCP."""
-        return {peer for connection in self._made if (peer := connection.getpeername())}
-
-
-def pool(url: str, timeout: float | None) -> Pool:
-    """A pool of connections to the engine at ``url``, without retries; ``timeout`` (s) is for its replies."""
-    made: Pool = Pool.from_url(
-        url,
-        protocol=2,
-        # No CLIENT SETINFO: an access list need not allow it.
-        driver_info=None,
-        retry=Retry(NoBackoff(), 0),
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=timeout,
-        max_connections=64,
-    )
-    return made

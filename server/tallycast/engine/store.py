@@ -153,15 +153,11 @@ class Admin(Protocol):
         """Close connections, each when its command has ended; new ones resolve the host name again."""
 
 
-class Clock(Protocol):
-    """The engine's time."""
+class Store(Data, Admin, Protocol):
+    """A link to an engine or a cluster: all of the above, the engine's time, and the link's own life."""
 
     def age(self, version: int) -> float | None:
         """How long ago (s) a version (µs since 1970) was committed; ``None`` while the clock is unknown."""
-
-
-class Store(Data, Admin, Clock, Protocol):
-    """A link to an engine or a cluster: all of the above."""
 
     def feed(self, listener: Listener) -> Feed:
         """The feed of what is published; its ``run`` is to be started."""

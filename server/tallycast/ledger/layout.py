@@ -1,7 +1,7 @@
 """The stored form of an item, for code that reads it outside of a script.
 
-Owns the decoding, of which ``layout.lua`` is the other half, and the folder of the scripts. Does not depend on
-how the bytes are read.
+Owns the decoding, of which ``layout.lua`` is the other half, and the folder of the scripts. Does not depend
+on how the bytes are read.
 """
 
 from importlib import resources

@@ -19,8 +19,8 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
 
 from tallycast.engine.clock import DEADLINE, ClockOffset
+from tallycast.engine.connection_pool import Pool
 from tallycast.engine.failover import Backoff, ChangeSignal, HostName
-from tallycast.engine.standalone import Pool
 
 CONNECT_TIMEOUT = 1.0
 

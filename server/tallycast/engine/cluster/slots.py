@@ -13,8 +13,8 @@ import structlog
 from redis.crc import key_slot
 
 from tallycast.engine.cluster.node import LostError, Node, NotSentError
+from tallycast.engine.connection_pool import Pool
 from tallycast.engine.failover import ChangeSignal
-from tallycast.engine.standalone import Pool
 
 SLOTS = 16384
 REPLY_TIMEOUT = 1.0

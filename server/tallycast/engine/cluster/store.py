@@ -33,12 +33,12 @@ from tallycast.engine.clock import DEADLINE, MARGIN, ClockOffset
 from tallycast.engine.cluster.feed import ClusterFeed
 from tallycast.engine.cluster.node import LostError, Node, NotSentError, Words
 from tallycast.engine.cluster.slots import Slots
+from tallycast.engine.connection_pool import MAINTENANCE_INTERVAL, REPLICA_TIMEOUT, REPLY_GRACE, pool
 from tallycast.engine.failover import is_sign
 from tallycast.engine.feed import Listener
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
-from tallycast.engine.standalone import MAINTENANCE_INTERVAL, REPLICA_TIMEOUT, REPLY_GRACE, pool
 from tallycast.engine.store import Word
 
 # Between two tries where a node says "not now".
@@ -50,7 +50,7 @@ _NOT_NOW = (TryAgainError, AskError, NoScriptError)
 _NOT_HERE = ("non local key", "NOTHERE")
 
 # Given a node, and whether an ASK redirection named it: the commands to send, the call itself first.
-Commands = Callable[[Node, bool], Awaitable[list[Words]]]
+Call = Callable[[Node, bool], Awaitable[list[Words]]]
 
 
 class ClusterStore:
@@ -161,7 +161,7 @@ class ClusterStore:
         await asyncio.sleep(DEADLINE + MARGIN)
 
     def age(self, version: int) -> float | None:
-        """See ``Clock``; by the clock of some node."""
+        """See ``Store``; by the clock of some node."""
         return next((node.clock.age(version) for node in self.slots.primaries if node.clock.known), None)
 
     async def maintain(self) -> None:
@@ -233,7 +233,7 @@ class ClusterStore:
         except ResponseError as error:
             raise self.health.refused(str(error)) from None
 
-    async def _route(self, key: bytes, commands: Commands, until: float) -> Any:
+    async def _route(self, key: bytes, commands: Call, until: float) -> Any:
         """The reply to a call, from the node that owns its key.
 
         Raises:
