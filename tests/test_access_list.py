@@ -15,6 +15,7 @@ import httpx
 import pytest
 from redis import Redis
 
+from tests.cli.test_command import tallycast
 from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
@@ -25,7 +26,6 @@ from tests.support.process import ServerProcess
 from tests.support.scrape import FLAGS, scrape
 from tests.support.signing import user_token
 from tests.support.waiting import wait_for
-from tests.test_cli import tallycast
 from tests.web.test_on_a_cluster import (
     CONFIG,
     admin,

@@ -18,6 +18,7 @@ from tallycast.config.settings import Settings
 from tallycast.engine.factory import is_cluster
 from tallycast.engine.keys import Namespace
 
+from tests.cli.test_command import tallycast
 from tests.client.messages import new_item
 from tests.client.tokens import bearer
 from tests.client.websocket import BlockingConnection, connect_blocking
@@ -28,7 +29,6 @@ from tests.support.process import ServerProcess
 from tests.support.scrape import FLAGS, scrape
 from tests.support.signing import SECRET, user_token
 from tests.support.waiting import wait_for
-from tests.test_cli import tallycast
 
 KEY = "the admin key of both"
 CONFIG = f"""

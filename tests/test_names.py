@@ -15,11 +15,11 @@ import msgpack
 import pytest
 from websockets.typing import Subprotocol
 
+from tests.cli.test_command import tallycast
 from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.conftest import listed
 from tests.support.process import ServerProcess, clean_environment
-from tests.test_cli import tallycast
 
 KINDS = ["5", "4", "3", "10", "-1", "constructor", "valueOf", "__proto__", "toString", "[bold]", " a;b ", "☃"]
 ITEMS = ["__proto__", "constructor", "7", "toString", "[bold]", "{a}", "item"]

@@ -16,6 +16,7 @@ from redis import Redis
 from tallycast.engine.embedded.server import running_engine
 from tallycast.engine.keys import member
 
+from tests.cli.test_command import tallycast
 from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
@@ -23,7 +24,6 @@ from tests.support.names import NAMES
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, private_key, private_pem
 from tests.support.waiting import wait_for
-from tests.test_cli import tallycast
 
 SUBJECT = "reader-4711"
 ADDRESS = "198.51.100.77"

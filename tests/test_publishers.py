@@ -15,13 +15,13 @@ import jwt
 import pytest
 from tallycast.engine.keys import member
 
+from tests.cli.test_command import tallycast
 from tests.client.tokens import bearer, visitor_token_blocking
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, jwk, key_set, private_key, private_pem, public_pem
 from tests.support.waiting import wait_for
-from tests.test_cli import tallycast
 
 
 class Publisher:

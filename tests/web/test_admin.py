@@ -11,11 +11,11 @@ import pytest
 from tallycast.engine import keys
 from tallycast.services.moderation import ITEM_ACTIONS
 
+from tests.cli.test_command import tallycast
 from tests.client.tokens import bearer
 from tests.client.websocket import BlockingConnection, connect_blocking
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
-from tests.test_cli import tallycast
 from tests.web.conftest import KEY, OTHER_KEY
 
 ADMIN = f"sha256:{sha256(KEY.encode()).hexdigest()[:12]}"

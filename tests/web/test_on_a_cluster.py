@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 from tallycast.engine import keys
 
+from tests.cli.test_command import tallycast
 from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.conftest import listed
@@ -19,7 +20,6 @@ from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.process import ServerProcess
 from tests.support.signing import SECRET, user_token
-from tests.test_cli import tallycast
 
 KEY = "the admin key of the tests"
 CONFIG = f"""

@@ -18,10 +18,10 @@ from tallycast.engine.embedded.server import running_engine
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.ledger import trail
 
+from tests.cli.test_command import tallycast
 from tests.conftest import MakeServer
 from tests.support.engine import private_engine
 from tests.support.process import ServerProcess, clean_environment
-from tests.test_cli import tallycast
 
 ADMIN = "sha256:0123456789ab"
 WHEN = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"

@@ -15,12 +15,12 @@ from tallycast.process.listener import listen_at
 from tallycast.process.probe import check
 from tallycast.process.unix_socket import Owner, UnixListener, owner
 
+from tests.cli.test_health import health_command
 from tests.client.tokens import bearer
 from tests.client.websocket import connect_blocking
 from tests.conftest import MakeServer
 from tests.support.process import ServerProcess
 from tests.support.waiting import wait_for
-from tests.test_health import health_command
 
 ANYBODY = Owner()
 

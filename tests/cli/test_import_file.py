@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli.test_command import tallycast
 from tests.client.websocket import connect_blocking
 from tests.conftest import listed
 from tests.support.process import ServerProcess, clean_environment
 from tests.support.waiting import wait_for
-from tests.test_cli import tallycast
 
 MANY = 45_000
 

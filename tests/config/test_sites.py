@@ -13,7 +13,7 @@ from tallycast.domain.limits import Limits
 from tallycast.domain.sites import DEFAULT_KINDS
 from tallycast.domain.tokens import Claims, Key, KeySet
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "tallycast.example.toml").read_text()
 SECRET = "s" * 32
 

@@ -14,8 +14,8 @@ from tallycast_load.plan.plan import make
 from tallycast_load.report import page, table
 from tallycast_load.verdict.checks import Check
 
+from tests.cli.test_command import tallycast
 from tests.load.verdict.test_checks import tick
-from tests.test_cli import tallycast
 
 EVIL = "a\u202eb\x1b[2Jc\u2028d\u200be"
 ESCAPED = r"a\u202eb\u001b[2Jc\u2028d\u200be"

@@ -11,12 +11,12 @@ from redis import Redis
 from tallycast.engine import keys
 from tallycast.ledger import layout
 
+from tests.cli.test_command import tallycast
 from tests.conftest import MakeServer
 from tests.ledger.support import sequence
 from tests.support.engine import private_engine
 from tests.support.names import NAMES
 from tests.support.process import clean_environment
-from tests.test_cli import tallycast
 
 
 def store(url: str, site: str, item: str, like: int, members: int) -> None:
