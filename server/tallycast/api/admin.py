@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tallycast.access.admission import Admission
 from tallycast.api.schemas import Erased, EraseVisitor, ManagedItem
 from tallycast.contract.errors import BadMessage, Unauthorized
 from tallycast.contract.items import check_item
+from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
 from tallycast.domain.visitors import check_visitor
-from tallycast.services.moderation import ITEM_ACTIONS, Moderation
+from tallycast.services.moderation import ITEM_ACTIONS, State
 from tallycast.transport.http.problems import CLIENT
 from tallycast.transport.http.requests import bearer, json_answer, query_and_site, read_body
 
@@ -30,10 +30,27 @@ class AdminKeys(Protocol):
         """The fingerprint of an admin key."""
 
 
+class KeyAdmission(Protocol):
+    """Limits guesses of keys; see ``access.admission.Admission``."""
+
+    def wrong_admin_key(self, client: Client) -> None:
+        """Charge a request with a wrong admin key."""
+
+
+class Moderation(Protocol):
+    """Applies actions; see ``services.moderation.Moderation``."""
+
+    async def apply(self, key: str, action: str, site: Site, item: str) -> State:
+        """Apply an action to an item. Returns the new state of the item."""
+
+    async def erase(self, key: str, site: Site, visitor: str) -> int:
+        """Clear every reaction of a visitor. Returns their number."""
+
+
 class AdminEndpoints:
     """The endpoints below ``/v1/admin``."""
 
-    def __init__(self, moderation: Moderation, keys: AdminKeys, admission: Admission) -> None:
+    def __init__(self, moderation: Moderation, keys: AdminKeys, admission: KeyAdmission) -> None:
         self._moderation = moderation
         self._keys = keys
         self._admission = admission

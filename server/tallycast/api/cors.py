@@ -7,18 +7,18 @@ page may load it. Does not depend on any endpoint.
 """
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tallycast.access.admission import Admission, ConnectionSlot
-from tallycast.access.guard import Guard
+from tallycast.access.admission import ConnectionSlot
 from tallycast.contract.errors import Forbidden, Refusal
+from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
 from tallycast.transport.http.problems import CLIENT, SLOT, refused
-from tallycast.transport.http.query import Query
+from tallycast.transport.http.query import Query, Sites
 
 PREFIX = "/v1/"
 HEALTH = frozenset(("/livez", "/readyz"))
@@ -38,13 +38,26 @@ class _Admitted(NamedTuple):
     origin: str | None
 
 
+class RequestAdmission(Protocol):
+    """Admits requests, or raises ``RateLimited``; see ``access.admission.Admission``."""
+
+    def request(self, client: Client) -> None:
+        """Admit a request."""
+
+    def page_request(self, client: Client) -> None:
+        """Admit a request for a page."""
+
+    def refused_request(self, client: Client) -> None:
+        """Count a request that is refused for its site or origin."""
+
+
 class Origins:
     """ASGI middleware.
 
     Puts the request's ``Query`` and ``Site`` into ``scope["tallycast"]`` for the endpoints.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, guard: Sites, admission: RequestAdmission) -> None:
         self._app = app
         self._guard = guard
         self._admission = admission

@@ -4,7 +4,7 @@ Does not depend on the engine.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -13,10 +13,33 @@ from starlette.routing import Route
 
 from tallycast.api.schemas import Ack, SetReaction
 from tallycast.contract.errors import BadMessage, Refusal
-from tallycast.services.accounts import Accounts
-from tallycast.services.reactions import Reactions
+from tallycast.domain.sites import Site
+from tallycast.services.reactions import Committed
 from tallycast.signals.choice import check_reaction
-from tallycast.transport.http.requests import json_answer, query_and_site, read_body, required_identity
+from tallycast.transport.http.requests import (
+    Identities,
+    json_answer,
+    query_and_site,
+    read_body,
+    required_identity,
+)
+
+
+class Reactions(Protocol):
+    """Sets reactions; see ``services.reactions.Reactions``."""
+
+    async def react(self, site: Site, item: str, visitor: str, reaction: str | None) -> Committed:
+        """Set a reaction and wait until it is stored."""
+
+    def record(self, outcome: object) -> None:
+        """Count an outcome."""
+
+
+class Accounts(Identities, Protocol):
+    """Identifies visitors; see ``services.accounts.Accounts``."""
+
+    async def check_active(self, site: Site, visitor: str) -> None:
+        """Check that a visitor has not become an account."""
 
 
 class ReactionEndpoints:

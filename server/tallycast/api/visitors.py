@@ -4,26 +4,58 @@ Does not depend on the engine.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tallycast.access.admission import Admission
 from tallycast.api.schemas import Erased, HeldReaction, Visitor
-from tallycast.services.accounts import Accounts, Page
+from tallycast.domain.addresses import Client
+from tallycast.domain.sites import Site
+from tallycast.services.accounts import Page
 from tallycast.transport.http.ndjson import NdjsonResponse
 from tallycast.transport.http.problems import CLIENT
-from tallycast.transport.http.requests import PRIVATE, bearer, json_answer, query_and_site, required_identity
+from tallycast.transport.http.requests import (
+    PRIVATE,
+    Identities,
+    bearer,
+    json_answer,
+    query_and_site,
+    required_identity,
+)
 
 _ENCODER = msgspec.json.Encoder()
+
+
+class Accounts(Identities, Protocol):
+    """Makes visitors, and knows their data; see ``services.accounts.Accounts``."""
+
+    def create(self, site: Site) -> tuple[str, str, int]:
+        """A new anonymous visitor: id, token, and when the token expires (s since 1970)."""
+
+    async def renew(self, site: Site, token: str) -> tuple[str, str, int]:
+        """The anonymous visitor of a token, with a new token."""
+
+    def export(self, site: Site, visitor: str) -> AsyncIterator[Page]:
+        """All reactions of a visitor, in pages."""
+
+    async def erase(self, site: Site, visitor: str) -> int:
+        """Clear every reaction of a visitor. Returns their number."""
+
+
+class VisitorAdmission(Protocol):
+    """Admits new visitors; see ``access.admission.Admission``."""
+
+    def new_visitor(self, client: Client) -> None:
+        """Admit a new visitor, or raise ``RateLimited``."""
 
 
 class VisitorEndpoints:
     """The endpoints below ``/v1/visitors`` and ``/v1/me``."""
 
-    def __init__(self, accounts: Accounts, admission: Admission) -> None:
+    def __init__(self, accounts: Accounts, admission: VisitorAdmission) -> None:
         self._accounts = accounts
         self._admission = admission
 

@@ -14,12 +14,13 @@ import structlog
 from tallycast.contract.errors import BadMessage, Unauthorized
 from tallycast.domain.sites import Site
 from tallycast.engine import keys
-from tallycast.engine.store import Store
+from tallycast.engine.store import Data
 from tallycast.ledger import moderation, trail
 from tallycast.ledger.batch import answered
-from tallycast.ledger.reader import Query, State
+from tallycast.ledger.reader import Query
+from tallycast.ledger.reader import State as State
 
-ITEM_ACTIONS: Mapping[str, Callable[[Store, str, str], Awaitable[object]]] = {
+ITEM_ACTIONS: Mapping[str, Callable[[Data, str, str], Awaitable[object]]] = {
     "reset": moderation.reset,
     "remove": moderation.remove,
     "freeze": partial(moderation.freeze, frozen=True),
@@ -44,7 +45,7 @@ class Moderation:
         read: queues a query for the next batch, like the reader's ``submit``.
     """
 
-    def __init__(self, engine: Store, reactions: Erasure, read: Callable[[Query], None]) -> None:
+    def __init__(self, engine: Data, reactions: Erasure, read: Callable[[Query], None]) -> None:
         self._engine = engine
         self._reactions = reactions
         self._read = read

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from tallycast.access.admission import RETRY_AFTER, Admission, ConnectionSlot
+from tallycast.access.admission import RETRY_AFTER, ConnectionSlot
 from tallycast.domain.addresses import UNIX, Client, Networks, client, owner
 from tallycast.domain.base_path import strip
 from tallycast.transport.http.head import BadHead, check_head, origin_form
@@ -39,6 +39,16 @@ PIECE, WAITING = 512, 8
 SURPLUS = 1000
 
 
+class ConnectionAdmission(Protocol):
+    """Counts connections; see ``access.admission.Admission``."""
+
+    def enter(self, owner: Client | None) -> ConnectionSlot:
+        """Count an accepted connection."""
+
+    def leave(self, owner: Client | None) -> None:
+        """A counted connection has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpContext:
     """What the HTTP connections of a worker share.
@@ -56,7 +66,7 @@ class HttpContext:
     trusted: Networks
     timers: "TimerWheel[Http]"
     within: float
-    admission: Admission
+    admission: ConnectionAdmission
     base_path: bytes = b"/"
     unix: bool = False
     surplus: dict["Http", None] = field(default_factory=dict)

@@ -5,12 +5,23 @@ replacement characters where the bytes are not UTF-8, which would make different
 depend on any endpoint.
 """
 
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 from tallycast.contract.errors import BadItem, UnknownSite
-from tallycast.domain.sites import DEFAULT_SITE
+from tallycast.domain.sites import DEFAULT_SITE, Site
 
 MAX_FIELDS = 1000
+
+
+class Sites(Protocol):
+    """Finds sites, and checks origins; see ``access.guard.Guard``."""
+
+    def site(self, name: str) -> Site:
+        """The site with a name."""
+
+    def check_origin(self, site: Site, origin: str | None) -> None:
+        """Accept an Origin header."""
 
 
 class Query:

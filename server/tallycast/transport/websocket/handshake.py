@@ -14,12 +14,11 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from tallycast.access.guard import Guard
 from tallycast.contract.codec import BY_SUBPROTOCOL, JSON, MAX_MESSAGE, Wire
 from tallycast.contract.errors import BadItem, CloseCode, Forbidden, Refusal, Unavailable, UnknownSite
 from tallycast.domain.sites import Site
 from tallycast.transport.http.problems import as_problem
-from tallycast.transport.http.query import Query
+from tallycast.transport.http.query import Query, Sites
 
 PATH = "/ws"
 _CODES: dict[type[Refusal], CloseCode] = {
@@ -38,13 +37,13 @@ class Handshake(NamedTuple):
     crowded: Refusal | None = None
 
 
-def admit(request: Request, guard: Guard) -> tuple[Query, Site] | CloseCode:
+def admit(request: Request, sites: Sites) -> tuple[Query, Site] | CloseCode:
     """The query and the site of an upgrade request, or the close code for a wrong site or origin."""
     try:
         query = Query(request.path.partition("?")[2].encode("latin-1"))
-        site = guard.site(query.site)
+        site = sites.site(query.site)
         for origin in request.headers.get_all("Origin"):
-            guard.check_origin(site, origin)
+            sites.check_origin(site, origin)
     except (BadItem, UnknownSite, Forbidden) as refusal:
         return _CODES[type(refusal)]
     return query, site
