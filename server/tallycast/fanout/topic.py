@@ -2,7 +2,8 @@
 
 Owns the item's latest counts, the version that each subscriber has, and the most frequent loop of the whole
 server: the write of an update to the subscribers that lack it. Subscribers of one transport get the same
-bytes. Does not depend on when a sweep is due, where updates come from, or how a transport writes.
+bytes. Does not depend on when a sweep is due, where updates come from, or how a transport writes. The
+figures ``fanout`` and ``hot`` of ``make bench`` are why it is written like this.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -7,6 +7,7 @@ not depend on what a message means.
 Writes go straight to the socket while it takes them. The rest waits in the transport, whose high-water mark
 is zero: so "bytes wait" and "blocked" are the same, and a blocked peer is sent nothing but answers until it
 has read those bytes. The descriptor is forgotten before any close, because the next connection may get it.
+The figures ``memory``, ``reaction`` and ``slow`` of ``make bench`` are why it is written like this.
 """
 
 import asyncio
