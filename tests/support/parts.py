@@ -22,9 +22,11 @@ from tallycast.services.subscriptions import Subscriptions
 from tallycast.session.session import Session, SessionContext
 from tallycast.transport.coalescer import WriteCoalescer
 from tallycast.transport.registry import Registry
+from tallycast.transport.sse import response as sse
 from tallycast.transport.sse.response import EventStreams
 from tallycast.transport.timer_wheel import TimerWheel
-from tallycast.transport.websocket.shared import WebSockets, register
+from tallycast.transport.websocket import shared as websocket
+from tallycast.transport.websocket.shared import WebSockets
 
 from tests.support.names import NAMES
 
@@ -95,10 +97,10 @@ class Parts:
         )
         self.registry = Registry()
         self.streams = EventStreams(
-            self.registry, self.subscriptions, self.admission, self.guard, self.timers
+            sse.register(self.registry), self.subscriptions, self.admission, self.timers
         )
         self.websockets = WebSockets(
-            transports=register(self.registry),
+            transports=websocket.register(self.registry),
             guard=self.guard,
             admission=self.admission,
             timers=self.timers,

@@ -14,9 +14,11 @@ from tallycast.session.session import Session, SessionContext
 from tallycast.transport.coalescer import WriteCoalescer
 from tallycast.transport.drain import Drain
 from tallycast.transport.registry import Registry
+from tallycast.transport.sse import response as sse
 from tallycast.transport.sse.response import EventStreams
 from tallycast.transport.timer_wheel import Drainable, TimerWheel
-from tallycast.transport.websocket.shared import WebSockets, register
+from tallycast.transport.websocket import shared as websocket
+from tallycast.transport.websocket.shared import WebSockets
 
 
 class Transports(NamedTuple):
@@ -45,7 +47,7 @@ def build(
     return Transports(
         registry,
         WebSockets(
-            transports=register(registry),
+            transports=websocket.register(registry),
             guard=access.guard,
             admission=access.admission,
             timers=timers,
@@ -53,6 +55,6 @@ def build(
             open_session=partial(Session, context),
             soon=loop.call_soon,
         ),
-        EventStreams(registry, services.subscriptions, access.admission, access.guard, timers),
+        EventStreams(sse.register(registry), services.subscriptions, access.admission, timers),
         Drain(timers),
     )

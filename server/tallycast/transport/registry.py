@@ -9,14 +9,8 @@ updates, ``on_tick`` for liveness, ``bye``, ``leave`` and ``abort`` for the drai
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
-from tallycast.fanout.topic import Broadcast, Codec, Subscriber, no_broadcast
-from tallycast.transport.timer_wheel import Drainable
-
-
-class Connection(Subscriber, Drainable, Protocol):
-    """A connection of a registered transport."""
+from tallycast.fanout.topic import Broadcast, Codec, no_broadcast
 
 
 class Transport:

@@ -4,58 +4,62 @@ Owns the slot of the connection, and the deadline of a stalled reader. Does not 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import AppStatus
 from starlette.types import Receive, Scope, Send
 
-from tallycast.access.admission import Admission, ConnectionSlot
+from tallycast.access.admission import ConnectionSlot
 from tallycast.contract.codec import EVENTS
+from tallycast.contract.errors import Refusal
 from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
-from tallycast.services.subscriptions import Subscriptions
 from tallycast.transport.http.protocol import TRANSPORT
 from tallycast.transport.liveness import STALL_AFTER
-from tallycast.transport.registry import Registry
-from tallycast.transport.sse.stream import Stream
+from tallycast.transport.registry import Registry, Transport
+from tallycast.transport.sse.stream import Stream, Subscriptions
 from tallycast.transport.timer_wheel import Drainable, TimerWheel
 
 # Streams end when the drain says so, not all at once.
 AppStatus.enable_automatic_graceful_drain = False
 
 
-class Sites(Protocol):
-    """The configured sites."""
+class ConnectionAdmission(Protocol):
+    """Counts connections; see ``access.admission.Admission``."""
 
-    @property
-    def sites(self) -> Mapping[str, Site]:
-        """The present ones, by name."""
+    def assign(self, slot: ConnectionSlot, client: Client) -> Refusal | None:
+        """Count a connection for the client of its stream; why it must not stay, if so."""
+
+    def release(self, slot: ConnectionSlot, client: Client) -> None:
+        """Undo ``assign``."""
+
+
+def register(registry: Registry) -> Transport:
+    """Register the transport."""
+    return registry.register("sse", EVENTS)
 
 
 class EventStreams:
     """Opens event streams.
 
     Args:
-        registry: registers the transport.
+        transport: the registered transport.
         subscriptions: opens their subscriptions.
         admission: counts connections.
-        sites: the configured sites.
         timers: the timer of all long-lived connections.
     """
 
     def __init__(
         self,
-        registry: Registry,
+        transport: Transport,
         subscriptions: Subscriptions,
-        admission: Admission,
-        sites: Sites,
+        admission: ConnectionAdmission,
         timers: TimerWheel[Drainable],
     ) -> None:
-        self.transport = registry.register("sse", EVENTS)
+        self.transport = transport
         self.timers = timers
-        self.sites = sites
         self._subscriptions = subscriptions
         self._admission = admission
 
@@ -86,8 +90,9 @@ class StreamResponse(EventSourceResponse):
     """The response that carries a stream. ``release`` is called once, when the connection is free again."""
 
     def __init__(self, shared: EventStreams, stream: Stream, release: Callable[[], None]) -> None:
+        # The chunks follow with the call, which knows how to wait for room.
         # The contract has beats of its own. Proxies that compress keep events back.
-        super().__init__(stream, ping=0, headers={"Cache-Control": "no-store, no-transform"})
+        super().__init__(iter(()), ping=0, headers={"Cache-Control": "no-store, no-transform"})
         del self.headers["Connection"]  # The HTTP layer knows whether the connection is kept.
         self._shared = shared
         self._stream = stream
@@ -108,7 +113,7 @@ class StreamResponse(EventSourceResponse):
             # An ASGI server waits for room before it accepts bytes, even if there are none.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
 
-        self._stream.drained = drained
+        self.body_iterator = self._stream.chunks(drained)
         self._tcp = scope[TRANSPORT]
         if not self._tcp.is_closing():
             self._tcp.set_write_buffer_limits(high=0)
@@ -137,7 +142,7 @@ class StreamResponse(EventSourceResponse):
         if left == 0 or left < self._left or self._stream.sent_at > self._since:
             self._since = now
         self._left = left
-        if now - self._since > STALL_AFTER or self._stream.site.name not in self._shared.sites.sites:
+        if now - self._since > STALL_AFTER or not self._stream.served:
             self._tcp.abort()
         else:
             self._stream.beat_if_silent(now)

@@ -9,28 +9,48 @@ watches, however slow its reader is and however fast they change. The transport'
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 from tallycast.contract.codec import EVENTS
 from tallycast.contract.messages import Beat, Bye
 from tallycast.domain.sites import Site
-from tallycast.fanout.topic import Topic
+from tallycast.fanout.topic import Subscriber, Topic
 from tallycast.services.reactions import Clock
-from tallycast.services.subscriptions import Subscriptions
 from tallycast.transport.liveness import BEAT_AFTER
 from tallycast.transport.registry import Transport
 
 _BEAT = EVENTS.frame(Beat())
 
 
+class Subscription(Protocol):
+    """The items of a stream; see ``services.subscriptions.Subscription``."""
+
+    def site(self, name: str) -> Site | None:
+        """The site of that name, as it is configured now."""
+
+    async def load(self, site: Site, items: Sequence[str]) -> None:
+        """Watch items, and wait until their counts are known."""
+
+    def snapshot(self, items: Sequence[str], since: Mapping[str, int]) -> list[bytes]:
+        """The frames of the latest counts; updates follow."""
+
+    def close(self) -> None:
+        """Watch nothing any longer."""
+
+
+class Subscriptions(Protocol):
+    """Opens subscriptions; see ``services.subscriptions.Subscriptions``."""
+
+    def open(self, subscriber: Subscriber) -> Subscription:
+        """A subscription to no item yet."""
+
+
 class Stream:
-    """The chunks of events for one reader, as an asynchronous iterator. A subscriber of the hub.
+    """The chunks of events for one reader. A subscriber of the hub.
 
     Attributes:
-        drained: waits until there is room for a chunk.
         sent_at: when the last chunk was handed over (s, monotonic clock).
-        site: the site of the items.
     """
 
     def __init__(
@@ -44,7 +64,7 @@ class Stream:
         self.transport = transport
         self._subscription = subscriptions.open(self)
         self._clock = clock
-        self.site = site
+        self._site = site
         self._items = items
         # Ordered: the topic that waits longest is first.
         self._stale: dict[Topic, None] = {}
@@ -54,7 +74,11 @@ class Stream:
         self._shown = self._beat_due = self._leaving = False
         self._retry_after: float | None = None
         self.sent_at = clock.now
-        self.drained: Callable[[], Awaitable[None]]
+
+    @property
+    def served(self) -> bool:
+        """Whether the site of the items is still served."""
+        return self._subscription.site(self._site.name) is not None
 
     async def open(self) -> None:
         """Watch the items, and wait until their counts are known.
@@ -63,7 +87,7 @@ class Stream:
             Unavailable: the counts cannot be read. Nothing is watched then.
         """
         try:
-            await self._subscription.load(self.site, self._items)
+            await self._subscription.load(self._site, self._items)
         except BaseException:
             self.close()
             raise
@@ -101,23 +125,21 @@ class Stream:
         self._stale[topic] = None
         self._wake.set()
 
-    # The iterator
+    # The chunks
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next chunk, joined when there is room for it and not before."""
+    async def chunks(self, drained: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+        """The chunks, each joined when there is room for it and not before: ``drained`` waits for that."""
         while True:
-            await self.drained()
+            await drained()
             chunk = self._latest() if self._shown else self._snapshot()
             if chunk:
                 self.sent_at = self._clock.now
-                return chunk
-            if self._leaving:
-                raise StopAsyncIteration
-            await self._wake.wait()
-            self._wake.clear()
+                yield chunk
+            elif self._leaving:
+                return
+            else:
+                await self._wake.wait()
+                self._wake.clear()
 
     def _snapshot(self) -> bytes:
         self._shown = True

@@ -6,15 +6,17 @@ Owns the wiring of a connection, and the count of close codes. Does not depend o
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from tallycast.access.admission import Admission
-from tallycast.access.guard import Guard
+from tallycast.access.admission import ConnectionSlot
 from tallycast.contract.codec import JSON, MSGPACK, Wire
-from tallycast.contract.errors import CloseCode
+from tallycast.contract.errors import CloseCode, Refusal
+from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
 from tallycast.session.ports import Connection
 from tallycast.session.session import Session
 from tallycast.transport.coalescer import WriteCoalescer
+from tallycast.transport.http.query import Sites
 from tallycast.transport.registry import Registry, Transport
 from tallycast.transport.timer_wheel import Drainable, TimerWheel
 from tallycast.transport.websocket.broadcast import broadcast
@@ -23,6 +25,19 @@ from tallycast.transport.websocket.parser import SharedParser
 # RFC 6455, section 7.4.1: the page was left, no code was given, there was no closing handshake.
 GOING_AWAY, NO_CODE, LOST = 1001, 1005, 1006
 CODES = frozenset((*CloseCode, GOING_AWAY, NO_CODE, LOST))
+
+
+class ConnectionAdmission(Protocol):
+    """Counts connections; see ``access.admission.Admission``."""
+
+    def assign(self, slot: ConnectionSlot, client: Client) -> Refusal | None:
+        """Count a connection for the client of its session; why it must not stay, if so."""
+
+    def refuse_upgrade(self, slot: ConnectionSlot, client: Client) -> bool:
+        """Count a refused upgrade. Returns whether to wait for its closing handshake."""
+
+    def leave(self, owner: Client | None) -> None:
+        """A counted connection has ended."""
 
 
 def register(registry: Registry) -> Mapping[Wire, Transport]:
@@ -47,8 +62,8 @@ class WebSockets:
     """
 
     transports: Mapping[Wire, Transport]
-    guard: Guard
-    admission: Admission
+    guard: Sites
+    admission: ConnectionAdmission
     timers: TimerWheel[Drainable]
     coalescer: WriteCoalescer
     open_session: Callable[[Connection, Site, Wire], Session]
