@@ -24,7 +24,7 @@ import uvloop
 from tallycast.access import build as access
 from tallycast.api import application
 from tallycast.config.settings import Settings
-from tallycast.contract.errors import EngineError, Unavailable
+from tallycast.contract.errors import Unavailable
 from tallycast.domain.addresses import networks
 from tallycast.domain.limits import Caps
 from tallycast.domain.rates import rate
@@ -33,7 +33,7 @@ from tallycast.engine import probe
 from tallycast.engine.factory import open_store
 from tallycast.engine.preflight import safety
 from tallycast.engine.startup import wait_until_ready
-from tallycast.engine.store import Store
+from tallycast.engine.store import EngineError, Store
 from tallycast.fanout import build as fanout
 from tallycast.fanout.fanout import Fanout
 from tallycast.ledger import factory as ledger

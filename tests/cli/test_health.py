@@ -7,8 +7,7 @@ from threading import Thread
 
 import pytest
 from tallycast.cli.health import health
-from tallycast.contract.errors import NotHealthy
-from tallycast.process.probe import check
+from tallycast.process.probe import NotHealthy, check
 
 from tests.support.process import ServerProcess, clean_environment
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from tallycast.config.errors import SettingsError
 from tallycast.config.settings import Settings, environment_names, ignored, load, pack, unpack
-from tallycast.contract.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

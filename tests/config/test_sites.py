@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pydantic import BaseModel
 from tallycast.config import sites as sites_file
+from tallycast.config.errors import SettingsError
 from tallycast.config.sites_schema import FORMS
-from tallycast.contract.errors import SettingsError
 from tallycast.domain.limits import Limits
 from tallycast.domain.sites import DEFAULT_KINDS
 from tallycast.domain.tokens import Claims, Key, KeySet

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tallycast.contract.errors import EngineError, OutcomeUnknown, Unavailable
+from tallycast.contract.errors import OutcomeUnknown, Unavailable
 from tallycast.engine import standalone as engine_module
 from tallycast.engine.clock import DEADLINE
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import identify, wait_until_ready
+from tallycast.engine.store import EngineError
 
 from tests.ledger.support import raw
 from tests.support.names import NAMES

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgpack
 import pytest
-from tallycast.contract.errors import EngineError, OutcomeUnknown, Refusal, Unavailable
+from tallycast.contract.errors import OutcomeUnknown, Refusal, Unavailable
 from tallycast.domain.sites import Site
 from tallycast.engine import scripts
 from tallycast.engine.factory import is_cluster, open_store
 from tallycast.engine.keys import member
 from tallycast.engine.scripts import Script
 from tallycast.engine.startup import identify, wait_until_ready
-from tallycast.engine.store import Store
+from tallycast.engine.store import EngineError, Store
 from tallycast.ledger import moderation
 from tallycast.ledger.factory import build_reader, build_writer
 from tallycast.ledger.layout import LUA

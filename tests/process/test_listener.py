@@ -4,7 +4,7 @@ import errno
 import socket
 
 import pytest
-from tallycast.contract.errors import StartError
+from tallycast.config.errors import StartError
 from tallycast.process import listener
 
 HOSTS = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1"}

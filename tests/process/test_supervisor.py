@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tallycast.config.errors import StartError
 from tallycast.config.settings import load
-from tallycast.contract.errors import StartError
 from tallycast.engine.embedded.folder import DataFolder
 from tallycast.process import supervisor
 from websockets.exceptions import ConnectionClosed

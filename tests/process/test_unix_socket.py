@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tallycast.contract.errors import NotHealthy, SettingsError, StartError
+from tallycast.config.errors import SettingsError, StartError
 from tallycast.process import listener
 from tallycast.process.listener import listen_at
-from tallycast.process.probe import check
+from tallycast.process.probe import NotHealthy, check
 from tallycast.process.unix_socket import Owner, UnixListener, owner
 
 from tests.cli.test_health import health_command

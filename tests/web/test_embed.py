@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import brotli
 import pytest
 from tallycast.api.embed import Script, installed, snippet
-from tallycast.contract.errors import SettingsError
+from tallycast.config.errors import SettingsError
 
 SCRIPT = Script(b"'use strict';\n" * 100)
 HERE = "https://tally.example"

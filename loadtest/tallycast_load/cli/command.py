@@ -7,8 +7,6 @@ commands work, and this one has its help.
 from importlib.util import find_spec
 from typing import Any
 
-from tallycast.contract.errors import LoadError
-
 from tallycast_load.cli.options import (
     HtmlFile,
     JsonFile,
@@ -18,6 +16,7 @@ from tallycast_load.cli.options import (
     Url,
     with_plan_options,
 )
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import make
 
 HELP = """

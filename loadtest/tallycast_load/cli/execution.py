@@ -9,13 +9,12 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tallycast.contract.errors import LoadError
-
 from tallycast_load.client.metrics import Metrics
 from tallycast_load.client.target import Target
 from tallycast_load.coordinator import private_server
 from tallycast_load.coordinator.private_server import PrivateServer
 from tallycast_load.coordinator.run import Result, Run
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import Plan
 from tallycast_load.processes import machine
 from tallycast_load.report import data, page, progress, table

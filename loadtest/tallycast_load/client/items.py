@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from tallycast.contract.errors import LoadError
 
 from tallycast_load.client.http import HttpClient, Reply, Request, describe_error, describe_reply
 from tallycast_load.client.target import Target
+from tallycast_load.plan.errors import LoadError
 
 ITEMS_PER_REQUEST = 100
 CONCURRENCY = 8

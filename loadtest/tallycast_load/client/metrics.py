@@ -14,9 +14,9 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
-from tallycast.contract.errors import LoadError
 
 from tallycast_load.client.http import describe_error
+from tallycast_load.plan.errors import LoadError
 
 TIMEOUT = 2.0  # s
 MAX_BYTES = 2**22

@@ -10,7 +10,7 @@ import socket
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from tallycast.contract.errors import LoadError
+from tallycast_load.plan.errors import LoadError
 
 # One source address has some 28,000 ports for connections to one listener, and not all are free.
 CONNECTIONS_PER_ADDRESS = 5000

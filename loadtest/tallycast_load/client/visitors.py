@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import jwt
 import msgspec
-from tallycast.contract.errors import LoadError
 
 from tallycast_load.client.http import HttpClient, Request, describe_error, describe_reply
 from tallycast_load.client.target import Target
+from tallycast_load.plan.errors import LoadError
 
 CONCURRENCY = 16
 # Longer than the longest run, whose visitors are read at its end (s).

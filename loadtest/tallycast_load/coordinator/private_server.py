@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from tallycast.contract.errors import LoadError
+from tallycast_load.plan.errors import LoadError
 
 START_TIMEOUT, STOP_TIMEOUT = 30.0, 15.0  # s
 # The default limit, and room for connections that reconnect before their end is noticed.

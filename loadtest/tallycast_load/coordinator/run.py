@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic_ns as now
 
-from tallycast.contract.errors import LoadError
-
 from tallycast_load.client import visitors
 from tallycast_load.client.http import HttpClient
 from tallycast_load.client.items import ItemReader, StoredItem
 from tallycast_load.client.metrics import Metrics
 from tallycast_load.client.target import Target
 from tallycast_load.coordinator.observer import RunObserver
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import Plan
 from tallycast_load.processes import ipc, machine
 from tallycast_load.processes.pool import WorkerPool

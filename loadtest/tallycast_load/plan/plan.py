@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from tallycast.contract.errors import LoadError
 
 from tallycast_load.plan import schedule, units
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.spread import EXPECTED as SPREADS
 from tallycast_load.plan.spread import Spread
 from tallycast_load.plan.thresholds import EXPECTED as THRESHOLDS

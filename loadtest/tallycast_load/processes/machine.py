@@ -7,8 +7,7 @@ import os
 import resource
 from contextlib import suppress
 
-from tallycast.contract.errors import LoadError
-
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import Plan
 
 # What a process needs besides its connections: pipes, libraries, the sockets of HTTP requests.

@@ -7,8 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 
-from tallycast.contract.errors import LoadError
-
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.processes import ipc
 from tallycast_load.processes.ipc import Begin, Command
 

@@ -9,8 +9,8 @@ import signal
 import sys
 
 import uvloop
-from tallycast.contract.errors import LoadError
 
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.processes import ipc, machine
 from tallycast_load.processes.ipc import Begin
 from tallycast_load.worker.worker import Worker

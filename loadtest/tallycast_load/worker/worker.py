@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic_ns as now
 from typing import Any
 
-from tallycast.contract.errors import LoadError
 from tallycast.contract.messages import Ack, Error
 
 from tallycast_load.client import visitors
@@ -28,6 +27,7 @@ from tallycast_load.measure.latency import Latencies
 from tallycast_load.measure.updates import AckedReaction, UpdateLatencies
 from tallycast_load.measure.violations import Violations
 from tallycast_load.plan import schedule
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import Plan
 from tallycast_load.plan.spread import Picker
 from tallycast_load.processes import ipc, machine

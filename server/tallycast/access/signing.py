@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tallycast.contract.errors import SettingsError
+from tallycast.config.errors import SettingsError
 from tallycast.domain.keys import algorithm_of, check_key
 from tallycast.domain.sites import Site
 from tallycast.domain.tokens import Claims, Key

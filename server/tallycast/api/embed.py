@@ -15,7 +15,8 @@ from pathlib import Path
 
 import brotli
 
-from tallycast.contract.errors import BadItem, SettingsError
+from tallycast.config.errors import SettingsError
+from tallycast.contract.errors import BadItem
 from tallycast.contract.items import check_item
 from tallycast.domain.printable import printable
 from tallycast.domain.sites import DEFAULT_SITE, SITE_NAME

@@ -17,8 +17,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from tallycast.cli.engine import with_engine
 from tallycast.cli.options import Data
 from tallycast.cli.trail import print_trail
+from tallycast.config.errors import SettingsError
 from tallycast.config.settings import Settings, load
-from tallycast.contract.errors import BadItem, SettingsError
+from tallycast.contract.errors import BadItem
 from tallycast.contract.items import check_item
 from tallycast.domain.printable import printable
 from tallycast.domain.sites import DEFAULT_SITE

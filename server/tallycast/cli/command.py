@@ -10,11 +10,14 @@ from typing import Annotated
 
 import typer
 from tallycast_load.cli import command as load
+from tallycast_load.plan.errors import LoadError
 
 from tallycast import __version__
 from tallycast.cli import audit, embed, health, import_file, revoke, serve, token
-from tallycast.contract.errors import ImportFailed, LoadError, NotHealthy, SettingsError, StartError
+from tallycast.config.errors import SettingsError, StartError
 from tallycast.domain.printable import printable
+from tallycast.ledger.bulk_import.errors import ImportFailed
+from tallycast.process.probe import NotHealthy
 
 app = typer.Typer(
     name="tallycast",

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pwd import getpwuid
 from typing import TypeVar
 
+from tallycast.config.errors import StartError
 from tallycast.config.settings import Settings
-from tallycast.contract.errors import StartError, Unavailable
+from tallycast.contract.errors import Unavailable
 from tallycast.engine.embedded.server import running_engine
 from tallycast.engine.factory import open_store
 from tallycast.engine.startup import wait_until_ready

@@ -12,8 +12,8 @@ import typer
 from tallycast.cli.engine import operator, with_engine
 from tallycast.cli.options import Config, Data, SiteName
 from tallycast.cli.sites import find_site
+from tallycast.config.errors import SettingsError
 from tallycast.config.settings import load
-from tallycast.contract.errors import SettingsError
 from tallycast.domain.sites import DEFAULT_SITE
 from tallycast.engine.factory import is_cluster
 from tallycast.engine.store import Store

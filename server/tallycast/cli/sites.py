@@ -4,8 +4,8 @@ Owns their lookup and checks. Does not depend on what is done with them.
 """
 
 from tallycast.config import sites as sites_file
+from tallycast.config.errors import SettingsError
 from tallycast.config.settings import Settings
-from tallycast.contract.errors import SettingsError
 from tallycast.domain.sites import Site
 from tallycast.domain.tokens import SUBJECT_BYTES
 

@@ -13,8 +13,8 @@ import typer
 from tallycast.access.signing import signing_key
 from tallycast.cli.options import Config, SiteName, Subject
 from tallycast.cli.sites import check_subject, find_site
+from tallycast.config.errors import SettingsError
 from tallycast.config.settings import load
-from tallycast.contract.errors import SettingsError
 from tallycast.domain.sites import DEFAULT_SITE
 from tallycast.domain.tokens import MAX_AGE, issue
 

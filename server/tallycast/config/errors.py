@@ -1,6 +1,7 @@
-"""Error lines for invalid settings: one line with the flag or variable, what was expected, and no secret.
+"""Why a server cannot start, and the line for an invalid setting.
 
-Does not depend on which settings there are: their fields are arguments.
+Owns the form of that line: the flag or variable, what was expected, and no secret. Does not depend on
+which settings there are: their fields are arguments.
 """
 
 import os
@@ -12,6 +13,15 @@ from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 
 from tallycast.config import environment
+from tallycast.contract.errors import TallycastError
+
+
+class StartError(TallycastError):
+    """The server cannot start. ``str(error)`` is one line for the operator."""
+
+
+class SettingsError(StartError):
+    """A setting is invalid."""
 
 
 def declared(field: FieldInfo) -> dict[str, Any]:

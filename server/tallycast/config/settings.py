@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from tallycast.config import engine_url, environment, errors, hosts, key_prefix
 from tallycast.config.environment import Ignored
-from tallycast.contract.errors import SettingsError
+from tallycast.config.errors import SettingsError
 from tallycast.domain.addresses import networks
 from tallycast.domain.base_path import ROOT
 from tallycast.domain.base_path import check as check_base_path

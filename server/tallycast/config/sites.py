@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from tallycast.config.errors import SettingsError
 from tallycast.config.sites_schema import SitesForm
-from tallycast.contract.errors import SettingsError
 from tallycast.domain.sites import DEFAULT_SITE, Site
 
 MAX_SIZE = 1024 * 1024

@@ -1,25 +1,20 @@
-"""Every error and close code of the project, in one tree.
+"""Every error and close code of the public contract.
 
-Owns the names and what each means to a client or an operator. Does not depend on where they are raised.
+Owns the names and what each means to a client, and the root of all other errors. Does not depend on where
+they are raised.
 
     TallycastError
-    ├── Refusal               one request is refused; the connection goes on
-    │   ├── BadMessage        bad_message      400   (413 where the message is too large)
-    │   ├── BadItem           bad_item         400
-    │   ├── BadReaction       bad_reaction     400
-    │   ├── TooManyItems      too_many_items   400
-    │   ├── Unauthorized      unauthorized     401
-    │   ├── Forbidden         forbidden        403
-    │   ├── UnknownSite       unknown_site     404
-    │   ├── RateLimited       rate_limited     429
-    │   └── Unavailable       unavailable      503
-    │       └── OutcomeUnknown  the request was sent and not answered
-    ├── StartError            the server cannot start; one line for the operator
-    │   ├── SettingsError
-    │   └── EngineError
-    ├── NotHealthy            a health check failed; one line for the operator
-    ├── LoadError             a load test cannot be run; one line for the operator
-    └── ImportFailed          a file cannot be imported; one line for the operator
+    └── Refusal               one request is refused; the connection goes on
+        ├── BadMessage        bad_message      400   (413 where the message is too large)
+        ├── BadItem           bad_item         400
+        ├── BadReaction       bad_reaction     400
+        ├── TooManyItems      too_many_items   400
+        ├── Unauthorized      unauthorized     401
+        ├── Forbidden         forbidden        403
+        ├── UnknownSite       unknown_site     404
+        ├── RateLimited       rate_limited     429
+        └── Unavailable       unavailable      503
+            └── OutcomeUnknown  the request was sent and not answered
 """
 
 from enum import IntEnum
@@ -122,30 +117,6 @@ class Unavailable(Refusal):
 
 class OutcomeUnknown(Unavailable):
     """Sent, but not answered: it may still take effect, until its deadline."""
-
-
-class StartError(TallycastError):
-    """The server cannot start. ``str(error)`` is one line for the operator."""
-
-
-class SettingsError(StartError):
-    """A setting is invalid."""
-
-
-class EngineError(StartError):
-    """The engine cannot be started or used."""
-
-
-class NotHealthy(TallycastError):  # noqa: N818  an answer, not a failure
-    """A health check failed."""
-
-
-class LoadError(TallycastError):
-    """A load test cannot be run. ``str(error)`` is one line for the operator."""
-
-
-class ImportFailed(TallycastError):  # noqa: N818  ImportError is taken
-    """A file cannot be imported, or not completely. ``str(error)`` is one line for the operator."""
 
 
 class CloseCode(IntEnum):

@@ -11,7 +11,6 @@ from tallycast.contract.errors import BadItem
 
 MAX_BYTES = 256
 SHORTENED = "embed.js shortens longer ones on https pages only"
-MAX_VERSION = 2**53 - 1
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 

@@ -19,7 +19,6 @@ import jwt
 from tallycast.contract.errors import Unauthorized
 
 ANONYMOUS = "HS256"
-ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 MAX_BYTES = 4096
 LIFETIME = 30 * 86400
 RENEWABLE = 90 * 86400

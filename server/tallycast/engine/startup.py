@@ -13,13 +13,12 @@ from typing import Any
 import structlog
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, ResponseError
 
-from tallycast.contract.errors import EngineError
 from tallycast.engine.failover import FAILURES, is_sign
 from tallycast.engine.keys import LAYOUT_VERSION
 from tallycast.engine.preflight import facts as preflight
 from tallycast.engine.preflight.requirements import demoted, unusable
 from tallycast.engine.preflight.safety import missing_rights
-from tallycast.engine.store import Admin
+from tallycast.engine.store import Admin, EngineError
 
 # Seconds between two log lines about an engine that is waited for.
 LOG_INTERVAL = 20.0

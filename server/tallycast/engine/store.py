@@ -9,12 +9,17 @@ from typing import Any, Protocol
 
 from redis.asyncio.connection import AbstractConnection
 
+from tallycast.config.errors import StartError
 from tallycast.engine.feed import Feed, Listener
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
 
 Word = bytes | str | int
+
+
+class EngineError(StartError):
+    """The engine cannot be started or used. ``str(error)`` is one line for the operator."""
 
 
 class Scripts(Protocol):

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tallycast.contract.errors import StartError
+from tallycast.config.errors import StartError
 from tallycast.observability.measures import SERVER_METRICS, WORKERS_METRICS, Distribution, Snapshot
 from tallycast.process.listener import refused
 

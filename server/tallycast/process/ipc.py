@@ -14,8 +14,8 @@ from queue import SimpleQueue
 
 import msgspec
 
+from tallycast.config.errors import StartError
 from tallycast.config.settings import Settings, unpack
-from tallycast.contract.errors import StartError
 from tallycast.observability.measures import Snapshot
 
 SETTINGS = "TALLYCAST_WORKER_SETTINGS"

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TypeVar
 
+from tallycast.config.errors import StartError
 from tallycast.config.hosts import to_reach
-from tallycast.contract.errors import StartError
 from tallycast.process import unix_socket
 from tallycast.process.unix_socket import Owner, UnixListener
 

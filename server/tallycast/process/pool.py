@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Self
 
 import structlog
 
+from tallycast.config.errors import StartError
 from tallycast.config.settings import Settings, pack
-from tallycast.contract.errors import StartError
 from tallycast.observability.measures import Snapshot
 from tallycast.process import ipc
 

@@ -7,9 +7,13 @@ import http.client
 import socket
 
 from tallycast.config.hosts import to_reach, unix_path
-from tallycast.contract.errors import NotHealthy
+from tallycast.contract.errors import TallycastError
 
 TIMEOUT = 5.0  # seconds
+
+
+class NotHealthy(TallycastError):  # noqa: N818  an answer, not a failure
+    """A health check failed. ``str(error)`` is one line for the operator."""
 
 
 def check(host: str, port: int, *, ready: bool) -> None:

@@ -22,8 +22,8 @@ import structlog
 from tallycast import __version__
 from tallycast.config import sites as sites_file
 from tallycast.config.engine_url import without_password
+from tallycast.config.errors import SettingsError
 from tallycast.config.settings import Settings
-from tallycast.contract.errors import SettingsError
 from tallycast.engine.embedded.server import EmbeddedEngine
 from tallycast.engine.preflight.requirements import SETTINGS
 from tallycast.observability.measures import Snapshot

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from tallycast.contract.errors import SettingsError, StartError
+from tallycast.config.errors import SettingsError, StartError
 
 # The highest user or group id on Linux; the next number means "unchanged" (chown(2)).
 MAX_ID = 2**32 - 2

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from tallycast.app import Host, run_worker
 from tallycast.config import sites as sites_file
-from tallycast.contract.errors import StartError
+from tallycast.config.errors import StartError
 from tallycast.domain.sites import Site
 from tallycast.observability import logs
 from tallycast.process import heap, ipc

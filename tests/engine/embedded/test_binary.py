@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tallycast.contract.errors import EngineError
 from tallycast.engine.embedded import server
 from tallycast.engine.embedded.server import EmbeddedEngine, find_binary
+from tallycast.engine.store import EngineError
 
 
 async def test_an_engine_that_cannot_run(

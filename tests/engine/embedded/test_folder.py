@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from tallycast.contract.errors import EngineError
 from tallycast.engine.embedded.folder import LOG_LIMIT, SOCKET_PATH_LIMIT, DataFolder, EngineNote
+from tallycast.engine.store import EngineError
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from tallycast.contract.errors import EngineError
 from tallycast.engine.embedded import server
 from tallycast.engine.embedded.folder import DataFolder, EngineNote
 from tallycast.engine.embedded.server import EmbeddedEngine, find_binary
+from tallycast.engine.store import EngineError
 
 from tests.support import processes
 from tests.support.waiting import eventually

@@ -1,12 +1,12 @@
 """What an engine says of itself: real ones, and forged ones for what no test can install."""
 
 import pytest
-from tallycast.contract.errors import EngineError
 from tallycast.engine.factory import open_store
 from tallycast.engine.preflight import facts as preflight
 from tallycast.engine.preflight.requirements import Facts
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import wait_until_ready
+from tallycast.engine.store import EngineError
 
 from tests.support.cluster import Cluster
 from tests.support.forged import NO_PERMISSION, array, forged, info

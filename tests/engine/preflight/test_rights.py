@@ -13,13 +13,14 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError
 from structlog.testing import capture_logs
 from tallycast import ledger
-from tallycast.contract.errors import EngineError, Unavailable
+from tallycast.contract.errors import Unavailable
 from tallycast.engine.factory import open_store
 from tallycast.engine.keys import Namespace
 from tallycast.engine.preflight import rights, safety
 from tallycast.engine.scripts import LUA, Script
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import wait_until_ready
+from tallycast.engine.store import EngineError
 
 from tests.support.access import PASSWORD, USER, commands, documented
 from tests.support.cluster import Cluster

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from tallycast.contract.errors import EngineError
 from tallycast.engine.factory import open_store
 from tallycast.engine.preflight import safety
 from tallycast.engine.standalone import StandaloneStore
-from tallycast.engine.store import Store
+from tallycast.engine.store import EngineError, Store
 
 from tests.support.cluster import Cluster
 from tests.support.engine import private_engine

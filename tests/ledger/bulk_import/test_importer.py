@@ -7,8 +7,9 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
-from tallycast.contract.errors import Forbidden, ImportFailed, Refusal, Unavailable
+from tallycast.contract.errors import Forbidden, Refusal, Unavailable
 from tallycast.ledger.bulk_import import importer as importer_module
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.importer import BATCH, WINDOW, Importer, Progress
 from tallycast.ledger.bulk_import.rows import Bad, Row, Start, Vote
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from tallycast.contract.errors import ImportFailed, Refusal
+from tallycast.contract.errors import Refusal
 from tallycast.domain.sites import Site
 from tallycast.ledger.bulk_import import job
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.importer import WINDOW
 from tallycast.ledger.bulk_import.rows import Start, Vote
 from tallycast.ledger.bulk_import.source import Source

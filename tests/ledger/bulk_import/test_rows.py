@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 from tallycast.config.sites import parse
-from tallycast.contract.errors import ImportFailed
 from tallycast.domain.sites import Site
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.rows import MAX_COUNT, Bad, Row, Rows, Start, Vote
 from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text
 

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Iterator
 
 import pytest
-from tallycast.contract.errors import ImportFailed
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text, check_encoding
 
 SAY = "say which encoding it has, such as --encoding cp1252; --encoding utf-8 leaves such rows out"

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tallycast.contract.errors import EngineError
 from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.factory import open_store
 from tallycast.engine.startup import wait_until_ready
+from tallycast.engine.store import EngineError
 from tallycast.fanout import reconciler as reconciliation
 from tallycast.fanout.fanout import Fanout
 from tallycast.ledger import audit

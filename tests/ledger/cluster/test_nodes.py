@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from redis.crc import key_slot
-from tallycast.contract.errors import EngineError, Refusal, Unavailable
+from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.engine import probe
 from tallycast.engine.clock import DEADLINE
 from tallycast.engine.cluster.node import LostError
@@ -14,7 +14,7 @@ from tallycast.engine.factory import open_store
 from tallycast.engine.keys import member
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import wait_until_ready
-from tallycast.engine.store import Store
+from tallycast.engine.store import EngineError, Store
 from tallycast.ledger.cluster.writer import ClusterWriter
 from tallycast.ledger.writer import Committed, StandaloneWriter
 

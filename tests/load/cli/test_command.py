@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from tallycast.cli.command import main
-from tallycast.contract.errors import LoadError
 from tallycast_load.cli.execution import _write
 from tallycast_load.client import visitors
 from tallycast_load.coordinator import private_server
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import make
 from tallycast_load.verdict.verdict import INVALID, MISSED, PASSED
 

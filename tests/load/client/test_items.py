@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from tallycast.contract.errors import LoadError
 from tallycast_load.client import items
 from tallycast_load.client.http import HttpClient, Reply, Request
 from tallycast_load.client.items import ITEMS_PER_REQUEST, ItemReader
 from tallycast_load.client.target import Target
+from tallycast_load.plan.errors import LoadError
 
 from tests.load.fake import Fake, Faults
 

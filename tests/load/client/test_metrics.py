@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from tallycast.contract.errors import LoadError
 from tallycast_load.client.metrics import Metrics
 from tallycast_load.coordinator.run import Result
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import make
 from tallycast_load.report import charts
 

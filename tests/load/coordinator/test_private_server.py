@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tallycast.contract.errors import LoadError
 from tallycast_load.coordinator import private_server
 from tallycast_load.coordinator.private_server import PrivateServer
+from tallycast_load.plan.errors import LoadError
 
 from tests.load.support import harness
 from tests.support.process import clean_environment

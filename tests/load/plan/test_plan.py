@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tallycast.contract.errors import LoadError
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import make
 from tallycast_load.plan.thresholds import Threshold
 

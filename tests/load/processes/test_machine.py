@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from tallycast.contract.errors import LoadError
+from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import Plan, make
 from tallycast_load.processes import machine
 

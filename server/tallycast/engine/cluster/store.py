@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as LinkError
 
-from tallycast.contract.errors import EngineError, OutcomeUnknown, Unavailable
+from tallycast.contract.errors import OutcomeUnknown, Unavailable
 from tallycast.engine.clock import DEADLINE, MARGIN, ClockOffset
 from tallycast.engine.cluster.feed import ClusterFeed
 from tallycast.engine.cluster.node import LostError, Node, NotSentError, Words
@@ -39,7 +39,7 @@ from tallycast.engine.feed import Listener
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
-from tallycast.engine.store import Word
+from tallycast.engine.store import EngineError, Word
 
 # Between two tries where a node says "not now".
 RETRY_PAUSE = 0.05

@@ -21,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
-from tallycast.contract.errors import EngineError
+from tallycast.engine.store import EngineError
 
 # sun_path holds 104 bytes on the BSDs and macOS, 108 on Linux, its closing zero included.
 SOCKET_PATH_LIMIT = 100

@@ -25,10 +25,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
-from tallycast.contract.errors import EngineError
 from tallycast.engine.embedded.folder import DataFolder, EngineNote
 from tallycast.engine.embedded.storage import StorageWatch
 from tallycast.engine.preflight.requirements import too_old
+from tallycast.engine.store import EngineError
 
 log = structlog.get_logger()
 

@@ -16,8 +16,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tallycast.contract.errors import EngineError
 from tallycast.engine.embedded.folder import DataFolder, Place
+from tallycast.engine.store import EngineError
 
 ANSWER = 2.0
 REWRITE_POLL = 0.05

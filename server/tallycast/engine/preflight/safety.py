@@ -9,13 +9,12 @@ import asyncio
 
 import structlog
 
-from tallycast.contract.errors import EngineError
 from tallycast.engine.failover import FAILURES
 from tallycast.engine.health import EngineHealth, Risk
 from tallycast.engine.preflight import facts as preflight
 from tallycast.engine.preflight import rights
 from tallycast.engine.preflight.requirements import risks, unknown
-from tallycast.engine.store import Admin
+from tallycast.engine.store import Admin, EngineError
 
 SETTINGS_INTERVAL = 5.0
 # A trial of all rights is some 70 refusals in the engine's statistics: seconds between two trials while the

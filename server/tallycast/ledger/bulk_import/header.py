@@ -5,7 +5,7 @@ Owns the names of columns. Does not depend on rows.
 
 from collections.abc import Collection, Sequence
 
-from tallycast.contract.errors import ImportFailed
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.records import DELIMITERS, read_header
 
 VOTE = ("item", "visitor", "reaction")

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tallycast.contract.errors import ImportFailed, Refusal, Unavailable
+from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.domain.sites import Site
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.importer import Importer, Progress, Store
 from tallycast.ledger.bulk_import.rows import Rows, Start, Vote
 from tallycast.ledger.bulk_import.show import BadRows, counted, show, summary

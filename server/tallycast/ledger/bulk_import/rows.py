@@ -12,9 +12,10 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from tallycast.contract.errors import BadItem, BadMessage, ImportFailed
+from tallycast.contract.errors import BadItem, BadMessage
 from tallycast.domain.sites import Site
 from tallycast.domain.visitors import check_visitor
+from tallycast.ledger.bulk_import.errors import ImportFailed
 from tallycast.ledger.bulk_import.header import VOTE, find_columns
 from tallycast.ledger.bulk_import.records import TOO_LONG, Record, declared_delimiter, records
 from tallycast.ledger.bulk_import.text import LONGEST_LINE, Text

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tallycast.contract.errors import ImportFailed
+from tallycast.ledger.bulk_import.errors import ImportFailed
 
 STANDARD_INPUT = Path("-")
 BLOCK = 65_536

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from tallycast.contract.errors import ImportFailed
+from tallycast.ledger.bulk_import.errors import ImportFailed
 
 # Characters. A longer line is cut off, so that a file without line ends is not held in memory.
 LONGEST_LINE = 8192
