@@ -35,9 +35,9 @@ class ConnectionContext:
     on_lost: "Callable[[Connection, int | None], None]"
     on_ack: "Callable[[Connection, Ack], None]"
     on_error: "Callable[[Connection, Error], None]"
-    # When the next reaction is due (ns), and the call that sends it.
+    send_due: Callable[[], None]
+    # When the next reaction is due (ns), which ``send_due`` sends.
     next_due: int = NEVER
-    send_due: Callable[[], None] = lambda: None
     known: dict[bytes, Update] = field(default_factory=dict)
     item_numbers: dict[str, int] = field(default_factory=dict)
     newest: dict[int, Update] = field(default_factory=dict)

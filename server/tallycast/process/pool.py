@@ -43,16 +43,23 @@ class Process:
     ``snapshot`` has the metrics that it sent last.
     """
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        number: int,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self.ready = asyncio.Event()
         self.pid = process.pid
         self.snapshot = Snapshot()
         self._log = _log.bind(worker=number)
         self._process = process
-        self._writer: asyncio.StreamWriter | None = None
+        # None after the end of the process.
+        self._writer: asyncio.StreamWriter | None = writer
         # A request for metrics that is not answered yet.
         self._measuring: asyncio.Future[None] | None = None
-        self.end: asyncio.Task[End]
+        self.end = asyncio.create_task(self._read(reader))
 
     @classmethod
     async def start(
@@ -72,10 +79,9 @@ class Process:
                 env={**os.environ, ipc.SETTINGS: pack(settings)},
                 start_new_session=True,
             )
-        started = cls(number, process)
-        reader, started._writer = await asyncio.open_connection(sock=parent_end)
+        reader, writer = await asyncio.open_connection(sock=parent_end)
+        started = cls(number, process, reader, writer)
         started.send_sites(sites)
-        started.end = asyncio.create_task(started._read(reader))
         return started
 
     @property

@@ -14,7 +14,7 @@ import structlog
 SLICES = 10
 PERIOD = 1.0
 
-_log = structlog.get_logger("web")
+_log = structlog.get_logger("transport")
 
 
 class Timed(Protocol):

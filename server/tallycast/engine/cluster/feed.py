@@ -47,7 +47,7 @@ class ClusterFeed:
         """See ``Feed``."""
         if channel not in self._subscriptions:
             subscription = self._subscriptions[channel] = _Subscription(key_slot(channel))
-            self._place(channel, subscription)
+            self._subscribe_at_owner(channel, subscription)
 
     def unsubscribe(self, channel: bytes) -> None:
         """See ``Feed``."""
@@ -80,11 +80,11 @@ class ClusterFeed:
             feed = NodeFeed(node, self._listener, self._namespace, heartbeat_channel, on_moved)
             self._feeds[node] = feed, asyncio.get_running_loop().create_task(feed.run())
         for channel, subscription in self._subscriptions.items():
-            self._place(channel, subscription)
+            self._subscribe_at_owner(channel, subscription)
         for node in self._feeds.keys() - primaries:
             self._feeds.pop(node)[1].cancel()
 
-    def _place(self, channel: bytes, subscription: _Subscription) -> None:
+    def _subscribe_at_owner(self, channel: bytes, subscription: _Subscription) -> None:
         owner = self._slots.owner(subscription.slot)
         # A node without a feed gets its channels when its feed is made.
         node = owner if owner in self._feeds else None

@@ -32,7 +32,7 @@ BLOCK = 65_536
 _LOG_PREFIX = re.compile(r"^\d+:\S+ (?:\d+ \w+ \d+ [\d:.]+|\(\d+\)) ?(?P<level>[-.*#])? ?")
 
 
-class Place(Enum):
+class FolderState(Enum):
     """What is at a data folder's path while its engine runs."""
 
     INTACT = "as it was"
@@ -83,19 +83,19 @@ class DataFolder:
         if self._private is not None:
             _remove_private(self._private)
             self._private = None
-        self._let_go()
+        self._close_descriptors()
 
-    def place(self) -> Place:
+    def state(self) -> FolderState:
         """What is at the folder's path now."""
         assert self._taken is not None
         files = self.path / "appendonlydir"
         try:
             same = os.path.samestat(os.stat(self.path), os.fstat(self._taken))
         except OSError:
-            return Place.GONE
+            return FolderState.GONE
         if not same:
-            return Place.FOREIGN if files.exists() else Place.GONE
-        return Place.DAMAGED if self.parts() is None else Place.INTACT
+            return FolderState.FOREIGN if files.exists() else FolderState.GONE
+        return FolderState.DAMAGED if self.parts() is None else FolderState.INTACT
 
     def parts(self) -> dict[str, tuple[int, int]] | None:
         """The files of the engine's manifest, with what identifies each; ``None``: not all are there."""
@@ -110,9 +110,9 @@ class DataFolder:
         Raises:
             EngineError: it would not.
         """
-        if (place := self.place()) is not Place.INTACT:
+        if (state := self.state()) is not FolderState.INTACT:
             raise EngineError(
-                f"{self.path}: {place.value}. Put back what was there, or stop the server and restore "
+                f"{self.path}: {state.value}. Put back what was there, or stop the server and restore "
                 "a backup"
             )
 
@@ -129,10 +129,10 @@ class DataFolder:
         except EngineError:
             fresh.release()
             raise
-        self._let_go()
+        self._close_descriptors()
         self._server_lock, self._taken = fresh._server_lock, fresh._taken
 
-    def _let_go(self) -> None:
+    def _close_descriptors(self) -> None:
         for descriptor in (self._server_lock, self._taken):
             if descriptor is not None:
                 os.close(descriptor)

@@ -70,7 +70,7 @@ class EmbeddedEngine:
         self._socket = Path()
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._storage: StorageWatch
+        self._storage = StorageWatch(self._folder, _client)
 
     @property
     def url(self) -> str:
@@ -92,7 +92,6 @@ class EmbeddedEngine:
         await self._take_folder()
         try:
             self._socket = self._folder.socket()
-            self._storage = StorageWatch(self._folder, self._socket, _client)
             await self._run()
         except BaseException:
             await self.stop()
@@ -165,7 +164,7 @@ class EmbeddedEngine:
 
     async def _watch_storage(self) -> None:
         try:
-            await self._storage.attach()
+            await self._storage.attach(self._socket)
         except (RedisError, TimeoutError) as error:
             raise EngineError(self._did_not_start(str(error) or "it does not answer")) from error
 

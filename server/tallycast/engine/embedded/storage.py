@@ -16,7 +16,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tallycast.engine.embedded.folder import DataFolder, Place
+from tallycast.engine.embedded.folder import DataFolder, FolderState
 from tallycast.engine.store import EngineError
 
 ANSWER = 2.0
@@ -31,10 +31,10 @@ class StorageWatch:
     ``connect`` makes a client. One connection is kept, because a new one needs the socket.
     """
 
-    def __init__(self, folder: DataFolder, socket: Path, connect: Callable[[Path], Redis]) -> None:
+    def __init__(self, folder: DataFolder, connect: Callable[[Path], Redis]) -> None:
         self._folder = folder
-        self._socket = socket
         self._connect = connect
+        self._socket = Path()
         self._client: Redis | None = None
         self._identity: tuple[int, int] | None = None
         # The files that the engine writes to; a rewrite creates new files with new names.
@@ -42,16 +42,16 @@ class StorageWatch:
         self._refusing = False
         self._failure = ""
 
-    async def attach(self) -> None:
+    async def attach(self, socket: Path) -> None:
         """Watch the engine that has just started to serve on the socket.
 
         Raises:
             RedisError, TimeoutError: it does not answer.
         """
-        client = self._connect(self._socket)
+        client = self._connect(socket)
         async with asyncio.timeout(ANSWER):
             await client.ping()
-        self._client, self._identity = client, _socket_identity(self._socket)
+        self._client, self._socket, self._identity = client, socket, _socket_identity(socket)
         self._parts = self._folder.parts() or {}
         self._refusing = False
 
@@ -68,10 +68,10 @@ class StorageWatch:
         """
         if self._client is None:
             return False
-        place = self._place()
+        state = self._state()
         try:
-            if place is not Place.INTACT:
-                await self._repair(self._client, place)
+            if state is not FolderState.INTACT:
+                await self._repair(self._client, state)
             elif self._refusing:
                 await self._refuse_writes(self._client, refuse=False)
                 _log.info("engine files complete again")
@@ -79,7 +79,7 @@ class StorageWatch:
             self._failed(str(error) or type(error).__name__)
             return False
         self._failure = ""
-        if self._place() is not Place.INTACT:
+        if self._state() is not FolderState.INTACT:
             return False
         if _socket_identity(self._socket) != self._identity:
             _log.error(
@@ -92,30 +92,30 @@ class StorageWatch:
             return True
         return False
 
-    def _place(self) -> Place:
-        place = self._folder.place()
-        if place is not Place.INTACT:
-            return place
+    def _state(self) -> FolderState:
+        state = self._folder.state()
+        if state is not FolderState.INTACT:
+            return state
         parts = self._folder.parts() or {}
         if any(parts.get(name, part) != part for name, part in self._parts.items()):
-            return Place.REPLACED
+            return FolderState.REPLACED
         self._parts = parts
-        return Place.INTACT
+        return FolderState.INTACT
 
-    async def _repair(self, client: Redis, place: Place) -> None:
+    async def _repair(self, client: Redis, state: FolderState) -> None:
         if not self._refusing:
             _log.error(
                 "engine files deleted or replaced",
                 data=str(self._folder.path),
-                found=place.value,
+                found=state.value,
                 hint="writes are refused",
             )
         # What it has confirmed is still in its memory. Nothing must be confirmed that is not on disk.
         await self._refuse_writes(client, refuse=True)
-        if place in (Place.FOREIGN, Place.REPLACED):
+        if state in (FolderState.FOREIGN, FolderState.REPLACED):
             # It may be a backup, and a program must not decide which data is right.
             return
-        if place is Place.GONE:
+        if state is FolderState.GONE:
             self._folder.recreate()
         async with asyncio.timeout(ANSWER):
             await client.config_set("dir", str(self._folder.path))

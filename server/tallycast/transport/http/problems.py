@@ -24,7 +24,7 @@ CLIENT = "tallycast.client"
 SLOT = "tallycast.slot"
 _OWN_CODES = {404: "not_found", 405: "method_not_allowed", 503: "unavailable"}
 
-_log = structlog.get_logger("web")
+_log = structlog.get_logger("transport")
 
 
 class Problem(Struct, frozen=True):
