@@ -101,7 +101,7 @@ def run_worker(
         engine = open_store(settings.redis_url, settings.replicas, settings.prefix or "")
         try:
             worker = await _start(settings, engine, sites, restarted=restarted)
-            host.on_sites(lambda sites: _call_soon(loop, partial(worker.adopt, sites)))
+            host.on_sites(lambda sites: _call_soon(loop, partial(worker.update_sites, sites)))
             host.on_measure(lambda: _call_soon(loop, lambda: host.measured(worker.measure())))
             prepare(listener)
             background = [_vital(name, work) for name, work in worker.background(host.upkeep()).items()]
@@ -136,11 +136,11 @@ class _Worker:
         writable = health.writable and not health.missing_rights and not health.evicting
         return self.fanout.feed.up and writable and not self.transports.drain.begun
 
-    def adopt(self, sites: Mapping[str, Site]) -> None:
-        """Serve these sites from here on. Sessions adopt them with their next tick."""
+    def update_sites(self, sites: Mapping[str, Site]) -> None:
+        """Serve these sites from here on. Sessions use them from their next tick."""
         self.access.guard.sites = sites
-        self.fanout.adopt(sites)
-        _log.info("sites adopted", sites=len(sites))
+        self.fanout.update_sites(sites)
+        _log.info("sites updated", sites=len(sites))
 
     def background(self, upkeep: Coroutine[Any, Any, None]) -> dict[str, Coroutine[Any, Any, None]]:
         """The tasks of a worker, by name."""
@@ -152,11 +152,11 @@ class _Worker:
             "sweep": self.fanout.sweep(),
             "reconciler": self.fanout.reconciler.run(),
             "clock": self.engine.maintain(),
-            "writable": probe.follow(self.engine),
-            "safety": safety.follow(self.engine),
-            "rights": safety.follow_rights(self.engine),
-            "revocations": self.access.revocations.follow(),
-            "merges": self.ledger.merger.follow(),
+            "writable": probe.run(self.engine),
+            "safety": safety.run_settings_checks(self.engine),
+            "rights": safety.run_rights_checks(self.engine),
+            "revocations": self.access.revocations.run(),
+            "merges": self.ledger.merger.run(),
             "auditor": self.ledger.auditor.run(),
         }
 

@@ -41,56 +41,56 @@ def another(number: int) -> Client:
 
 def refusal(admission: Admission, client: Client) -> Refusal | None:
     """Why a connection of a client's must not stay, if so. It is there to stay."""
-    return admission.assign(admission.enter(client), client)
+    return admission.assign(admission.add_connection(client), client)
 
 
 def test_connections_in_all(admission: Admission) -> None:
-    assert [admission.enter(HERE).refusal for _ in range(20)] == [None] * 20
-    crowded = [admission.enter(another(1)), admission.enter(HERE)]
+    assert [admission.add_connection(HERE).refusal for _ in range(20)] == [None] * 20
+    crowded = [admission.add_connection(another(1)), admission.add_connection(HERE)]
     assert all(slot.counted and isinstance(slot.refusal, Unavailable) for slot in crowded)
-    slot = admission.enter(HERE)
+    slot = admission.add_connection(HERE)
     assert not slot.counted
     assert isinstance(slot.refusal, Unavailable)
     assert slot.refusal.retry_after
     # A connection that is refused takes a place until it is gone, and one that was not counted does not.
-    admission.leave(HERE)
-    assert admission.enter(HERE).refusal is not None
+    admission.remove_connection(HERE)
+    assert admission.add_connection(HERE).refusal is not None
     for _ in range(2):
-        admission.leave(HERE)
-    admission.leave(another(1))
-    assert admission.enter(HERE).refusal is None
+        admission.remove_connection(HERE)
+    admission.remove_connection(another(1))
+    assert admission.add_connection(HERE).refusal is None
 
 
 def test_an_early_connection_stays_though_others_wait(admission: Admission) -> None:
     """A crowd that comes at once: as many as there is room for are let in, and not none."""
-    places = [admission.enter(HERE) for _ in range(22)]
+    places = [admission.add_connection(HERE) for _ in range(22)]
     found = [admission.assign(slot, HERE) for slot in places]
     assert [kind is None for kind in found] == [True] * 20 + [False] * 2
 
 
 def test_connections_of_one_address(admission: Admission) -> None:
-    places = [admission.enter(OFFICE) for _ in range(7)]
+    places = [admission.add_connection(OFFICE) for _ in range(7)]
     assert [slot.refusal is None for slot in places] == [True] * 5 + [False] * 2
     assert [slot.counted for slot in places] == [True] * 6 + [False]
     assert isinstance(places[5].refusal, RateLimited)
     assert isinstance(places[6].refusal, Unavailable)
     assert isinstance(admission.assign(places[5], OFFICE), RateLimited)
-    assert admission.enter(another(1)).refusal is None
-    assert admission.enter(HERE).refusal is None
-    admission.leave(OFFICE)
-    admission.leave(OFFICE)
-    assert admission.enter(OFFICE).refusal is None
+    assert admission.add_connection(another(1)).refusal is None
+    assert admission.add_connection(HERE).refusal is None
+    admission.remove_connection(OFFICE)
+    admission.remove_connection(OFFICE)
+    assert admission.add_connection(OFFICE).refusal is None
 
 
 def test_one_address_does_not_take_the_room_of_all(admission: Admission) -> None:
     for _ in range(100):
-        admission.enter(OFFICE)
-    assert [admission.enter(HERE).refusal for _ in range(14)] == [None] * 14
+        admission.add_connection(OFFICE)
+    assert [admission.add_connection(HERE).refusal for _ in range(14)] == [None] * 14
 
 
 def test_a_trusted_proxy_is_not_an_address(admission: Admission) -> None:
     """Its connections count for the clients that stay on them, and for none while none does."""
-    places = [admission.enter(None) for _ in range(14)]
+    places = [admission.add_connection(None) for _ in range(14)]
     assert [admission.assign(slot, OFFICE) for slot in places[:5]] == [None] * 5
     assert isinstance(admission.assign(places[5], OFFICE), RateLimited)
     with pytest.raises(Unavailable):
@@ -99,9 +99,9 @@ def test_a_trusted_proxy_is_not_an_address(admission: Admission) -> None:
     for slot in places[4:6]:
         admission.release(slot, OFFICE)
     assert admission.assign(places[4], OFFICE) is None
-    assert [admission.enter(None).refusal for _ in range(6)] == [None] * 6
+    assert [admission.add_connection(None).refusal for _ in range(6)] == [None] * 6
     for client in (*[OFFICE] * 5, another(1), *[None] * 14):
-        admission.leave(client)
+        admission.remove_connection(client)
     assert not admission._at_address
     assert admission._connections == 0
 
@@ -109,7 +109,7 @@ def test_a_trusted_proxy_is_not_an_address(admission: Admission) -> None:
 def test_new_connections_of_one_address(admission: Admission, clock: Clock) -> None:
     def come_and_go() -> object:
         found = refusal(admission, OFFICE)
-        admission.leave(OFFICE)
+        admission.remove_connection(OFFICE)
         return found
 
     assert [come_and_go() for _ in range(10)] == [None] * 10
@@ -123,8 +123,8 @@ def test_new_connections_of_one_address(admission: Admission, clock: Clock) -> N
 
 def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clock) -> None:
     for _ in range(10):
-        assert admission.refuse_upgrade(admission.enter(OFFICE), OFFICE)
-    assert not admission.refuse_upgrade(admission.enter(OFFICE), OFFICE), "closed at once"
+        assert admission.refuse_upgrade(admission.add_connection(OFFICE), OFFICE)
+    assert not admission.refuse_upgrade(admission.add_connection(OFFICE), OFFICE), "closed at once"
     assert not admission._at_address
     for _ in range(4):
         admission.refused_request(OFFICE)
@@ -139,15 +139,15 @@ def test_what_is_refused_has_budgets_of_its_own(admission: Admission, clock: Clo
         admission.request(OFFICE)
     assert refusal(admission, OFFICE) is None
     clock.now += 1.0
-    assert admission.refuse_upgrade(admission.enter(OFFICE), OFFICE)
+    assert admission.refuse_upgrade(admission.add_connection(OFFICE), OFFICE)
     # This machine has no limits here either.
-    assert all(admission.refuse_upgrade(admission.enter(another(1)), HERE) for _ in range(7))
+    assert all(admission.refuse_upgrade(admission.add_connection(another(1)), HERE) for _ in range(7))
 
 
 def test_nothing_is_kept_of_connections_that_are_gone(admission: Admission) -> None:
     for number in range(200):
         refusal(admission, another(number))
-        admission.leave(another(number))
+        admission.remove_connection(another(number))
     assert not admission._at_address
 
 

@@ -17,8 +17,10 @@ class Recorder:
     def emptied(self, channel: bytes, version: int) -> None:
         self.resets.append((channel, version))
 
-    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
-        self.reactions.append((channel, item, reaction, origin))
+    def personal(
+        self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
+    ) -> None:
+        self.reactions.append((channel, item, reaction, connection_id))
 
     def retired(self, channel: bytes) -> None:
         self.retired_channels.append(channel)

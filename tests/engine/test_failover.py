@@ -128,7 +128,7 @@ async def test_after_a_failover_reactions_and_the_feed_find_the_new_primary(two:
 async def test_without_a_reaction_it_is_noticed_too(two: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "RETRY_INTERVAL", 0.02)
     async with between(two.primary.url) as proxy, serving(proxy.url) as server:
-        watching = asyncio.create_task(probe.follow(server.store))
+        watching = asyncio.create_task(probe.run(server.store))
         proxy.engine_url = two.replica.url
         await asyncio.to_thread(two.fail_over)
         await eventually(lambda: two.primary.subscribers(X) == 1)

@@ -40,8 +40,10 @@ class Ear:
         assert version > 0
         self.counts.append((channel, counts))
 
-    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
-        self.persons.append((item, reaction, origin))
+    def personal(
+        self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
+    ) -> None:
+        self.persons.append((item, reaction, connection_id))
 
     def emptied(self, channel: bytes, version: int) -> None:
         self.empty.append((channel, version))

@@ -42,7 +42,7 @@ async def test_an_engine_that_takes_no_writes_is_found_out_and_found_back(
     monkeypatch.setattr(probe, "RETRY_INTERVAL", 0.02)
     spoil, mend = WAYS[way]
     assert await probe.accepts_writes(link)
-    running = asyncio.create_task(probe.follow(link))
+    running = asyncio.create_task(probe.run(link))
     await client.execute_command(*spoil)
     await eventually(lambda: not link.health.writable)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)

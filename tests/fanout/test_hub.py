@@ -49,9 +49,9 @@ def test_a_site_that_was_read_again_has_its_kinds_from_the_next_frame_on(setup: 
     topic = setup.watch(reader, "a")
     setup.hub.publish(b"default/a", 3, {"like": 2, "love": 9})
     setup.settle()
-    setup.hub.adopt({"default": Site(kinds=("love", "hate")), "other": Site("other")})
+    setup.hub.update_sites({"default": Site(kinds=("love", "hate")), "other": Site("other")})
     assert json.loads(topic.frame(JSON)[2:])["counts"] == {"love": 9, "hate": 0}
-    setup.hub.adopt({})
+    setup.hub.update_sites({})
     assert json.loads(topic.frame(JSON)[2:])["counts"] == {"love": 9, "hate": 0}
     assert len(reader.got) == 1
 

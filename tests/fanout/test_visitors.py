@@ -15,20 +15,20 @@ def test_people_hear_of_their_own_wherever_they_are() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
+        def on_reaction(self, item: str, version: int, reaction: str | None, connection_id: int) -> None:
             received.append((self.name, reaction))
 
     one, two, other = Tab("one"), Tab("two"), Tab("other")
-    join: Callable[..., None] = visitors.join
-    join(b"me", one)
-    join(b"me", two)
-    join(b"you", other)
+    subscribe: Callable[..., None] = visitors.subscribe
+    subscribe(b"me", one)
+    subscribe(b"me", two)
+    subscribe(b"you", other)
     assert followed == [b"me", b"you"]
     visitors.notify(b"me", "a", 1, "like", 0)
     visitors.notify(b"unknown", "a", 1, "like", 0)
     assert sorted(received) == [("one", "like"), ("two", "like")]
-    visitors.leave(b"me", one)
-    visitors.leave(b"me", two)
+    visitors.unsubscribe(b"me", one)
+    visitors.unsubscribe(b"me", two)
     assert left == [b"me"]
     visitors.notify(b"me", "a", 2, None, 0)
     assert len(received) == 2

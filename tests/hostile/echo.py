@@ -54,7 +54,7 @@ class Echo:
     def beat(self) -> None:
         """Nor is a beat."""
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """The end."""
         self._line.close(CloseCode.RESTART)
 

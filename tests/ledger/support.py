@@ -23,19 +23,19 @@ SITE = Site()
 
 
 def submitted(
-    writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0
+    writer: Writer, visitor: str, item: str, reaction: str | None, connection_id: int = 0
 ) -> "asyncio.Future[Committed | Refusal]":
     """Submit a reaction; its answer."""
     future: asyncio.Future[Committed | Refusal] = asyncio.get_running_loop().create_future()
-    writer.submit(SetReaction(SITE, item, keys.member(visitor), reaction, origin, future.set_result))
+    writer.submit(SetReaction(SITE, item, keys.member(visitor), reaction, connection_id, future.set_result))
     return future
 
 
 async def set_reaction(
-    writer: Writer, visitor: str, item: str, reaction: str | None, origin: int = 0
+    writer: Writer, visitor: str, item: str, reaction: str | None, connection_id: int = 0
 ) -> Committed:
     """Submit a reaction and wait; it must be granted."""
-    answer = await submitted(writer, visitor, item, reaction, origin)
+    answer = await submitted(writer, visitor, item, reaction, connection_id)
     assert isinstance(answer, Committed), answer
     return answer
 

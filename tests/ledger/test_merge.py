@@ -301,7 +301,7 @@ async def test_a_merge_that_is_cut_off_is_finished_by_any_worker(
     assert other.resumed == 0, "another still has it"
     monkeypatch.setattr(merge, "IDLE_TIME", -1)
     monkeypatch.setattr(merge, "INTERVAL", 0.01)
-    following = asyncio.create_task(other.follow())
+    following = asyncio.create_task(other.run())
     with Redis.from_url(engine) as client:
         await eventually(lambda: not client.exists(NAMES.merges))
     following.cancel()

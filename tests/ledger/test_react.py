@@ -93,9 +93,9 @@ class ScriptAndRule(RuleBasedStateMachine):
     def batch(self, reactions: list[tuple[Site, str, bytes, int, int]]) -> None:
         asked = [
             SetReaction(
-                site, item, visitor, None if k < 0 else site.kinds[k % len(site.kinds)], origin, print
+                site, item, visitor, None if k < 0 else site.kinds[k % len(site.kinds)], connection_id, print
             )
-            for site, item, visitor, k, origin in reactions
+            for site, item, visitor, k, connection_id in reactions
         ]
         now, (answers, made) = self.run(asked, FAR)
         expected, touched, personal = [], {}, []
@@ -112,7 +112,12 @@ class ScriptAndRule(RuleBasedStateMachine):
                 new[set_reaction.site] += before.version == 0
                 touched[where] = after
                 channel = NAMES.visitor_channel(set_reaction.site.name, set_reaction.member)
-                change = [set_reaction.item, after.version, set_reaction.reaction or "", set_reaction.origin]
+                change = [
+                    set_reaction.item,
+                    after.version,
+                    set_reaction.reaction or "",
+                    set_reaction.connection_id,
+                ]
                 personal.append((channel, change))
         answered = decode_answers(asked, answers)
         assert [type(one) if isinstance(one, Refusal) else one for one in answered] == expected

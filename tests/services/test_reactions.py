@@ -35,12 +35,12 @@ def test_each_visitor_has_a_rate_limit_of_its_own() -> None:
         assert caught.value.retry_after == pytest.approx(0.1)
     clock.now += 0.5
     for _ in range(5):
-        reactions.set(SITE, "a", one._replace(origin=7), "like", ignore)
+        reactions.set(SITE, "a", one._replace(connection_id=7), "like", ignore)
     with pytest.raises(RateLimited):
         reactions.set(SITE, "a", one, "like", ignore)
     members = [entry.member for entry in written]
     assert members == [one.member] * 20 + [other.member] * 20 + [one.member] * 5
-    assert written[-1].origin == 7
+    assert written[-1].connection_id == 7
 
 
 def test_other_work_costs_as_much_as_several_reactions() -> None:

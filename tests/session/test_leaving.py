@@ -37,7 +37,7 @@ def test_an_answer_to_a_connection_that_is_gone_is_still_taken_by_the_hub(talk: 
 def test_a_session_with_nothing_under_way_leaves_at_once(talk: Talk) -> None:
     talk.session.bye(1.5)
     assert talk.line.closed is None
-    talk.session.leave()
+    talk.session.close_gracefully()
     assert talk.line.closed is CloseCode.RESTART
     assert talk.messages() == [{"type": "bye", "retry_after": 1.5}]
 
@@ -48,8 +48,8 @@ def test_what_was_asked_for_is_answered_before_it_leaves(talk: Talk) -> None:
     talk.say("react", item="b", reaction="like", ref=2)
     talk.say("watch", items=["a"], ref=3)
     talk.session.bye(1.5)
-    talk.session.leave()
-    talk.session.leave()
+    talk.session.close_gracefully()
+    talk.session.close_gracefully()
     # It crosses with the close: no answer, and no effect.
     talk.say("react", item="c", reaction="like", ref=4)
     assert talk.line.closed is None
@@ -63,7 +63,7 @@ def test_what_was_asked_for_is_answered_before_it_leaves(talk: Talk) -> None:
 
 def test_what_is_refused_is_answered_too(talk: Talk) -> None:
     talk.say("watch", items=["a"], ref=1)
-    talk.session.leave()
+    talk.session.close_gracefully()
     assert talk.line.closed is None
     talk.store.fail()
     assert talk.line.closed is CloseCode.RESTART

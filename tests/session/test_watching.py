@@ -55,9 +55,9 @@ def test_other_tabs_are_told_and_the_own_one_is_not(talk: Talk) -> None:
     talk.store.answer()
     talk.say("react", item="a", reaction="like")
     talk.messages()
-    origin = talk.store.written[0].origin
+    connection_id = talk.store.written[0].connection_id
     channel = NAMES.visitor_channel(SITE.name, member(talk.visitor))
-    talk.parts.visitors.notify(channel, "a", 101, "like", origin)
+    talk.parts.visitors.notify(channel, "a", 101, "like", connection_id)
     assert talk.messages() == []
     talk.parts.visitors.notify(channel, "a", 102, None, 0)
     talk.parts.visitors.notify(channel, "b", 103, "like", 0)

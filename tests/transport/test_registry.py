@@ -33,8 +33,9 @@ class Memory:
         self.pause_reading = self.resume_reading = ignore
         self.on_watching: Callable[[int], None] = ignore
         self.session = parts.open_session(self, Site(), JSON)
-        self.bye, self.leave, self.abort = self.session.bye, self.session.leave, self.close
-        self.slot = parts.timers.join(self)
+        self.bye, self.abort = self.session.bye, self.close
+        self.close_gracefully = self.session.close_gracefully
+        self.slot = parts.timers.add(self)
         transport.open += 1
 
     def write(self, data: bytes) -> None:
@@ -56,7 +57,7 @@ class Memory:
     def close(self, code: CloseCode = CloseCode.RESTART) -> None:
         self.closed = True
         self.transport.open -= 1
-        self.timers.leave(self.slot, self)
+        self.timers.remove(self.slot, self)
         self.session.close()
 
 

@@ -74,7 +74,7 @@ class Peer:
         self.socket = Socket(parts.websockets, config=None, server_state=state, app_state=None)
         self.transport.protocol = self.socket
         self.socket.connection_made(self.transport)
-        self.socket.upgraded(REQUEST, parts.admission.enter(None), UNKNOWN_CLIENT)
+        self.socket.upgraded(REQUEST, parts.admission.add_connection(None), UNKNOWN_CLIENT)
         self.data = bytearray(self.transport.received().partition(b"\r\n\r\n")[2])
         self.watched: dict[str, int] = {}
         self.wanted: set[str] = set()
@@ -123,7 +123,7 @@ class Peer:
         else:
             assert message["type"] == "watching", message
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """The end of the connection."""
         self.over = True
         self.socket.connection_lost(None)
@@ -170,7 +170,7 @@ class Scene:
         elif kind == "writable":
             peer.transport.writable()
         elif kind == "leave" and not peer.over:
-            peer.leave()
+            peer.close_gracefully()
 
     def turn(self) -> None:
         turns = self.turns[:]

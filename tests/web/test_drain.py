@@ -18,7 +18,7 @@ class Drainable:
         self.aborted = False
         self._rounds = timers
         self._deaf = deaf
-        self._slice = timers.join(self)
+        self._slice = timers.add(self)
 
     def on_tick(self, now: float) -> None: ...
 
@@ -27,15 +27,15 @@ class Drainable:
         assert self.left_at is None
         self.answer = retry_after
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         if self.left_at is None:
             self.left_at = time.monotonic()
         if not self._deaf:
-            self._rounds.leave(self._slice, self)
+            self._rounds.remove(self._slice, self)
 
     def abort(self) -> None:
         self.aborted = True
-        self._rounds.leave(self._slice, self)
+        self._rounds.remove(self._slice, self)
 
 
 async def test_all_are_told_first_and_then_leave_evenly() -> None:

@@ -142,7 +142,7 @@ class Bench:
         return self.parts.hub.topics([NAMES.item_channel("default", item)])[0]
 
     def shake(self) -> None:
-        self.socket.upgraded(REQUEST, self.parts.admission.enter(None), UNKNOWN_CLIENT)
+        self.socket.upgraded(REQUEST, self.parts.admission.add_connection(None), UNKNOWN_CLIENT)
         assert self.transport.received().startswith(b"HTTP/1.1 101")
 
     def wait(self, seconds: float) -> None:
@@ -173,7 +173,7 @@ def test_a_refused_upgrade_is_waited_for_while_there_is_budget(bare: Bench) -> N
     waits = bare.parts.admission._caps.address_arrivals.burst
     for number in range(waits + 1):
         assert not bare.transport.closing, number
-        place = bare.parts.admission.enter(office)
+        place = bare.parts.admission.add_connection(office)
         one = bare if number == waits else Bench()
         one.parts, one.socket._shared = bare.parts, bare.parts.websockets
         one.socket.upgraded(foreign, place, office)
@@ -253,7 +253,7 @@ def test_a_peer_that_reads_slowly_but_steadily_is_not_dropped(bench: Bench) -> N
 
 def test_a_close_that_is_not_answered_ends_all_the_same(bench: Bench) -> None:
     bench.socket.bye(1.5)
-    bench.socket.leave()
+    bench.socket.close_gracefully()
     said = bench.transport.received()
     assert b'"bye"' in said
     assert CLOSE in said
@@ -278,7 +278,7 @@ def test_sending_on_after_a_close_gives_no_more_time_for_its_own(bench: Bench) -
 
 def test_a_stalled_reader_cannot_hold_up_a_shutdown(bench: Bench) -> None:
     bench.socket.pause_writing()
-    bench.socket.leave()
+    bench.socket.close_gracefully()
     bench.wait(CLOSE_WITHIN + 1.1)
     assert bench.transport.aborted
 
@@ -318,7 +318,7 @@ def test_the_handshake_does_not_overtake_an_answer_that_waits(bench: Bench) -> N
     transport.buffered = 100_000
     late = Socket(bench.parts.websockets, config=None, server_state=None, app_state=None)
     late.connection_made(transport)
-    late.upgraded(REQUEST, bench.parts.admission.enter(None), UNKNOWN_CLIENT)
+    late.upgraded(REQUEST, bench.parts.admission.add_connection(None), UNKNOWN_CLIENT)
     assert transport.received() == b""
     assert transport.waiting.startswith(b"HTTP/1.1 101")
     transport.end()

@@ -218,7 +218,7 @@ async def test_however_it_ends_nothing_is_watched_any_more(bench: Bench, end: st
     elif end == "cancelled":
         bench.serving.cancel()
     elif end == "left":
-        bench.response.leave()
+        bench.response.close_gracefully()
     await asyncio.gather(bench.serving, return_exceptions=True)
     topics = bench.hub.topics([NAMES.item_channel("default", item) for item in "ab"])
     assert [(topic.subscriptions, len(topic.subscribers)) for topic in topics] == [(0, 0), (0, 0)]
@@ -301,7 +301,7 @@ async def test_bye_is_the_last_event_and_names_the_pause_twice(bench: Bench) -> 
     bench.publish("a", 2)
     await bench.turn()
     bench.publish("a", 3)
-    bench.response.leave()
+    bench.response.close_gracefully()
     await bench.serving
     bench.publish("a", 4)
     assert [event["type"] for event in bench.events] == ["counts", "counts", "counts", "counts", "bye"]
@@ -319,7 +319,7 @@ async def test_bye_waits_for_room(bench: Bench) -> None:
     bench.publish("a", 1)
     await bench.turn()
     bench.response.bye(1.5)
-    bench.response.leave()
+    bench.response.close_gracefully()
     await bench.turn()
     bench.room.set()
     await bench.serving

@@ -12,7 +12,7 @@ class Visited:
 
     def bye(self, retry_after: float) -> None: ...
 
-    def leave(self) -> None: ...
+    def close_gracefully(self) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -26,7 +26,7 @@ def test_every_member_is_visited_once_a_round() -> None:
     time = iter(range(1000))
     timers = TimerWheel(lambda: float(next(time)))
     visited = [Visited() for _ in range(25)]
-    slices = [timers.join(one) for one in visited]
+    slices = [timers.add(one) for one in visited]
     assert len(timers) == 25
     assert max(slices.count(i) for i in range(SLICES)) - min(slices.count(i) for i in range(SLICES)) <= 1
     for _ in range(2 * SLICES):
@@ -37,10 +37,10 @@ def test_every_member_is_visited_once_a_round() -> None:
 def test_a_visit_after_leaving_is_none_and_a_defect_stops_no_other() -> None:
     timers = TimerWheel()
     stays, goes, faulty = Visited(), Visited(), Faulty()
-    timers.join(faulty)
-    timers.join(stays)
-    at = timers.join(goes)
-    timers.leave(at, goes)
+    timers.add(faulty)
+    timers.add(stays)
+    at = timers.add(goes)
+    timers.remove(at, goes)
     for _ in range(SLICES):
         timers.advance()
     assert (len(stays.at), goes.at, len(timers)) == (1, [], 2)

@@ -39,9 +39,9 @@ class Admission:
 
     An address is counted as its ``prefix``. Clients on this machine have none and are not counted.
 
-    Every connection is counted from when it is accepted (``enter``) until it ends (``leave``). One of a
-    trusted proxy counts for no address until it carries a WebSocket or a stream, which belongs to one client
-    (``assign``).
+    Every connection is counted from when it is accepted (``add_connection``) until it ends
+    (``remove_connection``). One of a trusted proxy counts for no address until it carries a WebSocket or a
+    stream, which belongs to one client (``assign``).
     """
 
     def __init__(self, caps: Caps, clock: Callable[[], float]) -> None:
@@ -56,8 +56,8 @@ class Admission:
         self._refused_requests: Buckets[str] = Buckets(group=network)
         self._visitors: Buckets[str] = Buckets(group=network)
 
-    def enter(self, owner: Client | None) -> ConnectionSlot:
-        """Count an accepted connection until ``leave``, even if it is refused."""
+    def add_connection(self, owner: Client | None) -> ConnectionSlot:
+        """Count an accepted connection until ``remove_connection``, even if it is refused."""
         address = _prefix(owner)
         try:
             if self._connections >= self._caps.hard:
@@ -72,7 +72,7 @@ class Admission:
             return ConnectionSlot(owner, _address_overloaded(), counted=True)
         return ConnectionSlot(owner, None, counted=True)
 
-    def leave(self, owner: Client | None) -> None:
+    def remove_connection(self, owner: Client | None) -> None:
         """A counted connection has ended."""
         self._connections -= 1
         self._discount(_prefix(owner))

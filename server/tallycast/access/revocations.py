@@ -69,7 +69,7 @@ class Revocations:
             if len(page) < PAGE:
                 return
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Refresh periodically, until cancelled."""
         while True:
             await asyncio.sleep(REFRESH_INTERVAL)

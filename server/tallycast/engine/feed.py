@@ -43,8 +43,10 @@ class Listener(Protocol):
     def emptied(self, channel: bytes, version: int) -> None:
         """As of that version, no visitor holds a reaction on an item."""
 
-    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
-        """A visitor's reaction changed, through the connection ``origin``."""
+    def personal(
+        self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
+    ) -> None:
+        """A visitor's reaction changed, through the connection ``connection_id``."""
 
     def retired(self, channel: bytes) -> None:
         """An anonymous visitor was merged into an account."""
@@ -229,8 +231,8 @@ class NodeFeed:
                 if emptied:
                     self._listener.emptied(channel, version)
             else:
-                item, version, reaction, origin = update
-                self._listener.personal(channel, item, version, reaction or None, origin)
+                item, version, reaction, connection_id = update
+                self._listener.personal(channel, item, version, reaction or None, connection_id)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Any client of the engine can publish on a channel; the feed survives it.
             # A visitor's channel stays out of the log.

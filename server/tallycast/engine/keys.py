@@ -25,7 +25,8 @@ Channels also end in ``@`` and the number of the database, because pub/sub knows
 published on one is received on all. Keys do without, so that data can be copied into another database.
 
     tc:{site:item}@0       MessagePack [version, {kind: count}], and true after a reset
-    tc:me:site:member@0    MessagePack [item, version, kind or "", origin]; empty when the visitor is retired
+    tc:me:site:member@0    MessagePack [item, version, kind or "", connection id]; empty when the visitor is
+                           retired
     tc:pulse:…@0           a worker's heartbeat to itself
 
 An item's channel has the hash tag of its key, and so its slot on a cluster. A visitor's index has a slot of

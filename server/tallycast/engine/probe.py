@@ -19,7 +19,7 @@ RETRY_INTERVAL = 1.0
 _WRITABLE = Script(LUA, "writable.lua")
 
 
-async def follow(store: Store) -> None:
+async def run(store: Store) -> None:
     """Keep ``store.health.writable`` up to date, until cancelled."""
     health = store.health
     while True:

@@ -124,21 +124,21 @@ async def wait_until_ready(store: Admin, patience: float, *, strict: bool = True
             secret = await make_secret(store)
         except FAILURES as error:
             # While it connects, redis-py wraps the original error.
-            origin = error.__cause__ or error
-            reason = str(origin) or type(origin).__name__
-            if isinstance(origin, BusyLoadingError):
+            cause = error.__cause__ or error
+            reason = str(cause) or type(cause).__name__
+            if isinstance(cause, BusyLoadingError):
                 reason, limit = "it is loading its data", time.monotonic() + patience
-            elif is_sign(origin):
+            elif is_sign(cause):
                 # A worker may be started in the middle of a failover.
                 store.reconnect()
-            elif isinstance(origin, AuthenticationError | ResponseError):
+            elif isinstance(cause, AuthenticationError | ResponseError):
                 raise EngineError(f"the engine refuses: {reason}") from None
         else:
             if logged_at > -math.inf:
                 _log.info("engine ready", version=version)
             return secret
         if time.monotonic() > limit:
-            what = "refuses" if isinstance(origin, ResponseError) else "does not answer"
+            what = "refuses" if isinstance(cause, ResponseError) else "does not answer"
             raise EngineError(f"the engine {what}: {reason}")
         if time.monotonic() - logged_at >= LOG_INTERVAL:
             logged_at = time.monotonic()

@@ -16,7 +16,7 @@ from tallycast.engine.keys import Namespace
 from tallycast.fanout.hub import Hub
 from tallycast.fanout.reconciler import Accept, Reconciler
 from tallycast.fanout.topic import Topic
-from tallycast.fanout.visitors import NO_ORIGIN, VisitorChannels, VisitorListener
+from tallycast.fanout.visitors import NO_CONNECTION, VisitorChannels, VisitorListener
 from tallycast.ledger.reader import Query, State
 from tallycast.observability.measures import Snapshot
 
@@ -51,12 +51,12 @@ class Fanout:
         self._namespace = namespace
         self.feed = open_feed(self)
         self.reconciler = Reconciler(self.compare, self.accept)
-        self.hub = Hub(namespace.item_channel, self._follow, self._leave, call_later, age=age)
+        self.hub = Hub(namespace.item_channel, self._subscribe, self._unsubscribe, call_later, age=age)
         self.visitors = VisitorChannels(self.feed.subscribe, self.feed.unsubscribe)
 
-    def adopt(self, sites: Mapping[str, Site]) -> None:
+    def update_sites(self, sites: Mapping[str, Site]) -> None:
         """The configuration of the sites has changed."""
-        self.hub.adopt(sites)
+        self.hub.update_sites(sites)
 
     def revoked(self, site: str, member: bytes, at: float) -> None:
         """The tokens that a visitor was issued until then (s since 1970) were revoked."""
@@ -89,9 +89,11 @@ class Fanout:
             channels = self._namespace.visitor_channels(topic.site.name)
             self._notify(self.visitors.of_site(channels), topic.item, version)
 
-    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+    def personal(
+        self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
+    ) -> None:
         """A visitor's reaction changed."""
-        self.visitors.notify(channel, item, version, reaction, origin)
+        self.visitors.notify(channel, item, version, reaction, connection_id)
 
     def retired(self, channel: bytes) -> None:
         """An anonymous visitor has become an account."""
@@ -140,17 +142,17 @@ class Fanout:
     def _notify(self, listeners: list[VisitorListener], item: str, version: int) -> None:
         """Notify these that their visitors hold nothing on an item, some in each turn of the loop."""
         for listener in listeners[:NOTIFICATIONS_A_TURN]:
-            listener.on_reaction(item, version, None, NO_ORIGIN)
+            listener.on_reaction(item, version, None, NO_CONNECTION)
         if rest := listeners[NOTIFICATIONS_A_TURN:]:
             asyncio.get_running_loop().call_soon(self._notify, rest, item, version)
 
-    def _follow(self, channel: bytes) -> None:
+    def _subscribe(self, channel: bytes) -> None:
         self.feed.subscribe(channel)
-        self.reconciler.follow(channel)
+        self.reconciler.add(channel)
 
-    def _leave(self, channel: bytes) -> None:
+    def _unsubscribe(self, channel: bytes) -> None:
         self.feed.unsubscribe(channel)
-        self.reconciler.leave(channel)
+        self.reconciler.remove(channel)
 
 
 def _chunks(topics: Iterable[Topic]) -> Iterator[list[Topic]]:

@@ -40,7 +40,7 @@ class Hub:
 
     Args:
         name: makes the channel of an item of a site.
-        follow, leave: start and end the updates of a channel.
+        subscribe_channel, unsubscribe_channel: start and end the updates of a channel.
         call_later: calls a function after a delay (s), like ``loop.call_later``.
         clock: monotonic (s).
         age: as for ``DeliveryStats``.
@@ -49,16 +49,16 @@ class Hub:
     def __init__(
         self,
         name: Callable[[str, str], bytes],
-        follow: Callable[[bytes], None],
-        leave: Callable[[bytes], None],
+        subscribe_channel: Callable[[bytes], None],
+        unsubscribe_channel: Callable[[bytes], None],
         call_later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float] = time.monotonic,
         age: Callable[[int], float | None] = lambda version: None,
     ) -> None:
         self.delivery_stats = DeliveryStats(age)
         self._name = name
-        self._follow = follow
-        self._leave = leave
+        self._subscribe_channel = subscribe_channel
+        self._unsubscribe_channel = unsubscribe_channel
         self._call_later = call_later
         self._clock = clock
         self._queue: deque[Topic] = deque()
@@ -76,7 +76,7 @@ class Hub:
         topic = self._topics.get(channel)
         if topic is None:
             topic = self._topics[channel] = Topic(site, item, channel, self.delivery_stats)
-            self._follow(channel)
+            self._subscribe_channel(channel)
         elif topic.subscriptions == 0:
             del self._idle[channel]
         topic.subscriptions += 1
@@ -98,13 +98,13 @@ class Hub:
             if topic.idle_since > before:
                 break
             del self._idle[channel], self._topics[channel]
-            self._leave(channel)
+            self._unsubscribe_channel(channel)
 
-    def adopt(self, sites: Mapping[str, Site]) -> None:
+    def update_sites(self, sites: Mapping[str, Site]) -> None:
         """The configuration of the sites has changed."""
         for topic in self._topics.values():
             if topic.site.name in sites:
-                topic.adopt(sites[topic.site.name])
+                topic.update_site(sites[topic.site.name])
 
     def version(self, channel: bytes) -> int:
         """The latest known version on a channel, or ``UNKNOWN``."""

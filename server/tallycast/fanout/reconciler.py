@@ -46,11 +46,11 @@ class Reconciler:
         self._logged_at = -LOG_EVERY
         self._logged = 0
 
-    def follow(self, channel: bytes) -> None:
+    def add(self, channel: bytes) -> None:
         """Compare this item from now on."""
         self._share(channel).add(channel)
 
-    def leave(self, channel: bytes) -> None:
+    def remove(self, channel: bytes) -> None:
         """Compare it no longer."""
         self._share(channel).discard(channel)
 

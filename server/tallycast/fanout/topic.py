@@ -224,7 +224,7 @@ class Topic:
         self.counts = counts
         self._frames = {}
 
-    def adopt(self, site: Site) -> None:
+    def update_site(self, site: Site) -> None:
         """The configuration of the site has changed: the next frame has its present kinds."""
         self.site = site
         self._frames = {}

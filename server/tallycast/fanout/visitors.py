@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Protocol
 
-# The origin of a change that was not made on a connection.
-NO_ORIGIN = 0
+# The connection id of a change that was not made on a connection.
+NO_CONNECTION = 0
 
 
 class VisitorListener(Protocol):
     """A connection of an identified visitor."""
 
-    def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
+    def on_reaction(self, item: str, version: int, reaction: str | None, connection_id: int) -> None:
         """The visitor's reaction on an item changed."""
 
     def on_retired(self) -> None:
@@ -27,27 +27,29 @@ class VisitorListener(Protocol):
 class VisitorChannels:
     """The connections of each visitor, by the visitor's channel.
 
-    ``follow`` and ``leave`` start and end the updates of a channel.
+    ``subscribe_channel`` and ``unsubscribe_channel`` start and end the updates of a channel.
     """
 
-    def __init__(self, follow: Callable[[bytes], None], leave: Callable[[bytes], None]) -> None:
-        self._follow = follow
-        self._leave = leave
+    def __init__(
+        self, subscribe_channel: Callable[[bytes], None], unsubscribe_channel: Callable[[bytes], None]
+    ) -> None:
+        self._subscribe_channel = subscribe_channel
+        self._unsubscribe_channel = unsubscribe_channel
         self._listeners: defaultdict[bytes, set[VisitorListener]] = defaultdict(set)
 
-    def join(self, channel: bytes, listener: VisitorListener) -> None:
+    def subscribe(self, channel: bytes, listener: VisitorListener) -> None:
         """Notify a connection of its visitor's changes."""
         if channel not in self._listeners:
-            self._follow(channel)
+            self._subscribe_channel(channel)
         self._listeners[channel].add(listener)
 
-    def leave(self, channel: bytes, listener: VisitorListener) -> None:
+    def unsubscribe(self, channel: bytes, listener: VisitorListener) -> None:
         """Notify it no longer."""
         listeners = self._listeners[channel]
         listeners.discard(listener)
         if not listeners:
             del self._listeners[channel]
-            self._leave(channel)
+            self._unsubscribe_channel(channel)
 
     def of_site(self, channels: bytes) -> list[VisitorListener]:
         """Every connection of a visitor whose channel begins with ``channels``."""
@@ -58,10 +60,12 @@ class VisitorChannels:
             for listener in listeners
         ]
 
-    def notify(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
-        """Notify the visitor's connections of a reaction; ``origin`` is the number of the one that set it."""
+    def notify(
+        self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
+    ) -> None:
+        """Notify the visitor's connections of a reaction; ``connection_id`` is the one that set it."""
         for listener in tuple(self._listeners.get(channel, ())):
-            listener.on_reaction(item, version, reaction, origin)
+            listener.on_reaction(item, version, reaction, connection_id)
 
     def retire(self, channel: bytes) -> None:
         """Notify the visitor's connections that it is retired."""

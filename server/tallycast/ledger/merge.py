@@ -86,7 +86,7 @@ class Merger:
         if len(self._tasks) >= CAPACITY:
             merge.done(Unavailable("too much is waiting", retry_after=1.0))
             return
-        task = asyncio.get_running_loop().create_task(self._run(merge))
+        task = asyncio.get_running_loop().create_task(self._merge_one(merge))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -94,7 +94,7 @@ class Merger:
         """Wait until all merges under way are finished."""
         await asyncio.gather(*self._tasks)
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Resume unfinished merges periodically, until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
@@ -179,7 +179,7 @@ class Merger:
             pass
         await self._store.execute("ZREM", self._namespace.merges, note)
 
-    async def _run(self, merge: Merge) -> None:
+    async def _merge_one(self, merge: Merge) -> None:
         refusal: Refusal | None = None
         try:
             note = await self._note(merge)

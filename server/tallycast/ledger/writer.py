@@ -25,7 +25,7 @@ MAX_BATCH = 512
 CAPACITY = 16_384
 # In place of a version: why a reaction was refused.
 RETIRED, FROZEN, OVER_QUOTA = -1, -2, -3
-# In place of an origin: the publisher's own change, which a frozen item accepts.
+# In place of a connection: the publisher's own change, which a frozen item accepts.
 PUBLISHER = -1
 # More new items than a batch can have: where there is no quota.
 UNLIMITED = 2**31
@@ -43,15 +43,15 @@ class Committed(Struct, frozen=True):
 class SetReaction(Struct, eq=False):
     """Makes ``reaction`` (``None``: nothing) what a visitor holds on an item.
 
-    ``member`` is the visitor's digest, see ``keys``. ``origin`` names the connection that it came from, which
-    gets no update of its own change; 0 for none. ``done`` is called exactly once.
+    ``member`` is the visitor's digest, see ``keys``. ``connection_id`` is the connection that it came from,
+    which gets no update of its own change; 0 for none. ``done`` is called exactly once.
     """
 
     site: Site
     item: str
     member: bytes
     reaction: str | None
-    origin: int
+    connection_id: int
     done: Callable[[Committed | Refusal], None]
     weight: int = 1
 
@@ -163,7 +163,7 @@ class Batch:
                 # Its kinds were changed a moment ago. In one batch an item is answered with the same kinds.
                 reaction.site = item_sites[item - 1]
             index = indexes.setdefault(index_key(name, reaction.member), len(indexes) + 1)
-            flat += (item, reaction.member, reaction.reaction or "", index, reaction.origin)
+            flat += (item, reaction.member, reaction.reaction or "", index, reaction.connection_id)
         self.keys = [*items, *indexes]
         self.sites = list(sites)
         # Lua's MessagePack knows no bin type: strings and bytes alike travel as raw.

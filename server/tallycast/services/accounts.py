@@ -145,15 +145,15 @@ class Accounts:
 
     # Connections
 
-    def join(self, site: Site, visitor: str, origin: int, listener: VisitorListener) -> Author:
-        """Notify a connection of its visitor's changes. ``origin`` is the number of the connection."""
-        author = author_of(self._namespace, site.name, visitor, origin)
-        self._channels.join(author.channel, listener)
+    def subscribe(self, site: Site, visitor: str, connection_id: int, listener: VisitorListener) -> Author:
+        """Notify the connection ``connection_id`` of its visitor's changes."""
+        author = author_of(self._namespace, site.name, visitor, connection_id)
+        self._channels.subscribe(author.channel, listener)
         return author
 
-    def leave(self, author: Author, listener: VisitorListener) -> None:
+    def unsubscribe(self, author: Author, listener: VisitorListener) -> None:
         """Notify the connection no longer."""
-        self._channels.leave(author.channel, listener)
+        self._channels.unsubscribe(author.channel, listener)
 
     # A visitor's own data
 

@@ -12,15 +12,15 @@ class Author(NamedTuple):
     """A visitor as the ledger and the fan-out know it.
 
     ``member`` stands for the visitor in the ledger, ``channel`` is where its connections are notified.
-    ``origin`` is the number of the connection that sends, which is not notified of its own changes; 0: none.
+    ``connection_id`` is the connection that sends, which is not notified of its own changes; 0: none.
     """
 
     member: bytes
     channel: bytes
-    origin: int = 0
+    connection_id: int = 0
 
 
-def author_of(namespace: Namespace, site: str, visitor: str, origin: int = 0) -> Author:
+def author_of(namespace: Namespace, site: str, visitor: str, connection_id: int = 0) -> Author:
     """The author that a visitor of a site is."""
     stored = member(visitor)
-    return Author(stored, namespace.visitor_channel(site, stored), origin)
+    return Author(stored, namespace.visitor_channel(site, stored), connection_id)

@@ -57,7 +57,7 @@ class Reactions:
         wait = self._rates.take(author.channel, site.limits.reactions, self._clock.now)
         if wait:
             raise _too_fast(wait)
-        self._write(SetReaction(site, item, author.member, reaction, author.origin, done))
+        self._write(SetReaction(site, item, author.member, reaction, author.connection_id, done))
 
     async def react(self, site: Site, item: str, visitor: str, reaction: str | None) -> Committed:
         """Set a reaction and wait until it is stored.

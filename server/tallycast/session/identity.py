@@ -25,25 +25,25 @@ class Visitor:
     ``author`` stands for it in the services, once it is identified.
     """
 
-    __slots__ = ("_accounts", "_identity", "_left", "_listener", "_site", "author")
+    __slots__ = ("_accounts", "_identity", "_listener", "_signed_out", "_site", "author")
 
     def __init__(self, accounts: Accounts, site: Site, listener: VisitorListener) -> None:
         self._accounts = accounts
         self._site = site
         self._listener = listener
         self._identity: Identity | None = None
-        self._left = False
+        self._signed_out = False
         self.author = _UNKNOWN
 
     def sign_in(self, token: str, merge: str | None, done: Done) -> None:
         """Identify the visitor of a token, and merge the anonymous visitor of another one into it.
 
-        ``done`` is called at most once, with the refusal if there is one; never after ``leave``, as long as
-        the visitor was not identified.
+        ``done`` is called at most once, with the refusal if there is one; never after ``sign_out``, as long
+        as the visitor was not identified.
         """
 
         def identified(answer: Identity | Refusal) -> None:
-            if self._left:
+            if self._signed_out:
                 return
             if isinstance(answer, Refusal):
                 done(answer)
@@ -54,7 +54,7 @@ class Visitor:
                 done(refusal)
                 return
             self._identity = answer
-            self.author = self._accounts.join(self._site, answer.visitor, randbits(53), self._listener)
+            self.author = self._accounts.subscribe(self._site, answer.visitor, randbits(53), self._listener)
             if anonymous is None:
                 done(None)
             else:
@@ -62,11 +62,11 @@ class Visitor:
 
         self._accounts.identify(self._site, token, identified)
 
-    def leave(self) -> None:
+    def sign_out(self) -> None:
         """The connection has another identity, or is over."""
-        if self._identity is not None and not self._left:
-            self._accounts.leave(self.author, self._listener)
-        self._left = True
+        if self._identity is not None and not self._signed_out:
+            self._accounts.unsubscribe(self.author, self._listener)
+        self._signed_out = True
 
     @property
     def id(self) -> str:

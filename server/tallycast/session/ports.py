@@ -127,8 +127,8 @@ class Accounts(Protocol):
     def merge(self, site: Site, visitor: str, into: Author, done: Callable[[Refusal | None], None]) -> None:
         """Merge an anonymous visitor into an account."""
 
-    def join(self, site: Site, visitor: str, origin: int, listener: VisitorListener) -> Author:
+    def subscribe(self, site: Site, visitor: str, connection_id: int, listener: VisitorListener) -> Author:
         """Notify a connection of its visitor's changes."""
 
-    def leave(self, author: Author, listener: VisitorListener) -> None:
+    def unsubscribe(self, author: Author, listener: VisitorListener) -> None:
         """Notify it no longer."""

@@ -141,7 +141,7 @@ class MessageQueue:
         self._busy = False
         self._proceed()
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """Close the connection as soon as the messages until now are answered; ignore later ones."""
         self._leaving = True
         if not (self._under_way or self._busy or self._waiting or self.closed):
@@ -201,7 +201,7 @@ class MessageQueue:
                 waiting.proceeding = False
             self._throttle()
         if self._leaving:
-            self.leave()
+            self.close_gracefully()
 
     def _throttle(self) -> None:
         waiting = self._waiting

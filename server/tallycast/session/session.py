@@ -85,7 +85,7 @@ class Session:
 
     def on_tick(self) -> None:
         """About a second has passed."""
-        if self._subscription.site(self._site.name) is not self._site and not self._adopt():
+        if self._subscription.site(self._site.name) is not self._site and not self._update_site():
             return
         if self._visitor is not None and self._visitor.expired(TOKEN_GRACE):
             self._sign_out("the token has expired")
@@ -107,9 +107,9 @@ class Session:
         """The server is draining."""
         self.queue.send(Bye(retry_after))
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """Close the connection as soon as the messages until now are answered."""
-        self.queue.leave()
+        self.queue.close_gracefully()
 
     def close(self) -> None:
         """The connection is over."""
@@ -119,9 +119,9 @@ class Session:
 
     # Called for the visitor
 
-    def on_reaction(self, item: str, version: int, reaction: str | None, origin: int) -> None:
+    def on_reaction(self, item: str, version: int, reaction: str | None, connection_id: int) -> None:
         """Send the visitor's new reaction on a watched item, unless it was set on this connection."""
-        here = self._visitor is not None and self._visitor.author.origin == origin
+        here = self._visitor is not None and self._visitor.author.connection_id == connection_id
         if not here and item in self._subscription and not self._connection.blocked:
             self.queue.send(Mine(item, version, reaction))
 
@@ -300,8 +300,8 @@ class Session:
 
     # Identity
 
-    def _adopt(self) -> bool:
-        """Adopt the present configuration of the site; ``False`` when it is served no longer."""
+    def _update_site(self) -> bool:
+        """Apply the present configuration of the site; ``False`` when it is served no longer."""
         site = self._subscription.site(self._site.name)
         if site is None:
             self._connection.close(CloseCode.UNKNOWN_SITE)
@@ -316,7 +316,7 @@ class Session:
         """Be unauthenticated from here on."""
         visitor, self._visitor = self._visitor, None
         if visitor is not None:
-            visitor.leave()
+            visitor.sign_out()
 
     def _sign_out(self, reason: str) -> None:
         """Be unauthenticated from here on, and send that."""

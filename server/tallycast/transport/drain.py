@@ -42,11 +42,11 @@ class Drain:
             wait = began + number / pace - time.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
-            connection.leave()
+            connection.close_gracefully()
         while len(self._timers) and time.monotonic() < until:
             # Connections that were being accepted when this began leave, too.
             for connection in self._timers.members():
-                connection.leave()
+                connection.close_gracefully()
             await asyncio.sleep(POLL)
         for connection in self._timers.members():
             connection.abort()

@@ -4,8 +4,8 @@ Owns their names, and the number of open connections of each. Does not depend on
 
 A transport registers its name, its wire format and, where it has one, a faster way to write one frame to many
 connections. Its connections are what the hub and the timer wheel call: ``deliver`` and ``mark_stale`` for
-updates, ``on_tick`` for liveness, ``bye``, ``leave`` and ``abort`` for the drain. The conversation itself is
-``Session`` where the client can send, a subscription otherwise.
+updates, ``on_tick`` for liveness, ``bye``, ``close_gracefully`` and ``abort`` for the drain. The conversation
+itself is ``Session`` where the client can send, a subscription otherwise.
 """
 
 from collections.abc import Iterator

@@ -28,9 +28,9 @@ class Drainable(Timed, Protocol):
     """A long-lived connection."""
 
     def bye(self, retry_after: float) -> None:
-        """Send that the server is draining; continue until ``leave``."""
+        """Send that the server is draining; continue until ``close_gracefully``."""
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """Close when the messages under way are answered. May be called again."""
 
     def abort(self) -> None:
@@ -53,13 +53,13 @@ class TimerWheel(Generic[V]):
         """The number of members."""
         return sum(map(len, self._slices))
 
-    def join(self, timed: V) -> int:
-        """Add a member. Returns its slice, which ``leave`` needs."""
+    def add(self, timed: V) -> int:
+        """Add a member. Returns its slice, which ``remove`` needs."""
         at = min(range(SLICES), key=lambda i: len(self._slices[i]))
         self._slices[at].add(timed)
         return at
 
-    def leave(self, at: int, timed: V) -> None:
+    def remove(self, at: int, timed: V) -> None:
         """Remove a member."""
         self._slices[at].discard(timed)
 

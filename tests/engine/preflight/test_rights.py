@@ -125,7 +125,7 @@ async def test_rights_that_are_taken_away_later_are_missed_until_they_are_given_
         monkeypatch.setattr(safety, name, 0.02)
     health = limited.health
     with capture_logs() as logs:
-        running = asyncio.create_task(safety.follow_rights(limited))
+        running = asyncio.create_task(safety.run_rights_checks(limited))
         for rules, missing in (
             (["-hset", "-publish"], {"HSET", "PUBLISH"}),
             (["+hset"], {"PUBLISH"}),

@@ -49,7 +49,7 @@ async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
     await client.config_set("appendfsync", "always")
     await safety.check(link)
     with capture_logs() as logs:
-        running = asyncio.create_task(safety.follow(link))
+        running = asyncio.create_task(safety.run_settings_checks(link))
         await client.config_set("maxmemory-policy", "allkeys-lru")
         await eventually(lambda: link.health.evicting)
         assert link.health.unsafe == ["maxmemory-policy"]
@@ -70,7 +70,7 @@ async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
     with capture_logs() as logs:
         await safety.check(link)
         levels.append(link.health.unsafe)
-        running = asyncio.create_task(safety.follow(link))
+        running = asyncio.create_task(safety.run_settings_checks(link))
         for sync, unsafe in (("no", ["appendfsync"]), ("everysec", []), ("always", [])):
             await client.config_set("appendfsync", sync)
             await client.config_set("appendonly", "yes")
@@ -110,7 +110,7 @@ async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_rig
     replies = {"INFO": evicts}
     async with forged(replies) as url:
         link = StandaloneStore(url)
-        running = asyncio.create_task(safety.follow(link))
+        running = asyncio.create_task(safety.run_settings_checks(link))
         await eventually(lambda: link.health.evicting)
         del replies["INFO"]
         asked = link.health.risks
@@ -133,7 +133,7 @@ async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.Monkey
         raise ConnectionError("gone")
 
     monkeypatch.setattr(link, "execute_raw", execute_raw)
-    running = asyncio.create_task(safety.follow(link))
+    running = asyncio.create_task(safety.run_settings_checks(link))
     await eventually(lambda: tried > 2)
     assert link.health.risks == set()
     await stop(running)

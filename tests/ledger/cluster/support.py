@@ -25,7 +25,9 @@ class Heard:
     def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         self.changes.append((channel, version))
 
-    def personal(self, channel: bytes, item: str, version: int, reaction: str | None, origin: int) -> None:
+    def personal(
+        self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
+    ) -> None:
         self.personals.append((channel, item, reaction))
 
     def emptied(self, channel: bytes, version: int) -> None:

@@ -28,7 +28,7 @@ async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
     feed.subscribe(channel)
     feed.subscribe(mine)
     await eventually(lambda: feed.up and received.rereads == [channel])
-    first = await set_reaction(writer, "a:1", "x", "like", origin=7)
+    first = await set_reaction(writer, "a:1", "x", "like", connection_id=7)
     await eventually(lambda: (channel, first.version) in received.changes and len(received.personals) == 1)
     assert received.personals == [(mine, "x", "like")]
     slot, _, target = places(ring, "x")

@@ -47,7 +47,7 @@ async def check(store: Admin, *, strict: bool = True) -> None:
     store.health.exposed(found)
 
 
-async def follow(store: Admin) -> None:
+async def run_settings_checks(store: Admin) -> None:
     """Keep ``store.health.risks`` up to date, until cancelled."""
     while True:
         await asyncio.sleep(SETTINGS_INTERVAL)
@@ -77,7 +77,7 @@ async def missing_rights(store: Admin) -> str:
     return ""
 
 
-async def follow_rights(store: Admin) -> None:
+async def run_rights_checks(store: Admin) -> None:
     """Keep ``store.health.missing_rights`` up to date, until cancelled."""
     health = store.health
     while True:

@@ -42,10 +42,10 @@ SURPLUS = 1000
 class ConnectionAdmission(Protocol):
     """Counts connections; see ``access.admission.Admission``."""
 
-    def enter(self, owner: Client | None) -> ConnectionSlot:
+    def add_connection(self, owner: Client | None) -> ConnectionSlot:
         """Count an accepted connection."""
 
-    def leave(self, owner: Client | None) -> None:
+    def remove_connection(self, owner: Client | None) -> None:
         """A counted connection has ended."""
 
 
@@ -143,16 +143,16 @@ class Http(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport)
         self._since = self._timers.now
-        self._slice = self._timers.join(self)
-        self._slot = self._context.admission.enter(owner(self._peer, self._context.trusted))
+        self._slice = self._timers.add(self)
+        self._slot = self._context.admission.add_connection(owner(self._peer, self._context.trusted))
         if not self._slot.counted:
             self._context.add_surplus(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End of the connection."""
-        self._timers.leave(self._slice, self)
+        self._timers.remove(self._slice, self)
         if self._slot.counted:
-            self._context.admission.leave(self._slot.owner)
+            self._context.admission.remove_connection(self._slot.owner)
         else:
             self._context.surplus.pop(self, None)
         self._rest = b""
@@ -320,7 +320,7 @@ class Http(HttpToolsProtocol):
         self.flow.full = False
         self.flow.resume_reading()
         self.connections.discard(self)
-        self._timers.leave(self._slice, self)
+        self._timers.remove(self._slice, self)
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
         protocol = f"HTTP/{self.parser.get_http_version()}"
         request = Request(self.url.decode("latin-1"), headers, self.scope["method"], protocol)

@@ -117,13 +117,13 @@ class StreamResponse(EventSourceResponse):
         self._tcp = scope[TRANSPORT]
         if not self._tcp.is_closing():
             self._tcp.set_write_buffer_limits(high=0)
-        slot = self._shared.timers.join(self)
+        slot = self._shared.timers.add(self)
         self._shared.transport.open += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._shared.transport.open -= 1
-            self._shared.timers.leave(slot, self)
+            self._shared.timers.remove(slot, self)
             self.close()
             if self.active:
                 # The stream has not ended by itself: the reader does not take the bytes that wait.
@@ -151,9 +151,9 @@ class StreamResponse(EventSourceResponse):
         """The server is draining."""
         self._stream.bye(retry_after)
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """End the stream."""
-        self._stream.leave()
+        self._stream.close_gracefully()
 
     def abort(self) -> None:
         """End at once, without the bytes that wait."""

@@ -100,7 +100,7 @@ class Stream:
         """The server is draining: sent as the last event, because the reader has nothing to finish."""
         self._retry_after = retry_after
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """Send the stale items and the farewell, and end."""
         self._leaving = True
         self._wake.set()

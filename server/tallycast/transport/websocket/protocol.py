@@ -93,7 +93,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
         if self._tcp.get_write_buffer_size() and not self.blocked:
             self.pause_writing()  # Answers to earlier requests; the transport paused the HTTP protocol.
         self._descriptor = transport.get_extra_info("socket").fileno()
-        self._slice = self._shared.timers.join(self)
+        self._slice = self._shared.timers.add(self)
 
     def upgraded(self, request: Request, slot: ConnectionSlot, client: Client) -> None:
         """An upgrade request was received, from ``client``."""
@@ -176,8 +176,8 @@ class Socket(FdSubscriber, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End of TCP."""
-        self._shared.timers.leave(self._slice, self)
-        self._shared.admission.leave(self.owner)
+        self._shared.timers.remove(self._slice, self)
+        self._shared.admission.remove_connection(self.owner)
         self._end(LOST)
 
     def pause_writing(self) -> None:
@@ -204,10 +204,10 @@ class Socket(FdSubscriber, asyncio.Protocol):
         if self._session is not None:
             self._session.bye(retry_after)
 
-    def leave(self) -> None:
+    def close_gracefully(self) -> None:
         """Close when the messages until now are answered."""
         if self._session is not None:
-            self._session.leave()
+            self._session.close_gracefully()
 
     def abort(self) -> None:
         """End at once, without the bytes that wait."""

@@ -36,7 +36,7 @@ class ConnectionAdmission(Protocol):
     def refuse_upgrade(self, slot: ConnectionSlot, client: Client) -> bool:
         """Count a refused upgrade. Returns whether to wait for its closing handshake."""
 
-    def leave(self, owner: Client | None) -> None:
+    def remove_connection(self, owner: Client | None) -> None:
         """A counted connection has ended."""
 
 
