@@ -11,18 +11,18 @@ class Recorder:
         self.retired_channels: list[bytes] = []
         self.reread_channels: list[bytes] = []
 
-    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+    def on_counts(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         self.counts.append((channel, version, counts))
 
-    def emptied(self, channel: bytes, version: int) -> None:
+    def on_emptied(self, channel: bytes, version: int) -> None:
         self.resets.append((channel, version))
 
-    def personal(
+    def on_reaction(
         self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
     ) -> None:
         self.reactions.append((channel, item, reaction, connection_id))
 
-    def retired(self, channel: bytes) -> None:
+    def on_retired(self, channel: bytes) -> None:
         self.retired_channels.append(channel)
 
     async def reread(self, channels: list[bytes]) -> None:

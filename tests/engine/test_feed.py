@@ -36,19 +36,19 @@ class Ear:
         self.empty: list[tuple[bytes, int]] = []
         self.unable = 0
 
-    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+    def on_counts(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         assert version > 0
         self.counts.append((channel, counts))
 
-    def personal(
+    def on_reaction(
         self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
     ) -> None:
         self.persons.append((item, reaction, connection_id))
 
-    def emptied(self, channel: bytes, version: int) -> None:
+    def on_emptied(self, channel: bytes, version: int) -> None:
         self.empty.append((channel, version))
 
-    def retired(self, channel: bytes) -> None:
+    def on_retired(self, channel: bytes) -> None:
         self.gone.append(channel)
 
     async def reread(self, channels: list[bytes]) -> None:

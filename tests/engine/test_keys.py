@@ -40,7 +40,7 @@ def names(of: Namespace, site: str, item: str, visitor: bytes, number: int) -> t
     channels = {
         of.item_channel(site, item),
         of.visitor_channel(site, visitor),
-        of.pulse_channel(str(number)),
+        of.heartbeat_channel(str(number)),
     }
     return keys, channels
 

@@ -71,8 +71,8 @@ async def test_a_reaction_that_was_refused_is_a_reason_to_try_and_one_that_was_t
     with Redis.from_url(engine) as client:
         client.config_set("maxmemory", 1)
         await submitted(writer, "a:1", "x", "like")
-        assert link.health.doubted
-        link.health.wrote(await probe.accepts_writes(link))
+        assert link.health.recheck_due
+        link.health.record_write(await probe.accepts_writes(link))
         assert not link.health.writable
         client.config_set("maxmemory", 0)
         await set_reaction(writer, "a:1", "x", "like")

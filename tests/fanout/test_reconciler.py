@@ -35,7 +35,7 @@ class Reread:
         self.hub = self.fanout.hub
         for item, version in (("x", 9), ("y", 9)):
             self.hub.subscribe(SITE, item)
-            self.fanout.changed(NAMES.item_channel("default", item), version, {"like": version})
+            self.fanout.on_counts(NAMES.item_channel("default", item), version, {"like": version})
 
     def answer(self, item: str, answer: State | Unavailable) -> None:
         (query,) = (query for query in self.queries if query.items == [item])
@@ -64,7 +64,7 @@ async def test_a_store_that_went_back_is_published_and_a_superseded_read_is_not(
     scene = Reread()
     reading = asyncio.create_task(scene.fanout.reread([NAMES.item_channel("default", item) for item in "xy"]))
     await eventually(lambda: len(scene.queries) == 1)
-    scene.fanout.changed(NAMES.item_channel("default", "y"), 10, {"like": 10})
+    scene.fanout.on_counts(NAMES.item_channel("default", "y"), 10, {"like": 10})
     (query,) = scene.queries
     assert query.items == ["x", "y"]
     query.done([State(4, {"like": 4}, None)] * 2)

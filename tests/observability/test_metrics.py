@@ -14,7 +14,7 @@ import msgpack
 import pytest
 from tallycast import __version__
 from tallycast.observability.measures import Snapshot
-from tallycast.process.exporter import Listener
+from tallycast.process.exporter import MetricsServer
 from websockets.typing import Subprotocol
 
 from tests.client.tokens import bearer, visitor_token_blocking
@@ -248,7 +248,7 @@ def test_an_address_that_is_none(make_server: MakeServer) -> None:
 
 
 def test_an_http_1_0_client_gets_a_length_and_no_chunks() -> None:
-    listener = Listener("127.0.0.1", 0, Snapshot)
+    listener = MetricsServer("127.0.0.1", 0, Snapshot)
     address = urlsplit(listener.url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as client:
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")

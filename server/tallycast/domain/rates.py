@@ -8,7 +8,7 @@ depend on what is counted, nor on what happens when a rate is exceeded.
 import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 # Tolerance (s) for rounding errors.
 TOLERANCE = 1e-6
@@ -22,6 +22,12 @@ _FORM = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)/(s|m|h) burst (\d{1,9})", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 K = TypeVar("K", bound=Hashable)
+
+
+class Clock(Protocol):
+    """``now`` is a monotonic time in seconds."""
+
+    now: float
 
 
 @dataclass(frozen=True, slots=True)

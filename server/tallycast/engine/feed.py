@@ -1,9 +1,9 @@
 """The feed of what the engine publishes: one pub/sub connection, or one for each node of a cluster.
 
 Owns that connection and its set of channels. Every confirmation of a subscription, the first and each one
-after a lost link, is followed by a read of the stored state, because what was published meanwhile is lost. A
-heartbeat that the feed publishes to itself through the engine detects a link that is half open. Does not
-depend on what is done with the updates.
+after a lost connection, is followed by a read of the stored state, because what was published meanwhile is
+lost. A heartbeat that the feed publishes to itself through the engine detects a connection that is half open.
+Does not depend on what is done with the updates.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tallycast.engine.failover import FAILURES, ChangeSignal
 from tallycast.engine.keys import Namespace
 
 HEARTBEAT_INTERVAL = 1.5
-# A link through which nothing, not even the heartbeat, came for this long (s) is dead.
+# A connection through which nothing, not even the heartbeat, came for this long (s) is dead.
 SILENCE = 3.0
 # Channels of one SUBSCRIBE.
 CHUNK = 500
@@ -34,21 +34,21 @@ FIRST_BACKOFF, MAX_BACKOFF = 0.05, 1.0
 _log = structlog.get_logger("feed")
 
 
-class Listener(Protocol):
+class FeedListener(Protocol):
     """What the feed delivers to. Plain functions but ``reread``, called in the order of publication."""
 
-    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+    def on_counts(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         """An item has new counts."""
 
-    def emptied(self, channel: bytes, version: int) -> None:
+    def on_emptied(self, channel: bytes, version: int) -> None:
         """As of that version, no visitor holds a reaction on an item."""
 
-    def personal(
+    def on_reaction(
         self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
     ) -> None:
         """A visitor's reaction changed, through the connection ``connection_id``."""
 
-    def retired(self, channel: bytes) -> None:
+    def on_retired(self, channel: bytes) -> None:
         """An anonymous visitor was merged into an account."""
 
     async def reread(self, channels: list[bytes]) -> None:
@@ -64,7 +64,7 @@ class Feed(Protocol):
 
     @property
     def up(self) -> bool:
-        """Whether all links are known to work: something came through each of them lately."""
+        """Whether all connections are known to work: something came through each of them lately."""
 
     def subscribe(self, channel: bytes) -> None:
         """Subscribe to ``channel``."""
@@ -73,10 +73,10 @@ class Feed(Protocol):
         """Unsubscribe from it."""
 
     async def run(self) -> None:
-        """Keep the links up until cancelled."""
+        """Keep the connections up until cancelled."""
 
 
-class Link(Protocol):
+class FeedEngine(Protocol):
     """What the feed uses of an engine or a node. ``relocated`` fires when it is to connect again."""
 
     relocated: ChangeSignal
@@ -107,16 +107,16 @@ class NodeFeed:
 
     def __init__(
         self,
-        link: Link,
-        listener: Listener,
+        engine: FeedEngine,
+        listener: FeedListener,
         namespace: Namespace,
         heartbeat_channel: Callable[[], bytes] | None = None,
         on_moved: Callable[[MovedError | None], None] = lambda redirection: None,
     ) -> None:
-        self._engine = link
+        self._engine = engine
         self._listener = listener
         self._namespace = namespace
-        self._heartbeat_channel = heartbeat_channel or (lambda: namespace.pulse_channel(token_hex(8)))
+        self._heartbeat_channel = heartbeat_channel or (lambda: namespace.heartbeat_channel(token_hex(8)))
         self._on_moved = on_moved
         self._heartbeat = self._heartbeat_channel()
         # The channels to be subscribed to, and those of which this was requested on this connection.
@@ -151,7 +151,7 @@ class NodeFeed:
         while True:
             began = time.monotonic()
             try:
-                await self._run_link()
+                await self._run_connection()
             except* Exception as group:
                 # Whatever the error, the remedy is a new connection.
                 self._received_at = -math.inf
@@ -167,9 +167,9 @@ class NodeFeed:
             _log.error("feed failed", exc_info=error)
         elif not self._lost:
             self._lost = True
-            _log.warning("feed link lost", error=str(error) or type(error).__name__)
+            _log.warning("feed connection lost", error=str(error) or type(error).__name__)
 
-    async def _run_link(self) -> None:
+    async def _run_connection(self) -> None:
         relocated = self._engine.relocated.next()
         connection = self._engine.connection()
         self._requested.clear()
@@ -219,7 +219,7 @@ class NodeFeed:
             return
         is_item = self._is_item(channel)
         if not (is_item or payload):
-            self._listener.retired(channel)
+            self._listener.on_retired(channel)
             return
         try:
             update: Any = msgpack.unpackb(payload)
@@ -227,12 +227,12 @@ class NodeFeed:
                 version, counts, *emptied = update
                 if not (isinstance(version, int) and isinstance(counts, dict)):
                     raise TypeError("neither a version nor counts")
-                self._listener.changed(channel, version, counts)
+                self._listener.on_counts(channel, version, counts)
                 if emptied:
-                    self._listener.emptied(channel, version)
+                    self._listener.on_emptied(channel, version)
             else:
                 item, version, reaction, connection_id = update
-                self._listener.personal(channel, item, version, reaction or None, connection_id)
+                self._listener.on_reaction(channel, item, version, reaction or None, connection_id)
         except (ValueError, KeyError, TypeError, UnicodeDecodeError):
             # Any client of the engine can publish on a channel; the feed survives it.
             # A visitor's channel stays out of the log.
@@ -264,7 +264,7 @@ class NodeFeed:
             await asyncio.sleep(HEARTBEAT_INTERVAL)
             if self.up and self._lost:
                 self._lost = False
-                _log.info("feed link restored")
+                _log.info("feed connection restored")
             self._check_silence()
 
     def _check_silence(self) -> None:

@@ -22,7 +22,7 @@ SETTLE_TIME = 1.0
 # Items that await an audit of their own; the others await the audit of all items.
 MAX_SUSPECTS = 1000
 
-# The setting with which an engine deletes votes when its memory is full.
+# The setting with which an engine deletes reactions when its memory is full.
 POLICY = "maxmemory-policy"
 # A right is missing; Redis 7.0 has another wording within scripts.
 _RIGHT_MISSING = re.compile(
@@ -52,14 +52,14 @@ class EngineHealth:
         self.failures = 0
         # Whether the engine accepts writes, as of the last try; and whether it is to be tried soon.
         self.writable = True
-        self.doubted = False
+        self.recheck_due = False
         # Removed reactions that were not in the counts, and the keys of their items.
         self.drifts = 0
         self.suspects: set[bytes] = set()
         # Settings of the engine with which acknowledged reactions can be lost.
         self.risks: set[Risk] = set()
-        # The missing rights of the engine's user, in words; and whether something was refused for want of
-        # one since the last trial.
+        # The missing rights of the engine's user, in words; and whether something was refused because
+        # one is missing, since the last trial.
         self.missing_rights = ""
         self.forbidden = False
         self._down = False
@@ -80,14 +80,14 @@ class EngineHealth:
         self._is_down(reason)
         return OutcomeUnknown("the engine did not confirm in time", retry_after=RETRY_AFTER)
 
-    def away(self, reason: str) -> Unavailable:
+    def unreachable(self, reason: str) -> Unavailable:
         """Nothing could be sent. Returns the error to be raised."""
         self._is_down(reason)
         return Unavailable("the engine is away", retry_after=RETRY_AFTER)
 
     def _is_down(self, reason: str) -> None:
         self.failures += 1
-        self.doubted = True
+        self.recheck_due = True
         if not self._down and time.monotonic() - self._logged_at >= LOG_INTERVAL:
             self._announced = True
             self._logged_at = time.monotonic()
@@ -97,7 +97,7 @@ class EngineHealth:
     def refused(self, reason: str) -> Unavailable:
         """It replied with an error (no memory, read-only). Returns the error to be raised."""
         self.failures += 1
-        self.doubted = True
+        self.recheck_due = True
         self.forbidden = self.forbidden or _RIGHT_MISSING.search(reason) is not None
         if time.monotonic() - self._logged_at >= LOG_INTERVAL:
             self._logged_at = time.monotonic()
@@ -113,7 +113,7 @@ class EngineHealth:
 
     @property
     def evicting(self) -> bool:
-        """Whether an engine deletes votes when its memory is full."""
+        """Whether an engine deletes reactions when its memory is full."""
         return any(risk.setting == POLICY for risk in self.risks)
 
     @property
@@ -121,7 +121,7 @@ class EngineHealth:
         """The names of the settings that must be corrected."""
         return sorted({risk.setting for risk in self.risks if risk.level != "info"})
 
-    def exposed(self, risks: set[Risk]) -> None:
+    def set_risks(self, risks: set[Risk]) -> None:
         """Note all settings with which acknowledged reactions can be lost; log what is new or corrected."""
         for risk in sorted(risks - self.risks):
             log = getattr(_log, risk.level)
@@ -137,7 +137,7 @@ class EngineHealth:
                 _log.info("engine setting corrected", setting=risk.setting, **_node(risk))
         self.risks = risks
 
-    def lacks(self, rights: str) -> None:
+    def set_missing_rights(self, rights: str) -> None:
         """Note the missing rights, in words; an empty text where there are none."""
         if rights and rights != self.missing_rights:
             _log.error("engine rights missing", reason=rights)
@@ -145,7 +145,7 @@ class EngineHealth:
             _log.info("engine rights complete again")
         self.missing_rights = rights
 
-    def wrote(self, accepted: bool) -> None:
+    def record_write(self, accepted: bool) -> None:
         """Note whether the engine accepted a write just now."""
         if accepted and not self.writable:
             _log.info("engine writable again")

@@ -74,7 +74,7 @@ class Namespace:
         self.channel_suffix = f"@{database}".encode()
         self.root = root
         self._indexes = head + b"{@"
-        self._pulses = head + b"pulse:"
+        self._heartbeats = head + b"pulse:"
         self._nowhere = head + b"nowhere"
         self._item_end = f"}}@{database}"
         self._item = re.compile(re.escape(root) + r"\{([^@:][^:]*):(.+)\}(?:([0-9]+)\.([0-9]+))?", re.DOTALL)
@@ -123,9 +123,9 @@ class Namespace:
         """The channel on which changes are published to a visitor's other tabs and devices."""
         return self.visitor_channels(site) + member + self.channel_suffix
 
-    def pulse_channel(self, name: str) -> bytes:
+    def heartbeat_channel(self, name: str) -> bytes:
         """The channel of a heartbeat."""
-        return self._pulses + name.encode() + self.channel_suffix
+        return self._heartbeats + name.encode() + self.channel_suffix
 
     def nowhere_key(self, number: int = 0) -> bytes:
         """A key that nothing is ever stored under."""

@@ -23,11 +23,11 @@ async def run(store: Store) -> None:
     """Keep ``store.health.writable`` up to date, until cancelled."""
     health = store.health
     while True:
-        health.doubted = False
-        health.wrote(await accepts_writes(store))
+        health.recheck_due = False
+        health.record_write(await accepts_writes(store))
         for _ in range(round(INTERVAL / RETRY_INTERVAL)):
             await asyncio.sleep(RETRY_INTERVAL)
-            if health.doubted or not health.writable:
+            if health.recheck_due or not health.writable:
                 break
 
 

@@ -29,7 +29,7 @@ from tallycast.engine.connection_pool import (
     pool,
 )
 from tallycast.engine.failover import FAILURES, Backoff, ChangeSignal, HostName, is_sign
-from tallycast.engine.feed import Listener, NodeFeed
+from tallycast.engine.feed import FeedListener, NodeFeed
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
@@ -102,7 +102,7 @@ class StandaloneStore:
             reply = await self._commit_once(script, keys, arguments, until)
         if len(reply) == 1:
             raise Unavailable("the engine ran it past its deadline", retry_after=1.0)
-        self.health.wrote(True)
+        self.health.record_write(True)
         self.health.drifted(reply[3] if len(reply) > 3 else ())
         return reply[1]
 
@@ -214,7 +214,7 @@ class StandaloneStore:
         """See ``Admin``: itself."""
         return (self,)
 
-    def feed(self, listener: Listener) -> NodeFeed:
+    def feed(self, listener: FeedListener) -> NodeFeed:
         """See ``Store``."""
         return NodeFeed(self, listener, self.namespace)
 
@@ -267,7 +267,7 @@ class StandaloneStore:
             if link is self._link and self._backoff.due():
                 self._close_connections(reason)
             # It was answered, for instance with LOADING: nothing took effect.
-            return self.health.away(reason) if lost else self.health.refused(reason)
+            return self.health.unreachable(reason) if lost else self.health.refused(reason)
         return self.health.lost(reason) if lost else self.health.refused(reason)
 
 

@@ -97,7 +97,7 @@ async def _identify_and_check(store: Admin, *, strict: bool) -> str:
     missing = await missing_rights(store)
     if missing and strict:
         raise EngineError(missing)
-    store.health.lacks(missing)
+    store.health.set_missing_rights(missing)
     return version
 
 

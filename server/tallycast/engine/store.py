@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from redis.asyncio.connection import AbstractConnection
 
 from tallycast.config.errors import StartError
-from tallycast.engine.feed import Feed, Listener
+from tallycast.engine.feed import Feed, FeedListener
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
@@ -164,7 +164,7 @@ class Store(Data, Admin, Protocol):
     def age(self, version: int) -> float | None:
         """How long ago (s) a version (µs since 1970) was committed; ``None`` while the clock is unknown."""
 
-    def feed(self, listener: Listener) -> Feed:
+    def feed(self, listener: FeedListener) -> Feed:
         """The feed of what is published; its ``run`` is to be started."""
 
     async def maintain(self) -> None:

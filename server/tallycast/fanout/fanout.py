@@ -11,7 +11,7 @@ from itertools import islice
 
 from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.domain.sites import Site
-from tallycast.engine.feed import Feed, Listener
+from tallycast.engine.feed import Feed, FeedListener
 from tallycast.engine.keys import Namespace
 from tallycast.fanout.hub import Hub
 from tallycast.fanout.reconciler import Accept, Reconciler
@@ -41,7 +41,7 @@ class Fanout:
 
     def __init__(
         self,
-        open_feed: Callable[[Listener], Feed],
+        open_feed: Callable[[FeedListener], Feed],
         read: Callable[[Query], None],
         namespace: Namespace,
         call_later: Callable[[float, Callable[[], None]], object],
@@ -79,23 +79,23 @@ class Fanout:
 
     # The listener of the feed
 
-    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+    def on_counts(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         """An item has new counts."""
         self.hub.publish(channel, version, counts)
 
-    def emptied(self, channel: bytes, version: int) -> None:
+    def on_emptied(self, channel: bytes, version: int) -> None:
         """As of that version, no visitor holds a reaction on an item."""
         for topic in self.hub.topics((channel,)):
             channels = self._namespace.visitor_channels(topic.site.name)
             self._notify(self.visitors.of_site(channels), topic.item, version)
 
-    def personal(
+    def on_reaction(
         self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
     ) -> None:
         """A visitor's reaction changed."""
         self.visitors.notify(channel, item, version, reaction, connection_id)
 
-    def retired(self, channel: bytes) -> None:
+    def on_retired(self, channel: bytes) -> None:
         """An anonymous visitor has become an account."""
         self.visitors.retire(channel)
 

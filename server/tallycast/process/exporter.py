@@ -19,7 +19,7 @@ PREFIX = "tallycast_"
 FLAGS = "--metrics-"
 
 
-class Listener:
+class MetricsServer:
     """Serves ``/metrics`` on ``host`` and ``port`` from threads of its own, until ``close``.
 
     ``collect`` is called in one of those threads for each scrape.

@@ -28,7 +28,7 @@ from tallycast.engine.embedded.server import EmbeddedEngine
 from tallycast.engine.preflight.requirements import SETTINGS
 from tallycast.observability.measures import Snapshot
 from tallycast.process import banner, heap
-from tallycast.process.exporter import Listener as Metrics
+from tallycast.process.exporter import MetricsServer
 from tallycast.process.listener import is_loopback, listen, listen_at, url
 from tallycast.process.pool import MEASURE_TIMEOUT, Worker
 from tallycast.process.unix_socket import UnixListener, owner
@@ -56,7 +56,7 @@ class _Supervisor:
         self._settings = settings
         self._listener: socket.socket | None = None
         self._engine: EmbeddedEngine | None = None
-        self._metrics: Metrics | None = None
+        self._metrics: MetricsServer | None = None
         self._workers: list[Worker] = []
         self._replacing: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -190,7 +190,7 @@ class _Supervisor:
             def collect() -> Snapshot:
                 return asyncio.run_coroutine_threadsafe(self._measure(), loop).result(2 * MEASURE_TIMEOUT)
 
-            self._metrics = Metrics(self._settings.metrics_host, port, collect)
+            self._metrics = MetricsServer(self._settings.metrics_host, port, collect)
 
     async def _measure(self) -> Snapshot:
         """The sum of all workers' metrics, and those of the supervisor."""

@@ -6,12 +6,13 @@ Owns their wiring. Does not depend on what uses them.
 from typing import NamedTuple
 
 from tallycast.access.guard import Guard
+from tallycast.domain.rates import Clock
 from tallycast.engine.store import Store
 from tallycast.fanout.fanout import Fanout
 from tallycast.ledger.factory import Ledger
 from tallycast.services.accounts import Accounts
 from tallycast.services.moderation import Moderation
-from tallycast.services.reactions import Clock, Reactions
+from tallycast.services.reactions import Reactions
 from tallycast.services.subscriptions import Subscriptions
 
 

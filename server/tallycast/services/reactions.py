@@ -5,10 +5,9 @@ Owns the rate limit of a visitor over all of its connections. Does not depend on
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Protocol
 
 from tallycast.contract.errors import RateLimited, Refusal
-from tallycast.domain.rates import Buckets
+from tallycast.domain.rates import Buckets, Clock
 from tallycast.domain.sites import Site
 from tallycast.engine.keys import Namespace
 from tallycast.ledger.batch import answered
@@ -17,12 +16,6 @@ from tallycast.ledger.writer import SetReaction
 from tallycast.services.author import Author, author_of
 
 ACKED = "acked"
-
-
-class Clock(Protocol):
-    """``now`` is a monotonic time in seconds."""
-
-    now: float
 
 
 class Reactions:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tallycast.contract.errors import RateLimited
 from tallycast.domain.limits import Limits
-from tallycast.services.reactions import Clock
+from tallycast.domain.rates import Clock
 
 
 class Budget(Struct, gc=False, eq=False):

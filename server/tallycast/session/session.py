@@ -29,8 +29,9 @@ from tallycast.contract.messages import (
     Watching,
 )
 from tallycast.domain.limits import AUTH_COST
+from tallycast.domain.rates import Clock
 from tallycast.domain.sites import Site
-from tallycast.services.reactions import Clock, Committed
+from tallycast.services.reactions import Committed
 from tallycast.services.subscriptions import States
 from tallycast.session.budget import Budget
 from tallycast.session.identity import Visitor

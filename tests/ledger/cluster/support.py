@@ -22,18 +22,18 @@ class Heard:
         self.empty: list[tuple[bytes, int]] = []
         self.rereads: list[bytes] = []
 
-    def changed(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
+    def on_counts(self, channel: bytes, version: int, counts: dict[str, int]) -> None:
         self.changes.append((channel, version))
 
-    def personal(
+    def on_reaction(
         self, channel: bytes, item: str, version: int, reaction: str | None, connection_id: int
     ) -> None:
         self.personals.append((channel, item, reaction))
 
-    def emptied(self, channel: bytes, version: int) -> None:
+    def on_emptied(self, channel: bytes, version: int) -> None:
         self.empty.append((channel, version))
 
-    def retired(self, channel: bytes) -> None:
+    def on_retired(self, channel: bytes) -> None:
         self.gone.append(channel)
 
     async def reread(self, channels: list[bytes]) -> None:

@@ -16,7 +16,7 @@ from redis.exceptions import MovedError
 
 from tallycast.engine.cluster.node import Node
 from tallycast.engine.cluster.slots import Slots
-from tallycast.engine.feed import Listener, NodeFeed
+from tallycast.engine.feed import FeedListener, NodeFeed
 from tallycast.engine.keys import Namespace
 
 
@@ -31,7 +31,7 @@ class _Subscription:
 class ClusterFeed:
     """See ``Feed``."""
 
-    def __init__(self, slots: Slots, listener: Listener, namespace: Namespace) -> None:
+    def __init__(self, slots: Slots, listener: FeedListener, namespace: Namespace) -> None:
         self._slots = slots
         self._namespace = namespace
         self._listener = listener
@@ -106,5 +106,5 @@ class ClusterFeed:
     def _heartbeat_channel(self, node: Node) -> bytes:
         """A channel for the heartbeat of a node, in one of its slots."""
         token = token_hex(8)
-        names = (self._namespace.pulse_channel(f"{token}.{number}") for number in count())
+        names = (self._namespace.heartbeat_channel(f"{token}.{number}") for number in count())
         return self._slots.first_owned(node, names) if node in self._slots.primaries else next(names)

@@ -134,11 +134,11 @@ class Node:
         self._open().send([words])
 
     def connection(self) -> AbstractConnection:
-        """A connection outside of this link, not yet connected: see ``feed.Link``."""
+        """A connection outside of this link, not yet connected: see ``feed.FeedEngine``."""
         return self._pool.make_connection()
 
     async def publish(self, channel: bytes) -> None:
-        """Publish an empty message on a channel whose slot this node owns: see ``feed.Link``.
+        """Publish an empty message on a channel whose slot this node owns: see ``feed.FeedEngine``.
 
         Raises:
             ConnectionError: it could not be sent, or was refused.

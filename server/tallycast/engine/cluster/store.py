@@ -35,7 +35,7 @@ from tallycast.engine.cluster.node import LostError, Node, NotSentError, Words
 from tallycast.engine.cluster.slots import Slots
 from tallycast.engine.connection_pool import MAINTENANCE_INTERVAL, REPLICA_TIMEOUT, REPLY_GRACE, pool
 from tallycast.engine.failover import is_sign
-from tallycast.engine.feed import Listener
+from tallycast.engine.feed import FeedListener
 from tallycast.engine.health import EngineHealth
 from tallycast.engine.keys import Namespace
 from tallycast.engine.scripts import Script
@@ -199,7 +199,7 @@ class ClusterStore:
         """See ``Admin``; without a slot map the node that the URL names."""
         return tuple(self.slots.primaries) or (self.slots.seed,)
 
-    def feed(self, listener: Listener) -> ClusterFeed:
+    def feed(self, listener: FeedListener) -> ClusterFeed:
         """See ``Store``."""
         return ClusterFeed(self.slots, listener, self.namespace)
 
@@ -229,7 +229,7 @@ class ClusterStore:
         try:
             return await node.execute_raw(*words)
         except LinkError as error:
-            raise self.health.away(str(error)) from None
+            raise self.health.unreachable(str(error)) from None
         except ResponseError as error:
             raise self.health.refused(str(error)) from None
 
@@ -273,7 +273,7 @@ class ClusterStore:
                     raise self.health.refused(reason) from reply
                 self.slots.refresh()
             if time.monotonic() + RETRY_PAUSE > until:
-                raise self.health.away(reason)
+                raise self.health.unreachable(reason)
             route.restart()
             await asyncio.sleep(RETRY_PAUSE)
 

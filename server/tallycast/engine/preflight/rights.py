@@ -87,7 +87,7 @@ def channel_uses(names: Namespace, *, sharded: bool) -> list[Use]:
     channels = [
         (names.item_channel("", ""), f"channels {names.root}{{*{suffix}"),
         (names.visitor_channel("", b""), f"channels {names.root}me:*{suffix}"),
-        (names.pulse_channel("start"), f"channels {names.root}pulse:*{suffix}"),
+        (names.heartbeat_channel("start"), f"channels {names.root}pulse:*{suffix}"),
     ]
     return [
         *(Use((f"{prefix}PUBLISH", channel, b""), pattern) for channel, pattern in channels),

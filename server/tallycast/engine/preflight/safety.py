@@ -44,7 +44,7 @@ async def check(store: Admin, *, strict: bool = True) -> None:
             settings=sorted(unchecked),
             safe="maxmemory-policy noeviction, appendonly yes, appendfsync always",
         )
-    store.health.exposed(found)
+    store.health.set_risks(found)
 
 
 async def run_settings_checks(store: Admin) -> None:
@@ -56,7 +56,7 @@ async def run_settings_checks(store: Admin) -> None:
         except FAILURES:
             continue  # the probe reports that the engine does not answer
         kept = {risk for risk in store.health.risks if risk.setting in unchecked}
-        store.health.exposed(found | kept)
+        store.health.set_risks(found | kept)
 
 
 async def missing_rights(store: Admin) -> str:
@@ -84,7 +84,7 @@ async def run_rights_checks(store: Admin) -> None:
         await _rest(health)
         health.forbidden = False
         try:
-            health.lacks(await missing_rights(store))
+            health.set_missing_rights(await missing_rights(store))
         except FAILURES:
             continue  # the probe reports that the engine does not answer
 

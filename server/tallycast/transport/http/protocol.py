@@ -126,7 +126,7 @@ class Http(HttpToolsProtocol):
     # The request that is being answered, or was last.
     _running: RequestResponseCycle | None = None
     # The bytes of answers that wait, and since when they have not become fewer.
-    _left = 0
+    _unsent_at_tick = 0
     _stalled_since = 0.0
     flow: _Flow
 
@@ -166,10 +166,10 @@ class Http(HttpToolsProtocol):
         Uvicorn waits for ever, which an attacker can use with many incomplete requests (Slowloris), or many
         answers that are not read.
         """
-        left = self.transport.get_write_buffer_size()
-        if left == 0 or left != self._left:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent_at_tick:
             self._stalled_since = now
-        self._left = left
+        self._unsent_at_tick = unsent
         if now - self._stalled_since > STALL_AFTER:
             reset_on_close(self.transport, reset=True)
             self.transport.abort()

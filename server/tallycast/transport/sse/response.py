@@ -72,12 +72,12 @@ class EventStreams:
             RateLimited: too many connections from the client's address.
             Unavailable: too many connections, or the counts cannot be read.
         """
-        crowded = self._admission.assign(slot, client)
+        over_limit = self._admission.assign(slot, client)
         stream = Stream(self.transport, self._subscriptions, self.timers, site, items)
         response = StreamResponse(self, stream, lambda: self._admission.release(slot, client))
-        if crowded is not None:
+        if over_limit is not None:
             response.close()
-            raise crowded
+            raise over_limit
         try:
             await stream.open()
         except BaseException:
@@ -99,7 +99,7 @@ class StreamResponse(EventSourceResponse):
         self._release: Callable[[], None] | None = release
         self._tcp: asyncio.Transport
         # The bytes that waited at the last tick, and since when they have not become fewer.
-        self._left = 0
+        self._unsent_at_tick = 0
         self._since = shared.timers.now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,10 +138,10 @@ class StreamResponse(EventSourceResponse):
 
     def on_tick(self, now: float) -> None:
         """About a second has passed: drop a stalled reader, or one of a site that is not served; beat."""
-        left = self._tcp.get_write_buffer_size()
-        if left == 0 or left < self._left or self._stream.sent_at > self._since:
+        unsent = self._tcp.get_write_buffer_size()
+        if unsent == 0 or unsent < self._unsent_at_tick or self._stream.sent_at > self._since:
             self._since = now
-        self._left = left
+        self._unsent_at_tick = unsent
         if now - self._since > STALL_AFTER or not self._stream.served:
             self._tcp.abort()
         else:

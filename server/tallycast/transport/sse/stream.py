@@ -14,9 +14,9 @@ from typing import Protocol
 
 from tallycast.contract.codec import EVENTS
 from tallycast.contract.messages import Beat, Bye
+from tallycast.domain.rates import Clock
 from tallycast.domain.sites import Site
 from tallycast.fanout.topic import Subscriber, Topic
-from tallycast.services.reactions import Clock
 from tallycast.transport.liveness import BEAT_AFTER
 from tallycast.transport.registry import Transport
 

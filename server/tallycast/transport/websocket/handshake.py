@@ -29,12 +29,12 @@ _CODES: dict[type[Refusal], CloseCode] = {
 
 
 class Handshake(NamedTuple):
-    """``data`` is the answer to send; if it accepts, ``crowded`` is the result of ``enter``."""
+    """``data`` is the answer to send; if it accepts, ``over_limit`` is the result of ``assign``."""
 
     data: bytes
     accepted: bool
     wire: Wire = JSON
-    crowded: Refusal | None = None
+    over_limit: Refusal | None = None
 
 
 def admit(request: Request, sites: Sites) -> tuple[Query, Site] | CloseCode:
@@ -49,19 +49,19 @@ def admit(request: Request, sites: Sites) -> tuple[Query, Site] | CloseCode:
     return query, site
 
 
-def answer(request: Request, enter: Callable[[], Refusal | None]) -> Handshake:
+def answer(request: Request, assign: Callable[[], Refusal | None]) -> Handshake:
     """Answer an upgrade request.
 
-    ``enter`` counts the connection, and returns the refusal if it must not stay. When it raises
+    ``assign`` counts the connection, and returns the refusal if it must not stay. When it raises
     ``Unavailable``, there is no room even to refuse it on a WebSocket.
     """
     core = ServerProtocol(select_subprotocol=_select, max_size=MAX_MESSAGE)
-    crowded = None
+    over_limit = None
     if request.path.partition("?")[0] != PATH:
         response = core.reject(HTTPStatus.NOT_FOUND, f"WebSockets are at {PATH}")
     else:
         try:
-            crowded = enter()
+            over_limit = assign()
         except Unavailable as refusal:
             response = core.reject(HTTPStatus.SERVICE_UNAVAILABLE, str(refusal))
             response.headers["Retry-After"] = str(math.ceil(refusal.retry_after or 1))
@@ -72,7 +72,7 @@ def answer(request: Request, enter: Callable[[], Refusal | None]) -> Handshake:
         as_problem(response)
     core.send_response(response)
     wire = BY_SUBPROTOCOL.get(core.subprotocol or "", JSON)
-    return Handshake(b"".join(core.data_to_send()), accepted, wire, crowded)
+    return Handshake(b"".join(core.data_to_send()), accepted, wire, over_limit)
 
 
 def _select(core: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -47,18 +47,18 @@ class Socket(FdSubscriber, asyncio.Protocol):
 
     __slots__ = (
         "_descriptor",
-        "_held",
         "_inbound",
-        "_left",
         "_pending",
+        "_reading_paused",
         "_sent_at",
         "_session",
         "_shared",
         "_since",
         "_slice",
-        "_spoke",
         "_stale",
         "_tcp",
+        "_unsent_at_tick",
+        "_wrote_since_tick",
         "blocked",
         "owner",
     )
@@ -75,14 +75,12 @@ class Socket(FdSubscriber, asyncio.Protocol):
         self._session: Session | None = None
         self._pending: list[bytes] | None = None
         self._slice = -1
-        self._spoke = True
+        self._wrote_since_tick = True
         self._sent_at = shared.timers.now
         # Since when it connects, is blocked or closes, for the deadline that follows.
         self._since = shared.timers.now
-        # The bytes that waited at the last tick, while blocked.
-        self._left = 0
-        # The session has paused reading.
-        self._held = False
+        self._unsent_at_tick = 0  # bytes, while blocked
+        self._reading_paused = False
         self.blocked = False
         self.owner: Client | None = None
 
@@ -99,13 +97,13 @@ class Socket(FdSubscriber, asyncio.Protocol):
         """An upgrade request was received, from ``client``."""
         admitted = admit(request, self._shared.guard)
         if isinstance(admitted, CloseCode):
-            self._turn_away(request, slot, client, admitted)
+            self._reject(request, slot, client, admitted)
             return
-        handshake = answer(request, partial(self._enter, slot, client))
-        if self._shake(handshake):
+        handshake = answer(request, partial(self._assign_slot, slot, client))
+        if self._send_handshake(handshake):
             self._open(*admitted, handshake)
 
-    def _shake(self, handshake: Handshake) -> bool:
+    def _send_handshake(self, handshake: Handshake) -> bool:
         """Answer the upgrade request. Returns whether it was accepted."""
         self._put(handshake.data)
         if not handshake.accepted:
@@ -113,11 +111,11 @@ class Socket(FdSubscriber, asyncio.Protocol):
             self._tcp.close()
         return handshake.accepted
 
-    def _turn_away(self, request: Request, slot: ConnectionSlot, client: Client, code: CloseCode) -> None:
+    def _reject(self, request: Request, slot: ConnectionSlot, client: Client, code: CloseCode) -> None:
         """Refuse an upgrade for its site or origin: accept and close it, so that a page can read the code."""
         waits = self._shared.admission.refuse_upgrade(slot, client)
         self.owner = None
-        if self._shake(answer(request, lambda: None)):
+        if self._send_handshake(answer(request, lambda: None)):
             self.close(code)
             if not waits:
                 self._tcp.close()
@@ -129,7 +127,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
         except BadItem:
             self.close(CloseCode.BAD_ITEM)
             return
-        if handshake.crowded is not None:
+        if handshake.over_limit is not None:
             self.close(CloseCode.OVERLOADED)
             return
         self.transport = self._shared.transports[handshake.wire]
@@ -149,18 +147,20 @@ class Socket(FdSubscriber, asyncio.Protocol):
             if inbound is None:
                 inbound = self._inbound = Inbound(self._shared.parser)
         events = inbound.receive(data)
-        noise = inbound.frames - sum(isinstance(event, Text | Binary) for event in events)
-        if noise and self._session is not None:
-            self._session.queue.count_frames(noise)
+        control_frames = inbound.frames - sum(isinstance(event, Text | Binary) for event in events)
+        if control_frames and self._session is not None:
+            self._session.queue.count_frames(control_frames)
         for event in events:
             self._handle(event)
-        self._read_or_not()
+        self._update_reading()
         self._parse_soon()
 
     def _parse_soon(self) -> None:
         """Parse the rest of the last bytes in a later turn of the loop, if the session takes messages."""
         inbound = self._inbound
-        if inbound is not None and inbound.more and not (inbound.scheduled or self._held or self.blocked):
+        if inbound is None or self._reading_paused or self.blocked:
+            return
+        if inbound.more and not inbound.scheduled:
             inbound.scheduled = True
             self._shared.soon(self._parse_rest)
 
@@ -168,7 +168,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
         inbound = self._inbound
         assert inbound is not None
         inbound.scheduled = False
-        if inbound.more and not (self._held or self.blocked or self._tcp.is_closing()):
+        if inbound.more and not (self._reading_paused or self.blocked or self._tcp.is_closing()):
             self.data_received(b"")
 
     def eof_received(self) -> None:
@@ -185,13 +185,13 @@ class Socket(FdSubscriber, asyncio.Protocol):
         self.blocked = True
         self.fd = NO_FD
         self._since = self._shared.timers.now
-        self._read_or_not()
+        self._update_reading()
 
     def resume_writing(self) -> None:
         """The peer keeps up again."""
         self.blocked = False
         self._update_fd()
-        self._read_or_not()
+        self._update_reading()
         self._parse_soon()
         stale, self._stale = self._stale, None
         for topic in stale or ():
@@ -219,24 +219,24 @@ class Socket(FdSubscriber, asyncio.Protocol):
     def on_tick(self, now: float) -> None:
         """About a second has passed."""
         session = self._session
-        if self._spoke:
-            self._spoke = False
+        if self._wrote_since_tick:
+            self._wrote_since_tick = False
             self._sent_at = now
         if session is None:
             if now - self._since > CLOSE_WITHIN:
                 self.abort()
         elif self.blocked:
-            left = self._tcp.get_write_buffer_size()
-            if left < self._left:
+            unsent = self._tcp.get_write_buffer_size()
+            if unsent < self._unsent_at_tick:
                 self._since = now  # The peer reads, however slowly.
-            self._left = left
+            self._unsent_at_tick = unsent
             if now - self._since > STALL_AFTER:
                 # The close frame waits, too, but a peer that reads again within some seconds learns why.
                 self.close(CloseCode.STALLED)
         else:
             session.on_tick()
             if now - self._sent_at >= BEAT_AFTER:
-                # A broadcast leaves no note here, but one in the topic.
+                # A broadcast does not update ``_sent_at``; the topic has its time.
                 self._sent_at = max(self._sent_at, session.swept_at)
             if now - self._sent_at >= BEAT_AFTER:
                 session.beat()
@@ -258,13 +258,13 @@ class Socket(FdSubscriber, asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Read nothing until ``resume_reading``."""
-        self._held = True
-        self._read_or_not()
+        self._reading_paused = True
+        self._update_reading()
 
     def resume_reading(self) -> None:
         """Read again, unless the peer is blocked."""
-        self._held = False
-        self._read_or_not()
+        self._reading_paused = False
+        self._update_reading()
         self._parse_soon()
 
     def close(self, code: CloseCode) -> None:
@@ -303,10 +303,10 @@ class Socket(FdSubscriber, asyncio.Protocol):
         if pending is not None and self._descriptor != NO_FD:
             self._put(pending[0] if len(pending) == 1 else b"".join(pending))
 
-    def _enter(self, slot: ConnectionSlot, client: Client) -> Refusal | None:
-        crowded = self._shared.admission.assign(slot, client)
+    def _assign_slot(self, slot: ConnectionSlot, client: Client) -> Refusal | None:
+        over_limit = self._shared.admission.assign(slot, client)
         self.owner = client
-        return crowded
+        return over_limit
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -315,7 +315,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
             case Answer(data, None):
                 self._answer(data)
             case Answer(data, int(code)):
-                self._last(data, code)
+                self._send_final(data, code)
             case TooManyFragments():
                 self.close(CloseCode.ABUSIVE)
 
@@ -335,7 +335,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
         elif self._descriptor != NO_FD:
             self._put(data)
 
-    def _last(self, data: bytes, code: int) -> None:
+    def _send_final(self, data: bytes, code: int) -> None:
         """Send the last frame of the protocol, and end."""
         self.flush()
         if self._descriptor != NO_FD:
@@ -349,7 +349,7 @@ class Socket(FdSubscriber, asyncio.Protocol):
 
     def _put(self, data: bytes) -> None:
         """Send bytes: straight to the socket as long as it takes them, the rest through the transport."""
-        self._spoke = True
+        self._wrote_since_tick = True
         if not self.blocked:
             try:
                 sent = os.write(self._descriptor, data)
@@ -384,15 +384,15 @@ class Socket(FdSubscriber, asyncio.Protocol):
         if session is not None:
             self.transport.open -= 1
             session.close()
-        self._held = self.blocked = False
-        self._read_or_not()
+        self._reading_paused = self.blocked = False
+        self._update_reading()
         self._parse_soon()
 
-    def _read_or_not(self) -> None:
+    def _update_reading(self) -> None:
         if self._tcp.is_closing():
             return
         behind = self._inbound is not None and self._inbound.more
-        reading = not (self._held or self.blocked or behind)
+        reading = not (self._reading_paused or self.blocked or behind)
         if reading is not self._tcp.is_reading():
             if reading:
                 self._tcp.resume_reading()
