@@ -82,7 +82,7 @@ def test_an_item_is_left_some_time_after_its_last_watcher(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "LINGER", 0.1)
-    monkeypatch.setattr(fanout, "SWEEP_EVERY", 0.05)
+    monkeypatch.setattr(fanout, "EXPIRY_INTERVAL", 0.05)
 
     def act(address: str) -> None:
         with Redis.from_url(engine) as client:
@@ -143,7 +143,7 @@ def test_counts_are_audited_and_merges_finished_in_the_background(
     engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auditor, "LEASE_INTERVAL", 0.05)
-    monkeypatch.setattr(auditor, "REST", 1)
+    monkeypatch.setattr(auditor, "FULL_AUDIT_INTERVAL", 1)
     monkeypatch.setattr(merge, "INTERVAL", 0.05)
 
     def act(address: str) -> None:

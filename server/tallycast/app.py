@@ -63,14 +63,14 @@ class Host:
         on_sites: called with a function to call, from any thread, with the sites when they have changed.
         on_measure: called with a function to call, from any thread, to request the measurements.
         measured: called with the requested measurements, from the loop: it shows that the loop is alive.
-        upkeep: runs as long as the worker serves.
+        heap_trimming: runs as long as the worker serves.
     """
 
     on_ready: Callable[[], None]
     on_sites: Callable[[Callable[[Mapping[str, Site]], None]], None]
     on_measure: Callable[[Callable[[], None]], None]
     measured: Callable[[Snapshot], None]
-    upkeep: Callable[[], Coroutine[Any, Any, None]]
+    heap_trimming: Callable[[], Coroutine[Any, Any, None]]
 
 
 def run_worker(
@@ -104,7 +104,9 @@ def run_worker(
             host.on_sites(lambda sites: _call_soon(loop, partial(worker.update_sites, sites)))
             host.on_measure(lambda: _call_soon(loop, lambda: host.measured(worker.measure())))
             prepare(listener)
-            background = [_vital(name, work) for name, work in worker.background(host.upkeep()).items()]
+            background = [
+                _vital(name, work) for name, work in worker.background(host.heap_trimming()).items()
+            ]
             await _server(settings, worker, host.on_ready).serve(sockets=[listener])
             for task in background:
                 task.cancel()
@@ -142,14 +144,14 @@ class _Worker:
         self.fanout.update_sites(sites)
         _log.info("sites updated", sites=len(sites))
 
-    def background(self, upkeep: Coroutine[Any, Any, None]) -> dict[str, Coroutine[Any, Any, None]]:
+    def background(self, heap_trimming: Coroutine[Any, Any, None]) -> dict[str, Coroutine[Any, Any, None]]:
         """The tasks of a worker, by name."""
         return {
             "feed": self.fanout.feed.run(),
             "timers": self.timers.run(),
             "requests": self.requests.run(),
-            "upkeep": upkeep,
-            "sweep": self.fanout.sweep(),
+            "heap_trimming": heap_trimming,
+            "idle_expiry": self.fanout.expire_idle(),
             "reconciler": self.fanout.reconciler.run(),
             "clock": self.engine.maintain(),
             "writable": probe.run(self.engine),
@@ -203,7 +205,7 @@ def _build(settings: Settings, engine: Store, secret: bytes, sites: Mapping[str,
     stored = ledger.build(engine)
     updates = fanout.build(engine, stored, loop.call_later)
     checks = access.build(engine, sites, secret, _caps(settings), lambda: timers.now, updates.revoked)
-    offered = services.build(engine, stored, updates, checks.guard, timers)
+    built = services.build(engine, stored, updates, checks.guard, timers)
     return _Worker(
         engine,
         stored,
@@ -211,8 +213,8 @@ def _build(settings: Settings, engine: Store, secret: bytes, sites: Mapping[str,
         checks,
         timers,
         TimerWheel(),
-        offered,
-        transports.build(offered, checks, timers, loop),
+        built,
+        transports.build(built, checks, timers, loop),
     )
 
 

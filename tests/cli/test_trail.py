@@ -67,7 +67,7 @@ def test_on_a_terminal(trailed: str) -> None:
     async def more() -> None:
         engine = StandaloneStore(trailed)
         await trail.note(
-            engine, "cli:root", "imported", "blog", more=f"a\x1b[2J.csv: 7 rows, sha256:{'0' * 64}"
+            engine, "cli:root", "imported", "blog", details=f"a\x1b[2J.csv: 7 rows, sha256:{'0' * 64}"
         )
         await engine.close()
 

@@ -48,7 +48,7 @@ class Reread:
 async def test_a_failed_reread_is_raised_and_the_others_are_published(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fanout_module, "ITEMS_A_QUERY", 1)
+    monkeypatch.setattr(fanout_module, "ITEMS_PER_QUERY", 1)
     scene = Reread()
     channels = [NAMES.item_channel("default", item) for item in "xyz"]
     reading = asyncio.create_task(scene.fanout.reread(channels))
@@ -73,7 +73,7 @@ async def test_a_store_that_went_back_is_published_and_a_superseded_read_is_not(
 
 
 async def test_many_items_are_read_in_few_queries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fanout_module, "ITEMS_A_QUERY", 2)
+    monkeypatch.setattr(fanout_module, "ITEMS_PER_QUERY", 2)
     monkeypatch.setattr(fanout_module, "QUERIES_AT_ONCE", 3)
     scene = Reread()
     channels = [scene.hub.subscribe(SITE, str(i)).channel for i in range(15)]

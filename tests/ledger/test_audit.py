@@ -11,7 +11,7 @@ from tallycast.contract.errors import Refusal, Unavailable
 from tallycast.engine import keys
 from tallycast.engine.store import Store
 from tallycast.ledger import audit, auditor, layout, writer
-from tallycast.ledger.audit import Finding, Outcome, check, pages, sweep
+from tallycast.ledger.audit import Finding, Outcome, check, delete_orphan_buckets, pages
 from tallycast.ledger.auditor import Auditor
 from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.moderation import remove, reset, start
@@ -122,7 +122,7 @@ async def test_what_a_reset_left_behind_is_swept(
     left = len(await client.keys(X + b"0.*"))
     assert left > 10
     buckets = [name async for page in pages(link) for name in page.buckets]
-    assert await sweep(link, buckets) == left
+    assert await delete_orphan_buckets(link, buckets) == left
     assert await client.keys(X + b"0.*") == []
     for item in ("x", "y"):
         assert await membership(client, item) == {"like": 30, "dislike": 5}
@@ -132,7 +132,7 @@ async def test_one_auditor_at_a_time_goes_through_everything(
     link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auditor, "LEASE_INTERVAL", 0.01)
-    monkeypatch.setattr(auditor, "SHARE", 0.5)
+    monkeypatch.setattr(auditor, "DUTY_CYCLE", 0.5)
     for item in range(20):
         await set_reaction(writer, "a:1", f"i{item}", "like")
     await falsify(client, NAMES.item_key(SITE.name, "i7"), 3, 0)
@@ -147,7 +147,7 @@ async def test_one_auditor_at_a_time_goes_through_everything(
             await asyncio.sleep(0.01)
     assert sorted(one.checked for one in both) == [0, 20]
     assert sum(one.repairs for one in both) == 1
-    assert auditor.LEASE < await client.ttl(NAMES.auditor) <= auditor.REST
+    assert auditor.LEASE < await client.ttl(NAMES.auditor) <= auditor.FULL_AUDIT_INTERVAL
     assert await membership(client, "i7") == {"like": 1, "dislike": 0}
     # The next round, when the rest is over.
     await client.delete(NAMES.auditor)
@@ -200,7 +200,7 @@ async def test_buckets_of_an_item_that_has_begun_anew_are_not_swept(
     await reset(link, SITE.name, "x")
     await remove(link, SITE.name, "x")
     await filled(writer)
-    assert await sweep(link, buckets) == 0
+    assert await delete_orphan_buckets(link, buckets) == 0
     assert await membership(client, "x") == {"like": 30, "dislike": 5}
 
 
@@ -213,11 +213,11 @@ async def test_it_works_for_a_hundredth_of_the_time(link: Store, monkeypatch: py
     one = Auditor(link)
     one._renewed = time.monotonic()
     monkeypatch.setattr(asyncio, "sleep", rest)
-    for worked, rested in ((0.001, 0.099), (0.1, 9.9), (100.0, auditor.MAX_REST)):
+    for worked, rested in ((0.001, 0.099), (0.1, 9.9), (100.0, auditor.MAX_PAUSE)):
         one._began = time.monotonic() - worked
-        await one._rest()
+        await one._throttle()
         # What passed between the two looks at the clock is work, too.
-        assert 0.999 * rested <= rests.pop() <= auditor.MAX_REST
+        assert 0.999 * rested <= rests.pop() <= auditor.MAX_PAUSE
 
 
 async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, client: Any) -> None:
@@ -236,7 +236,7 @@ async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, c
 async def test_an_item_that_cannot_be_audited_keeps_no_other_from_it(
     link: Store, writer: Writer, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditor, "SHARE", 0.5)
+    monkeypatch.setattr(auditor, "DUTY_CYCLE", 0.5)
     for item in range(5):
         await set_reaction(writer, "a:1", f"i{item}", "like")
     await client.hset(NAMES.item_key(SITE.name, "nonsense"), "", b"\x91")

@@ -201,7 +201,7 @@ async def test_many_items_and_watchers_are_told(
     assert msgpack.unpackb(reply[NAMES.item_channel(SITE.name, "0")]) == [states[0].version, states[0].counts]
     assert not await client.exists(NAMES.taken_key(SITE.name, keys.member("a:1")))
     assert await client.zcard(NAMES.index_key(SITE.name, keys.member("u:1"))) == len(items)
-    assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.MARK_LIFETIME
+    assert 0 < await client.ttl(NAMES.index_key(SITE.name, keys.member("a:1"))) <= merge.TOMBSTONE_LIFETIME
 
 
 async def test_a_retired_visitor_is_unauthorized(link: Store, writer: Writer, reader: Reader) -> None:

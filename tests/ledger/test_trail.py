@@ -23,7 +23,7 @@ async def test_every_deed_in_order(link: Store, monkeypatch: pytest.MonkeyPatch)
         await note(link, "sha256:0123", "reset", "blog", item=f"posts/é {number}")
     await note(link, "sha256:0123", "erase", "blog", member=keys.member("u:42"))
     *resets, erase = await every(link)
-    assert [(entry.who, entry.what, entry.site, entry.item, entry.member) for entry in resets] == [
+    assert [(entry.actor, entry.action, entry.site, entry.item, entry.member) for entry in resets] == [
         ("sha256:0123", "reset", "blog", f"posts/é {number}", "") for number in range(10)
     ]
     assert (erase.item, erase.member) == ("", keys.member("u:42").hex())

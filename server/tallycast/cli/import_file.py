@@ -100,7 +100,7 @@ def import_file(
 
         async def work(engine: Store) -> bool:
             async def record(action: str, details: str) -> None:
-                await note(engine, operator(), action, found.name, more=details)
+                await note(engine, operator(), action, found.name, details=details)
 
             return await job.run(source, form, found, first, ImportWriter(engine, found).write, record)
 

@@ -40,8 +40,8 @@ def print_trail(settings: Settings) -> None:
 def _line(entry: Entry, width: int | None) -> str:
     """Time, administrator, action, site and object; the object is last because an item id may have spaces."""
     when = datetime.fromtimestamp(entry.at / 1000, UTC).isoformat(timespec="milliseconds")
-    target = f"visitor {entry.member}" if entry.member else entry.item or entry.more
-    head = f"{when.removesuffix('+00:00')}Z  {entry.who:<19}  {entry.what:<8}  {entry.site}"
+    target = f"visitor {entry.member}" if entry.member else entry.item or entry.details
+    head = f"{when.removesuffix('+00:00')}Z  {entry.actor:<19}  {entry.action:<8}  {entry.site}"
     # A file name may hold control sequences.
     line, head, target = map(printable, (f"{head}  {target}".rstrip(), head, target))
     if width is None or len(line) <= width:

@@ -8,8 +8,8 @@ Keys begin with the deployment's prefix (empty by default, see ``config.key_pref
     tc:{site:item}g.b    hash    member -> its kind: bucket b of the item in its generation g
     tc:{@site:member}    zset    the visitor's index: item -> time of the last reaction (µs); a superset of
                                  the items on which the visitor holds a reaction
-                         string  of a retired visitor instead, the member of its account: a mark, which makes
-                                 adding an item to the index fail, and so prevents reactions
+                         string  of a retired visitor instead, the member of its account: a tombstone, which
+                                 makes adding an item to the index fail, and so prevents reactions
     …:taken              zset    of a retired visitor, the items whose reactions are still to be moved
     tc:merges            zset    MessagePack [site, visitor, account] of an unfinished merge -> when it was
                                  last worked on (s since 1970)

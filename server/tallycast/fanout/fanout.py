@@ -23,9 +23,9 @@ from tallycast.observability.measures import Snapshot
 # Connections that are notified in one turn of the loop.
 NOTIFICATIONS_A_TURN = 200
 # Items in one query, and queries at a time: other reads must not wait long behind them.
-ITEMS_A_QUERY = 100
+ITEMS_PER_QUERY = 100
 QUERIES_AT_ONCE = 20
-SWEEP_EVERY = 1.0
+EXPIRY_INTERVAL = 1.0
 
 
 class Fanout:
@@ -62,10 +62,10 @@ class Fanout:
         """The tokens that a visitor was issued until then (s since 1970) were revoked."""
         self.visitors.revoke(self._namespace.visitor_channel(site, member), at)
 
-    async def sweep(self) -> None:
-        """Leave the items that are unwatched, every second, until cancelled."""
+    async def expire_idle(self) -> None:
+        """Unsubscribe from the items that are unwatched, every second, until cancelled."""
         while True:
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(EXPIRY_INTERVAL)
             self.hub.expire_idle()
 
     def measure(self, found: Snapshot) -> None:
@@ -156,10 +156,10 @@ class Fanout:
 
 
 def _chunks(topics: Iterable[Topic]) -> Iterator[list[Topic]]:
-    """Topics of one site each, at most ``ITEMS_A_QUERY`` of them."""
+    """Topics of one site each, at most ``ITEMS_PER_QUERY`` of them."""
     by_site: defaultdict[str, list[Topic]] = defaultdict(list)
     for topic in topics:
         by_site[topic.site.name].append(topic)
     for listed in by_site.values():
-        for start in range(0, len(listed), ITEMS_A_QUERY):
-            yield listed[start : start + ITEMS_A_QUERY]
+        for start in range(0, len(listed), ITEMS_PER_QUERY):
+            yield listed[start : start + ITEMS_PER_QUERY]

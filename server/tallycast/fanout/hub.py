@@ -91,7 +91,7 @@ class Hub:
             self._idle[topic.channel] = topic
 
     def expire_idle(self) -> None:
-        """Leave the items that were unwatched for a while. Call it about every second."""
+        """Unsubscribe from the items that were unwatched for a while. Call it about every second."""
         before = self._clock() - LINGER
         # In the order in which they became idle: all after the first one that is too young are, too.
         for channel, topic in list(self._idle.items()):

@@ -28,13 +28,13 @@ from tallycast.ledger.layout import LUA, Stored
 
 # Buckets, some 40 members each, that are counted in one script. It takes some 0.3 ms.
 STEP = 10
-# A bucket of more members, which only malice can make, is read in pages, unless a repair is needed.
+# A bucket of more members, which only crafted ids can make, is read in pages, unless a repair is needed.
 LARGE = 500
 # Keys of the engine in one page.
 PAGE = 500
 
 _TALLY = Script(LUA, "tally.lua", "layout.lua")
-_SWEEP = Script(LUA, "sweep.lua", "layout.lua")
+_DELETE_ORPHANS = Script(LUA, "delete_orphans.lua", "layout.lua")
 _REPAIR = Script(LUA, "repair.lua", "layout.lua")
 
 
@@ -175,7 +175,7 @@ async def pages(store: Data, site: str | None = None) -> AsyncIterator[Page]:
         yield Page(PAGE, items, [name for name in found if name.generation is not None])
 
 
-async def sweep(store: Data, buckets: Iterable[keys.Name]) -> int:
+async def delete_orphan_buckets(store: Data, buckets: Iterable[keys.Name]) -> int:
     """Remove those of these buckets that a reset left behind. Returns how many.
 
     Raises:
@@ -193,5 +193,5 @@ async def sweep(store: Data, buckets: Iterable[keys.Name]) -> int:
             for generation, name in zip(generations, names, strict=True)
         ]
         # The script checks the item's generation: an item that was deleted starts at the first one again.
-        removed += int(await store.run(_SWEEP, [item_key(site, item), *garbage], *generations))
+        removed += int(await store.run(_DELETE_ORPHANS, [item_key(site, item), *garbage], *generations))
     return removed

@@ -18,11 +18,11 @@ from tallycast.ledger import audit
 from tallycast.ledger.audit import Finding, Outcome
 
 # The share of the time in which it works.
-SHARE = 0.01
-MAX_REST = 15.0
+DUTY_CYCLE = 0.01
+MAX_PAUSE = 15.0
 # How long (s) the lease lasts unless it is renewed, and the pause after an audit of all items.
 LEASE = 60
-REST = 3600
+FULL_AUDIT_INTERVAL = 3600
 LEASE_INTERVAL = 15.0
 SUSPECTS_INTERVAL = 0.5
 
@@ -34,13 +34,12 @@ class _LeaseLostError(Exception):
 
 
 class Auditor:
-    """Counts items ``checked``, ``repairs``, items that ``failed``, and old buckets ``swept``."""
+    """Counts items ``checked``, ``repairs``, items that ``failed``."""
 
     def __init__(self, store: Store) -> None:
         self.checked = 0
         self.repairs = 0
         self.failed = 0
-        self.swept = 0
         self._store = store
         self._namespace = store.namespace
         self._name = token_hex(8).encode()
@@ -81,12 +80,12 @@ class Auditor:
     async def _audit_pages(self) -> None:
         self._renewed = self._began = time.monotonic()
         async for page in audit.pages(self._store):
-            self.swept += await audit.sweep(self._store, page.buckets)
-            await self._rest()
+            await audit.delete_orphan_buckets(self._store, page.buckets)
+            await self._throttle()
             for site, item in page.items:
-                self._record(await audit.check(self._store, site, item, self._rest))
-                await self._rest()
-        await self._store.execute("SET", self._namespace.auditor, b"", "EX", REST)
+                self._record(await audit.check(self._store, site, item, self._throttle))
+                await self._throttle()
+        await self._store.execute("SET", self._namespace.auditor, b"", "EX", FULL_AUDIT_INTERVAL)
 
     def _record(self, found: Finding) -> None:
         if found.outcome is Outcome.FAILED:
@@ -104,8 +103,8 @@ class Auditor:
                 counted=found.counted,
             )
 
-    async def _rest(self) -> None:
-        """Rest after the work since the last rest.
+    async def _throttle(self) -> None:
+        """Pause in proportion to the work since the last pause.
 
         Raises:
             _LeaseLostError: another worker has the lease.
@@ -116,5 +115,5 @@ class Auditor:
                 raise _LeaseLostError
             await self._store.execute("SET", self._namespace.auditor, self._name, "EX", LEASE)
             self._renewed = now
-        await asyncio.sleep(min((now - self._began) * (1 / SHARE - 1), MAX_REST))
+        await asyncio.sleep(min((now - self._began) * (1 / DUTY_CYCLE - 1), MAX_PAUSE))
         self._began = time.monotonic()

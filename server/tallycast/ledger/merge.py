@@ -1,11 +1,11 @@
 """Merges an anonymous visitor's reactions into an account.
 
 Owns the order of the steps. The merge is added to the list of unfinished merges. Then the visitor is retired,
-in one step: its index becomes the list of items whose reactions are to be moved, and a mark takes the index's
-place, so that the visitor can get no new reaction. Then the items are moved in batches, each of them atomic,
-and removed from the list; when that is empty, the merge is removed from the unfinished ones. With the mark
-last instead, a reaction of another tab could be stored behind the move, and one person would be counted twice
-for good.
+in one step: its index becomes the list of items whose reactions are to be moved, and a tombstone takes the
+index's place, so that the visitor can get no new reaction. Then the items are moved in batches, each of them
+atomic, and removed from the list; when that is empty, the merge is removed from the unfinished ones. With the
+tombstone last instead, a reaction of another tab could be stored behind the move, and one person would be
+counted twice for good.
 
 If this is interrupted between two steps, by a crash or an engine that goes away, what was moved counts for
 the account, and the rest for the visitor, which can do nothing new any more. If the account reacts to an item
@@ -34,13 +34,13 @@ PAGE = 100
 CAPACITY = 256
 # How often (s) a worker looks for unfinished merges.
 INTERVAL = 2.0
-# How long (s) a merge must have been idle: longer than it can take from its note to the deadline by which the
-# visitor is retired.
+# How long (s) a merge must have been idle: longer than it can take from its journal entry to the deadline by
+# which the visitor is retired.
 IDLE_TIME = 10
 # Merges that a worker resumes at a time.
 MAX_RESUMED = 100
-# How long (s) a mark is kept: no token of the visitor is accepted or renewed any more after that.
-MARK_LIFETIME = LIFETIME + RENEWABLE + 2 * LEEWAY
+# How long (s) a tombstone is kept: no token of the visitor is accepted or renewed any more after that.
+TOMBSTONE_LIFETIME = LIFETIME + RENEWABLE + 2 * LEEWAY
 
 _RETIRE = Script(LUA, "retire.lua")
 _ENLIST = Script(LUA, "enlist.lua")
@@ -61,10 +61,10 @@ class Merge:
     done: Callable[[Refusal | None], None]
 
 
-def _decode(note: bytes) -> Merge | None:
-    """The merge that a note names; ``None`` if it is malformed: any client of the engine can write there."""
+def _decode(entry: bytes) -> Merge | None:
+    """The merge in a journal entry; ``None`` if it is malformed: any client of the engine can write there."""
     try:
-        site, visitor, account = msgpack.unpackb(note)
+        site, visitor, account = msgpack.unpackb(entry)
         b"".join((visitor, account))  # raises unless they are bytes
         return Merge(site.decode(), visitor, account, lambda _: None)
     except (ValueError, TypeError, AttributeError):
@@ -113,18 +113,18 @@ class Merger:
         """
         now = await self._now()
         idle = ("-inf", now - IDLE_TIME, "LIMIT", 0, MAX_RESUMED)
-        for note in await self._store.execute("ZRANGEBYSCORE", self._namespace.merges, *idle):
+        for entry in await self._store.execute("ZRANGEBYSCORE", self._namespace.merges, *idle):
             # For other workers it is not idle any more. It would be harmless if they resumed it, too.
-            await self._store.execute("ZADD", self._namespace.merges, "XX", now, note)
-            merge = _decode(note)
+            await self._store.execute("ZADD", self._namespace.merges, "XX", now, entry)
+            merge = _decode(entry)
             if merge is None:
-                _log.warning("malformed merge removed", note=note.hex())
+                _log.warning("malformed merge removed", entry=entry.hex())
             elif await self._is_retired(merge):
                 self.resumed += 1
                 _log.info("merge resumed", site=merge.site)
-                await self._finish(merge, note)
+                await self._finish(merge, entry)
                 continue
-            await self._store.execute("ZREM", self._namespace.merges, note)
+            await self._store.execute("ZREM", self._namespace.merges, entry)
 
     async def finish_pending_merges(self, site: str, account: bytes) -> int:
         """Finish every merge into ``account`` whose visitor is retired. Returns how many there were.
@@ -135,25 +135,25 @@ class Merger:
             Unavailable: not confirmed in time.
         """
         pending = {}
-        async for note in self._notes():
-            merge = _decode(note)
+        async for entry in self._entries():
+            merge = _decode(entry)
             # A merge whose visitor is not retired yet is left alone: it may be about to start.
             if merge and (merge.site, merge.account) == (site, account) and await self._is_retired(merge):
-                pending[note] = merge
+                pending[entry] = merge
         if pending:
             await self._store.await_deadlines()
-        for note, merge in pending.items():
-            await self._finish(merge, note)
+        for entry, merge in pending.items():
+            await self._finish(merge, entry)
         return len(pending)
 
-    async def _notes(self) -> AsyncIterator[bytes]:
-        """The notes of all unfinished merges: few, or none. None that exists all the while is missed."""
+    async def _entries(self) -> AsyncIterator[bytes]:
+        """The entries of all unfinished merges: few, or none. None that exists all the while is missed."""
         cursor = 0
         while True:
             scan = ("ZSCAN", self._namespace.merges, cursor, "COUNT", PAGE)
             cursor, page = await self._store.execute(*scan)
-            for note, _ in page:
-                yield note
+            for entry, _ in page:
+                yield entry
             if not cursor:
                 return
 
@@ -162,29 +162,29 @@ class Merger:
         index = self._namespace.index_key(merge.site, merge.visitor)
         if await self._store.execute("TYPE", index) != b"string":
             return False
-        mark: bytes | None = await self._store.execute("GET", index)
-        return mark == merge.account
+        tombstone: bytes | None = await self._store.execute("GET", index)
+        return tombstone == merge.account
 
     async def _now(self) -> int:
         seconds, _ = await self._store.execute("TIME")
         return int(seconds)
 
-    async def _note(self, merge: Merge) -> bytes:
-        note = msgpack.packb([merge.site.encode(), merge.visitor, merge.account])
-        await self._store.execute("ZADD", self._namespace.merges, await self._now(), note)
-        return bytes(note)
+    async def _add_entry(self, merge: Merge) -> bytes:
+        entry = msgpack.packb([merge.site.encode(), merge.visitor, merge.account])
+        await self._store.execute("ZADD", self._namespace.merges, await self._now(), entry)
+        return bytes(entry)
 
-    async def _finish(self, merge: Merge, note: bytes) -> None:
+    async def _finish(self, merge: Merge, entry: bytes) -> None:
         while await self.move(merge):
             pass
-        await self._store.execute("ZREM", self._namespace.merges, note)
+        await self._store.execute("ZREM", self._namespace.merges, entry)
 
     async def _merge_one(self, merge: Merge) -> None:
         refusal: Refusal | None = None
         try:
-            note = await self._note(merge)
+            entry = await self._add_entry(merge)
             await self.retire(merge)
-            await self._finish(merge, note)
+            await self._finish(merge, entry)
         except Refusal as error:
             refusal = error
         except Exception:
@@ -202,7 +202,7 @@ class Merger:
         visitor = merge.site, merge.visitor
         keys = [self._namespace.index_key(*visitor), self._namespace.taken_key(*visitor)]
         channel = self._namespace.visitor_channel(*visitor)
-        if not await self._store.commit(_RETIRE, keys, merge.account, channel, MARK_LIFETIME):
+        if not await self._store.commit(_RETIRE, keys, merge.account, channel, TOMBSTONE_LIFETIME):
             raise Unauthorized("this anonymous visitor has become another account's")
         # From here on no item is added to the index, but the reaction to one that was added may still be
         # stored.

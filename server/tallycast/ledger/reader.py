@@ -109,5 +109,5 @@ class StandaloneReader:
 def decode_state(site: Site, stored: bytes, kind: bytes) -> State:
     """A state as stored, and the kind that the visitor holds ("": none), as ``read.lua`` returns them."""
     item = layout.unpack(stored)
-    counts = {kind: item.shown(kind) for kind in site.kinds}
+    counts = {name: item.shown(name) for name in site.kinds}
     return State(item.version, counts, kind.decode() or None, item.frozen)

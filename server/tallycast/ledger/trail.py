@@ -12,39 +12,42 @@ from tallycast.engine.store import Commands
 # About so many entries are kept: some 20 MB. Older ones are in the servers' logs.
 MAX_ENTRIES = 100_000
 PAGE = 1000
+# The names of an entry's fields in the stream, in the order of ``Entry``.
+_FIELDS = ("who", "what", "site", "item", "member", "more")
 
 
 class Entry(NamedTuple):
-    """One action: when (ms since 1970), by whom, what, on which site, and on which item or visitor if any.
+    """One action: when (ms since 1970), by which actor, on which site, and on which item or visitor if any.
 
-    ``member`` is the visitor's, see ``keys``, in hex digits. ``more`` has further details.
+    ``member`` is the visitor's, see ``keys``, in hex digits. ``details`` is free text.
     """
 
     at: int
-    who: str
-    what: str
+    actor: str
+    action: str
     site: str
     item: str
     member: str
-    more: str
+    details: str
 
 
 async def note(
     store: Commands,
-    who: str,
-    what: str,
+    actor: str,
+    action: str,
     site: str,
     *,
     item: str = "",
     member: bytes = b"",
-    more: str = "",
+    details: str = "",
 ) -> None:
     """Add an entry. Added before the action, so that no action is missing.
 
     Raises:
         Unavailable: the engine did not confirm.
     """
-    fields = ("who", who, "what", what, "site", site, "item", item, "member", member.hex(), "more", more)
+    values = (actor, action, site, item, member.hex(), details)
+    fields = [word for pair in zip(_FIELDS, values, strict=True) for word in pair]
     await store.execute("XADD", store.namespace.trail, "MAXLEN", "~", MAX_ENTRIES, "*", *fields)
 
 
@@ -62,5 +65,5 @@ async def entries(store: Commands) -> AsyncIterator[list[Entry]]:
 
 def _entry(stamp: bytes, fields: dict[bytes, bytes]) -> Entry:
     # Any client of the engine can write there.
-    texts = (fields.get(name.encode(), b"").decode(errors="replace") for name in Entry._fields[1:])
+    texts = (fields.get(name.encode(), b"").decode(errors="replace") for name in _FIELDS)
     return Entry(int(stamp.partition(b"-")[0]), *texts)

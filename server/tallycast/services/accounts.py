@@ -31,7 +31,7 @@ class Tokens(Protocol):
     def accepts(self, site: Site, identity: Identity) -> bool: ...
 
 
-class Holdings(Protocol):
+class VisitorReactions(Protocol):
     """All reactions of a visitor; see ``ledger.visitor_reactions.VisitorReactions``."""
 
     def pages(self, site: Site, visitor: str) -> AsyncIterator[Page]: ...
@@ -56,7 +56,7 @@ class Accounts:
         namespace: Namespace,
         tokens: Tokens,
         channels: VisitorChannels,
-        reactions: Holdings,
+        reactions: VisitorReactions,
         read: Callable[[Query], None],
         merge: Callable[[Merge], None],
         charge: Callable[[Site, str, int], None],

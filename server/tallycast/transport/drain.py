@@ -1,7 +1,7 @@
 """The end of a worker's connections when it stops.
 
 Owns the order and the pace: ``bye`` to all at once, then one close after the other, evenly, so that the
-servers that take over are not stormed. Does not depend on what a connection is, beyond how it leaves.
+servers that take over get no reconnect storm. Does not depend on what a connection is, beyond how it leaves.
 """
 
 import asyncio

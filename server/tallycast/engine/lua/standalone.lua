@@ -13,7 +13,8 @@ end
 local publish_to_visitor = publish
 
 -- Puts an item into a visitor's index, as of now, or of another time if that is later than the one there. Returns how
--- many entries were added or changed, or false where there is the mark of a retired visitor. Raises any other error.
+-- many entries were added or changed, or false where there is the tombstone of a retired visitor. Raises any
+-- other error.
 local function enlist(index, since, stamp, item)
   local added
   if since > 0 then

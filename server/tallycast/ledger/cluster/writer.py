@@ -1,9 +1,9 @@
 """Writes reactions on a cluster, where each item and each visitor's index has a slot of its own.
 
 Owns the two steps that are one script on a standalone engine. First the item is put into the visitor's index,
-so that the index is always a superset of the reactions; a retired visitor has a mark there and is refused.
-Then the item is changed. Both happen before the reaction's deadline, or it is refused: so what was under way
-when a visitor is retired is complete a moment later, and is then moved with the rest.
+so that the index is always a superset of the reactions; a retired visitor has a tombstone there and is
+refused. Then the item is changed. Both happen before the reaction's deadline, or it is refused: so what was
+under way when a visitor is retired is complete a moment later, and is then moved with the rest.
 """
 
 import time

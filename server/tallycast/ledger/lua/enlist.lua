@@ -1,7 +1,7 @@
 #!lua
 -- Adds items to a visitor's index, before the visitor's reactions to them are stored.
 --
--- KEYS[1]       the index (zset of items; or the mark of a retired visitor)
+-- KEYS[1]       the index (zset of items; or the tombstone of a retired visitor)
 -- ARGV[1]       deadline, engine time in µs
 -- ARGV[2 .. n]  item ids
 --

@@ -64,7 +64,7 @@ for i = 1, #reactions, 5 do
   end
   if not refused and (since > 0 or not (unchanged or at)) then
     -- An item with a reaction is in the index already: only items without one are ever removed from it. The index is
-    -- written before the item, because a retired visitor has a mark in its place and must get no reaction. It may
+    -- written before the item, because a retired visitor has a tombstone in its place and must get no reaction. It may
     -- contain too many items.
     local added = enlist(KEYS[#items + reactions[i + 3]], since, stamp, item[2])
     unchanged = unchanged or since > 0 and added == 0

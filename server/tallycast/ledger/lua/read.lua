@@ -6,7 +6,8 @@
 -- ARGV[1 .. n]    for each item: the visitor's member, or ""
 --
 -- Returns MessagePack [now, answers, retired]: answers is flat, for each item its state as stored ("": never touched)
--- and the kind that the member holds ("": none). retired has a 1 for each index that is the mark of a retired visitor.
+-- and the kind that the member holds ("": none). retired has a 1 for each index that is the tombstone of a
+-- retired visitor.
 
 local time = redis.call('TIME')
 local answers = {}

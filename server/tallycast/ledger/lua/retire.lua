@@ -1,13 +1,13 @@
 #!lua
 -- Retires an anonymous visitor in favour of an account, or finds that this was done before. From here on the visitor
--- can get no new reaction: see the mark in server/tallycast/engine/keys.py.
+-- can get no new reaction: see the tombstone in server/tallycast/engine/keys.py.
 --
--- KEYS[1]  the visitor's index (zset of items; or the mark: a string, the account's member)
+-- KEYS[1]  the visitor's index (zset of items; or the tombstone: a string, the account's member)
 -- KEYS[2]  the items whose reactions are still to be moved (zset)
 -- ARGV[1]  deadline, engine time in µs
 -- ARGV[2]  the account's member
 -- ARGV[3]  the visitor's channel
--- ARGV[4]  how long the mark is kept (s)
+-- ARGV[4]  how long the tombstone is kept (s)
 --
 -- Returns MessagePack [now] past the deadline, else [now, 1], or [now, 0] when another account was first.
 

@@ -101,7 +101,7 @@ class Stream:
         self._retry_after = retry_after
 
     def close_gracefully(self) -> None:
-        """Send the stale items and the farewell, and end."""
+        """Send the stale items and the bye event, and end."""
         self._leaving = True
         self._wake.set()
 
