@@ -27,7 +27,7 @@ from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.pair import Member, Pair, members, pair
 from tests.support.proxy import between
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 X = NAMES.item_channel("default", "x")
 
@@ -133,8 +133,7 @@ async def test_without_a_reaction_it_is_noticed_too(two: Pair, monkeypatch: pyte
         await asyncio.to_thread(two.fail_over)
         await eventually(lambda: two.primary.subscribers(X) == 1)
         await eventually(lambda: server.store.health.writable)
-        watching.cancel()
-        await asyncio.wait([watching])
+        await end(watching)
 
 
 def cut_off(member: Member) -> None:
@@ -323,8 +322,7 @@ async def test_a_cluster_fails_over_and_no_connection_is_closed(fresh_ring: Clus
     await eventually(lambda: dict(new.client.pubsub_shardnumsub(X))[X] == 1)
     assert isinstance(await submitted(writer, "a:3", "x", "like"), Committed)
     await eventually(lambda: ear.counts[-1] == (X, {"like": 3}))
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await end(running)
     await writer.close()
     await store.close()
 

@@ -20,7 +20,7 @@ from tallycast.ledger.writer import Writer
 
 from tests.ledger.support import set_reaction
 from tests.support.names import NAMES
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 X, Y = NAMES.item_channel("default", "x"), NAMES.item_channel("default", "y")
 
@@ -68,8 +68,7 @@ async def feed(link: StandaloneStore, ear: Ear) -> AsyncIterator[Feed]:
     feed = NodeFeed(link, ear, NAMES)
     task = asyncio.create_task(feed.run())
     yield feed
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)
 
 
 async def subscribers(client: Any, channel: bytes) -> int:
@@ -266,8 +265,7 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
             await set_reaction(writer, "a:1", "x", "dislike")
             await eventually(lambda: ear.counts[-1:] == [(X, {"like": 0, "dislike": 1})])
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
             await link.close()
             proxy.close()
 
@@ -309,8 +307,7 @@ async def test_links_are_tried_again_a_little_apart_from_one_another(ear: Ear) -
     await eventually(lambda: len(third) == len(links))
     assert max(third) - min(third) > 0.03
     for task, link in zip(tasks, links, strict=True):
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         await link.close()
 
 
@@ -320,6 +317,5 @@ async def test_a_feed_without_an_engine_is_not_up(ear: Ear) -> None:
     task = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
     assert not feed.up
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)
     await link.close()

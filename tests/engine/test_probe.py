@@ -14,7 +14,7 @@ from tallycast.ledger.writer import Writer
 
 from tests.ledger.support import set_reaction, submitted
 from tests.support.engine import private_engine
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 
 @pytest.fixture
@@ -49,8 +49,7 @@ async def test_an_engine_that_takes_no_writes_is_found_out_and_found_back(
     await client.execute_command(*mend)
     await eventually(lambda: link.health.writable)
     await set_reaction(writer, "a:2", "x", "like")
-    running.cancel()
-    await asyncio.wait([running])
+    await end(running)
 
 
 async def test_trying_writes_nothing(link: Store, client: Any) -> None:

@@ -24,7 +24,7 @@ from tallycast.ledger.reader import Query, State
 from tallycast.ledger.writer import Committed, SetReaction
 
 from tests.engine.support import Recorder
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 SITE = Site()
 FREEZE, READ, WRITABLE = (
@@ -183,8 +183,7 @@ async def test_the_feed_delivers_what_is_committed(store: Store, item: str) -> N
         await eventually(lambda: not_subscribed(store, channel))
         assert recorder.counts[-1] == (channel, version, {"like": 0})
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end(running)
         await writer.close()
 
 

@@ -21,7 +21,7 @@ from tallycast.ledger.writer import StandaloneWriter
 from tests.ledger.support import set_reaction
 from tests.support.names import NAMES
 from tests.support.parts import Silent, ignore
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 SITE = Site()
 
@@ -140,8 +140,7 @@ async def scene(engine: str, quick: None) -> AsyncIterator[Scene]:
     scene = Scene(link)
     running = asyncio.create_task(scene.reconciler.run())
     yield scene
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await end(running)
     await link.close()
 
 

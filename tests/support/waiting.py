@@ -31,3 +31,13 @@ async def eventually(condition: Callable[[], Awaitable[bool] | bool], within: fl
             return
         assert time.monotonic() < limit, "not within the deadline"
         await asyncio.sleep(0.01)
+
+
+async def end(task: "asyncio.Task[None]") -> None:
+    """Cancel a task that runs for ever, as often as it takes.
+
+    On Python 3.11 ``asyncio.wait_for``, which redis-py uses, may swallow a cancellation.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)

@@ -26,7 +26,7 @@ from tests.support.access import PASSWORD, USER, commands, documented
 from tests.support.cluster import Cluster
 from tests.support.engine import private_engine
 from tests.support.forged import forged, info
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 # What the server can do without.
 OPTIONAL = {"INFO", "HELLO", "CONFIG"}
@@ -133,9 +133,7 @@ async def test_rights_that_are_taken_away_later_are_missed_until_they_are_given_
         ):
             allow(admin, *rules)
             await eventually(lambda missing=missing: named(health.missing_rights) == missing)
-        while not running.done():
-            running.cancel()
-            await asyncio.wait([running], timeout=0.1)
+        await end(running)
     assert [line["event"] for line in logs] == [
         "engine rights missing",
         "engine rights missing",

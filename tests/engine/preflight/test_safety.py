@@ -14,7 +14,7 @@ from tallycast.engine.store import EngineError, Store
 from tests.support.cluster import Cluster
 from tests.support.engine import private_engine
 from tests.support.forged import forged, info
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 TELLS = "engine setting can lose acknowledged reactions"
 
@@ -24,13 +24,6 @@ def engine() -> Iterator[str]:
     """One of the test's own, because its settings are changed."""
     with private_engine() as url:
         yield url
-
-
-async def stop(running: "asyncio.Task[None]") -> None:
-    """Cancel it until it has ended: redis-py may swallow a cancellation on Python 3.11."""
-    while not running.done():
-        running.cancel()
-        await asyncio.wait([running], timeout=0.1)
 
 
 async def test_a_policy_that_evicts_ends_the_start(link: Store, client: Any) -> None:
@@ -55,7 +48,7 @@ async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
         assert link.health.unsafe == ["maxmemory-policy"]
         await client.config_set("maxmemory-policy", "noeviction")
         await eventually(lambda: not link.health.evicting)
-        await stop(running)
+        await end(running)
     assert [(line["event"], line["log_level"], line["setting"]) for line in logs] == [
         (TELLS, "error", "maxmemory-policy"),
         ("engine setting corrected", "info", "maxmemory-policy"),
@@ -76,7 +69,7 @@ async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
             await client.config_set("appendonly", "yes")
             answer = len(logs)
             await eventually(lambda: len(logs) > answer and link.health.unsafe == unsafe)  # noqa: B023
-        await stop(running)
+        await end(running)
     assert levels == [["appendonly"]]
     assert [(line["log_level"], line["setting"]) for line in logs if line["event"] == TELLS] == [
         ("warning", "appendonly"),
@@ -116,7 +109,7 @@ async def test_a_setting_that_may_not_be_looked_at_any_more_is_not_taken_for_rig
         asked = link.health.risks
         await eventually(lambda: link.health.risks is not asked)
         assert link.health.evicting
-        await stop(running)
+        await end(running)
         await link.close()
 
 
@@ -136,7 +129,7 @@ async def test_an_engine_that_is_away_changes_nothing(monkeypatch: pytest.Monkey
     running = asyncio.create_task(safety.run_settings_checks(link))
     await eventually(lambda: tried > 2)
     assert link.health.risks == set()
-    await stop(running)
+    await end(running)
     await link.close()
 
 

@@ -19,7 +19,7 @@ from tests.ledger.support import SITE, read, sequence, set_reaction, stored, sub
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.parts import Silent
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 
 async def test_reactions_all_over_the_cluster(ring: Cluster, writer: Any, reader: Any) -> None:
@@ -64,8 +64,7 @@ async def test_what_was_missed_is_repaired_and_a_store_that_went_back_is_shown(
         node.do("FLUSHALL")
     await eventually(lambda: all(topic.version == 0 for topic in topics))
     assert reconciler.repairs == 60
-    running.cancel()
-    await asyncio.wait([running])
+    await end(running)
 
 
 async def test_the_same_of_a_secret_and_of_the_layout(store: ClusterStore, ring: Cluster) -> None:

@@ -22,7 +22,7 @@ from tests.ledger.cluster.support import Heard, check, places
 from tests.ledger.support import SITE, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 
 async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, writer: Any) -> None:
@@ -49,8 +49,7 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
         await set_reaction(own, "a:2", "i/0", "like")
         check(ring, "i/0", {"like": 2, "dislike": 0})
         await own.close()
-        running.cancel()
-        await asyncio.wait([running])
+        await end(running)
         await store.close()
 
     try:

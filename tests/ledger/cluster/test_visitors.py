@@ -20,7 +20,7 @@ from tests.ledger.cluster.support import Heard, check, merged
 from tests.ledger.support import SITE, read, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 
 async def test_a_merge_across_the_cluster(
@@ -50,8 +50,7 @@ async def test_a_merge_across_the_cluster(
     for item in items:
         check(ring, item, {"like": 1, "dislike": 0})
     await merger.close()
-    running.cancel()
-    await asyncio.wait([running])
+    await end(running)
 
 
 async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_moved_too(
