@@ -92,7 +92,6 @@ class HarnessProcess:
             target, [], self._violations, lambda _reader, _took: None, lambda _reader, _wanted: None
         )
         self._context = ConnectionContext(
-            send_due=lambda: None,
             uri=target.websocket("default"),
             site="default",
             codec=CODECS["json"],

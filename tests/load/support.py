@@ -17,7 +17,7 @@ def make_context(
     found: Violations, items: list[str], uri: str = "ws://127.0.0.1:9/ws", **callbacks: Any
 ) -> ConnectionContext:
     """A context whose callbacks do nothing."""
-    ignored = {name: lambda *_: None for name in ("on_ready", "on_lost", "on_ack", "on_error", "send_due")}
+    ignored = {name: lambda *_: None for name in ("on_ready", "on_lost", "on_ack", "on_error")}
     update_latencies = UpdateLatencies(lambda _stage, _ns, _weight: None, lambda: None)
     shared = {"site": "default", "codec": CODECS["json"], "update_latencies": update_latencies}
     return ConnectionContext(uri=uri, items=items, violations=found, **{**shared, **ignored, **callbacks})  # type: ignore[arg-type]

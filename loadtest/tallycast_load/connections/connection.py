@@ -18,6 +18,10 @@ from tallycast_load.measure.violations import NOT_WATCHED, REPEATED, TWO_COUNTS,
 NEVER = 2**63
 
 
+def _send_nothing() -> None:
+    """Stand in for a scheduler where no reactions are sent."""
+
+
 @dataclass
 class ConnectionContext:
     """The items, the known updates and the callbacks of one process's connections.
@@ -35,9 +39,9 @@ class ConnectionContext:
     on_lost: "Callable[[Connection, int | None], None]"
     on_ack: "Callable[[Connection, Ack], None]"
     on_error: "Callable[[Connection, Error], None]"
-    send_due: Callable[[], None]
-    # When the next reaction is due (ns), which ``send_due`` sends.
+    # When the next reaction is due (ns), and what sends it. A scheduler sets both.
     next_due: int = NEVER
+    send_due: Callable[[], None] = _send_nothing
     known: dict[bytes, Update] = field(default_factory=dict)
     item_numbers: dict[str, int] = field(default_factory=dict)
     newest: dict[int, Update] = field(default_factory=dict)

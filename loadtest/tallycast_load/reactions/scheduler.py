@@ -51,6 +51,7 @@ class ReactionScheduler:
         record: Callable[[int, int], None],
     ) -> None:
         self._context = context
+        context.send_due = self.send_due
         self._items = context.items
         self._kinds = kinds
         self._sender = sender

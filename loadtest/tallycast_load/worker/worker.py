@@ -93,7 +93,6 @@ class Worker:
             on_lost=self._pool.on_lost,
             on_ack=self._on_ack,
             on_error=self._on_error,
-            send_due=lambda: self._scheduler.send_due(),  # noqa: PLW0108  the scheduler is made later
         )
 
     def _make_sender(self) -> Sender:
