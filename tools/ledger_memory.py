@@ -10,7 +10,6 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -231,4 +230,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     assert LAYOUT_VERSION == b"4", "the tables are about this layout"
-    sys.exit(main())
+    main()

@@ -5,6 +5,7 @@ Their content is declared in ``tallycast.config`` and ``tallycast.observability`
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -74,7 +75,7 @@ def metrics_table() -> str:
     return _markdown(("metric", "kind", "label", "description"), rows)
 
 
-def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = (head, ("---",) * len(head), *rows)
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
 

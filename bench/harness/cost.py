@@ -20,7 +20,7 @@ import time
 from resource import RUSAGE_SELF, getrusage
 
 import uvloop
-from tallycast.contract.frames import TEXT, frame
+from tallycast.contract.codec import JSON
 from tallycast.contract.messages import Counts, Watching
 from tallycast_load.client.codec import CODECS
 from tallycast_load.client.target import Target
@@ -48,7 +48,7 @@ MICRO = 1e6
 def update(number: int) -> bytes:
     """Return the frame of a round; all have the same length."""
     counts = Counts(ITEM, FIRST + number * 1000, {"like": 100_000 + number, "dislike": 1})
-    return frame(TEXT, CODECS["json"].encode(counts))
+    return JSON.frame(counts)
 
 
 def serve(listener: socket.socket, watchers: int, start: int) -> None:
@@ -64,7 +64,7 @@ def serve(listener: socket.socket, watchers: int, start: int) -> None:
             b"Sec-WebSocket-Protocol: tallycast.v1.json\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         )
         connection.recv(4096)
-        connection.sendall(update(0) + frame(TEXT, CODECS["json"].encode(Watching(1))))
+        connection.sendall(update(0) + JSON.frame(Watching(1)))
         connections.append(connection)
     number = 0
     while os.read(start, 1):
