@@ -122,7 +122,7 @@ class HarnessProcess:
         before, wanted = getrusage(RUSAGE_SELF), self._update_latencies.updates + ROUNDS * self._watchers
         begun = time.monotonic_ns()
         for number in range(self._rounds + 1, self._rounds + ROUNDS + 1):
-            self._update_latencies.add_reaction(0, AckedReaction(FIRST + number * 1000, begun, -1, 1))
+            self._update_latencies.add_reaction(AckedReaction(0, FIRST + number * 1000, begun, -1, 1))
         self._next()
         async with asyncio.timeout(TIMEOUT):
             while self._update_latencies.updates < wanted:

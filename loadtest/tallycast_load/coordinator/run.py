@@ -17,6 +17,7 @@ from tallycast_load.client.items import ItemReader, StoredItem
 from tallycast_load.client.metrics import Metrics
 from tallycast_load.client.target import Target
 from tallycast_load.coordinator.observer import RunObserver
+from tallycast_load.measure.updates import AckedReaction
 from tallycast_load.plan.errors import LoadError
 from tallycast_load.plan.plan import Plan
 from tallycast_load.processes import ipc, machine
@@ -85,7 +86,7 @@ class Run:
         self._reader = ItemReader(self._http, target, plan.site)
         self._token = ""
         self._kinds: list[str] = []
-        self._acked_reactions: list[tuple[int, int, int, int, int]] = []
+        self._acked_reactions: list[AckedReaction] = []
         self._prepared: dict[int, ipc.Prepared] = {}
         self._shown: dict[int, ipc.Shown] = {}
         self._audited: dict[int, ipc.Audited] = {}

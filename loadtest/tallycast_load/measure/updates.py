@@ -28,8 +28,9 @@ Record = Callable[[int, int, int], None]
 
 
 class AckedReaction(NamedTuple):
-    """An acknowledged reaction, as far as its watchers are concerned."""
+    """An acknowledged reaction. ``intended`` is when it was due (ns), ``connection`` its visitor's."""
 
+    item: int
     version: int
     intended: int
     connection: int
@@ -90,9 +91,9 @@ class UpdateLatencies:
         """Add an update that this process received for the first time."""
         self._tracked.append(update)
 
-    def add_reaction(self, item: int, reaction: AckedReaction) -> None:
+    def add_reaction(self, reaction: AckedReaction) -> None:
         """Add a reaction that was acknowledged in any process."""
-        insort(self._reactions[item], reaction)
+        insort(self._reactions[reaction.item], reaction)
 
     def record_until(self, watermark: int, now: int) -> list[Update]:
         """Record the updates received before the watermark. Returns those that can be forgotten."""
@@ -140,11 +141,8 @@ class UpdateLatencies:
         reactions = self._reactions.get(update.item)
         if not reactions:
             return []
-        last = (2**63,)
-        start, end = (
-            bisect_right(reactions, (before, *last)),
-            bisect_right(reactions, (update.version, *last)),
-        )
+        start = bisect_right(reactions, (update.item, before, 2**63))
+        end = bisect_right(reactions, (update.item, update.version, 2**63))
         return reactions[start:end]
 
     def _record_groups(self, reactions: Sequence[AckedReaction], times: Sequence[int]) -> None:

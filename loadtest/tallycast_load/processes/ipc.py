@@ -9,6 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, msgpack
 
+from tallycast_load.measure.updates import AckedReaction
+
 ViolationCounts = dict[str, tuple[int, list[str]]]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -42,12 +44,12 @@ class Run(Command, frozen=True):
 
 
 class Acked(Command, frozen=True):
-    """Reactions acknowledged in any process: (item, version, intended, connection, stage).
+    """Reactions acknowledged in any process.
 
     Everything that was sent before ``watermark`` (ns) is answered and has been reported.
     """
 
-    acked: list[tuple[int, int, int, int, int]]
+    acked: list[AckedReaction]
     watermark: int
 
 
@@ -84,7 +86,7 @@ class Tick(Event, frozen=True):
     """What happened since the last tick, and the present state. Histograms by distribution and stage."""
 
     at: int
-    acked: list[tuple[int, int, int, int, int]]
+    acked: list[AckedReaction]
     watermark: int
     last_ack: int
     latencies: dict[str, dict[int, bytes]]

@@ -12,6 +12,7 @@ from typing import Protocol
 from tallycast.contract.messages import Ack
 
 from tallycast_load.connections.connection import NEVER, ConnectionContext
+from tallycast_load.measure.updates import AckedReaction
 from tallycast_load.measure.violations import ANSWERED_TWICE, UNANSWERED, WRONG_ANSWER
 from tallycast_load.plan.schedule import DueReaction
 from tallycast_load.reactions.ledger import FIRST_REF, ReactionLedger, SentReaction
@@ -22,9 +23,6 @@ SECOND = 1_000_000_000
 LATE = 10_000_000
 # A reaction without an answer for so long (ns) gets none.
 TIMEOUT = 20 * SECOND
-
-# Item, version, intended (ns), visitor, stage.
-AckedReaction = tuple[int, int, int, int, int]
 
 
 class Sender(Protocol):
@@ -137,7 +135,9 @@ class ReactionScheduler:
             )
         self.counters["acked"] += 1
         self.last_ack = at
-        self.acked_reactions.append((sent.item, ack.version, sent.intended, sent.visitor, sent.stage))
+        self.acked_reactions.append(
+            AckedReaction(sent.item, ack.version, sent.intended, sent.visitor, sent.stage)
+        )
         self._sender.on_answered(sent, ack.version)
         self._record_ack(sent.stage, at - sent.intended)
 

@@ -180,9 +180,9 @@ class Worker:
         reactions = schedule.reactions(stages, population, plan.seed, poisson=plan.arrivals == "poisson")
         return (due for due in reactions if due.visitor % begin.processes == begin.number)
 
-    def _add_acked(self, acked: list[tuple[int, int, int, int, int]], watermark: int) -> None:
-        for item, version, intended, connection, stage in acked:
-            self._update_latencies.add_reaction(item, AckedReaction(version, intended, connection, stage))
+    def _add_acked(self, acked: list[AckedReaction], watermark: int) -> None:
+        for reaction in acked:
+            self._update_latencies.add_reaction(reaction)
         moment = now()
         for update in self._update_latencies.record_until(watermark, moment):
             self._context.forget(update)

@@ -25,7 +25,7 @@ def test_a_frame_carries_what_lies_between_it_and_the_one_before() -> None:
         lambda stage, ns, weight: measured.append((stage, ns, weight)), lambda: None
     )
     for version, intended, connection, stage in ((10, 100, 1, 1), (20, 200, 2, 1), (30, 300, 3, 0)):
-        update_latencies.add_reaction(0, AckedReaction(version, intended, connection, stage))
+        update_latencies.add_reaction(AckedReaction(0, version, intended, connection, stage))
     frame = update(30, first=500)
     frame.previous = update(10)
     frame.received = [1000, 1100]
@@ -42,7 +42,7 @@ def test_a_frame_carries_what_lies_between_it_and_the_one_before() -> None:
 def test_what_changed_nothing_is_not_measured() -> None:
     measured: list[int] = []
     update_latencies = UpdateLatencies(lambda stage, ns, weight: measured.append(ns), lambda: None)
-    update_latencies.add_reaction(0, AckedReaction(10, 5000, 1, 1))
+    update_latencies.add_reaction(AckedReaction(0, 10, 5000, 1, 1))
     frame = update(10)
     frame.previous, frame.received = NO_UPDATE, [1000]
     update_latencies.track(frame)
@@ -53,7 +53,7 @@ def test_what_changed_nothing_is_not_measured() -> None:
 def test_many_readers_are_counted_in_groups_by_their_slowest() -> None:
     measured: list[tuple[int, int]] = []
     update_latencies = UpdateLatencies(lambda stage, ns, weight: measured.append((ns, weight)), lambda: None)
-    update_latencies.add_reaction(0, AckedReaction(10, 0, -1, 1))
+    update_latencies.add_reaction(AckedReaction(0, 10, 0, -1, 1))
     frame = update(10)
     frame.previous, frame.received = NO_UPDATE, list(range(1, 10_001))
     update_latencies.track(frame)
@@ -74,7 +74,7 @@ def test_groups_cover_everything_once(number: int, most: int) -> None:
 def test_what_no_reader_can_see_any_more_is_forgotten_and_nothing_else() -> None:
     measured: list[int] = []
     update_latencies = UpdateLatencies(lambda stage, ns, weight: measured.append(ns), lambda: None)
-    update_latencies.add_reaction(0, AckedReaction(10, 0, -1, 1))
+    update_latencies.add_reaction(AckedReaction(0, 10, 0, -1, 1))
     before, frame = Update(0, 5, {}, False, 0), Update(0, 10, {}, False, 1)
     update_latencies.trim(KEEP_REACTIONS)
     frame.previous, frame.received = before, [7]
@@ -97,7 +97,7 @@ def test_the_groups_of_reactions_weigh_what_they_stand_for() -> None:
     measured: list[tuple[int, int]] = []
     update_latencies = UpdateLatencies(lambda stage, ns, weight: measured.append((ns, weight)), lambda: None)
     for number in range(1, 101):
-        update_latencies.add_reaction(0, AckedReaction(number, number, -1, 1))
+        update_latencies.add_reaction(AckedReaction(0, number, number, -1, 1))
     frame = Update(0, 100, {}, False, 0)
     frame.previous, frame.received = Update(0, 0, {}, False, 0), [1000]
     update_latencies.track(frame)
