@@ -68,6 +68,11 @@ class Target(NamedTuple):
         """The URL, without a trailing slash."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine, as far as its address says."""
+        return ipaddress.ip_address(self.address).is_loopback
+
     def websocket(self, site: str) -> str:
         """The URL of the WebSocket."""
         return f"{self.url.replace('http', 'ws', 1)}/ws?site={quote(site, safe='')}"
@@ -83,8 +88,7 @@ class Target(NamedTuple):
         All of 127.0.0.0/8 is local on Linux, and each address has ports of its own.
         """
         number = min(-(-connections // CONNECTIONS_PER_ADDRESS), MAX_ADDRESSES)
-        address = ipaddress.ip_address(self.address)
-        if number < 2 or not address.is_loopback or address.version != 4:
+        if number < 2 or not self.is_loopback or ":" in self.address:
             return []
         wanted = [f"127.0.0.{host + 1}" for host in range(number)]
         return [source for source in wanted if _usable(source)]
