@@ -5,6 +5,7 @@ Owns the state that a connection shows (``Connection``) and the updates known to
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic_ns as now
@@ -80,7 +81,7 @@ class ConnectionContext:
             self.known.pop(key, None)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """A connection that watches items. ``number`` is unique in the run; ``slow``: it rarely reads."""
 
     __slots__ = (
@@ -165,9 +166,9 @@ class Connection(asyncio.Protocol):
             own[1] = max(own[1], version)
             self._check_own_reaction(item)
 
+    @abstractmethod
     def disconnect(self, clean: bool) -> None:
         """Close the connection on purpose, with its closing handshake or without."""
-        raise NotImplementedError
 
     def on_disconnected(self) -> None:
         """Reset the state that belongs to one transport connection."""

@@ -13,6 +13,7 @@ from tallycast_load.plan import units
 from tallycast_load.plan.thresholds import DISTRIBUTIONS, POINTS
 from tallycast_load.report import charts, data, summary
 from tallycast_load.report.style import STYLE
+from tallycast_load.verdict.checks import Check
 from tallycast_load.verdict.verdict import INVALID, PASSED
 
 Row = Iterable[str]
@@ -116,11 +117,9 @@ def _judgements(result: Result) -> Iterator[str]:
         yield _section("Thresholds", _table(("", "threshold", "measured"), rows))
 
 
-def _found(check: object) -> str:
-    found, details = getattr(check, "found", ""), getattr(check, "details", ())
-    return "<br>".join(
-        [escape(printable(found)), *(f"<small>{escape(printable(one))}</small>" for one in details)]
-    )
+def _found(check: Check) -> str:
+    details = (f"<small>{escape(printable(one))}</small>" for one in check.details)
+    return "<br>".join([escape(printable(check.found)), *details])
 
 
 def _charts(result: Result) -> Iterator[str]:
