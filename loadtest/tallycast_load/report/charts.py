@@ -3,9 +3,10 @@
 Owns the choice of lines and scales. Does not depend on SVG.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from math import log10
+from typing import Any
 
 from tallycast_load.client.metrics import Series
 from tallycast_load.coordinator.run import Result
@@ -63,20 +64,18 @@ def _time_axis(result: Result, moments: list[Moment]) -> tuple[Scale, list[tuple
     return Scale(start, end), [(start, min(warmup, end), "warm-up")] if start < warmup else []
 
 
-def _over_time(result: Result, moments: list[Moment], lines: list[Line], y: Scale, **how: object) -> Chart:
+def _over_time(
+    result: Result,
+    moments: list[Moment],
+    lines: list[Line],
+    y: Scale,
+    *,
+    show_y: Callable[[float], str],
+    label: str,
+    **options: Any,
+) -> Chart:
     x, bands = _time_axis(result, moments)
-    show_y = how.pop("show_y")
-    label = str(how.pop("label"))
-    return Chart(
-        lines,
-        x,
-        y,
-        show_y,  # type: ignore[arg-type]
-        lambda at: f"{at:g} s",
-        label,
-        bands=bands,
-        **how,  # type: ignore[arg-type]
-    )
+    return Chart(lines, x, y, show_y, lambda at: f"{at:g} s", label, bands=bands, **options)
 
 
 def _latency(result: Result, moments: list[Moment]) -> Iterator[Drawn]:
