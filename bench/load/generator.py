@@ -1,7 +1,7 @@
 """Runs the load generator: one process for one server, controlled by commands.
 
 Owns the process and the checks of its responses. Does not depend on contenders: what is sent and expected is
-given. ``main.c`` describes the commands.
+an argument. ``main.c`` describes the commands.
 """
 
 import json
@@ -100,9 +100,9 @@ class LoadGenerator:
         self._response(GRACE)
 
     def _send(self, command: str, **arguments: Any) -> None:
-        given = [f"{key}={value}" for key, value in arguments.items() if value is not None]
+        fields = [f"{key}={value}" for key, value in arguments.items() if value is not None]
         assert self._process.stdin is not None
-        self._process.stdin.write("\t".join([command, *given]).encode() + b"\n")
+        self._process.stdin.write("\t".join([command, *fields]).encode() + b"\n")
 
     def _response(self, timeout: float) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -282,26 +282,26 @@ static void connect_one(struct connection *connection)
         lose(connection);
 }
 
-void pool_connect(int number, const struct connect_options *given)
+void pool_connect(int number, const struct connect_options *wanted)
 {
     struct group *group = &groups[number];
-    double deadline = pool_now() + given->timeout;
+    double deadline = pool_now() + wanted->timeout;
     int started = 0;
 
     pool_disconnect(number);
-    options = *given;
-    group->members = reallocate(NULL, given->count * sizeof *group->members);
-    memset(group->members, 0, given->count * sizeof *group->members);
-    group->count = given->count;
-    while (group->ready + group->lost < given->count && pool_now() < deadline) {
-        for (; started < given->count && started - group->ready - group->lost < given->concurrency; started++) {
+    options = *wanted;
+    group->members = reallocate(NULL, wanted->count * sizeof *group->members);
+    memset(group->members, 0, wanted->count * sizeof *group->members);
+    group->count = wanted->count;
+    while (group->ready + group->lost < wanted->count && pool_now() < deadline) {
+        for (; started < wanted->count && started - group->ready - group->lost < wanted->concurrency; started++) {
             group->members[started].group = number;
             group->members[started].index = started;
             connect_one(&group->members[started]);
         }
         pool_poll(0.01);
     }
-    for (; started < given->count; started++) { /* Out of time. */
+    for (; started < wanted->count; started++) { /* Out of time. */
         group->members[started].state = LOST;
         group->lost++;
     }
