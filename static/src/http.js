@@ -18,7 +18,7 @@ export const addresses = (server, site) => (path, items = []) =>
 
 /**
  * A message of the server. JSON.parse would move keys that are numbers to the front, in their own order; a line break
- * before them, which no reaction's name can contain, keeps the order of the text. See `take`.
+ * before them, which no reaction's name can contain, keeps the order of the text. See `applyUpdate`.
  * @param {string} text
  */
 export const parse = (text) => JSON.parse(text.replace(/"(?=\d+":)/g, '$&\\n'));
