@@ -184,7 +184,7 @@ class StandaloneStore:
         return await self._link.client.execute_command(*words)
 
     async def publish(self, channel: bytes) -> None:
-        """Publish an empty message: see ``feed.Link``.
+        """Publish an empty message: see ``feed.FeedEngine``.
 
         Raises:
             Unavailable: as for ``run``.
@@ -219,7 +219,7 @@ class StandaloneStore:
         return NodeFeed(self, listener, self.namespace)
 
     def connection(self) -> AbstractConnection:
-        """A connection outside the pool, not yet connected: see ``feed.Link``."""
+        """A connection outside the pool, not yet connected: see ``feed.FeedEngine``."""
         connection: AbstractConnection = self._feed_pool.make_connection()
         return connection
 

@@ -115,7 +115,7 @@ class Primary(Protocol):
     def connection(self) -> AbstractConnection:
         """A new connection, not yet connected."""
 
-    async def execute_raw(self, *words: bytes | str | int) -> Any:
+    async def execute_raw(self, *words: Word) -> Any:
         """Run one command.
 
         Raises:

@@ -19,12 +19,11 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as LinkError
 
 from tallycast.engine.clock import DEADLINE, ClockOffset
-from tallycast.engine.connection_pool import Pool
+from tallycast.engine.connection_pool import CONNECT_TIMEOUT, Pool
 from tallycast.engine.failover import Backoff, ChangeSignal, HostName
+from tallycast.engine.store import Word
 
-CONNECT_TIMEOUT = 1.0
-
-Words = Sequence[bytes | str | int]
+Words = Sequence[Word]
 
 
 class NotSentError(Exception):
@@ -115,7 +114,7 @@ class Node:
             raise NotSentError(str(reply))
         connection.clock.update(int(reply[0]) * 1_000_000 + int(reply[1]))
 
-    async def execute_raw(self, *words: bytes | str | int) -> Any:
+    async def execute_raw(self, *words: Word) -> Any:
         """The reply to one command that concerns no other node.
 
         Raises:
@@ -129,7 +128,7 @@ class Node:
             raise reply
         return reply
 
-    def post(self, *words: bytes | str | int) -> None:
+    def post(self, *words: Word) -> None:
         """Send a command whose reply is ignored, and which may get lost."""
         self._open().send([words])
 

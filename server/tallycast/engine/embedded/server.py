@@ -27,7 +27,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from tallycast.engine.embedded.folder import DataFolder, EngineNote
 from tallycast.engine.embedded.storage import StorageWatch
-from tallycast.engine.preflight.requirements import too_old
+from tallycast.engine.preflight.requirements import product_and_version, too_old
 from tallycast.engine.store import EngineError
 
 log = structlog.get_logger()
@@ -210,8 +210,7 @@ class EmbeddedEngine:
                 await asyncio.sleep(POLL)
 
     def _check_version(self, info: dict[str, Any]) -> None:
-        product = "Valkey" if "valkey_version" in info else "Redis"
-        version = str(info[f"{product.lower()}_version"])
+        product, version = product_and_version(info)
         if too_old(product, version):
             raise EngineError(
                 f"the engine {self._binary} is version {version}; "

@@ -10,7 +10,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from tallycast.engine.health import POLICY
-from tallycast.engine.preflight.requirements import LOG, SYNC, Facts
+from tallycast.engine.preflight.requirements import LOG, SYNC, Facts, product_and_version
 from tallycast.engine.store import Primary
 
 
@@ -24,10 +24,10 @@ async def facts(primary: Primary) -> Facts:
         info = _parse_info(await primary.execute_raw("INFO"))
     except ResponseError:
         return await _without_info(primary)
-    product = "Valkey" if "valkey_version" in info else "Redis"
+    product, version = product_and_version(info)
     return Facts(
         product=product,
-        version=info.get(f"{product.lower()}_version", ""),
+        version=version,
         mode=info.get("redis_mode", info.get("server_mode", "")),
         is_replica=info.get("role") == "slave",
         primary=f"{info['master_host']}:{info['master_port']}" if "master_host" in info else "",

@@ -5,7 +5,7 @@ Owns the rules and their messages. Pure: does not depend on how the facts are re
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tallycast.engine.health import POLICY, Risk
 
@@ -28,6 +28,13 @@ class Facts(NamedTuple):
     is_replica: bool
     primary: str
     settings: Mapping[str, str]
+
+
+def product_and_version(info: Mapping[str, Any]) -> tuple[str, str]:
+    """What a reply to INFO says; an empty version where it says none."""
+    # Valkey also names the version of Redis that it is compatible with.
+    product = "Valkey" if "valkey_version" in info else "Redis"
+    return product, str(info.get(f"{product.lower()}_version", ""))
 
 
 def too_old(product: str, version: str) -> bool:

@@ -15,10 +15,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, NoPermissionError, ResponseError
 
 from tallycast.engine.keys import Namespace
+from tallycast.engine.store import Word
 
 TIMEOUT = 3.0
 
-Words = tuple[bytes | str | int, ...]
+Words = tuple[Word, ...]
 
 # The arguments after the key. Writes get arguments that are refused, or a member that does not exist.
 _BAD_SET = ("", "NX", "XX")
