@@ -352,6 +352,8 @@ WRONG = {
     "--site other": "site other has no secret in the sites file",
     "--site blog --sub=": "--sub: expected 1 to 128 bytes",
     f"--site blog --sub={'é' * 65}": "--sub: expected 1 to 128 bytes",
+    # As an argument that is not UTF-8 is read.
+    "--site blog --sub=\udcff": "--sub: expected 1 to 128 bytes of UTF-8",
     "--site blog --ttl soon": "--ttl: expected a time such as",
     "--site blog --ttl 91d": "--ttl: expected a time such as",
     "--site blog --key-file gone.pem": "--key-file: gone.pem: no such file",

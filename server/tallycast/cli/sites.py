@@ -7,7 +7,7 @@ from tallycast.config import sites as sites_file
 from tallycast.config.errors import SettingsError
 from tallycast.config.settings import Settings
 from tallycast.domain.sites import Site
-from tallycast.domain.tokens import SUBJECT_BYTES
+from tallycast.domain.tokens import SUBJECT_BYTES, is_subject
 
 
 def find_site(settings: Settings, name: str) -> Site:
@@ -29,7 +29,7 @@ def check_subject(subject: str) -> None:
     """Accept the subject of a token.
 
     Raises:
-        SettingsError: it is empty or too long.
+        SettingsError: it is empty, too long, or not UTF-8.
     """
-    if not 1 <= len(subject.encode(errors="replace")) <= SUBJECT_BYTES:
-        raise SettingsError(f"--sub: expected 1 to {SUBJECT_BYTES} bytes")
+    if not is_subject(subject):
+        raise SettingsError(f"--sub: expected 1 to {SUBJECT_BYTES} bytes of UTF-8")

@@ -201,11 +201,19 @@ def _subject(name: str, value: object) -> str:
     """The user's id; a whole number stands for its decimal digits."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if isinstance(value, str) and 1 <= _size(value) <= SUBJECT_BYTES:
+    if isinstance(value, str) and is_subject(value):
         return value
     found = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
     expected = f"a text of 1 to {SUBJECT_BYTES} bytes, or a whole number"
     raise InvalidClaim(f"a token's subject has 1 to {SUBJECT_BYTES} bytes", name, found, expected)
+
+
+def is_subject(text: str) -> bool:
+    """Whether a text may be a user's id: 1 to ``SUBJECT_BYTES`` bytes of UTF-8."""
+    try:
+        return 1 <= len(text.encode()) <= SUBJECT_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def key_id(token: str) -> str | None:
@@ -304,13 +312,6 @@ def _ago(seconds: float) -> str:
 def _check_size(token: str) -> None:
     if len(token) > MAX_BYTES:
         raise Unauthorized(f"a token has at most {MAX_BYTES} bytes")
-
-
-def _size(subject: str) -> int:
-    try:
-        return len(subject.encode())
-    except UnicodeEncodeError:
-        return 0
 
 
 def _is_time(value: object) -> bool:

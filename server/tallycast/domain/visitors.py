@@ -4,7 +4,7 @@ Does not depend on how visitors are stored.
 """
 
 from tallycast.contract.errors import BadMessage
-from tallycast.domain.tokens import ANONYMOUS_ID, SUBJECT_BYTES
+from tallycast.domain.tokens import ANONYMOUS_ID, SUBJECT_BYTES, is_subject
 
 
 def check_visitor(visitor: object) -> str:
@@ -15,15 +15,8 @@ def check_visitor(visitor: object) -> str:
     """
     if isinstance(visitor, str):
         kind, _, subject = visitor.partition(":")
-        if kind == "u" and 1 <= _size(subject) <= SUBJECT_BYTES:
+        if kind == "u" and is_subject(subject):
             return visitor
         if ANONYMOUS_ID.fullmatch(visitor):
             return visitor
     raise BadMessage(f"a visitor is u: and your user's id (1 to {SUBJECT_BYTES} bytes), or an anonymous a:…")
-
-
-def _size(text: str) -> int:
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        return 0
