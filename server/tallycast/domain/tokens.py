@@ -155,6 +155,7 @@ def verify_anonymous(token: str, site: str, secret: bytes, now: float, *, expire
     if not isinstance(visitor, str) or not ANONYMOUS_ID.fullmatch(visitor):
         raise Unauthorized("the token names no visitor")
     issued, expires = _times(claims, now, expired_for)
+    assert issued is not None  # iat is required
     return Identity(visitor, issued, max(expires, now))
 
 
@@ -189,8 +190,8 @@ def _identify(token: str, site: str, key: Key, trusted: Key | KeySet, now: float
     claims = _decode(token, names.audience or site, key.algorithm, key.loaded, ("aud", "exp", names.subject))
     subject = _subject(names.subject, claims[names.subject])
     issued, expires = _times(claims, now)
-    if claims.get(_issue(claims)) is None:
-        return Identity(f"u:{subject}", issued, max(expires, now), trusted)
+    if issued is None:
+        return Identity(f"u:{subject}", 0, max(expires, now), trusted)
     if now > issued + MAX_AGE + LEEWAY:
         raise InvalidClaim("the token is too old", _issue(claims), _ago(now - issued), "at most 90 days ago")
     # On an open connection, too, it is valid no longer than it would be accepted.
@@ -272,8 +273,8 @@ def _decode(token: str, audience: str, algorithm: str, key: Any, required: Seque
         raise Unauthorized(invalid) from None
 
 
-def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[float, float]:
-    """When a token was issued, at the latest (0: unknown), and when it expires.
+def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[float | None, float]:
+    """When a token was issued, at the latest (None: unknown), and when it expires.
 
     A token without a time of issue must expire soon: its age is unknown, and a revocation is kept for
     ``MAX_AGE`` only.
@@ -290,10 +291,11 @@ def _times(claims: dict[str, Any], now: float, expired_for: int = 0) -> tuple[fl
         raise InvalidClaim("the token is not valid yet", begins, ahead, f"at most {LEEWAY} s ahead")
     if now > times["exp"] + expired_for + LEEWAY:
         raise InvalidClaim("the token has expired", "exp", _ago(now - times["exp"]), "the future")
-    if claims.get(issue) is None and times["exp"] > now + MAX_AHEAD_UNDATED + LEEWAY:
+    issued: float | None = claims.get(issue)
+    if issued is None and times["exp"] > now + MAX_AHEAD_UNDATED + LEEWAY:
         ahead = f"{(times['exp'] - now) / 86400:.0f} days ahead"
         raise InvalidClaim("the token ends too late", "exp", ahead, "at most 1 day ahead, without iat")
-    return times[issue], times["exp"]
+    return issued, times["exp"]
 
 
 def _issue(claims: dict[str, Any]) -> str:
