@@ -17,8 +17,8 @@ Keys begin with the deployment's prefix (empty by default, see ``config.key_pref
     tc:layout            string  the version of this layout
     tc:secret            string  the secret that signs anonymous visitors' tokens
     tc:revoked           stream  site, member: the visitors whose tokens were revoked; its ids are when
-    tc:audit             stream  who, what, site, item, member, more: the actions of administrators; its ids
-                                 are when
+    tc:audit             stream  the actions of administrators, in fields named ``who`` (the actor), ``what``
+                                 (the action), ``site``, ``item``, ``member``, ``more``; its ids are when
     tc:nowhere…          nothing, ever: keys for scripts that need one
 
 Channels also end in ``@`` and the number of the database, because pub/sub knows no databases: what is

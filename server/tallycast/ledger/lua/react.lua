@@ -11,7 +11,7 @@
 --                                 ...]
 --                     items:      [[site number, item id], ...], in the order of KEYS
 --                     reactions:  [item number, member, kind or "", index number, connection id, ...], flat, five each;
---                                 an id below 0 is the publisher, who may change a frozen item
+--                                 an id below 0 is the publisher's: it may change a frozen item
 --                     times:      for each reaction since when it holds (µs), or 0 for now; one that is not later than
 --                                 the item's entry in the visitor's index changes nothing
 -- ARGV[3]           the suffix that makes a key a channel, see keys.py
