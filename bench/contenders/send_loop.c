@@ -1,8 +1,8 @@
 /* A bare send() loop: the lower bound of what a broadcast costs.
  *
- * Does only what no server can do without: accept, the opening parse_handshake, one prepared frame, and one send() a socket. A
- * connection joins the group named by "item=" in its request; a text on_message "<group>|<payload>" sends the payload to
- * the whole group. It has no flow control and no timeouts.
+ * Does only what no server can do without: accept, the opening handshake, one prepared frame, and one send() a socket. A
+ * connection joins the group named by "item=" in its request; a text message "<group>|<payload>" sends the payload to the
+ * whole group. It has no flow control and no timeouts.
  *
  * Usage: send_loop <port>
  */
