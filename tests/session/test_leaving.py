@@ -1,5 +1,8 @@
 """The end of a session: what is answered before it, and what is left behind."""
 
+import gc
+from weakref import ref
+
 from tallycast.contract.errors import CloseCode
 from tallycast.engine.keys import member
 
@@ -21,6 +24,24 @@ def test_a_session_that_is_gone_leaves_nothing_behind(talk: Talk) -> None:
     assert talk.messages() == []
     assert talk.store.queries == []
     assert talk.parts.visitors._listeners == {}
+
+
+def test_a_session_that_is_gone_is_freed_without_a_garbage_collection(talk: Talk) -> None:
+    gc.disable()
+    try:
+        session, line = talk.another()
+        session.queue.received(b'{"type":"auth","token":"%s"}' % talk.token.encode(), False)
+        for _ in range(2):
+            session.queue.received(b'{"type":"watch","items":["a"]}', False)
+            session.queue.received(b'{"type":"react","item":"a","reaction":"like"}', False)
+            talk.store.answer()
+            talk.store.confirm()
+        left = ref(line)
+        session.close()
+        del session, line
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_an_answer_to_a_connection_that_is_gone_is_still_taken_by_the_hub(talk: Talk) -> None:

@@ -148,9 +148,11 @@ class MessageQueue:
             self._connection.close(CloseCode.RESTART)
 
     def close(self) -> None:
-        """Forget the messages: the connection is over."""
+        """Forget the messages, and the handler: the connection is over."""
         self.closed = True
         self._waiting = None
+        # The handler has this queue: a cycle that would keep the connection until a garbage collection.
+        del self._handler
 
     # Answers
 
