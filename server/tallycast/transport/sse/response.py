@@ -75,10 +75,9 @@ class EventStreams:
         over_limit = self._admission.assign(slot, client)
         stream = Stream(self.transport, self._subscriptions, self.timers, site, items)
         response = StreamResponse(self, stream, lambda: self._admission.release(slot, client))
-        if over_limit is not None:
-            response.close()
-            raise over_limit
         try:
+            if over_limit is not None:
+                raise over_limit
             await stream.open()
         except BaseException:
             response.close()

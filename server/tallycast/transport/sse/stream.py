@@ -84,13 +84,9 @@ class Stream:
         """Watch the items, and wait until their counts are known.
 
         Raises:
-            Unavailable: the counts cannot be read. Nothing is watched then.
+            Unavailable: the counts cannot be read.
         """
-        try:
-            await self._subscription.load(self._site, self._items)
-        except BaseException:
-            self.close()
-            raise
+        await self._subscription.load(self._site, self._items)
 
     def close(self) -> None:
         """Watch nothing any longer."""
