@@ -6,21 +6,20 @@ Owns its endpoints. A site without admin keys has none of them. Does not depend 
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tallycast.api.schemas import Erased, EraseVisitor, ManagedItem
-from tallycast.contract.errors import BadMessage, Unauthorized
+from tallycast.contract.errors import Unauthorized
 from tallycast.contract.items import check_item
 from tallycast.domain.addresses import Client
 from tallycast.domain.sites import Site
 from tallycast.domain.visitors import check_visitor
 from tallycast.services.moderation import ITEM_ACTIONS, State
 from tallycast.transport.http.problems import CLIENT
-from tallycast.transport.http.requests import bearer, json_answer, query_and_site, read_body
+from tallycast.transport.http.requests import bearer, json_answer, query_and_site, read_json
 
 
 class AdminKeys(Protocol):
@@ -74,11 +73,8 @@ class AdminEndpoints:
         """Clear every reaction of a visitor."""
         _, site = query_and_site(request)
         key = self._key(request, site)
-        try:
-            visitor = msgspec.json.decode(await read_body(request), type=EraseVisitor).visitor
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise BadMessage('the body is {"visitor": "u:…"}') from None
-        return json_answer(Erased(await self._moderation.erase(key, site, check_visitor(visitor))))
+        body = await read_json(request, EraseVisitor, '{"visitor": "u:…"}')
+        return json_answer(Erased(await self._moderation.erase(key, site, check_visitor(body.visitor))))
 
     def _key(self, request: Request, site: Site) -> str:
         """The fingerprint of the admin key of a request.

@@ -6,13 +6,12 @@ Does not depend on the engine.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from tallycast.api.schemas import Ack, SetReaction
-from tallycast.contract.errors import BadMessage, Refusal
+from tallycast.contract.errors import Refusal
 from tallycast.domain.sites import Site
 from tallycast.services.reactions import Committed
 from tallycast.signals.choice import check_reaction
@@ -20,7 +19,7 @@ from tallycast.transport.http.requests import (
     Identities,
     json_answer,
     query_and_site,
-    read_body,
+    read_json,
     required_identity,
 )
 
@@ -77,12 +76,5 @@ class ReactionEndpoints:
 
 
 async def _reaction_of(request: Request) -> Any:
-    """The reaction in the body of a PUT, not yet checked.
-
-    Raises:
-        BadMessage: the body is something else.
-    """
-    try:
-        return msgspec.json.decode(await read_body(request), type=SetReaction).reaction
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise BadMessage('the body is {"reaction": …}') from None
+    """The reaction in the body of a PUT, not yet checked."""
+    return (await read_json(request, SetReaction, '{"reaction": …}')).reaction

@@ -4,7 +4,7 @@ Owns what all endpoints do. ``Origins`` has found the site and checked the origi
 any endpoint.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +18,8 @@ from tallycast.transport.http.query import Query
 
 PRIVATE = {"Cache-Control": "private, no-store", "Vary": "Authorization"}
 NO_STORE = {"Cache-Control": "no-store"}
+
+T = TypeVar("T")
 
 
 class Identities(Protocol):
@@ -76,7 +78,20 @@ async def required_identity(request: Request, site: Site, identities: Identities
     return identity
 
 
-async def read_body(request: Request) -> bytes:
+async def read_json(request: Request, type_: type[T], expected: str) -> T:
+    """The request's body, decoded.
+
+    Raises:
+        BadMessage: it is not of that type; the message says what is ``expected``.
+        MessageTooLarge: it is larger than a message may be.
+    """
+    try:
+        return msgspec.json.decode(await _read_body(request), type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadMessage(f"the body is {expected}") from None
+
+
+async def _read_body(request: Request) -> bytes:
     """The request's body.
 
     Raises:
