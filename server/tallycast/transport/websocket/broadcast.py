@@ -6,6 +6,7 @@ Does not depend on items, versions, or what is in a frame. The figure ``fanout``
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -15,7 +16,7 @@ NO_FD = -1
 _FAILED = -1
 
 
-class FdSubscriber:
+class FdSubscriber(ABC):
     """What a broadcast reads of every connection; a base class, so that it comes first in memory.
 
     There it shares a cache line of the processor with what Python itself reads of an object.
@@ -32,9 +33,9 @@ class FdSubscriber:
         self.fd = NO_FD
         self.watches_many = False
 
+    @abstractmethod
     def overflow(self, rest: bytes) -> None:
         """Send the rest of a frame of which the socket took only the beginning."""
-        raise NotImplementedError
 
 
 def broadcast(frame: bytes, subscribers: Sequence[FdSubscriber], only_topic: bool) -> Sequence[FdSubscriber]:
