@@ -225,12 +225,12 @@ class Guard:
         Raises:
             Unauthorized: it is not an admin key of the site.
         """
-        given = sha256(key.encode(errors="replace")).digest()
+        digest = sha256(key.encode(errors="replace")).digest()
         # Takes the same time for every key, right or wrong.
-        found = [known for known in site.admin_keys if compare_digest(known, given)]
+        found = [known for known in site.admin_keys if compare_digest(known, digest)]
         if not found:
             raise Unauthorized("this is not an admin key of the site's")
-        return f"sha256:{given.hex()[:FINGERPRINT]}"
+        return f"sha256:{digest.hex()[:FINGERPRINT]}"
 
     def expired(self, identity: Identity, grace: float) -> bool:
         """Whether the identity's token expired more than ``grace`` seconds ago."""
