@@ -63,7 +63,10 @@ if any(argument.endswith(".worker") for argument in sys.orig_argv):
 
 
 class State(NamedTuple):
-    """The resources that the worker holds; ``memory`` in bytes."""
+    """The resources that the worker holds.
+
+    ``memory`` is in bytes; ``files`` are without the connections to the engine.
+    """
 
     memory: int
     files: int
@@ -94,7 +97,9 @@ def look(folder: Path, worker: int) -> State:
         counts = json.loads(probe.makefile().read())
     with Redis.from_url(f"unix://{folder / 'data' / 'engine.sock'}") as engine:
         channels = len(engine.pubsub_channels())
-    return State(resident_memory(worker), open_files(worker), counts["tasks"], channels, counts["objects"])
+        # A pool keeps the connections that the busiest moment needed, and is bounded: they are no leak.
+        files = open_files(worker) - engine.info("clients")["connected_clients"]
+    return State(resident_memory(worker), files, counts["tasks"], channels, counts["objects"])
 
 
 def load(url: str, duration: str, options: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ def test_everything_comes_back() -> None:
         timeout=180,
         check=False,
     )
-    assert done.returncode == 0, done
+    assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "soak: everything came back"
     # Two runs with churn, each checked by the harness.
     assert done.stdout.count("reconnects") == 2
