@@ -82,6 +82,8 @@ jwks = "{publisher.url}"
 origins = ["*"]
 [sites.service]
 origins = ["*"]
+[sites.service.limits]
+reactions = "1000/s burst 10000"
 [[sites.service.tokens]]
 algorithm = "RS256"
 jwks = "{publisher.url}"
