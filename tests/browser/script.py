@@ -28,7 +28,7 @@ class ScriptedServer:
         self.visitors = 0
         self.bearers: list[str | None] = []
         self._sockets: asyncio.Queue[WebSocketRoute] = asyncio.Queue()
-        self._heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._socket: WebSocketRoute | None = None
 
     async def install(self) -> None:
@@ -60,15 +60,15 @@ class ScriptedServer:
         return self._sockets.qsize()
 
     @property
-    def unheard(self) -> list[str]:
-        """The kinds of the messages that came and were not heard yet."""
-        return [self._heard.get_nowait()["type"] for _ in range(self._heard.qsize())]
+    def unread(self) -> list[str]:
+        """The kinds of the messages that came and were not read yet."""
+        return [self._received.get_nowait()["type"] for _ in range(self._received.qsize())]
 
     async def receive(self, kind: str) -> dict[str, Any]:
         """The next message of this kind. What comes before it must be something else, and is dropped."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                message = await self._heard.get()
+                message = await self._received.get()
                 if message["type"] == kind:
                     return message
 
@@ -104,7 +104,7 @@ class ScriptedServer:
         await self._socket.close(code=code)
 
     def _opened(self, socket: WebSocketRoute) -> None:
-        socket.on_message(lambda message: self._heard.put_nowait(json.loads(message)))
+        socket.on_message(lambda message: self._received.put_nowait(json.loads(message)))
         self._sockets.put_nowait(socket)
 
     async def embed(self, route: Route) -> None:

@@ -84,7 +84,7 @@ class Tab:
         self.tolerant = False
         self.sockets: list[str] = []
         self._complaints: list[str] = []
-        page.on("console", self._heard)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
         page.on("websocket", lambda socket: self.sockets.append(socket.url))
 
@@ -110,7 +110,7 @@ class Tab:
         """The detail of the next event called `name` that `action` causes: see below."""
         return await event(self.page, name, action)
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self._complaints.append(message.text)
 
@@ -130,7 +130,7 @@ async def event(page: Page, name: str, action: Callable[[], Awaitable[Any]]) -> 
     )
     async with asyncio.timeout(PATIENCE):
         await action()
-        return await received.evaluate("heard => heard.next")
+        return await received.evaluate("received => received.next")
 
 
 async def looks(page: Page, sizes: Iterable[tuple[int, int]]) -> AsyncIterator[tuple[int, int, Scheme]]:

@@ -81,11 +81,11 @@ async def test_a_page_that_the_site_does_not_list_is_told_so(
     tab = await new_tab()
     tab.tolerant = True
     await tab.page.add_init_script(
-        "document.addEventListener('tallycast:error', ({ detail }) => { window.told = detail; })"
+        "document.addEventListener('tallycast:error', ({ detail }) => { window.reported = detail; })"
     )
     await tab.page.goto(f"http://localhost:{port}/")
-    await tab.page.wait_for_function("window.told")
-    answer = await tab.page.evaluate("told")
+    await tab.page.wait_for_function("window.reported")
+    answer = await tab.page.evaluate("reported")
     assert (answer["item"], answer["code"], answer["message"]) == ("posts/42", "forbidden", "code 4503")
     await tab.widget.like.click()
     await expect(tab.widget.status).to_have_text("Not open to votes.")

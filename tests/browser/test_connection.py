@@ -265,7 +265,7 @@ async def test_codes_that_mean_never_again(scripted: ScriptedServer, code: int) 
     before = await dialled(page)
     await scripted.close(code)
     await widget.is_stale(True)
-    assert str(code) in (await received.evaluate("heard => heard.next"))["message"]
+    assert str(code) in (await received.evaluate("received => received.next"))["message"]
     await advance(page, 900)
     for nudge in ("online", "pageshow"):
         await page.evaluate("name => dispatchEvent(new Event(name))", nudge)
@@ -348,11 +348,11 @@ async def show(page: Page, visible: bool) -> None:
     )
 
 
-async def test_the_page_is_told_how_it_stands(scripted: ScriptedServer) -> None:
+async def test_the_page_gets_every_status(scripted: ScriptedServer) -> None:
     page = scripted.page
     await page.add_init_script(
-        """window.told = [];
-        document.addEventListener('tallycast:status', ({ detail }) => told.push(detail.status));"""
+        """window.reported = [];
+        document.addEventListener('tallycast:status', ({ detail }) => reported.push(detail.status));"""
     )
     widget = await scripted.open()
     await scripted.close(1011)
@@ -362,7 +362,7 @@ async def test_the_page_is_told_how_it_stands(scripted: ScriptedServer) -> None:
     await widget.is_stale(False)
     await scripted.close(4503)
     await widget.is_stale(True)
-    assert await page.evaluate("told") == ["connecting", "live", "reconnecting", "live", "closed"]
+    assert await page.evaluate("reported") == ["connecting", "live", "reconnecting", "live", "closed"]
 
 
 async def test_elements_of_two_servers_and_sites_have_a_connection_each(scripted: ScriptedServer) -> None:

@@ -127,7 +127,7 @@ async def test_elements_that_come_later_move_and_go(server: Server, new_tab: New
     )
     await tab.widgets(1).shows(like=1, dislike=0)
     await tab.widgets(1).holds("like")
-    assert sent[before:] == [], "the server heard nothing of it"
+    assert sent[before:] == [], "nothing of it reached the server"
 
     await tab.page.evaluate("document.querySelector('live-reactions').remove()")
     await tab.widget.like.click()
@@ -140,7 +140,7 @@ async def test_a_page_that_goes_on_without_loading(server: Server, new_tab: NewT
     """An element without an item is the page's, and the page has another address now."""
     tab, path = await new_tab(), fresh_item()
     await tab.visit(server, "<live-reactions></live-reactions>", path=path)
-    await tab.widget.shows(like=0, dislike=0)  # or what it heard next would be of the page as it came
+    await tab.widget.shows(like=0, dislike=0)  # or what it received next would be of the page as it came
 
     async def go(address: str) -> str:
         push = "address => history.pushState(null, '', address)"
@@ -302,21 +302,21 @@ async def test_it_leaves_the_page_alone(server: Server, new_tab: NewTab) -> None
 
 
 @pytest.mark.parametrize("address", ["https://[", "nonsense:"])
-async def test_a_server_address_that_is_none_is_told_and_not_tried_again(
+async def test_a_server_address_that_is_none_is_reported_and_not_tried_again(
     server: Server, new_tab: NewTab, address: str
 ) -> None:
     tab = await new_tab()
     tab.tolerant = True  # the console has the reason: see tests/browsers/test_origins.py
     await tab.page.clock.install()
     await tab.page.add_init_script(
-        """window.told = [];
+        """window.reported = [];
         for (const name of ['error', 'status']) document.addEventListener('tallycast:' + name,
-          ({ detail }) => told.push(detail.code ? [detail.code, detail.message] : detail.status));"""
+          ({ detail }) => reported.push(detail.code ? [detail.code, detail.message] : detail.status));"""
     )
     await tab.visit(server, f'<live-reactions item="a" server="{address}"></live-reactions>')
-    await wait_until(lambda: tab.page.evaluate("told.length"), 3)
+    await wait_until(lambda: tab.page.evaluate("reported.length"), 3)
     await tab.page.clock.run_for(600_000)
-    first, closed, (code, message) = await tab.page.evaluate("told")
+    first, closed, (code, message) = await tab.page.evaluate("reported")
     assert (first, closed, code) == ("connecting", "closed", "forbidden")
     assert "Failed to construct 'WebSocket'" in message
     await tab.widget.like.click()

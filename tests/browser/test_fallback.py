@@ -71,12 +71,12 @@ async def behind(wall: Wall, new_person: NewPerson, new_tab: NewTab, server: Ser
 
 
 async def status(tab: Tab) -> str:
-    """What the page was told last."""
-    reply: str = await tab.page.evaluate("window.told")
+    """The status that was reported to the page last."""
+    reply: str = await tab.page.evaluate("window.reported")
     return reply
 
 
-WATCH = "document.addEventListener('tallycast:status', ({ detail }) => { window.told = detail.status; });"
+WATCH = "document.addEventListener('tallycast:status', ({ detail }) => { window.reported = detail.status; });"
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["stream", "polling"])

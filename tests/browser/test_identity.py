@@ -136,13 +136,13 @@ async def test_a_publishers_function_may_fail_with_anything(scripted: ScriptedSe
     failed: list[str] = []
     scripted.page.on("pageerror", lambda error: failed.append(str(error)))
     await scripted.page.evaluate(
-        "addEventListener('tallycast:error', ({ detail }) => { window.told = detail.code; });"
+        "addEventListener('tallycast:error', ({ detail }) => { window.reported = detail.code; });"
         "tallycast.auth(() => Promise.reject())"
     )
     await widget.like.click()
     await expect(widget.status).to_have_text("Not saved. Try again.")
     await widget.holds(None)
-    assert await scripted.page.evaluate("told") == "unavailable"
+    assert await scripted.page.evaluate("reported") == "unavailable"
     assert failed == []
 
 

@@ -157,7 +157,7 @@ async def test_while_live_another_tabs_vote_is_its_own_to_send(scripted: Scripte
     await scripted.connection()
 
 
-async def test_an_answer_does_not_forget_what_was_wished_for_since(scripted: ScriptedServer) -> None:
+async def test_an_answer_does_not_forget_what_was_clicked_since(scripted: ScriptedServer) -> None:
     """Another tab has written, and this one has not heard of it yet (no page hears of its own writing)."""
     widget = await scripted.open()
     await widget.like.click()
@@ -327,21 +327,21 @@ async def test_a_vote_that_waits_says_so(scripted: ScriptedServer) -> None:
     await expect(widget.status).to_have_text("Your vote: Like.")
 
 
-async def test_a_vote_that_waits_is_told_of_on_its_own_item_only(scripted: ScriptedServer) -> None:
+async def test_a_vote_that_waits_is_reported_on_its_own_item_only(scripted: ScriptedServer) -> None:
     """The element has turned to another one meanwhile."""
     page = scripted.page
     await page.clock.install(time=1_000_000)
     widget = await scripted.open()
     await page.clock.pause_at(1_000_010)
     await page.evaluate(
-        "window.told = []; document.addEventListener('tallycast:error', ({ detail }) => told.push(detail))"
+        "window.errors = []; document.addEventListener('tallycast:error', event => errors.push(event.detail))"
     )
     await widget.like.click()
     await scripted.receive("react")
     await widget.element.evaluate("element => element.setAttribute('item', 'b')")
     await scripted.receive("watch")
     await page.clock.run_for(10_000)
-    assert await page.evaluate("told") == []
+    assert await page.evaluate("errors") == []
     await expect(widget.status).to_have_text("")
 
 

@@ -174,12 +174,12 @@ async def test_a_vote_that_is_under_way_when_the_element_turns_to_another_item(
     tab = await visit(await new_tab(), server, first)
     received = await tab.page.evaluate_handle(
         """(second) => {
-          const heard = [];
-          document.addEventListener('tallycast:react', ({ detail }) => heard.push(detail.item));
+          const received = [];
+          document.addEventListener('tallycast:react', ({ detail }) => received.push(detail.item));
           const element = document.querySelector('live-reactions');
           element.shadowRoot.querySelector('button').click();
           element.setAttribute('item', second);
-          return heard;
+          return received;
         }""",
         second,
     )
@@ -190,5 +190,5 @@ async def test_a_vote_that_is_under_way_when_the_element_turns_to_another_item(
 
     await tab.event("tallycast:react", tab.widget.dislike.click)
 
-    assert await received.evaluate("heard => heard") == [second], "the vote for the first was not made on it"
+    assert await received.evaluate("received => received") == [second], "the first vote was not made on it"
     await other.widget.shows(like=1, dislike=0)

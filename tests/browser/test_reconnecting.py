@@ -36,7 +36,7 @@ async def test_an_unconfirmed_vote_is_sent_again(scripted: ScriptedServer) -> No
     await widget.shows(like=1, dislike=0)
 
 
-async def test_only_the_last_wish_is_sent_after_a_break(scripted: ScriptedServer) -> None:
+async def test_only_the_last_reaction_is_sent_after_a_break(scripted: ScriptedServer) -> None:
     widget = await voted(scripted)
     await scripted.close()
     await widget.like.click()
@@ -97,7 +97,7 @@ async def test_a_page_that_is_not_welcome_does_not_insist(scripted: ScriptedServ
     join = "document.body.append(Object.assign(document.createElement('live-reactions'), { id: 'late' }))"
     answer = await event(scripted.page, "tallycast:error", lambda: scripted.page.evaluate(f"void {join}"))
     assert (answer["code"], answer["message"]) == ("forbidden", "code 4503"), (
-        "a page that comes later is told too"
+        "a page that comes later gets it too"
     )
     assert answer["item"] == f"{ORIGIN}/host"
 

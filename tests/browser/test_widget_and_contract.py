@@ -69,7 +69,7 @@ async def test_a_vote_that_came_too_fast_is_kept_and_sent_when_it_may(scripted: 
     await widget.shows(like=1, dislike=0)
     await widget.holds("like")
     await page.clock.run_for(2_900)
-    assert scripted.unheard == []
+    assert scripted.unread == []
     await page.clock.run_for(200)
     again = await scripted.receive("react")
     assert (again["reaction"], again["ref"] > react["ref"]) == ("like", True)
@@ -92,7 +92,7 @@ async def test_a_vote_does_not_wait_for_days(scripted: ScriptedServer) -> None:
         for _ in range(11):
             await page.clock.run_for(27_000)
             await scripted.beat()
-        assert scripted.unheard == []
+        assert scripted.unread == []
         await page.clock.run_for(4_000)
         react = await scripted.receive("react")
         assert react["reaction"] == "like"
@@ -116,8 +116,8 @@ async def test_a_token_that_ends_is_no_matter_of_what_nobody_sees(scripted: Scri
     await scripted.open()
     await page.evaluate(
         """() => {
-          window.told = [];
-          document.addEventListener('tallycast:error', ({ detail }) => told.push(detail.item));
+          window.reported = [];
+          document.addEventListener('tallycast:error', ({ detail }) => reported.push(detail.item));
           for (const item of ['far', 'farther']) {
             const space = document.createElement('p');
             space.style.height = '5000px';
@@ -130,8 +130,8 @@ async def test_a_token_that_ends_is_no_matter_of_what_nobody_sees(scripted: Scri
     scripted.say("error", code="unauthorized", message="the token has expired")
     scripted.counts("a", 1, like=1, dislike=0)
     await Widget(page.locator("live-reactions").first).shows(like=1, dislike=0)
-    assert scripted.unheard == []
-    assert await page.evaluate("told") == []
+    assert scripted.unread == []
+    assert await page.evaluate("reported") == []
 
 
 async def test_my_own_vote_is_never_counted_twice(scripted: ScriptedServer) -> None:
@@ -159,21 +159,21 @@ async def test_a_slow_ack_does_not_stop_the_counts(scripted: ScriptedServer) -> 
     await widget.shows(like=7, dislike=1)
 
 
-async def test_ready_is_told_once_with_what_i_hold(scripted: ScriptedServer) -> None:
-    """Counts and `mine` are two messages: nothing is told in between, also when an element is put back."""
+async def test_ready_is_dispatched_once_with_what_i_hold(scripted: ScriptedServer) -> None:
+    """Counts and `mine` are two messages: no event in between, also when an element is put back."""
     page = scripted.page
     widget = await voted(scripted)
     answer = await page.evaluate_handle(
         """() => {
-          const told = [];
+          const reported = [];
           for (const name of ['ready', 'change']) document.addEventListener('tallycast:' + name,
-            ({ detail: { counts, reaction } }) => told.push([name, counts.like, reaction]));
+            ({ detail: { counts, reaction } }) => reported.push([name, counts.like, reaction]));
           window.element = document.querySelector('live-reactions');
           const given = Object.assign(document.createElement('data'), { value: 5 });
           given.dataset.kind = 'like';
           element.append(given);
           element.remove();
-          return told;
+          return reported;
         }"""
     )
     await scripted.receive("unwatch")
@@ -193,17 +193,17 @@ async def test_who_holds_nothing_is_ready_too(scripted: ScriptedServer) -> None:
     """Also when the watch was refused for the moment, which stands: its snapshot comes later."""
     page = scripted.page
     await page.add_init_script(
-        """window.told = [];
-        document.addEventListener('tallycast:ready', ({ detail }) => told.push(detail.item));"""
+        """window.reported = [];
+        document.addEventListener('tallycast:ready', ({ detail }) => reported.push(detail.item));"""
     )
     await scripted.open()
-    assert await page.evaluate("told") == ["a"]
+    assert await page.evaluate("reported") == ["a"]
     await page.evaluate("document.querySelector('live-reactions').setAttribute('item', 'b')")
     watch = await scripted.receive("watch")
     scripted.say("error", code="unavailable", message="not now", ref=watch["ref"])
     scripted.counts("b", 3, like=3, dislike=0)
     await Widget(page.locator("live-reactions")).shows(like=3, dislike=0)
-    assert await page.evaluate("told") == ["a", "b"]
+    assert await page.evaluate("reported") == ["a", "b"]
 
 
 async def test_the_highest_version_wins(scripted: ScriptedServer) -> None:

@@ -10,15 +10,15 @@ import pytest_asyncio
 from .proxy import Proxy, without_upgrades
 from .tabs import NewTab, Server, Tab, fresh_item
 
-# Counts the sockets that are asked for, and keeps the statuses and errors that the page is told.
+# Counts the sockets that are asked for, and keeps the statuses and errors that are reported to the page.
 WATCH = """<script>
 window.dialled = 0;
-window.told = [];
+window.reported = [];
 window.WebSocket = class extends WebSocket {
   constructor(...given) { dialled++; super(...given); }
 };
 for (const name of ['status', 'error'])
-  document.addEventListener('tallycast:' + name, ({ detail }) => told.push(detail.status ?? detail.code));
+  document.addEventListener('tallycast:' + name, ({ detail }) => reported.push(detail.status ?? detail.code));
 </script>"""
 
 
@@ -38,7 +38,7 @@ async def test_a_policy_without_sockets_is_no_end(server: Server, new_tab: NewTa
     await mine.visit(server, element, head=WATCH, policy=policy)
     await theirs.visit(server, element)
     await mine.widget().shows(like=0, dislike=0)
-    assert await mine.evaluate("() => [dialled, told.at(-1)]") == [1, "live"], "without a second handshake"
+    assert await mine.evaluate("() => [dialled, reported.at(-1)]") == [1, "live"], "with one handshake"
 
     await mine.widget().click("like")
     await mine.widget().says("Your vote: Like.")
@@ -55,11 +55,11 @@ async def test_a_policy_without_the_server_keeps_the_vote_and_says_so(
     await tab.visit(
         server, f'<live-reactions item="{fresh_item()}"></live-reactions>', head=WATCH, policy=policy
     )
-    await tab.waits("() => told.at(-1)", "reconnecting")
+    await tab.waits("() => reported.at(-1)", "reconnecting")
     await tab.widget().click("like")
     await tab.widget().says("Offline. Your vote is kept.")
     await tab.widget().holds("like")
-    assert await tab.evaluate("() => told.includes('closed')") is False
+    assert await tab.evaluate("() => reported.includes('closed')") is False
 
 
 @pytest.mark.every_browser
@@ -68,7 +68,7 @@ async def test_an_address_that_is_none_is_the_end_and_says_so(server: Server, ne
     body = '<live-reactions item="a" server="https://["></live-reactions>'
     await tab.visit(server, body, head=WATCH)
     await tab.widget().says("Not open to votes.")
-    assert await tab.evaluate("() => told") == ["connecting", "closed", "forbidden"]
+    assert await tab.evaluate("() => reported") == ["connecting", "closed", "forbidden"]
     said = await tab.console()
     assert len(said) == 1
     assert said[0].startswith("warn: Tallycast: ")
@@ -100,7 +100,7 @@ async def test_eight_tabs_behind_a_proxy_that_refuses_sockets(
     )
     # The one that came last streams, where streams can be counted.
     streams = 0 if host else 1
-    statuses = "() => Array.from(frames, ({ told }) => told.at(-1)).sort()"
+    statuses = "() => Array.from(frames, ({ reported }) => reported.at(-1)).sort()"
     await mine.waits(statuses, ["live"] * streams + ["polling"] * (8 - streams))
 
 

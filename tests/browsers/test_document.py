@@ -87,7 +87,7 @@ async def test_a_thumb_is_named_by_its_label(server: Server, new_tab: NewTab) ->
 
 
 async def test_of_a_query_only_what_is_named_counts(server: Server, new_tab: NewTab) -> None:
-    """In any order, and told in the console where nothing says which."""
+    """In any order, and with a warning in the console where nothing says which."""
     tab = await new_tab()
     path = f"/{fresh_item()}"
     await tab.visit(server, "", path=path, host="blog.test")

@@ -1,4 +1,4 @@
-"""A client of the contract, in both subprotocols, that checks all that it is told.
+"""A client of the contract, in both subprotocols, that checks all that it receives.
 
 Every message is held against the contract: field types, no nulls, echoed refs, exactly one answer each, every
 kind counted, versions that only rise, one version one set of counts. What breaks it raises `ViolationError`

@@ -115,7 +115,7 @@ OPTIONAL: dict[str, dict[str, Check]] = {
     "error": {**REF, "item": is_text, "retry_after": is_number},
 }
 
-# One version means one set of counts, in every transport: what anyone was told of (item, version).
+# One version means one set of counts, in every transport: what any client received for (item, version).
 _told: dict[tuple[str, int], dict[str, int]] = {}
 
 

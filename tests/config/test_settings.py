@@ -132,7 +132,7 @@ def test_what_kubernetes_and_docker_inject_is_no_setting(monkeypatch: pytest.Mon
     """For Services called tallycast, tallycast-metrics, tallycast-web and redis, and for a Docker link."""
     inject(monkeypatch, SERVICE)
     assert load() == Settings.model_construct()
-    # Only those are told that have a setting's name: the others are no mistake.
+    # Only those are reported that have a setting's name: the others are no mistake.
     assert sorted(name for name, _ in ignored()) == ["TALLYCAST_METRICS_PORT", "TALLYCAST_PORT"]
     monkeypatch.setenv("PORT", "81")
     assert load().port == 81
@@ -148,7 +148,7 @@ def test_a_wrong_port_that_no_platform_injects(monkeypatch: pytest.MonkeyPatch, 
     assert refusal(port="tcp://10.96.0.10:8000").startswith("--port: expected")
 
 
-def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelt_variable_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     inject(
         monkeypatch, {"TALLYCAST_ADRESS_REQUESTS": "1/s", "TALLYCAST_XYZZY": "1", "TALLYCAST_TOKEN_KEY": "k"}
     )

@@ -70,8 +70,8 @@ def idle(server: Server) -> Iterator[Future[tuple[float, Frame]]]:
         async with connect(server) as silent:
             return await _first(silent.next(within=40), stop)
 
-    with _meanwhile(listening) as heard:
-        yield heard
+    with _meanwhile(listening) as first:
+        yield first
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,8 +83,8 @@ def idle_stream(server: Server) -> Iterator[Future[tuple[float, Frame]]]:
             await silent.next()
             return await _first(silent.next(within=40), stop)
 
-    with _meanwhile(listening) as heard:
-        yield heard
+    with _meanwhile(listening) as first:
+        yield first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ async def test_two_sockets_and_http_agree(server: Server, http: Http, alice: Vis
         connect(server, JSON, item, token=alice.token) as text,
         connect(server, MSGPACK, item, token=bob.token) as binary,
     ):
-        for who, reaction, counts in (
+        for way, reaction, counts in (
             ("text", "like", {"like": 1}),
             ("binary", "dislike", {"like": 1, "dislike": 1}),
             ("http-alice", "dislike", {"dislike": 2}),
@@ -33,13 +33,13 @@ async def test_two_sockets_and_http_agree(server: Server, http: Http, alice: Vis
                 "binary": lambda r: binary.react(item, r),
                 "http-alice": lambda r: http.react(item, r, alice.token),
                 "http-bob": lambda r: http.react(item, r, bob.token),
-            }[who]
-            told: Frame = await ack(reaction)
-            assert told["counts"] == ZERO | counts
+            }[way]
+            answer: Frame = await ack(reaction)
+            assert answer["counts"] == ZERO | counts
             entry = await http.item(item)
-            assert (entry["version"], entry["counts"]) == (told["version"], told["counts"])
+            assert (entry["version"], entry["counts"]) == (answer["version"], answer["counts"])
             for page in (text, binary):
-                assert (await page.until_shows(item, **counts)).version == told["version"]
+                assert (await page.until_shows(item, **counts)).version == answer["version"]
         assert (text.shown[item], text.mine[item].reaction) == (binary.shown[item], None)
         assert binary.mine[item].reaction == "like"
 

@@ -126,7 +126,7 @@ async def test_what_is_under_way_over_http_is_finished(make_server: Any, engine:
     assert await asyncio.to_thread(server.wait) == 0
 
 
-async def test_who_stands_still_does_not_hold_up_the_end(make_server: Any) -> None:
+async def test_stalled_peers_do_not_hold_up_the_end(make_server: Any) -> None:
     """Neither a reader that stopped, nor a request that never ends, nor one that ignores the close."""
     server = await asyncio.to_thread(make_server, flags=["--drain", "6"])
     host, port = server.url.removeprefix("http://").split(":")

@@ -40,7 +40,7 @@ async def test_setting_what_is_set_leaves_the_version(server: Server, alice: Vis
         assert set(seen) <= {0, first["version"], cleared["version"], last["version"]}
 
 
-async def test_clearing_on_an_item_nobody_has_touched(
+async def test_clearing_on_an_untouched_item(
     server: Server, http: Http, alice: Visitor, protocol: str
 ) -> None:
     item = new_item()
@@ -56,7 +56,7 @@ async def test_two_people(server: Server, alice: Visitor, bob: Visitor, protocol
         connect(server, protocol, item, token=alice.token) as a,
         connect(server, protocol, item, token=bob.token) as b,
     ):
-        for who, reaction, counts in (
+        for page, reaction, counts in (
             (a, "like", LIKE),
             (b, "like", {"like": 2}),
             (a, "dislike", {"like": 1, "dislike": 1}),
@@ -65,10 +65,10 @@ async def test_two_people(server: Server, alice: Visitor, bob: Visitor, protocol
             (b, "dislike", {"dislike": 2}),
             (a, None, {"dislike": 1}),
         ):
-            ack = await who.react(item, reaction)
+            ack = await page.react(item, reaction)
             assert ack["counts"] == ZERO | counts
-            for page in (a, b):
-                assert (await page.until_shows(item, **counts)).version == ack["version"]
+            for each in (a, b):
+                assert (await each.until_shows(item, **counts)).version == ack["version"]
         assert (a.mine[item].reaction, b.mine[item].reaction) == (None, "dislike")
 
 

@@ -34,7 +34,7 @@ async def test_it_starts_with_a_snapshot_of_each_item(server: Server, http: Http
         assert stream.shown[items[1]].counts == ack["counts"]
 
 
-async def test_it_tells_what_the_sockets_are_told(
+async def test_it_sends_what_the_sockets_get(
     server: Server, http: Http, alice: Visitor, bob: Visitor
 ) -> None:
     item, other = new_item(), new_item()
@@ -58,7 +58,7 @@ async def test_it_tells_what_the_sockets_are_told(
         assert {frame["type"] for frame in stream.frames} == {"counts"}
 
 
-async def test_nobody_elses_votes_are_told(server: Server, http: Http, alice: Visitor) -> None:
+async def test_no_visitors_own_votes_are_sent(server: Server, http: Http, alice: Visitor) -> None:
     """A token changes nothing: there is no `mine` on a stream."""
     item = new_item()
     await http.react(item, "like", alice.token)

@@ -48,7 +48,7 @@ def test_public_keys(algorithm: str) -> None:
         judge(signed(private_key(algorithm, 1), algorithm), HS256, key)
 
 
-def test_what_the_keys_came_from_is_told() -> None:
+def test_what_the_keys_came_from_is_reported() -> None:
     source = KeySet("ES256", "https://blog.example/keys")
     token = signed(private_key("ES256"), "ES256")
     assert tokens.verify(token, "blog", [(public("ES256"), source)], NOW).key is source
@@ -201,7 +201,7 @@ def test_a_wrong_claim_is_named(claims: dict[str, object], answer: tuple[str, st
         judge(signed(**claims))
     wrong = caught.value
     assert (wrong.claim, wrong.found, wrong.expected) == answer
-    # Nor is the client told of it.
+    # Nor does the client learn of it.
     assert answer[1] not in str(wrong)
 
 

@@ -75,7 +75,7 @@ async def subscribers(client: Any, channel: bytes) -> int:
     return int(dict(await client.pubsub_numsub(channel))[channel])
 
 
-async def test_followed_channels_are_heard_and_others_are_not(feed: Feed, ear: Ear, writer: Writer) -> None:
+async def test_followed_channels_are_received_and_no_others(feed: Feed, ear: Ear, writer: Writer) -> None:
     feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])
     await set_reaction(writer, "a:1", "y", "like")
@@ -122,7 +122,7 @@ async def test_a_visitor_hears_of_itself_with_the_origin(
     assert ear.rereads == []
 
 
-async def test_a_visitor_that_is_retired_is_told_of(feed: Feed, ear: Ear, client: Any) -> None:
+async def test_a_retired_visitor_is_passed_on(feed: Feed, ear: Ear, client: Any) -> None:
     channel = NAMES.visitor_channel("default", keys.member("a:1"))
     feed.subscribe(channel)
 

@@ -56,7 +56,7 @@ def test_a_subscriber_shown_more_than_the_store_has_is_written_to_alone(setup: S
     assert old.got[-1] == new.got[-1] == ("a", 4, True)
 
 
-def test_a_broadcast_is_told_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
+def test_a_broadcast_knows_whether_other_items_are_swept_in_the_same_turn(setup: Setup) -> None:
     """A subscriber of several of them then sends them together, and otherwise need not wait."""
     reader = Reader()
     for item in "ab":

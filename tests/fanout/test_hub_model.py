@@ -37,7 +37,7 @@ STEPS = st.lists(
 
 
 class Exact(Reader):
-    """A reader that has room for so many frames only, and knows what it may be told.
+    """A reader that has room for so many frames only, and knows what it may receive.
 
     ``shown`` has the version of each item it watches. What should not have come is kept in ``wrong``: the hub
     outlives an exception of a subscriber.

@@ -1,4 +1,4 @@
-"""What was measured is told at the end of a run."""
+"""Reports what was measured at the end of a run."""
 
 from collections.abc import Callable
 

@@ -60,7 +60,7 @@ class Visitor:
                     while True:
                         while len(self.under_way) < (1 if pause else WINDOW):
                             await self._react(socket, chance.choice(items), chance.choice(PENDING))
-                        self._heard(json.loads(await socket.recv()))
+                        self._receive(json.loads(await socket.recv()))
                         if pause and not self.under_way:
                             await asyncio.sleep(pause)
             except (WebSocketException, OSError):
@@ -85,7 +85,7 @@ class Visitor:
         message = {"type": "react", "item": item, "reaction": wanted, "ref": self.refs}
         await socket.send(json.dumps(message))
 
-    def _heard(self, message: dict[str, object]) -> None:
+    def _receive(self, message: dict[str, object]) -> None:
         ref = message.get("ref")
         if not isinstance(ref, int):
             return
@@ -210,13 +210,13 @@ class Watcher:
                     watch = {"type": "watch", "items": self._items, "since": since}
                     await socket.send(json.dumps(watch))
                     async for frame in socket:
-                        self._heard(json.loads(frame))
+                        self._receive(json.loads(frame))
             except (WebSocketException, OSError):
                 pass
             self.connected = False
             await asyncio.sleep(AGAIN)
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _receive(self, message: dict[str, Any]) -> None:
         if message["type"] != "counts":
             return
         version, _ = self.shown.get(message["item"], (-1, {}))

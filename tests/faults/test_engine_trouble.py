@@ -69,7 +69,7 @@ async def test_the_engine_stands_still(make_server: MakeServer, measured: Measur
                 return await readiness(server) == 503
 
             await eventually(is_stale, within=REFUSED_WITHIN)
-            # What was committed last may not have come through: what is shown is what is told.
+            # What was committed last may not have come through: what is shown is what counts.
             reply = await stored(server.url, crowd.items)
             assert all(watcher.shown == reply for watcher in watchers.watchers)
             async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:

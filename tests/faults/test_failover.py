@@ -34,7 +34,7 @@ async def test_reactions_and_watchers_follow_a_failover(
                     await crowd.more(100, *watchers.tasks)
                     proxy.engine_url = two.replica.url
                     await asyncio.to_thread(two.fail_over)
-                    # Everybody, as before, and what is published on the new primary is heard.
+                    # All, as before, and what is published on the new primary is received.
                     acks = [visitor.acks for visitor in crowd.visitors]
                     await eventually(
                         lambda acks=acks: all(

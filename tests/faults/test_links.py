@@ -31,7 +31,7 @@ async def still(
 
 
 async def unready(url: str) -> bool:
-    """Whether a load balancer is told to look elsewhere."""
+    """Whether a load balancer is sent elsewhere."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         return (await http.get("/readyz")).status_code == 503
 

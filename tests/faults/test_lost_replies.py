@@ -137,7 +137,7 @@ async def test_an_abandoned_write_does_not_overtake_a_later_one(engine: str, mea
                 stands += each
             held = await membership(client, "left")
             assert held == {"like": 0, "dislike": stands}, held
-    measured(f"the later wish stands, {stands} times of {each * turns}")
+    measured(f"the later reaction stands, {stands} times of {each * turns}")
 
 
 async def test_an_abandoned_write_that_arrives_late_has_no_effect(engine: str, measured: Measured) -> None:

@@ -1,4 +1,4 @@
-"""A server with many connections is stopped and started: all are told, come back, and see the latest."""
+"""A server with many connections is stopped and started: all get `bye`, come back, and see the latest."""
 
 import asyncio
 import json
@@ -105,7 +105,7 @@ async def gone_after(server: ServerProcess) -> float:
 
 
 @pytest.mark.usefixtures("many_files")
-async def test_every_page_is_told_and_comes_back(make_server: MakeServer, measured: Measured) -> None:
+async def test_every_page_gets_bye_and_comes_back(make_server: MakeServer, measured: Measured) -> None:
     server = make_server(flags=["--workers", "2", "--drain", str(DRAIN)])
     crowd = Crowd(visitors=4, items=1, seed=41)
     await crowd.arrive(server.url)
@@ -118,7 +118,7 @@ async def test_every_page_is_told_and_comes_back(make_server: MakeServer, measur
             stack.enter_context(await asyncio.to_thread(stall, server.url))
         began = time.monotonic()
         gone = await gone_after(server)
-    # Each was told, and closed in good order, one after the other, with all that it had asked for done.
+    # Each got `bye`, and was closed in good order, one after the other, with all that it had asked for done.
     await eventually(lambda: all(page.codes for page in pages), within=60)
     assert {code for page in pages for code in page.codes} == {1012}
     assert all(page.pause is not None for page in pages)

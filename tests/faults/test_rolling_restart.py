@@ -29,7 +29,7 @@ OVER_HTTP, OVER_SOCKETS, PAUSE = 6, 12, 0.05
 
 @dataclass
 class Visitor:
-    """What one person was told, on which item."""
+    """What one person received, on which item."""
 
     token: str
     item: str

@@ -1,4 +1,4 @@
-"""Readers that stop on a real server: they harm only themselves, and are told the latest or dropped."""
+"""Readers that stop on a real server: they harm only themselves, and get the latest or are closed."""
 
 import asyncio
 import json
@@ -148,5 +148,5 @@ async def test_a_stopped_reader_is_dropped_and_one_that_reads_on_gets_the_latest
     most = max(one.received for one in stopped) // 1024
     measured(
         f"{STOPPED} that stopped were sent {most} KiB at most and dropped, one came back to the latest; "
-        f"{len(others)} others were told {len(others[0].versions)} updates each"
+        f"{len(others)} others received {len(others[0].versions)} updates each"
     )

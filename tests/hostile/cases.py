@@ -64,7 +64,7 @@ SECTIONS = {
 
 
 class Case(NamedTuple):
-    """``sent`` in pieces; ``heard`` are the frames that must come back, then a close with ``ends``.
+    """``sent`` in pieces; ``received`` are the frames that must come back, then a close with ``ends``.
 
     Where ``ends`` is ``None`` the server must be in good order: the tester closes, and it answers that.
     """

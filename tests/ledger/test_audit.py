@@ -220,7 +220,7 @@ async def test_it_works_for_a_hundredth_of_the_time(link: Store, monkeypatch: py
         assert 0.999 * rested <= rests.pop() <= auditor.MAX_PAUSE
 
 
-async def test_a_repair_is_told_with_both_numbers(link: Store, writer: Writer, client: Any) -> None:
+async def test_a_repair_is_logged_with_both_numbers(link: Store, writer: Writer, client: Any) -> None:
     await filled(writer)
     await falsify(client, X, 31, 4)
     one = Auditor(link)

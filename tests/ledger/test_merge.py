@@ -174,7 +174,7 @@ def test_the_scripts_never_differ_from_the_rule(engine: str, monkeypatch: pytest
         )
 
 
-async def test_many_items_and_watchers_are_told(
+async def test_many_items_move_and_watchers_are_notified(
     link: Store, writer: Writer, reader: Reader, client: Any
 ) -> None:
     items = [str(i) for i in range(2 * merge.PAGE + 1)]

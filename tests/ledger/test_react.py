@@ -391,16 +391,16 @@ def test_a_count_is_never_below_nothing(engine: str) -> None:
     with Redis.from_url(engine) as client:
         client.hset(NAMES.item_key("default", "a"), "", sequence(1, 0, 0, 1, 0, "like", 0))
         client.hset(NAMES.item_key("default", "a"), VISITORS[0], 1)
-        wished = [
+        writes = [
             SetReaction(Site(), "a", VISITORS[0], None, 0, print),
             SetReaction(Site(), "a", VISITORS[1], "like", 0, print),
         ]
-        batch = Batch(NAMES, wished)
+        batch = Batch(NAMES, writes)
         _, (answers, _), _, drifted = msgpack.unpackb(
             client.eval(REACT.text, len(batch.keys), *batch.keys, FAR, *batch.arguments)
         )
-        assert [receipt.counts["like"] for receipt in decode_answers(wished, answers)] == [0, 1]
-        assert drifted == [batch.keys[0].decode()], "and it is told"
+        assert [answer.counts["like"] for answer in decode_answers(writes, answers)] == [0, 1]
+        assert drifted == [batch.keys[0].decode()], "and it is reported"
 
 
 def test_more_kinds_than_a_site_has_at_any_time(engine: str) -> None:

@@ -16,7 +16,7 @@ async def every(link: Store) -> list[Entry]:
     return [entry async for page in entries(link) for entry in page]
 
 
-async def test_every_deed_in_order(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_action_in_order(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "PAGE", 3)
     assert await every(link) == []
     for number in range(10):

@@ -243,7 +243,7 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
     assert dict(await listed(kept, "u:1")) == {"i0": "dislike", "own": "like"} | theirs
     assert [(await membership(client, item))["like"] for item in items[1:]] == [1] * 4
     if not after:
-        # No visitor is retired, and each request was told that it has failed, or will be.
+        # No visitor is retired, and each request got the answer that it has failed, or will be.
         assert await client.zcard(NAMES.merges) == 1
 
 

@@ -18,7 +18,7 @@ from tests.ledger.support import SITE, membership, set_reaction, submitted
 from tests.support.waiting import eventually
 
 
-async def test_a_wish_is_granted_and_stored(writer: Writer, client: Any) -> None:
+async def test_a_reaction_is_committed_and_stored(writer: Writer, client: Any) -> None:
     receipt = await set_reaction(writer, "a:1", "x", "like")
     assert receipt.counts == {"like": 1, "dislike": 0}
     assert receipt.version > 1_700_000_000_000_000
@@ -53,7 +53,7 @@ async def test_what_comes_together_rides_together_and_in_order(writer: Writer, l
     assert versions == sorted(versions)
 
 
-async def test_of_two_wishes_in_one_batch_the_later_one_stands(writer: Writer, client: Any) -> None:
+async def test_of_two_reactions_in_one_batch_the_later_one_stands(writer: Writer, client: Any) -> None:
     futures = [submitted(writer, "a:1", "x", kind) for kind in ("like", None, "dislike", "like", "dislike")]
     answers = await asyncio.gather(*futures)
     counts = [answer.counts for answer in answers if isinstance(answer, Committed)]

@@ -100,7 +100,7 @@ async def test_half_a_request_times_out_however_slowly_it_goes_on(tight: ServerP
         assert (b"HTTP/1.1 408" in answer and b'"code":"request_timeout"' in answer) is reply, half
 
 
-async def test_a_body_that_does_not_come_is_told_too(tight: ServerProcess) -> None:
+async def test_a_body_that_does_not_arrive_is_answered_too(tight: ServerProcess) -> None:
     async with client(tight) as http:
         token = (await visitor_token(http)).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(tight.url.rpartition(":")[2]))

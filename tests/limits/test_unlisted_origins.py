@@ -1,6 +1,6 @@
 """A page that is not listed, behind the address of one that is: what it is refused costs the other nothing.
 
-Addresses are told by a header, which this machine is trusted with; each test comes from addresses of its own.
+Addresses come from a header that this machine is trusted to set; each test comes from addresses of its own.
 """
 
 import asyncio

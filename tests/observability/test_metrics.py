@@ -200,7 +200,7 @@ def test_a_worker_that_hangs_does_not_hang_the_scrape(two: ServerProcess) -> Non
         assert found.get_one("worker_up", "2") == 1
         assert found.get_one("engine_up") == 1, "the other one hears from it"
         counter = ("tallycast_engine_round_trip_seconds_count", "")
-        assert found[counter] >= before[counter], "what it told last still counts"
+        assert found[counter] >= before[counter], "what it reported last still counts"
     finally:
         os.kill(hung, signal.SIGCONT)
     until(two, lambda found: found.total("worker_up") == 2, "it answers again")

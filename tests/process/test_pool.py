@@ -60,7 +60,7 @@ async def test_stopped_while_it_replaces(make_server: MakeServer) -> None:
     assert "Traceback" not in server.output()
 
 
-def test_sites_are_told_to_a_worker_that_came_by_replacement(make_server: MakeServer, tmp_path: Path) -> None:
+def test_new_sites_are_sent_to_a_replacement_worker(make_server: MakeServer, tmp_path: Path) -> None:
     config = tmp_path / "sites.toml"
     config.write_text('[sites.first]\norigins = ["*"]\n')
     server = make_server(flags=["--config", str(config)])

@@ -53,7 +53,7 @@ def is_serving(server: ServerProcess) -> bool:
 
 
 def shows(connection: BlockingConnection, likes: int) -> bool:
-    """Whether it is told of so many likes before it ends."""
+    """Whether it receives so many likes before it ends."""
     try:
         connection.next("counts", counts={"like": likes, "dislike": 0})
     except ConnectionClosed:

@@ -61,7 +61,7 @@ def test_it_says_ready_and_serves_on_the_listener_it_was_given(engine: str) -> N
             assert answer.status == 200
 
 
-def test_it_stops_cleanly_when_told(engine: str) -> None:
+def test_it_stops_cleanly_on_sigterm(engine: str) -> None:
     with worker(engine) as one:
         assert one.says() == b"ready\n"
         one.process.terminate()
@@ -106,7 +106,7 @@ def test_a_stray_interrupt_leaves_no_traceback(engine: str, ready: bool) -> None
         assert ready or b"Traceback" not in one.process.stderr.read()
 
 
-def test_it_serves_the_sites_it_is_told_and_changes_them(engine: str) -> None:
+def test_it_serves_the_sites_it_is_sent_and_changes_them(engine: str) -> None:
     def status(site: str) -> int:
         try:
             url = f"http://127.0.0.1:{one.port}/v1/items?site={site}&item=a"

@@ -74,7 +74,7 @@ def test_a_connection_that_is_gone_is_not_answered(talk: Talk) -> None:
     assert talk.messages() == []
 
 
-def test_a_retired_visitor_is_told_once_and_watches_on(talk: Talk) -> None:
+def test_a_retired_visitor_is_notified_once_and_watches_on(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
     talk.messages()
     channel = NAMES.visitor_channel("default", member(talk.visitor))
@@ -107,7 +107,7 @@ def test_a_retirement_found_out_by_asking_the_store(talk: Talk) -> None:
     assert [(f["code"], f["ref"]) for f in frames] == [("unauthorized", 2), ("unauthorized", 3)]
 
 
-def test_a_wish_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> None:
+def test_a_reaction_does_not_wait_until_the_store_knows_the_visitor(talk: Talk) -> None:
     asked: list[Query] = []
     talk.parts.subscriptions.read = asked.append
     talk.session, talk.line = talk.another()

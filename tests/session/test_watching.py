@@ -24,7 +24,7 @@ def test_since(talk: Talk) -> None:
         ("counts", "c", True),
         ("watching", None, None),
     ]
-    # A version above what is known here may simply be newer: the store is asked before a reset is told.
+    # A version above what is known here may simply be newer: the store is asked before a reset is sent.
     session, line = talk.another()
     session.queue.received(b'{"type":"watch","items":["a"],"since":{"a":150}}', False)
     talk.store.version = 150
@@ -49,7 +49,7 @@ def test_a_read_that_was_overtaken_shows_the_newer_counts(talk: Talk) -> None:
     assert [frame.get("version") for frame in talk.messages()] == [500, None]
 
 
-def test_other_tabs_are_told_and_the_own_one_is_not(talk: Talk) -> None:
+def test_other_tabs_are_notified_and_the_own_one_is_not(talk: Talk) -> None:
     talk.say("auth", token=talk.token)
     talk.say("watch", items=["a"])
     talk.store.answer()

@@ -13,7 +13,7 @@ reactions = st.lists(
 
 
 @given(reactions)
-def test_counts_are_the_last_wish_of_each_person(history: list[tuple[str, str | None, int]]) -> None:
+def test_counts_are_the_last_reaction_of_each_person(history: list[tuple[str, str | None, int]]) -> None:
     item = Item()
     for visitor, apply, now in history:
         item = react(item, visitor, apply, now)
@@ -22,7 +22,7 @@ def test_counts_are_the_last_wish_of_each_person(history: list[tuple[str, str | 
 
 
 @given(reactions, st.sampled_from("abc"), st.sampled_from([*KINDS, None]))
-def test_repeating_a_wish_changes_nothing(
+def test_repeating_a_reaction_changes_nothing(
     history: list[tuple[str, str | None, int]], visitor: str, apply: str | None
 ) -> None:
     item = Item()

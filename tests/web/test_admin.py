@@ -72,7 +72,7 @@ def counts(page: BlockingConnection, **wanted: int) -> dict[str, Any]:
 
 
 def mine(page: BlockingConnection) -> tuple[str, str | None, int]:
-    """The next that a tab is told of what its visitor holds: item, reaction, version."""
+    """The next that a tab receives of what its visitor holds: item, reaction, version."""
     reply = page.next("mine")
     return reply["item"], reply["reaction"], reply["version"]
 
@@ -113,7 +113,7 @@ def test_no_tab_goes_on_showing_what_is_held_no_more(server: ServerProcess, item
             reply, reaction, at_version = mine(page)
             assert (reply, reaction) == (item, None)
             assert at_version > version
-        # Only the visitors concerned are told, and only of what is shown.
+        # Only the visitors concerned are notified, and only of what is shown.
         assert [frame["type"] for frame in at[0].until(ref=at[0].post("ping"))] == ["pong"]
         if what == "erase":
             assert "mine" not in [frame["type"] for frame in theirs[0].until(ref=theirs[0].post("ping"))]
@@ -284,7 +284,7 @@ def test_a_page_of_the_sites_may(server: ServerProcess, item: str) -> None:
     assert httpx.options(f"{server.url}/v1/admin/reset?site=blog", headers=asked).status_code == 204
 
 
-def test_the_log_has_the_deed_and_no_key(server: ServerProcess, item: str) -> None:
+def test_the_log_has_the_action_and_no_key(server: ServerProcess, item: str) -> None:
     admin(server, "reset", item)
     visitor = Visitor(server).id
     admin(server, "erase", json={"visitor": visitor})

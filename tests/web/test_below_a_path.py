@@ -55,7 +55,7 @@ async def test_a_load_test_of_it(at_a_path: ServerProcess) -> None:
     assert result.totals.count("acked") > 0
 
 
-async def test_a_server_that_is_told_says_so(at_a_path: ServerProcess, server: ServerProcess) -> None:
+async def test_a_server_with_a_base_path_says_so(at_a_path: ServerProcess, server: ServerProcess) -> None:
     assert f"{at_a_path.url}/tally/\n" in at_a_path.output()
     async with httpx.AsyncClient() as http:
         document = (await http.get(f"{at_a_path.url}/tally/openapi.json")).json()

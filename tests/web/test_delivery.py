@@ -103,10 +103,10 @@ class Peer:
         while len(self.data) >= 2 and len(self.data) >= 2 + self.data[1]:
             assert self.data[0] == 0x81
             assert self.data[1] < 126
-            self._heard(json.loads(self.data[2 : 2 + self.data[1]]))
+            self._receive(json.loads(self.data[2 : 2 + self.data[1]]))
             del self.data[: 2 + self.data[1]]
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _receive(self, message: dict[str, Any]) -> None:
         if message["type"] == "unwatched":
             del self.watched[ITEMS[message["ref"]]]
         elif message["type"] == "counts":

@@ -10,13 +10,13 @@ from tallycast.transport.timer_wheel import TimerWheel
 
 
 class Drainable:
-    """Leaves when it is told to, unless it is deaf."""
+    """Leaves when it is asked to, unless it is deaf."""
 
     def __init__(self, timers: TimerWheel, *, deaf: bool = False) -> None:
         self.answer: float | None = None
         self.left_at: float | None = None
         self.aborted = False
-        self._rounds = timers
+        self._timers = timers
         self._deaf = deaf
         self._slice = timers.add(self)
 
@@ -31,14 +31,14 @@ class Drainable:
         if self.left_at is None:
             self.left_at = time.monotonic()
         if not self._deaf:
-            self._rounds.remove(self._slice, self)
+            self._timers.remove(self._slice, self)
 
     def abort(self) -> None:
         self.aborted = True
-        self._rounds.remove(self._slice, self)
+        self._timers.remove(self._slice, self)
 
 
-async def test_all_are_told_first_and_then_leave_evenly() -> None:
+async def test_all_get_bye_first_and_then_leave_evenly() -> None:
     timers = TimerWheel()
     connections = [Drainable(timers) for _ in range(1000)]
     drain = Drain(timers)

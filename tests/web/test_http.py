@@ -43,7 +43,7 @@ async def test_what_is_no_http_is_a_problem(server: ServerProcess, data: bytes) 
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-async def test_a_request_without_upgrade_is_told_to(server: ServerProcess, method: bytes) -> None:
+async def test_a_request_without_upgrade_is_426(server: ServerProcess, method: bytes) -> None:
     request = method + b" /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     head, body = await exchange(server.url, request)
     assert head.startswith(b"HTTP/1.1 426 ")
@@ -53,7 +53,7 @@ async def test_a_request_without_upgrade_is_told_to(server: ServerProcess, metho
 
 
 @pytest.mark.parametrize("version", [b"", b"\r\nSec-WebSocket-Version: 12"])
-async def test_another_version_of_websocket_is_told_which(server: ServerProcess, version: bytes) -> None:
+async def test_another_websocket_version_is_answered_with_ours(server: ServerProcess, version: bytes) -> None:
     request = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
     head, body = await exchange(server.url, request + key + version + b"\r\n\r\n")

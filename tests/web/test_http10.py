@@ -113,7 +113,7 @@ async def test_the_end_of_the_connection_ends_it_and_a_reset_does_not(
 
 
 @pytest.mark.parametrize(("version", "expected"), [("1.0", False), ("1.1", True)])
-async def test_only_http_1_1_waits_to_be_told_to_go_on(
+async def test_only_http_1_1_waits_for_100_continue(
     server: ServerProcess, version: str, expected: bool
 ) -> None:
     """HTTP/1.0 would take a 100 for the answer (RFC 9110, section 10.1.1)."""

@@ -88,7 +88,7 @@ def single(connection: Inbound, data: bytes) -> bytes | None:
     return short_message(data) if connection.idle else None
 
 
-class Heard:
+class Received:
     """What came of a connection's bytes, however it was cut."""
 
     def __init__(self) -> None:
@@ -115,9 +115,9 @@ class Heard:
                 raise AssertionError(event)
 
 
-def alone(stream: bytes) -> Heard:
+def alone(stream: bytes) -> Received:
     """What a parser of its own makes of a stream that comes in one piece."""
-    received, core = Heard(), new_core()
+    received, core = Received(), new_core()
     core.receive_data(stream)
     opcode, pieces = Opcode.TEXT, []
     for frame in core.events_received():
@@ -139,7 +139,7 @@ def alone(stream: bytes) -> Heard:
 def test_many_connections_on_one_parser_are_as_each_on_its_own(sent: list[bytes], chance: Any) -> None:
     shared = SharedParser()
     connections = [Inbound(shared) for _ in sent]
-    received = [Heard() for _ in sent]
+    received = [Received() for _ in sent]
     left = list(sent)
 
     def go_on(peer: int) -> None:

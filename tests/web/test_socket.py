@@ -224,8 +224,8 @@ def test_a_peer_that_takes_nothing_is_dropped(bench: Bench) -> None:
     assert bench.transport.waiting == Frame(Opcode.CLOSE, b"\x0f\xa1").serialize(mask=False), "4001"
     bench.socket.deliver(b"update")
     assert bench.transport.waiting.endswith(b"\x0f\xa1"), "nothing comes after a close"
-    assert not bench.transport.aborted, "a peer that wakes up now is told"
-    assert bench.transport.reading, "and its answer is heard"
+    assert not bench.transport.aborted, "a peer that wakes up now gets the close"
+    assert bench.transport.reading, "and its answer is read"
     bench.wait(CLOSE_WITHIN + 1.1)
     assert bench.transport.aborted
 

@@ -180,7 +180,7 @@ async def test_a_stream_without_room_gets_the_latest_of_each_when_there_is_some(
     assert [bench.versions(item) for item in "abc"] == [[0, 499], [0, 499], [0]]
 
 
-async def test_a_store_that_went_back_is_told(bench: Bench) -> None:
+async def test_a_store_that_went_back_is_a_reset(bench: Bench) -> None:
     await bench.open("a")
     bench.publish("a", 50, like=9)
     await bench.turn()

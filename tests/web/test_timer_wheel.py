@@ -1,9 +1,9 @@
-"""The one timer: each member is visited once a round, and not after leaving."""
+"""The one timer: each member ticks once a revolution, and not after it was removed."""
 
 from tallycast.transport.timer_wheel import SLICES, TimerWheel
 
 
-class Visited:
+class Member:
     def __init__(self) -> None:
         self.at: list[float] = []
 
@@ -17,26 +17,26 @@ class Visited:
     def abort(self) -> None: ...
 
 
-class Faulty(Visited):
+class Faulty(Member):
     def on_tick(self, now: float) -> None:
         raise ValueError("a defect")
 
 
-def test_every_member_is_visited_once_a_round() -> None:
+def test_every_member_ticks_once_a_revolution() -> None:
     time = iter(range(1000))
     timers = TimerWheel(lambda: float(next(time)))
-    visited = [Visited() for _ in range(25)]
-    slices = [timers.add(one) for one in visited]
+    members = [Member() for _ in range(25)]
+    slices = [timers.add(one) for one in members]
     assert len(timers) == 25
     assert max(slices.count(i) for i in range(SLICES)) - min(slices.count(i) for i in range(SLICES)) <= 1
     for _ in range(2 * SLICES):
         timers.advance()
-    assert all(len(one.at) == 2 and one.at[1] - one.at[0] == SLICES for one in visited)
+    assert all(len(one.at) == 2 and one.at[1] - one.at[0] == SLICES for one in members)
 
 
-def test_a_visit_after_leaving_is_none_and_a_defect_stops_no_other() -> None:
+def test_no_tick_after_removal_and_a_defect_stops_no_other() -> None:
     timers = TimerWheel()
-    stays, goes, faulty = Visited(), Visited(), Faulty()
+    stays, goes, faulty = Member(), Member(), Faulty()
     timers.add(faulty)
     timers.add(stays)
     at = timers.add(goes)

@@ -33,7 +33,7 @@ def test_an_engine_that_is_right() -> None:
     assert unknown(SAFE) == []
 
 
-def test_one_of_another_kind_is_told_what_to_do() -> None:
+def test_one_of_another_kind_ends_with_what_to_do() -> None:
     replica = RIGHT._replace(is_replica=True, primary="10.0.0.5:6379")
     answer = demoted(replica)
     assert "a replica of 10.0.0.5:6379" in str(answer)
@@ -52,7 +52,7 @@ def test_every_policy_that_evicts_is_an_error(policy: str) -> None:
     assert "set it to noeviction" in risk.reason
 
 
-def test_what_is_not_synced_is_told_with_what_can_be_lost() -> None:
+def test_what_is_not_synced_is_reported_with_what_can_be_lost() -> None:
     (log,) = risks({**SAFE, "appendonly": "no"}, 0)
     assert (log.setting, log.level) == ("appendonly", "warning")
     assert "all reactions since its last snapshot are lost" in log.reason

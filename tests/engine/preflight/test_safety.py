@@ -16,7 +16,7 @@ from tests.support.engine import private_engine
 from tests.support.forged import forged, info
 from tests.support.waiting import end, eventually
 
-TELLS = "engine setting can lose acknowledged reactions"
+WARNING = "engine setting can lose acknowledged reactions"
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ async def test_a_policy_that_is_set_later_is_found_and_found_right_again(
         await eventually(lambda: not link.health.evicting)
         await end(running)
     assert [(line["event"], line["log_level"], line["setting"]) for line in logs] == [
-        (TELLS, "error", "maxmemory-policy"),
+        (WARNING, "error", "maxmemory-policy"),
         ("engine setting corrected", "info", "maxmemory-policy"),
     ]
 
 
-async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
+async def test_what_is_not_synced_is_logged_once_and_again_when_it_changes(
     link: Store, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(safety, "SETTINGS_INTERVAL", 0.02)
@@ -71,7 +71,7 @@ async def test_what_is_not_synced_is_told_once_and_told_anew_when_it_changes(
             await eventually(lambda: len(logs) > answer and link.health.unsafe == unsafe)  # noqa: B023
         await end(running)
     assert levels == [["appendonly"]]
-    assert [(line["log_level"], line["setting"]) for line in logs if line["event"] == TELLS] == [
+    assert [(line["log_level"], line["setting"]) for line in logs if line["event"] == WARNING] == [
         ("warning", "appendonly"),
         ("warning", "appendfsync"),
         ("info", "appendfsync"),

@@ -110,7 +110,7 @@ async def test_nothing_at_all(store: Store, run: Run) -> None:
     assert not store.batches
 
 
-async def test_bad_rows_and_refused_ones_are_told(store: Store, run: Run) -> None:
+async def test_bad_rows_and_refused_ones_are_reported(store: Store, run: Run) -> None:
     store.refused = {2, 5}
     await run.importer.run([*votes(1, 3), Bad(4, "no such reaction"), *votes(5, 2)])
     assert sorted(run.bad) == [

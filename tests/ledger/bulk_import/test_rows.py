@@ -258,7 +258,7 @@ def test_a_value_over_several_lines_is_one_row() -> None:
     ):
         assert read_csv("", broken, "a,u:1,like")[0] == Bad(3, reason)
         assert read_csv("", broken, "a,u:1,like")[1:] == [good]
-        # What was told of its first line is not told once more, nor is the rest of it a row.
+        # What was reported of its first line is not reported once more, nor is the rest of it a row.
         assert read("item,visitor,reaction", "", broken, "a,u:1,like", first=4) == [good]
 
 

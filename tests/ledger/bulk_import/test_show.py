@@ -38,7 +38,7 @@ def test_a_bar_on_a_terminal(share: float | None) -> None:
     assert ("50%" in drawn) == (share is not None)
 
 
-def test_the_first_complaints_are_told_and_all_counted() -> None:
+def test_the_first_complaints_are_shown_and_all_counted() -> None:
     out = io.StringIO()
     bad_rows = BadRows(ProgressLines(Console(file=out)))
     for line in range(1, MAX_SHOWN + 1235):

@@ -140,7 +140,7 @@ async def test_a_time_is_when_the_visitor_is_listed_with(importer: ImportWriter,
 
 
 @pytest.mark.parametrize("at", [None, 5_000_000])
-async def test_what_is_not_granted_is_told_for_its_row(
+async def test_what_is_refused_is_reported_for_its_row(
     importer: ImportWriter, link: Store, reader: Reader, at: int | None
 ) -> None:
     await freeze(link, SITE.name, "frozen", frozen=True)

@@ -12,7 +12,7 @@ from tests.support.cluster import Cluster, Node
 from tests.support.names import NAMES
 
 
-class Heard:
+class RecordingListener:
     """A listener that remembers."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from tallycast.engine.store import EngineError, Store
 from tallycast.ledger.cluster.writer import ClusterWriter
 from tallycast.ledger.writer import Committed, StandaloneWriter
 
-from tests.ledger.cluster.support import Heard, check, places
+from tests.ledger.cluster.support import RecordingListener, check, places
 from tests.ledger.support import SITE, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
@@ -29,7 +29,7 @@ async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, wr
     named = ring.primaries[:2]
 
     async def all_over(store: ClusterStore) -> None:
-        received = Heard()
+        received = RecordingListener()
         feed = store.feed(received)
         running = asyncio.create_task(feed.run())
         own = ClusterWriter(store)
@@ -104,7 +104,7 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
 
     await react("like")
     for turn in range(4):
-        # Its commands wait; that it lives is told to the others all the same.
+        # Its commands wait; that it lives is reported to the others all the same.
         slow.do("CLIENT", "PAUSE", 300, "ALL")
         answers = await react(SITE.kinds[turn % 2])
         assert all(isinstance(answer, Committed) for answer in answers)

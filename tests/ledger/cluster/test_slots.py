@@ -15,7 +15,7 @@ from tallycast.ledger.audit import Outcome
 from tallycast.ledger.cluster import writer as cluster_writer
 from tallycast.ledger.writer import Committed
 
-from tests.ledger.cluster.support import Heard, check, followers, places
+from tests.ledger.cluster.support import RecordingListener, check, followers, places
 from tests.ledger.support import SITE, read, set_reaction, stored, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
@@ -25,7 +25,7 @@ from tests.support.waiting import end, eventually
 async def test_a_subscriber_goes_on_hearing_when_the_slot_moves(
     ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
-    received = Heard()
+    received = RecordingListener()
     feed = store.feed(received)
     channel, mine = NAMES.item_channel(SITE.name, "x"), NAMES.visitor_channel(SITE.name, member("a:1"))
     running = asyncio.create_task(feed.run())
@@ -58,7 +58,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_slot_that_goes_back_and_forth_loses_nothing(
     ring: Cluster, store: ClusterStore, writer: Any, reader: Any
 ) -> None:
-    received = Heard()
+    received = RecordingListener()
     feed = store.feed(received)
     running = asyncio.create_task(feed.run())
     channel = NAMES.item_channel(SITE.name, "x")

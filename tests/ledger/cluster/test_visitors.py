@@ -16,7 +16,7 @@ from tallycast.ledger.merge import Merger
 from tallycast.ledger.visitor_reactions import VisitorReactions
 from tallycast.ledger.writer import Committed
 
-from tests.ledger.cluster.support import Heard, check, merged
+from tests.ledger.cluster.support import RecordingListener, check, merged
 from tests.ledger.support import SITE, read, set_reaction, submitted
 from tests.support.cluster import Cluster
 from tests.support.names import NAMES
@@ -30,7 +30,7 @@ async def test_a_merge_across_the_cluster(
     for item in items:
         await set_reaction(writer, "a:1", item, "like")
     await set_reaction(writer, "u:1", "i/0", "dislike")
-    received = Heard()
+    received = RecordingListener()
     feed = store.feed(received)
     running = asyncio.create_task(feed.run())
     feed.subscribe(NAMES.visitor_channel(SITE.name, member("a:1")))
@@ -59,7 +59,7 @@ async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_
     half: list[Any] = []
     with monkeypatch.context() as slow:
         slow.setattr(writer._items, "submit", lambda *step: half.append(step))
-        wished = submitted(writer, "a:1", "x", "like")
+        waiting = submitted(writer, "a:1", "x", "like")
         await eventually(lambda: len(half) == 1)
     merger, index = Merger(store), NAMES.index_key(SITE.name, member("a:1"))
     moving = asyncio.create_task(merged(merger, "a:1", "u:1"))
@@ -67,7 +67,7 @@ async def test_a_reaction_that_was_half_written_when_its_visitor_was_retired_is_
     began = time.monotonic()
     await eventually(lambda: moving.done() or time.monotonic() - began > DEADLINE / 4)
     writer._items.submit(*half[0])
-    answer = await wished
+    answer = await waiting
     assert await moving is None
     # On a slow machine it may have come too late, and then it must not have been written at all.
     likes = int(isinstance(answer, Committed))
@@ -81,8 +81,8 @@ async def test_all_that_a_visitor_holds_is_erased(
 ) -> None:
     for number in range(5):
         await set_reaction(writer, "u:1", f"i/{number}", "like")
-    holdings = VisitorReactions(store, reader.submit, writer.submit, Merger(store).finish_pending_merges)
-    assert await holdings.erase(SITE, "u:1") == 5
+    kept = VisitorReactions(store, reader.submit, writer.submit, Merger(store).finish_pending_merges)
+    assert await kept.erase(SITE, "u:1") == 5
     index = NAMES.index_key(SITE.name, member("u:1"))
     assert not ring.owner(index).client.exists(index)
     for number in range(5):

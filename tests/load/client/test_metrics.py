@@ -71,7 +71,7 @@ def test_rates_and_means_are_drawn_and_what_never_changed_is_not() -> None:
     }
 
 
-async def test_an_address_without_metrics_is_told_before_the_load() -> None:
+async def test_an_address_without_metrics_is_reported_before_the_load() -> None:
     async with Fake() as fake:
         # Without a path it is the usual one.
         metrics = Metrics(fake.url.removeprefix("http://"))

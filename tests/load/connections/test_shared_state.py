@@ -7,7 +7,7 @@ from tallycast_load.measure.violations import Violations
 from tests.load.support import make_context
 
 
-def test_two_connections_that_are_told_different_counts_of_one_version() -> None:
+def test_two_connections_that_receive_different_counts_of_one_version() -> None:
     found = Violations()
     shared = make_context(found, ["a", "b"])
     for item, version, likes in ((0, 10, 1), (1, 10, 2), (0, 10, 1), (0, 9, 3)):

@@ -35,7 +35,7 @@ def test_an_open_outcome_allows_both_until_it_cannot_linger() -> None:
 
 
 @given(st.sampled_from(["like", "dislike", None]), st.floats(0, 1, exclude_max=True))
-def test_every_wish_changes_something(last: str | None, chance: float) -> None:
+def test_every_reaction_changes_something(last: str | None, chance: float) -> None:
     ledger = ReactionLedger()
     ledger.add(sent(last, 0))
     assert ledger.choose(1, 0, ["like", "dislike"], chance) != last

@@ -6,7 +6,7 @@ from tallycast_load.verdict import generator, server_limits
 from tallycast_load.verdict.checks import Check, without_lateness
 
 
-def test_a_late_generator_is_told_with_what_to_change() -> None:
+def test_a_late_generator_is_reported_with_what_to_change() -> None:
     assert generator.complaints(1000, 10, [0.5], 2, shared=True) == []
     (late,) = generator.complaints(1000, 11, [0.5], 2, shared=True)
     assert "1.10 % of the reactions were sent more than 10 ms after they were due" in late
@@ -19,7 +19,7 @@ def test_a_late_generator_is_told_with_what_to_change() -> None:
     assert "raise --processes" not in generator.complaints(1000, 0, [0.99], 1, shared=True)[0]
 
 
-def test_limits_of_the_server_are_told_with_what_to_change() -> None:
+def test_limits_of_the_server_are_reported_with_what_to_change() -> None:
     assert server_limits.reactions({"unavailable": 3}, 5) == []
     (line,) = server_limits.reactions({"rate_limited": 3000}, 5)
     assert "refused 3,000 reactions (rate_limited)" in line
