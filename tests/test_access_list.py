@@ -162,9 +162,7 @@ def test_the_smallest_list_serves_on_one_engine(
 
 
 @pytest.mark.parametrize("product", ["redis", "valkey"])
-def test_the_smallest_list_serves_on_a_cluster(
-    make_server: MakeServer, product: str, config: Path, tmp_path: Path
-) -> None:
+def test_the_smallest_list_serves_on_a_cluster(make_server: MakeServer, product: str, config: Path) -> None:
     with cluster(primaries=1, product=product) as ring:
         for node in ring.nodes:
             node.do("ACL", "SETUSER", USER, *documented(sharded=True))

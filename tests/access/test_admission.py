@@ -7,6 +7,8 @@ from tallycast.domain.addresses import Client
 from tallycast.domain.limits import Caps
 from tallycast.domain.rates import Rate
 
+from tests.access.conftest import Clock
+
 HERE = Client("127.0.0.1", forwarded=False)
 OFFICE = Client("192.0.2.7", forwarded=False)
 CAPS = Caps(
@@ -16,18 +18,6 @@ CAPS = Caps(
     address_requests=Rate(2, 4),
     address_visitors=Rate(1, 3),
 )
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

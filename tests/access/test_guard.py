@@ -24,22 +24,11 @@ from tallycast.domain.patterns import ItemPattern
 from tallycast.domain.sites import Site
 from tallycast.domain.tokens import Key, KeySet
 
+from tests.access.conftest import Clock
 from tests.support.signing import SECRET, private_key
 
 SITE = Site("blog", origins=frozenset({"https://blog.example"}))
 OTHER = Site("other")
-
-
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ async def test_a_link_that_says_nothing_is_left_though_the_engine_answers(
 
 
 async def test_an_unexpected_error_is_a_lost_link_too(
-    feed: Feed, ear: Ear, client: Any, writer: Writer, monkeypatch: pytest.MonkeyPatch
+    feed: Feed, ear: Ear, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed.subscribe(X)
     await eventually(lambda: ear.rereads == [{X}])

@@ -196,7 +196,7 @@ async def test_an_item_is_audited_exactly_while_it_changes_all_the_time(
 
 
 async def test_whatever_happens_between_two_steps_is_counted_along(
-    link: Store, writer: Writer, reader: Reader, client: Any
+    link: Store, writer: Writer, client: Any
 ) -> None:
     """Reactions, splits, merges, a new kind, imports, freezing, resets; and two audits at a time."""
     dice = random.Random(7)

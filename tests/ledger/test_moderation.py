@@ -41,7 +41,7 @@ async def test_an_untouched_item_is_not_reset(link: Store, client: Any) -> None:
 
 
 async def test_a_removed_item_is_gone_and_can_begin_anew(
-    link: Store, writer: Writer, reader: Reader, client: Any, monkeypatch: pytest.MonkeyPatch
+    link: Store, writer: Writer, reader: Reader, client: Any
 ) -> None:
     for number in range(20):
         before = await set_reaction(writer, f"a:{number}", "x", "like")

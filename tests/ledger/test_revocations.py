@@ -74,7 +74,7 @@ async def test_what_is_too_old_is_forgotten(link: Store, client: Any) -> None:
     assert process.known.at("blog", "u:new") is not None
 
 
-async def test_the_stream_does_not_grow_for_ever(link: Store, client: Any, monkeypatch: Any) -> None:
+async def test_the_stream_does_not_grow_for_ever(link: Store, client: Any) -> None:
     for number in range(300):
         await client.xadd(NAMES.revoked, {"site": "b", "member": b"x"}, id=f"{1000 + number}-0")
     await revoke(link, "blog", "u:1")

@@ -31,7 +31,7 @@ async def test_every_action_in_order(link: Store, monkeypatch: pytest.MonkeyPatc
     assert "u:42" not in str(erase)
 
 
-async def test_the_oldest_make_room(link: Store, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_make_room(link: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "MAX_ENTRIES", 200)
     for number in range(1000):
         await note(link, "me", "reset", "blog", item=str(number))

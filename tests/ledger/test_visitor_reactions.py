@@ -227,7 +227,6 @@ async def cut_off(link: Store, monkeypatch: pytest.MonkeyPatch, after: int) -> N
 async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
     kept: VisitorReactions,
     link: Store,
-    reader: Reader,
     writer: Writer,
     client: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -251,7 +250,6 @@ async def test_what_a_merge_that_was_cut_off_has_not_moved_yet_is_the_accounts(
 async def test_nothing_comes_back_from_a_merge_that_was_cut_off(
     kept: VisitorReactions,
     link: Store,
-    reader: Reader,
     writer: Writer,
     client: Any,
     monkeypatch: pytest.MonkeyPatch,

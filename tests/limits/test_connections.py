@@ -15,6 +15,14 @@ from tests.support.process import ServerProcess
 from tests.support.waiting import eventually
 
 
+async def is_accepted(server: ServerProcess) -> bool:
+    """Whether a new connection stays open, rather than being closed at once or answered 503."""
+    try:
+        return await refused(server) is None
+    except InvalidStatus:
+        return False
+
+
 async def test_connections_of_one_address(tight: ServerProcess) -> None:
     async with AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(opening(tight, "192.0.2.1")) for _ in range(6)]
@@ -23,11 +31,7 @@ async def test_connections_of_one_address(tight: ServerProcess) -> None:
         async with client(tight, "192.0.2.1") as http:
             check_limited(await http.get("/v1/stream?item=a"))
         await lines[0].close()
-
-        async def let_in() -> bool:
-            return await refused(tight, "192.0.2.1") is None
-
-        assert await let_in()
+        assert await refused(tight, "192.0.2.1") is None
 
 
 async def test_new_connections_of_one_address(tight: ServerProcess) -> None:
@@ -68,14 +72,7 @@ async def test_connections_in_all(make_server: MakeServer) -> None:
 
         await lines[0].close()
         await streams[0].aclose()
-
-        async def let_in() -> bool:
-            try:
-                return await refused(server) is None
-            except InvalidStatus:
-                return False
-
-        await eventually(let_in)
+        await eventually(lambda: is_accepted(server))
         assert (await lines[1].ask("ping"))["type"] == "pong", "an accepted connection stays"
 
 
@@ -116,17 +113,10 @@ async def test_connections_that_are_no_sockets(make_server: MakeServer) -> None:
         assert (await idle[0].get("/v1/items?item=a"))[0] == 200, "an accepted connection stays"
         for line in idle[:2]:
             await line.close()
-
-        async def let_in() -> bool:
-            try:
-                return await refused(server) is None
-            except InvalidStatus:
-                return False
-
-        await eventually(let_in)
+        await eventually(lambda: is_accepted(server))
         # A place goes over to the socket, and comes back once.
         for _ in range(30):
-            assert await let_in()
+            assert await is_accepted(server)
 
 
 async def test_idle_connections_end(make_server: MakeServer) -> None:
@@ -155,7 +145,7 @@ async def test_connections_of_a_proxy_are_its_clients(tight: ServerProcess) -> N
         await lines[7].ended()
         await lines[0].close()
 
-        async def let_in() -> bool:
+        async def accepted() -> bool:
             return await refused(tight, "192.0.2.12") is None
 
-        await eventually(let_in)
+        await eventually(accepted)

@@ -307,9 +307,7 @@ def test_a_folder_called_server_where_the_operator_is(make_server: MakeServer, t
     assert is_serving(make_server(cwd=tmp_path))
 
 
-def test_a_worker_that_never_becomes_ready(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
-) -> None:
+def test_a_worker_that_never_becomes_ready(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     """Three deaths in a row stop the server; ``false`` stands for a Python that cannot even begin."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     settings = load(port="0").model_copy(update={"redis_url": engine})

@@ -18,10 +18,9 @@ from typing import Any
 
 from redis import Redis
 from redis.crc import key_slot
-from redis.exceptions import RedisError
 from tallycast.engine.embedded import launch
 
-from tests.support.engine import engine_program
+from tests.support.engine import engine_program, has_started
 from tests.support.processes import is_alive
 from tests.support.waiting import wait_for
 
@@ -64,17 +63,6 @@ class Node:
         """Run a command; text as text."""
         reply = self.client.execute_command(*words)
         return reply.decode() if isinstance(reply, bytes) else reply
-
-    def answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
-
-    def has_started(self) -> bool:
-        """Whether it serves, in the end; not when another process was faster with its ports."""
-        wait_for(lambda: self.answers() or self.process.poll() is not None, "a node's answer")
-        return self.process.poll() is None
 
     def info(self, section: str) -> dict[str, Any]:
         return dict(self.client.info(section))
@@ -205,7 +193,7 @@ def _start(folder: Path, number: int, product: str) -> Node:
     for port in free_ports(number):
         if is_free(port + 1):
             node = Node(folder / f"{number}-{port}", port, product)
-            if node.has_started():
+            if has_started(node.process, node.client):
                 return node
     raise AssertionError("no free ports")
 

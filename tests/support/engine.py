@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -47,7 +47,7 @@ def private_engine(product: str = "valkey") -> Iterator[str]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         url = f"unix://{socket}"
-        wait_for(lambda: _answers(url), "the engine's answer")
+        _wait_for_answer(url)
         yield url
     finally:
         process.kill()
@@ -83,7 +83,7 @@ class DurableEngine:
         ]
         # fmt: on
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_for(lambda: _answers(self.url), "the engine's answer")
+        _wait_for_answer(self.url)
 
     def stop(self) -> None:
         """Stop it in good order."""
@@ -100,9 +100,20 @@ def flush(url: str) -> None:
         client.script_flush()
 
 
-def _answers(url: str) -> bool:
+def is_up(client: "Redis[Any]") -> bool:
+    """Whether an engine answers."""
     try:
-        with Redis.from_url(url) as client:
-            return bool(client.ping())
+        return bool(client.ping())
     except RedisError:
         return False
+
+
+def has_started(process: "subprocess.Popen[bytes]", client: "Redis[Any]") -> bool:
+    """Whether an engine serves, in the end; not when another process was faster with its port."""
+    wait_for(lambda: is_up(client) or process.poll() is not None, "an engine's answer")
+    return process.poll() is None
+
+
+def _wait_for_answer(url: str) -> None:
+    with Redis.from_url(url) as client:
+        wait_for(lambda: is_up(client), "the engine's answer")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 from tallycast.engine.embedded import launch
 from tallycast.engine.embedded.server import find_binary
 
 from tests.support.cluster import free_ports
+from tests.support.engine import has_started
 from tests.support.waiting import wait_for
 
 
@@ -54,17 +54,6 @@ class Member:
     def connections(self) -> int:
         """How many connections it has beside this one."""
         return len(self.client.client_list()) - 1
-
-    def answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
-
-    def has_started(self) -> bool:
-        """Whether it serves, in the end; not when another process was faster with its port."""
-        wait_for(lambda: self.answers() or self.process.poll() is not None, "an engine's answer")
-        return self.process.poll() is None
 
     def close(self) -> None:
         self.client.close()
@@ -119,7 +108,7 @@ def members(*addresses: str) -> Iterator[list[Member]]:
 def _start(folder: Path, ports: Iterator[int], address: str) -> Member:
     for port in ports:
         member = Member(folder.with_name(f"{folder.name}-{port}"), port, address)
-        if member.has_started():
+        if has_started(member.process, member.client):
             return member
         member.close()
     raise AssertionError("no free port")

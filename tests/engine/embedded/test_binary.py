@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,36 +11,40 @@ from tallycast.engine.embedded import server
 from tallycast.engine.embedded.server import EmbeddedEngine, find_binary
 from tallycast.engine.store import EngineError
 
+ReplaceBinary = Callable[[str], None]
 
-async def test_an_engine_that_cannot_run(
-    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\necho 'no luck today'\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(server, "find_binary", lambda: program)
+
+@pytest.fixture
+def replace_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReplaceBinary:
+    """Puts a shell script in the place of the engine's binary."""
+
+    def replace(script: str) -> None:
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(server, "find_binary", lambda: program)
+
+    return replace
+
+
+async def test_an_engine_that_cannot_run(engine: EmbeddedEngine, replace_binary: ReplaceBinary) -> None:
+    replace_binary("echo 'no luck today'\nexit 3")
     with pytest.raises(EngineError, match=r"did not start: no luck today \(its log: .*/data/engine\.log\)$"):
         await engine.start()
 
 
 async def test_an_engine_that_is_killed_at_once(
-    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: EmbeddedEngine, replace_binary: ReplaceBinary
 ) -> None:
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\nkill -9 $$\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(server, "find_binary", lambda: program)
+    replace_binary("kill -9 $$")
     with pytest.raises(EngineError, match="did not start: killed by signal 9"):
         await engine.start()
 
 
 async def test_an_engine_that_says_nothing(
-    engine: EmbeddedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: EmbeddedEngine, replace_binary: ReplaceBinary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\nexec sleep 3600\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(server, "find_binary", lambda: program)
+    replace_binary("exec sleep 3600")
     monkeypatch.setattr(server, "SILENCE", 0.2)
     with pytest.raises(EngineError, match="did not start: it does not answer"):
         await engine.start()

@@ -134,7 +134,7 @@ async def test_the_next_window_is_read_meanwhile(store: Store, run: Run) -> None
     assert read == sorted(read)
 
 
-async def test_a_source_that_breaks_off(store: Store, run: Run) -> None:
+async def test_a_source_that_breaks_off(run: Run) -> None:
     def rows() -> Iterator[Row]:
         yield from votes(1, WINDOW + 1)
         raise ImportFailed("the disk is gone")

@@ -22,7 +22,7 @@ def test_blocks_and_how_far_they_are(tmp_path: Path) -> None:
             assert source.rewind()
 
 
-def test_a_pipe_does_not_say_how_much_comes(tmp_path: Path) -> None:
+def test_a_pipe_does_not_say_how_much_comes() -> None:
     ours, theirs = os.pipe()
     os.write(theirs, b"a\nb\n")
     with Source(Path(f"/dev/fd/{ours}")) as source:

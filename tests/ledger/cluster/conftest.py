@@ -1,14 +1,11 @@
 """The ledger on a cluster, in place of a single engine."""
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from tallycast.engine.cluster.store import ClusterStore
 from tallycast.engine.factory import open_store
 from tallycast.engine.startup import wait_until_ready
-from tallycast.ledger.cluster.reader import ClusterReader
-from tallycast.ledger.cluster.writer import ClusterWriter
 
 from tests.support.cluster import Cluster, cluster
 
@@ -22,6 +19,7 @@ def ring() -> Iterator[Cluster]:
 
 @pytest.fixture
 async def store(ring: Cluster) -> AsyncIterator[ClusterStore]:
+    """A store on the cluster, with nothing in it."""
     for node in ring.primaries:
         node.do("FLUSHALL")
         node.do("SCRIPT", "FLUSH")
@@ -33,14 +31,6 @@ async def store(ring: Cluster) -> AsyncIterator[ClusterStore]:
 
 
 @pytest.fixture
-async def writer(store: ClusterStore) -> AsyncIterator[Any]:
-    writer = ClusterWriter(store)
-    yield writer
-    await writer.close()
-
-
-@pytest.fixture
-async def reader(store: ClusterStore) -> AsyncIterator[Any]:
-    reader = ClusterReader(store)
-    yield reader
-    await reader.close()
+def link(store: ClusterStore) -> ClusterStore:
+    """What ``writer`` and ``reader`` are built on."""
+    return store

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,18 +16,12 @@ from tallycast.ledger.merge import Merge, Merger
 from tallycast.ledger.writer import Committed
 
 from tests.ledger.support import SITE, stored, submitted
-from tests.support.cluster import Cluster, cluster
+from tests.support.cluster import Cluster
 from tests.support.names import NAMES
 from tests.support.waiting import eventually
 
 ITEMS = [f"i/{number}" for number in range(12)]
 VISITORS, STRANGERS = 20, 8
-
-
-@pytest.fixture
-def ring() -> Iterator[Cluster]:
-    with cluster() as ring:
-        yield ring
 
 
 class Visitor:
@@ -79,9 +72,9 @@ def held(ring: Cluster) -> dict[str, dict[bytes, str]]:
 
 
 async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
-    ring: Cluster, monkeypatch: pytest.MonkeyPatch
+    fresh_ring: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(ring.url, replicas=1)
+    store = open_store(fresh_ring.url, replicas=1)
     assert isinstance(store, ClusterStore)
     await wait_until_ready(store, 10.0)
     writer, merger = ClusterWriter(store), Merger(store)
@@ -95,13 +88,13 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
     indexes = [NAMES.index_key(SITE.name, keys.member(f"a:{number}")) for number in range(STRANGERS)]
 
     def begun() -> bool:
-        return any(ring.owner(index).client.type(index) == b"string" for index in indexes)
+        return any(fresh_ring.owner(index).client.type(index) == b"string" for index in indexes)
 
     # Once the first is retired there is something to be left half done.
     await eventually(begun)
-    dead = ring.owner(NAMES.item_key(SITE.name, ITEMS[0]))
+    dead = fresh_ring.owner(NAMES.item_key(SITE.name, ITEMS[0]))
     dead.kill()
-    successor = ring.replica_of(dead)
+    successor = fresh_ring.replica_of(dead)
     await eventually(lambda: successor.info("replication")["role"] == "master", within=60)
     dead.start()
     await eventually(lambda: successor.info("replication")["connected_slaves"] == 1, within=60)
@@ -122,7 +115,7 @@ async def test_a_primary_dies_in_the_middle_of_batches_and_merges(
     await merger.close()
     await store.close()
 
-    found = await asyncio.to_thread(held, ring)
+    found = await asyncio.to_thread(held, fresh_ring)
     for item in ITEMS:
         for visitor in visitors:
             holds = found[item].pop(keys.member(visitor.name), None)

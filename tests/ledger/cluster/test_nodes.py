@@ -14,18 +14,20 @@ from tallycast.engine.factory import open_store
 from tallycast.engine.keys import member
 from tallycast.engine.standalone import StandaloneStore
 from tallycast.engine.startup import wait_until_ready
-from tallycast.engine.store import EngineError, Store
+from tallycast.engine.store import EngineError
 from tallycast.ledger.cluster.writer import ClusterWriter
 from tallycast.ledger.writer import Committed, StandaloneWriter
 
 from tests.ledger.cluster.support import RecordingListener, check, places
 from tests.ledger.support import SITE, set_reaction, submitted
 from tests.support.cluster import Cluster
+from tests.support.engine import is_up
 from tests.support.names import NAMES
 from tests.support.waiting import end, eventually
 
 
-async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster, writer: Any) -> None:
+@pytest.mark.usefixtures("store")
+async def test_nodes_that_announce_names_and_one_that_has_none(ring: Cluster) -> None:
     named = ring.primaries[:2]
 
     async def all_over(store: ClusterStore) -> None:
@@ -121,7 +123,7 @@ async def test_a_node_that_is_slow_is_waited_for_and_one_that_is_too_slow_does_n
         if isinstance(answer, Committed)
     }
     assert len(done) < len(answers)
-    await eventually(slow.answers)
+    await eventually(lambda: is_up(slow.client))
     for item in items:
         likes = sum((visitor, item) in done for visitor in visitors)
         check(ring, item, {"like": likes, "dislike": 3 - likes})
@@ -199,7 +201,7 @@ async def test_what_no_replica_confirms_is_not_acknowledged(ring: Cluster, store
     await strict.close()
 
 
-async def test_one_engine_without_a_replica_cannot_confirm_either(link: Store, engine: str) -> None:
+async def test_one_engine_without_a_replica_cannot_confirm_either(engine: str) -> None:
     strict = StandaloneStore(engine, replicas=1)
     writer = StandaloneWriter(strict)
     assert isinstance(await submitted(writer, "a:1", "x", "like"), Unavailable)
@@ -232,7 +234,7 @@ async def test_a_node_that_stands_still_holds_up_no_other(fresh_ring: Cluster) -
     finally:
         stopped.go_on()
     # The reactions that are not waited for any more have not taken effect later.
-    await eventually(stopped.answers)
+    await eventually(lambda: is_up(stopped.client))
     answers = await asyncio.gather(*(submitted(writer, visitor, item, "like") for item in there))
     assert all(isinstance(answer, Committed | Unavailable) for answer in answers)
     await writer.close()

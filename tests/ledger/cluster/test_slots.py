@@ -56,7 +56,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patient")
 async def test_a_slot_that_goes_back_and_forth_loses_nothing(
-    ring: Cluster, store: ClusterStore, writer: Any, reader: Any
+    ring: Cluster, store: ClusterStore, writer: Any
 ) -> None:
     received = RecordingListener()
     feed = store.feed(received)
