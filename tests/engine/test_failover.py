@@ -291,7 +291,7 @@ async def test_a_node_that_loads_its_data_is_no_lost_connection(engine: str) -> 
     # What is under way on the old connection is still answered, and only then it ends.
     asked = asyncio.create_task(node.call(("EVAL", LOADS, 0), ("PING",), within=10))
     await asyncio.sleep(0)
-    node.doubt()
+    node.mark_failing()
     _, pong = await asked
     assert pong == b"PONG"
     await eventually(lambda: line is not None and line.closed)

@@ -68,16 +68,16 @@ class Node:
         return f"{host or self.address.rpartition(':')[0]}:{port}"
 
     @property
-    def doubted(self) -> bool:
+    def failing(self) -> bool:
         """Whether it could not serve at the last call."""
         return self._backoff.waiting
 
-    def doubt(self) -> None:
+    def mark_failing(self) -> None:
         """It cannot serve, and another machine may have its name by now: reconnect, with pauses."""
         if self._backoff.due():
             self._reconnect()
 
-    def confirm(self) -> None:
+    def mark_serving(self) -> None:
         """It serves."""
         if self._backoff.waiting:
             self._backoff.reset()

@@ -102,7 +102,7 @@ class Slots:
             known = [node.address for node in self.primaries]
             random.shuffle(known)
             # A node that cannot serve may be cut off from the others, and take itself for a primary.
-            known.sort(key=lambda address: self._nodes[address].doubted)
+            known.sort(key=lambda address: self._nodes[address].failing)
             # A node that just became a replica knows as much as others; the seed may have a new address.
             for address in (*known, *(self._nodes.keys() - set(known)), self._seed):
                 try:
@@ -110,13 +110,13 @@ class Slots:
                 except (NotSentError, LostError):
                     continue
                 if isinstance(reply, list) and reply:
-                    self._adopt(reply, self.node(address))
+                    self._replace(reply, self.node(address))
                     return
         finally:
             self._read_at = loop.time()
             self._reading = None
 
-    def _adopt(self, reply: list[list[Any]], source: Node) -> None:
+    def _replace(self, reply: list[list[Any]], source: Node) -> None:
         """Replace the map by the reply to CLUSTER SLOTS that ``source`` gave."""
         owners: list[Node | None] = [None] * SLOTS
         for start, end, (host, port, _, *more), *_ in reply:

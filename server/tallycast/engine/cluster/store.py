@@ -179,7 +179,7 @@ class ClusterStore:
     def reconnect(self) -> None:
         """See ``Admin``. Reads the slot map again, too."""
         for node in self.slots.primaries:
-            node.doubt()
+            node.mark_failing()
         self.slots.refresh()
 
     async def execute_raw(self, *words: Word) -> Any:
@@ -268,7 +268,7 @@ class ClusterStore:
                     continue
                 reason = str(reply) or type(reply).__name__
                 if is_sign(reply):
-                    node.doubt()
+                    node.mark_failing()
                 elif not isinstance(reply, _NOT_NOW) and not any(sign in reason for sign in _NOT_HERE):
                     raise self.health.refused(reason) from reply
                 self.slots.refresh()
@@ -281,11 +281,11 @@ class ClusterStore:
         """Raise ``Unavailable`` where WAIT was sent and too few replicas have confirmed."""
         for reply in replies:
             if isinstance(reply, Exception) and is_sign(reply):
-                node.doubt()
+                node.mark_failing()
                 self.slots.refresh()
             if not isinstance(reply, int) or reply < self.replicas:
                 raise self.health.refused(f"confirmed by {reply} of {self.replicas} replicas in time")
-        node.confirm()
+        node.mark_serving()
 
 
 class _Route:
